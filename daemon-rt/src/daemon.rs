@@ -1,0 +1,190 @@
+//! `Daemon`: the settings as the user gave them.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The settings of a service, and its start.
+///
+/// Each argument of the attribute `#[daemon(…)]` is the method of the same name here; a `configure` hook receives the
+/// `Daemon` and may change any of them. The methods take `&mut self` and return it, as those of
+/// [`std::process::Command`].
+///
+/// Nothing is looked up or opened before the start: a wrong path or an unknown user is reported then, with its step.
+#[derive(Clone, Debug, Default)]
+pub struct Daemon {
+    pub(crate) name: Option<String>,
+    pub(crate) pidfile: Option<Pidfile>,
+    pub(crate) user: Option<NameOrId>,
+    pub(crate) group: Option<NameOrId>,
+    pub(crate) groups: Option<Vec<NameOrId>>,
+    pub(crate) chroot: Option<PathBuf>,
+    pub(crate) working_directory: Option<PathBuf>,
+    pub(crate) umask: u32,
+    pub(crate) keep_env: Vec<OsString>,
+    pub(crate) stdout: Option<PathBuf>,
+    pub(crate) stderr: Option<PathBuf>,
+    pub(crate) capabilities: Vec<String>,
+    pub(crate) no_new_privs: Option<bool>,
+    pub(crate) start_timeout: Option<Duration>,
+    pub(crate) mode: Mode,
+}
+
+/// Where the pidfile is.
+#[derive(Clone, Debug)]
+pub(crate) enum Pidfile {
+    /// `/run/NAME.pid` for root, `$XDG_RUNTIME_DIR/NAME.pid` otherwise.
+    Default,
+    At(PathBuf),
+}
+
+/// Whether the service detaches from what started it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// In the foreground where something supervises this very process, detached otherwise.
+    #[default]
+    Auto,
+    /// The traditional daemon of daemon(7).
+    Detach,
+    /// In the foreground: the same hooks, pidfile, privileges and statuses, without detaching.
+    Foreground,
+}
+
+/// A user or group, by name or by number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NameOrId {
+    /// A name; one of digits only that nobody bears is taken as a number.
+    Name(String),
+    /// A number, with or without an entry in the system's database.
+    Id(u32),
+}
+
+impl From<&str> for NameOrId {
+    fn from(name: &str) -> Self {
+        Self::Name(name.to_owned())
+    }
+}
+
+impl From<String> for NameOrId {
+    fn from(name: String) -> Self {
+        Self::Name(name)
+    }
+}
+
+impl From<u32> for NameOrId {
+    fn from(id: u32) -> Self {
+        Self::Id(id)
+    }
+}
+
+impl Daemon {
+    /// The settings at their defaults.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The name in messages, in the system log and in the default pidfile's path; the binary's name if not set.
+    pub fn name(&mut self, name: impl Into<String>) -> &mut Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// The pidfile (step 12): locked for the service's life, so that there is one instance. None if not set.
+    pub fn pidfile(&mut self, path: impl Into<PathBuf>) -> &mut Self {
+        self.pidfile = Some(Pidfile::At(path.into()));
+        self
+    }
+
+    /// The pidfile at its usual place: `/run/NAME.pid` for root, `$XDG_RUNTIME_DIR/NAME.pid` otherwise.
+    pub fn default_pidfile(&mut self) -> &mut Self {
+        self.pidfile = Some(Pidfile::Default);
+        self
+    }
+
+    /// The user as whom the service runs (step 13), unchanged if not set.
+    pub fn user(&mut self, user: impl Into<NameOrId>) -> &mut Self {
+        self.user = Some(user.into());
+        self
+    }
+
+    /// The group as which the service runs (step 13); the user's primary group if not set.
+    pub fn group(&mut self, group: impl Into<NameOrId>) -> &mut Self {
+        self.group = Some(group.into());
+        self
+    }
+
+    /// The supplementary groups (step 13); those of the user, as by initgroups(3), if not set.
+    pub fn groups<G: Into<NameOrId>>(&mut self, groups: impl IntoIterator<Item = G>) -> &mut Self {
+        self.groups = Some(groups.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// The directory that becomes the service's root (step 13), by chroot(2).
+    pub fn chroot(&mut self, directory: impl Into<PathBuf>) -> &mut Self {
+        self.chroot = Some(directory.into());
+        self
+    }
+
+    /// The working directory (step 11), inside the `chroot` if there is one; `/` if not set.
+    pub fn working_directory(&mut self, directory: impl Into<PathBuf>) -> &mut Self {
+        self.working_directory = Some(directory.into());
+        self
+    }
+
+    /// The file mode creation mask (step 10), see umask(2); 0 if not set, as daemon(7) says.
+    ///
+    /// A service written in Rust wants `0o022` or stricter: the standard library creates files with mode 0666, which
+    /// under a mask of 0 everyone may write.
+    pub fn umask(&mut self, mask: u32) -> &mut Self {
+        self.umask = mask;
+        self
+    }
+
+    /// Further environment variables to keep (step 4); a trailing `*` stands for any ending.
+    ///
+    /// Without it kept are `LANG`, `LANGUAGE`, `LC_*` and `TZ`; `PATH` is set to the system's default, and `HOME`,
+    /// `USER`, `LOGNAME` and `SHELL` to those of the user as whom the service runs.
+    pub fn keep_env<N: Into<OsString>>(&mut self, names: impl IntoIterator<Item = N>) -> &mut Self {
+        self.keep_env.extend(names.into_iter().map(Into::into));
+        self
+    }
+
+    /// The file to which standard output is appended (step 9); `/dev/null` if not set.
+    pub fn stdout(&mut self, path: impl Into<PathBuf>) -> &mut Self {
+        self.stdout = Some(path.into());
+        self
+    }
+
+    /// The file to which standard error is appended (step 9); `/dev/null` if not set.
+    pub fn stderr(&mut self, path: impl Into<PathBuf>) -> &mut Self {
+        self.stderr = Some(path.into());
+        self
+    }
+
+    /// The capabilities that the service keeps when it gives up root (step 13), such as `CAP_NET_BIND_SERVICE`; none
+    /// if not set. See capabilities(7). `CAP_SETUID` and `CAP_SETGID`, which would give everything back, are refused.
+    pub fn capabilities<C: Into<String>>(&mut self, names: impl IntoIterator<Item = C>) -> &mut Self {
+        self.capabilities = names.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Whether the service and what it executes can never gain privileges (step 13), see prctl(2),
+    /// `PR_SET_NO_NEW_PRIVS`; on where privileges are dropped and off elsewhere if not set.
+    pub fn no_new_privs(&mut self, on: bool) -> &mut Self {
+        self.no_new_privs = Some(on);
+        self
+    }
+
+    /// How long the start of a detached service may take, from the first fork to readiness (step 14); forever if not
+    /// set. A daemon that is not ready by then is killed, with all it started.
+    pub fn start_timeout(&mut self, limit: Duration) -> &mut Self {
+        self.start_timeout = Some(limit);
+        self
+    }
+
+    /// Whether the service detaches; [`Mode::Auto`] if not set.
+    pub fn mode(&mut self, mode: Mode) -> &mut Self {
+        self.mode = mode;
+        self
+    }
+}

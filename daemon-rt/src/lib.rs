@@ -1,0 +1,4 @@
+//! stub
+
+mod daemon;
+pub use daemon::{Daemon, Mode, NameOrId};

@@ -1,0 +1,1 @@
+//! Whole daemons, looked at from outside.
