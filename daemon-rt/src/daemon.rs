@@ -77,6 +77,15 @@ impl From<u32> for NameOrId {
     }
 }
 
+impl std::fmt::Display for NameOrId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Name(name) => f.write_str(name),
+            Self::Id(id) => write!(f, "{id}"),
+        }
+    }
+}
+
 impl Daemon {
     /// The settings at their defaults.
     pub fn new() -> Self {
@@ -186,5 +195,13 @@ impl Daemon {
     pub fn mode(&mut self, mode: Mode) -> &mut Self {
         self.mode = mode;
         self
+    }
+
+    /// The name that was set, or else the binary's.
+    pub(crate) fn service_name(&self) -> String {
+        self.name.clone().unwrap_or_else(|| {
+            let path = std::env::args_os().next().map(PathBuf::from).unwrap_or_default();
+            path.file_name().map_or_else(|| "daemon".into(), |name| name.to_string_lossy().into_owned())
+        })
     }
 }

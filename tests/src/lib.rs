@@ -1,1 +1,63 @@
 //! Whole daemons, looked at from outside.
+//!
+//! A test owns a [`Scene`]: a directory and a *keeper*, a process that starts commands the way a shell does, adopts
+//! what they leave behind, tells with what status each ended, and kills all of it when the test is over, however it
+//! ended. What is started can be given surroundings as hostile as one likes ([`Launch`]); what came of it is looked at
+//! from outside, through /proc ([`Proc`]).
+//!
+//! ```no_run
+//! use daemon_tests::{Scene, bin};
+//!
+//! let scene = Scene::new();
+//! let started = scene.launch(bin("svc")).set("pidfile", scene.pidfile()).hostile().run();
+//! started.assert_ready();
+//! let daemon = scene.daemon();
+//! assert_eq!(Some(daemon.pid()), scene.pid_in_pidfile());
+//! assert_eq!((daemon.stat().tty_nr, daemon.ignored()), (0, vec![libc::SIGPIPE]));
+//! daemon.signal(libc::SIGTERM);
+//! assert!(scene.exit_status(&daemon).success());
+//! scene.assert_no_leftovers();
+//! ```
+//!
+//! Nothing process-wide is ever done in the test process, so that tests run in parallel in the threads of one process.
+//!
+//! | module | holds |
+//! | --- | --- |
+//! | `scene` | [`Scene`]: the directory, the keeper, waiting, leftovers |
+//! | `launch` | [`Launch`]: what to start, and in what surroundings |
+//! | `outcome` | [`Running`], [`Started`]: a start under way, and what came of it |
+//! | `proc` | [`Proc`]: a process seen through /proc |
+//! | `terminal` | [`Terminal`]: a pseudo-terminal whose other end the test holds |
+//! | `require` | [`require!`]: tests that need root or a tool, and say so |
+//! | `protocol`, `enter`, `sys` | what test and keeper say to each other; what the keeper does before it executes |
+
+#![allow(clippy::missing_panics_doc, clippy::missing_errors_doc)] // A harness panics: that is how a test fails.
+
+pub mod enter;
+mod keeper_link;
+mod launch;
+mod outcome;
+mod proc;
+pub mod protocol;
+pub mod require;
+mod scene;
+mod sys;
+mod terminal;
+
+use std::path::PathBuf;
+
+pub use launch::Launch;
+pub use outcome::{Running, Started};
+pub use proc::{Descriptor, Proc};
+pub use protocol::Stdio;
+pub use scene::{Gate, Scene};
+pub use sys::{ALL_SIGNALS, signal_set};
+pub use terminal::Terminal;
+
+/// Where a binary of this workspace was built: one of this crate's own (`svc`, `keeper`), which Cargo builds before it
+/// runs an integration test, or that of an example, if it was built.
+pub fn bin(name: &str) -> PathBuf {
+    let me = std::env::current_exe().expect("the path of this test binary");
+    let found = me.ancestors().skip(1).take(2).map(|dir| dir.join(name)).find(|path| path.is_file());
+    found.unwrap_or_else(|| panic!("no binary `{name}` beside {}: `cargo build --workspace` makes it", me.display()))
+}

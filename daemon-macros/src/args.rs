@@ -1,0 +1,190 @@
+//! The arguments of the attribute: each error on its own token, and all of them together.
+
+use proc_macro2::{Ident, TokenStream, TokenTree};
+use quote::quote;
+use syn::{Error, Result};
+
+use crate::tokens::{self, Angles};
+use crate::values::Kind;
+
+/// An argument that there is.
+pub(crate) struct Known {
+    pub(crate) name: &'static str,
+    pub(crate) kind: Kind,
+    /// A value of it, for messages.
+    pub(crate) example: &'static str,
+}
+
+/// Every argument; hooks in the order in which they run.
+#[rustfmt::skip]
+const KNOWN: &[Known] = &[
+    Known { name: "configure",         kind: Kind::Hook,         example: "configure" },
+    Known { name: "privileged_init",   kind: Kind::Hook,         example: "bind" },
+    Known { name: "init",              kind: Kind::Hook,         example: "open" },
+    Known { name: "main_loop",         kind: Kind::Hook,         example: "serve" },
+    Known { name: "defer_ready",       kind: Kind::Bare,         example: "" },
+    Known { name: "name",              kind: Kind::Name,         example: r#""greeter""# },
+    Known { name: "pidfile",           kind: Kind::Path,         example: r#""/run/greeter.pid""# },
+    Known { name: "user",              kind: Kind::Account,      example: r#""nobody""# },
+    Known { name: "group",             kind: Kind::Account,      example: r#""nogroup""# },
+    Known { name: "groups",            kind: Kind::Accounts,     example: r#"["adm", "ssl-cert"]"# },
+    Known { name: "chroot",            kind: Kind::Path,         example: r#""/srv/greeter""# },
+    Known { name: "working_directory", kind: Kind::Path,         example: r#""/var/lib/greeter""# },
+    Known { name: "umask",             kind: Kind::Umask,        example: "0o022" },
+    Known { name: "keep_env",          kind: Kind::Variables,    example: r#"["RUST_LOG", "GREETER_*"]"# },
+    Known { name: "stdout",            kind: Kind::Path,         example: r#""/var/log/greeter.log""# },
+    Known { name: "stderr",            kind: Kind::Path,         example: r#""/var/log/greeter.err""# },
+    Known { name: "capabilities",      kind: Kind::Capabilities, example: r#"["CAP_NET_BIND_SERVICE"]"# },
+    Known { name: "no_new_privs",      kind: Kind::Flag,         example: "true" },
+    Known { name: "start_timeout",     kind: Kind::Timeout,      example: r#""30s""# },
+    Known { name: "mode",              kind: Kind::Mode,         example: r#""foreground""# },
+    Known { name: "crate",             kind: Kind::Root,         example: "::daemon_rt" },
+];
+
+/// The arguments, checked.
+pub(crate) struct Args {
+    /// The path of the crate daemon-rt.
+    pub(crate) root: TokenStream,
+    /// In the order in which they are written.
+    pub(crate) settings: Vec<Call>,
+    /// In the order in which they run.
+    pub(crate) hooks: Vec<Call>,
+    pub(crate) main_loop: Option<Call>,
+    pub(crate) defer_ready: Option<Ident>,
+}
+
+#[derive(Clone)]
+/// A call of the builder. The method has the span of the user's own word, so that what the compiler says of it points
+/// there.
+pub(crate) struct Call {
+    pub(crate) method: Ident,
+    pub(crate) argument: TokenStream,
+}
+
+/// An argument as it is written.
+pub(crate) struct Arg {
+    pub(crate) known: &'static Known,
+    pub(crate) key: Ident,
+    pub(crate) value: Option<TokenStream>,
+}
+
+/// Reads the arguments; what is wrong goes to `faults` and is left out.
+pub(crate) fn parse(tokens: TokenStream, faults: &mut Vec<Error>) -> Args {
+    let written = read_all(tokens, faults);
+    let root = written.iter().find(|arg| arg.known.name == "crate").and_then(|arg| arg.value.clone());
+    let mut args = Args {
+        root: root.unwrap_or_else(|| quote!(::daemon_rt)),
+        settings: Vec::new(),
+        hooks: Vec::new(),
+        main_loop: None,
+        defer_ready: None,
+    };
+    for arg in written {
+        if let Err(fault) = args.add(&arg) {
+            faults.push(fault);
+        }
+    }
+    args.hooks.sort_by_key(|hook| KNOWN.iter().position(|known| hook.method == known.name));
+    args
+}
+
+impl Args {
+    fn add(&mut self, arg: &Arg) -> Result<()> {
+        let call = arg.check(&self.root)?;
+        match arg.known.kind {
+            Kind::Hook if arg.known.name == "main_loop" => self.main_loop = Some(call),
+            Kind::Hook => self.hooks.push(call),
+            Kind::Bare => self.defer_ready = Some(call.method),
+            Kind::Root => {}
+            _ => self.settings.push(call),
+        }
+        Ok(())
+    }
+}
+
+fn read_all(tokens: TokenStream, faults: &mut Vec<Error>) -> Vec<Arg> {
+    let mut read: Vec<Arg> = Vec::new();
+    for tokens in tokens::split_at_commas(tokens, Angles::AfterOperators) {
+        for tokens in split_at_missing_commas(tokens, faults) {
+            match Arg::read(tokens) {
+                Ok(arg) if read.iter().any(|other| other.key == arg.key) => {
+                    faults.push(Error::new_spanned(&arg.key, format!("`{}` is given twice", arg.key)));
+                }
+                Ok(arg) => read.push(arg),
+                Err(fault) => faults.push(fault),
+            }
+        }
+    }
+    read
+}
+
+/// Where a value is followed by the name of an argument, only a comma can have been forgotten.
+fn split_at_missing_commas(tokens: Vec<TokenTree>, faults: &mut Vec<Error>) -> Vec<Vec<TokenTree>> {
+    let mut args = vec![Vec::new()];
+    let mut after_operand = false;
+    for token in tokens {
+        match &token {
+            TokenTree::Ident(word) if after_operand && KNOWN.iter().any(|known| word == known.name) => {
+                faults.push(Error::new_spanned(word, format!("missing comma before `{word}`")));
+                args.push(Vec::new());
+            }
+            _ => {}
+        }
+        after_operand = !matches!(&token, TokenTree::Punct(_));
+        if let Some(arg) = args.last_mut() {
+            arg.push(token);
+        }
+    }
+    args
+}
+
+impl Arg {
+    fn read(tokens: Vec<TokenTree>) -> Result<Self> {
+        let tokens = tokens::visible(TokenStream::from_iter(tokens));
+        let [TokenTree::Ident(key), rest @ ..] = &tokens[..] else {
+            let tokens = TokenStream::from_iter(tokens);
+            return Err(Error::new_spanned(tokens, "expected an argument, such as `user = \"nobody\"`"));
+        };
+        let known = find(key)?;
+        let value = known.value(key, rest)?;
+        Ok(Self { known, key: key.clone(), value })
+    }
+}
+
+/// The argument of this name.
+fn find(key: &Ident) -> Result<&'static Known> {
+    if let Some(known) = KNOWN.iter().find(|known| key == known.name) {
+        return Ok(known);
+    }
+    let names = || KNOWN.iter().map(|known| known.name);
+    let near = tokens::nearest(&key.to_string(), names());
+    let hint = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+    let names = names().collect::<Vec<_>>().join("`, `");
+    Err(Error::new_spanned(key, format!("unknown argument `{key}`{hint}\nthe arguments are `{names}`")))
+}
+
+impl Known {
+    /// What stands after the key and `=`.
+    fn value(&self, key: &Ident, rest: &[TokenTree]) -> Result<Option<TokenStream>> {
+        match rest {
+            [] => Ok(None),
+            [TokenTree::Punct(equals)] if equals.as_char() == '=' => Err(self.missing(key)),
+            [TokenTree::Punct(equals), value @ ..] if equals.as_char() == '=' => {
+                Ok(Some(value.iter().cloned().collect()))
+            }
+            [other, ..] => Err(Error::new_spanned(other, format!("expected `=`: write `{}`", self.usage()))),
+        }
+    }
+
+    pub(crate) fn missing(&self, key: &Ident) -> Error {
+        Error::new_spanned(key, format!("`{key}` needs a value: `{}`", self.usage()))
+    }
+
+    /// How it is written.
+    pub(crate) fn usage(&self) -> String {
+        match self.example {
+            "" => self.name.to_owned(),
+            example => format!("{} = {example}", self.name),
+        }
+    }
+}

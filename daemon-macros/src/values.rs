@@ -1,0 +1,295 @@
+//! The values of the arguments: literals are checked when compiling, expressions are left to the type checker.
+
+use proc_macro2::{Delimiter, Ident, Span, TokenStream, TokenTree};
+use quote::{ToTokens as _, quote};
+use syn::{Error, Lit, LitInt, LitStr, Result};
+
+use crate::args::{Arg, Call};
+use crate::tokens::{self, Angles};
+
+/// What an argument takes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Hook,
+    Bare,
+    Name,
+    Path,
+    Account,
+    Accounts,
+    Umask,
+    Variables,
+    Capabilities,
+    Flag,
+    Timeout,
+    Mode,
+    Root,
+}
+
+/// What a literal becomes, or the text that says what is wrong with it.
+type Checked = std::result::Result<TokenStream, String>;
+/// The same of a literal that stays as it is.
+type Unit = std::result::Result<(), String>;
+
+const MODES: [(&str, &str); 3] = [("auto", "Auto"), ("detach", "Detach"), ("foreground", "Foreground")];
+
+/// capabilities(7), by number.
+#[rustfmt::skip]
+const CAPABILITIES: [&str; 41] = [
+    "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL", "CAP_SETGID",
+    "CAP_SETUID", "CAP_SETPCAP", "CAP_LINUX_IMMUTABLE", "CAP_NET_BIND_SERVICE", "CAP_NET_BROADCAST", "CAP_NET_ADMIN",
+    "CAP_NET_RAW", "CAP_IPC_LOCK", "CAP_IPC_OWNER", "CAP_SYS_MODULE", "CAP_SYS_RAWIO", "CAP_SYS_CHROOT",
+    "CAP_SYS_PTRACE", "CAP_SYS_PACCT", "CAP_SYS_ADMIN", "CAP_SYS_BOOT", "CAP_SYS_NICE", "CAP_SYS_RESOURCE",
+    "CAP_SYS_TIME", "CAP_SYS_TTY_CONFIG", "CAP_MKNOD", "CAP_LEASE", "CAP_AUDIT_WRITE", "CAP_AUDIT_CONTROL",
+    "CAP_SETFCAP", "CAP_MAC_OVERRIDE", "CAP_MAC_ADMIN", "CAP_SYSLOG", "CAP_WAKE_ALARM", "CAP_BLOCK_SUSPEND",
+    "CAP_AUDIT_READ", "CAP_PERFMON", "CAP_BPF", "CAP_CHECKPOINT_RESTORE",
+];
+
+impl Arg {
+    /// The call of the builder that the argument stands for.
+    pub(crate) fn check(&self, root: &TokenStream) -> Result<Call> {
+        let Some(value) = &self.value else {
+            return self.bare();
+        };
+        let checked = match self.known.kind {
+            Kind::Bare => Err(format!("`{}` takes no value: write `{}`", self.key, self.known.usage())),
+            Kind::Hook | Kind::Root => self.path(value),
+            Kind::Accounts | Kind::Variables | Kind::Capabilities => Ok(self.list(value)?),
+            _ => match literal(value) {
+                Some(literal) => self.literal(&literal, value, root),
+                None => Ok(value.clone()),
+            },
+        };
+        let argument = checked.map_err(|message| Error::new_spanned(value, message))?;
+        Ok(Call { method: self.key.clone(), argument })
+    }
+
+    /// The same for a key alone.
+    fn bare(&self) -> Result<Call> {
+        let key = &self.key;
+        let (method, argument) = match self.known.kind {
+            Kind::Bare => (key.clone(), TokenStream::new()),
+            Kind::Flag => (key.clone(), quote!(true)),
+            Kind::Path if key == "pidfile" => (Ident::new("default_pidfile", key.span()), TokenStream::new()),
+            _ => return Err(self.known.missing(key)),
+        };
+        Ok(Call { method, argument })
+    }
+
+    /// The path of a function, or of the crate.
+    fn path(&self, value: &TokenStream) -> Checked {
+        let tokens = tokens::visible(value.clone());
+        if tokens::is_path(&tokens) {
+            return Ok(value.clone());
+        }
+        let key = &self.key;
+        match (literal(value), tokens.split_last()) {
+            (Some(Lit::Str(text)), _) => {
+                Err(format!("`{key}` takes a path, not a string: write `{key} = {}`", text.value()))
+            }
+            (_, Some((TokenTree::Group(call), path)))
+                if call.delimiter() == Delimiter::Parenthesis && tokens::is_path(path) =>
+            {
+                let path: TokenStream = path.iter().cloned().collect();
+                Err(format!("`{key}` takes the function, not its result: write `{key} = {path}`"))
+            }
+            _ => Err(self.wrong_kind()),
+        }
+    }
+
+    /// A literal where one value is expected.
+    fn literal(&self, literal: &Lit, value: &TokenStream, root: &TokenStream) -> Checked {
+        match (self.known.kind, literal) {
+            (Kind::Timeout, Lit::Str(text)) => return self.timeout(&text.value()),
+            (Kind::Mode, Lit::Str(text)) => return self.mode(&text.value(), root),
+            (Kind::Name, Lit::Str(text)) => name(&text.value()),
+            (Kind::Path, Lit::Str(text)) => self.absolute(&text.value()),
+            (Kind::Account, literal) => self.account(literal),
+            (Kind::Umask, Lit::Int(mask)) => umask(mask),
+            (Kind::Flag, Lit::Bool(_)) => Ok(()),
+            _ => Err(self.wrong_kind()),
+        }
+        .map(|()| value.clone())
+    }
+
+    /// A list, each literal in it checked; or an expression.
+    fn list(&self, value: &TokenStream) -> Result<TokenStream> {
+        match &tokens::visible(value.clone())[..] {
+            [TokenTree::Group(list)] if list.delimiter() == Delimiter::Bracket => self.elements(list.stream()),
+            _ if literal(value).is_some() => Err(Error::new_spanned(value, self.wrong_kind())),
+            _ => Ok(value.clone()),
+        }
+    }
+
+    fn elements(&self, list: TokenStream) -> Result<TokenStream> {
+        let elements = tokens::split_at_commas(list, Angles::AfterOperators);
+        let mut elements: Vec<TokenStream> = elements.into_iter().map(TokenStream::from_iter).collect();
+        let literals: Vec<Option<Lit>> = elements.iter().map(literal).collect();
+        let faults = literals.iter().flatten().filter_map(|literal| {
+            let message = self.element(literal).err()?;
+            Some(Error::new_spanned(literal, message))
+        });
+        if let Some(faults) = faults.reduce(together) {
+            return Err(faults);
+        }
+        if elements.is_empty() {
+            return Ok(quote!([""; 0])); // `[]` alone has no type
+        }
+        if literals.iter().flatten().any(|literal| matches!(literal, Lit::Str(_))) {
+            // A list has one type; a number in a string is still taken as a number.
+            for (element, literal) in elements.iter_mut().zip(&literals) {
+                if let Some(Lit::Int(id)) = literal {
+                    *element = LitStr::new(id.base10_digits(), id.span()).into_token_stream();
+                }
+            }
+        }
+        Ok(quote!([#(#elements),*]))
+    }
+
+    fn element(&self, literal: &Lit) -> Unit {
+        match (self.known.kind, literal) {
+            (Kind::Accounts, literal) => self.account(literal),
+            (Kind::Variables, Lit::Str(text)) => variable(&text.value()),
+            (Kind::Capabilities, Lit::Str(text)) => capability(&text.value()),
+            _ => Err(self.wrong_kind()),
+        }
+    }
+
+    fn account(&self, literal: &Lit) -> Unit {
+        match literal {
+            Lit::Str(name) if name.value().is_empty() => Err("the name is empty".to_owned()),
+            Lit::Str(name) if name.value().contains(['\0', '\n', ':']) => {
+                Err("a name holds no `:`, NUL byte or end of line".to_owned())
+            }
+            Lit::Str(_) => Ok(()),
+            // The last number, -1, tells the system calls to change nothing.
+            Lit::Int(id) => match id.base10_parse::<u32>() {
+                Ok(number) if number < u32::MAX && matches!(id.suffix(), "" | "u32") => Ok(()),
+                _ => Err("an id is a number from 0 to 4294967294".to_owned()),
+            },
+            _ => Err(self.wrong_kind()),
+        }
+    }
+
+    fn absolute(&self, path: &str) -> Unit {
+        if path.contains('\0') {
+            Err("a path holds no NUL byte".to_owned())
+        } else if path.starts_with('/') {
+            Ok(())
+        } else {
+            Err(format!("`{}` takes an absolute path: `{}`", self.key, self.known.usage()))
+        }
+    }
+
+    fn timeout(&self, text: &str) -> Checked {
+        let unit = text.trim_start_matches(|c: char| c.is_ascii_digit());
+        let number = text[..text.len() - unit.len()].parse::<u64>().ok();
+        let milliseconds = match unit {
+            "ms" => number,
+            "s" => number.and_then(|seconds| seconds.checked_mul(1000)),
+            "m" => number.and_then(|minutes| minutes.checked_mul(60_000)),
+            _ => None,
+        };
+        match milliseconds {
+            Some(0) => Err("no start succeeds in no time; without the argument there is no limit".to_owned()),
+            Some(milliseconds) => Ok(quote!(::core::time::Duration::from_millis(#milliseconds))),
+            None => Err(format!("`{}` takes a duration: `\"30s\"`, `\"500ms\"` or `\"2m\"`", self.key)),
+        }
+    }
+
+    fn mode(&self, text: &str, root: &TokenStream) -> Checked {
+        match MODES.iter().find(|(name, _)| *name == text) {
+            Some((_, variant)) => {
+                let variant = Ident::new(variant, Span::call_site());
+                Ok(quote!(#root::Mode::#variant))
+            }
+            None => Err(self.wrong_kind()),
+        }
+    }
+
+    fn wrong_kind(&self) -> String {
+        let what = match self.known.kind {
+            Kind::Hook => "the path of a function",
+            Kind::Root => "the path of the crate daemon-rt",
+            Kind::Bare => "no value",
+            Kind::Name => "a string",
+            Kind::Path => "an absolute path as a string",
+            Kind::Account => "a name or a number",
+            Kind::Accounts => "a list of names or numbers",
+            Kind::Umask => "an octal number",
+            Kind::Variables => "a list of names of environment variables",
+            Kind::Capabilities => "a list of names of capabilities",
+            Kind::Flag => "`true` or `false`",
+            Kind::Timeout => "a duration as a string",
+            Kind::Mode => {
+                return format!("`{}` is `\"auto\"`, `\"detach\"` or `\"foreground\"`", self.key);
+            }
+        };
+        format!("`{}` takes {what}: `{}`", self.key, self.known.usage())
+    }
+}
+
+/// The value as a literal, if it is one.
+fn literal(value: &TokenStream) -> Option<Lit> {
+    syn::parse2(value.clone()).ok()
+}
+
+fn name(name: &str) -> Unit {
+    if name.is_empty() {
+        Err("the name is empty".to_owned())
+    } else if name.contains(['/', '\0']) {
+        Err("a name holds no `/` or NUL byte: it becomes part of paths".to_owned())
+    } else {
+        Ok(())
+    }
+}
+
+fn umask(mask: &LitInt) -> Unit {
+    const OUT_OF_RANGE: &str = "a umask is at most `0o777`";
+    let written = mask.to_string();
+    let digits = written.trim_end_matches(mask.suffix()).replace('_', "");
+    let number = mask.base10_parse::<u32>().map_err(|_| OUT_OF_RANGE)?;
+    let decimal = digits.bytes().all(|digit| digit.is_ascii_digit());
+    if decimal && number > 7 {
+        return match u32::from_str_radix(&digits, 8) {
+            Ok(octal) if octal <= 0o777 => Err(format!("a umask is octal: write `0o{octal:03o}`")),
+            _ => Err("a umask is octal and at most `0o777`: `umask = 0o022`".to_owned()),
+        };
+    }
+    if number > 0o777 { Err(OUT_OF_RANGE.to_owned()) } else { Ok(()) }
+}
+
+fn variable(name: &str) -> Unit {
+    let stem = name.strip_suffix('*').unwrap_or(name);
+    if name.is_empty() {
+        Err("the name is empty".to_owned())
+    } else if stem.contains(['=', '\0']) {
+        Err("the name of an environment variable holds no `=` or NUL byte".to_owned())
+    } else if stem.contains('*') {
+        Err("a `*` stands only at the end of a name".to_owned())
+    } else {
+        Ok(())
+    }
+}
+
+fn capability(name: &str) -> Unit {
+    if matches!(name, "CAP_SETUID" | "CAP_SETGID") {
+        return Err(format!("`{name}` is not kept: with it the service could take every privilege back"));
+    }
+    if CAPABILITIES.contains(&name) {
+        return Ok(());
+    }
+    let upper = name.to_ascii_uppercase();
+    let full = if upper.starts_with("CAP_") { upper } else { format!("CAP_{upper}") };
+    match tokens::nearest(&full, CAPABILITIES.into_iter()) {
+        Some(near) => Err(format!("unknown capability `{name}`: did you mean `{near}`?")),
+        None => {
+            Err(format!("unknown capability `{name}`: capabilities(7) has the list, such as `CAP_NET_BIND_SERVICE`"))
+        }
+    }
+}
+
+/// Two errors as one, which is reported as two.
+fn together(mut one: Error, other: Error) -> Error {
+    one.combine(other);
+    one
+}

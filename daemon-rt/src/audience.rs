@@ -1,0 +1,117 @@
+//! Whom the service tells about its start and its state: the starter or, in the foreground, the person at the terminal;
+//! and its manager.
+
+use std::sync::{Mutex, MutexGuard, Once, PoisonError};
+
+use nix::syslog::Severity;
+
+use crate::detach::Step;
+use crate::error::{During, Error};
+use crate::handshake::{Failure, Message, Reporter};
+use crate::manager::notifier;
+use crate::{complain, pidfile, sys};
+
+static AUDIENCE: Mutex<Audience> = Mutex::new(Audience { name: String::new(), starter: None, phase: Phase::Outside });
+
+struct Audience {
+    name: String,
+    starter: Option<Reporter>,
+    phase: Phase,
+}
+
+#[derive(PartialEq, Eq)]
+enum Phase {
+    /// The service was not started by this library, or not yet.
+    Outside,
+    Starting,
+    Ready,
+}
+
+fn audience() -> MutexGuard<'static, Audience> {
+    AUDIENCE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// From here on there is a start to speak of.
+pub(crate) fn begin(name: &str) {
+    let mut audience = audience();
+    name.clone_into(&mut audience.name);
+    audience.phase = Phase::Starting;
+}
+
+/// From here on the starter listens at the other end of a pipe, and speaks for the daemon to a manager until the daemon
+/// is ready.
+pub(crate) fn set_starter(reporter: Reporter) {
+    notifier().leave_readiness_to_starter();
+    audience().starter = Some(reporter);
+}
+
+/// Tells the starter something that it has to know.
+pub(crate) fn tell_starter(step: Step, message: &Message) -> Result<(), Error> {
+    match &mut audience().starter {
+        Some(starter) => starter.tell(message).map(drop).during(step, "the pipe to the starter"),
+        None => Ok(()),
+    }
+}
+
+pub(crate) fn is_starting() -> bool {
+    audience().phase == Phase::Starting
+}
+
+pub(crate) fn name() -> String {
+    audience().name.clone()
+}
+
+/// Says what the service is doing, in a few words.
+///
+/// Before the service is ready it is shown on the terminal of the person who started it: rewritten in place there, a
+/// line each where standard error is no terminal. Control characters become spaces, and of texts beyond 500 bytes the
+/// beginning is shown. A manager is told at any time (`STATUS=`), and before readiness waits for another 30 seconds
+/// (`EXTEND_TIMEOUT_USEC=`). It never blocks: a terminal that is stopped misses it.
+pub fn status(text: &str) {
+    let mut audience = audience();
+    let starting = audience.phase == Phase::Starting;
+    match &mut audience.starter {
+        Some(starter) => starter.progress(text),
+        None if starting && !notifier().exists() => complain::say(Severity::LOG_INFO, &audience.name, text),
+        None => notifier().status(text, starting),
+    }
+}
+
+/// The service has seen the request to terminate.
+pub(crate) fn stopping() {
+    static TOLD: Once = Once::new();
+    TOLD.call_once(|| notifier().send("STOPPING=1"));
+}
+
+/// Step 14: the service is ready, and whoever waits for that is told.
+pub(crate) fn ready() -> Result<(), Error> {
+    pidfile::verify()?;
+    tell_starter(Step::Notify, &Message::Ready)?;
+    let mut audience = audience();
+    audience.phase = Phase::Ready;
+    if audience.starter.take().is_none() {
+        notifier().ready(None);
+    }
+    Ok(())
+}
+
+/// The start has failed: says so to whoever waits for it, and ends this process.
+pub(crate) fn fail(failure: Failure) -> ! {
+    let status = failure.status;
+    let mut audience = audience();
+    let name = std::mem::take(&mut audience.name);
+    let text = failure.text.clone();
+    let told = match &mut audience.starter {
+        Some(starter) => starter.tell(&Message::Failed(failure)).unwrap_or(false),
+        None => {
+            notifier().failed(&failure);
+            false
+        }
+    };
+    if !told {
+        complain::complain(&name, &text);
+    }
+    complain::flush();
+    pidfile::remove();
+    sys::exit_now(status)
+}

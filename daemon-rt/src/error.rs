@@ -1,0 +1,138 @@
+//! `Error`: what could not be done, on what, and why.
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+
+use nix::unistd::Pid;
+
+use crate::detach::Step;
+
+/// Why something could not be done: the step, the object and the source.
+///
+/// It reads `cannot <step in words>: <object>: <source>`.
+#[derive(Debug)]
+pub struct Error {
+    kind: Kind,
+    object: String,
+    source: Option<io::Error>,
+}
+
+#[derive(Debug)]
+enum Kind {
+    /// A step of daemon(7) failed.
+    Step(Step),
+    /// A setting or a variable of the environment is wrong.
+    Usage,
+    /// A socket could not be opened, or is not what it should be.
+    Opening,
+    /// Another instance holds the pidfile.
+    AlreadyRunning(Option<Pid>),
+}
+
+/// The starter's exit status where a hook returned an error.
+pub(crate) const HOOK_FAILED: u8 = 1;
+/// The starter's exit status where a setting is wrong.
+const USAGE: u8 = 2;
+/// The starter's exit status where another instance runs; a failed step N is this and N.
+const ALREADY_RUNNING: u8 = 80;
+
+impl Error {
+    pub(crate) fn step(step: Step, object: impl Into<String>, source: impl Into<io::Error>) -> Self {
+        Self { kind: Kind::Step(step), object: object.into(), source: Some(source.into()) }
+    }
+
+    pub(crate) fn usage(object: impl Into<String>, problem: impl Into<String>) -> Self {
+        Self { kind: Kind::Usage, object: object.into(), source: Some(io::Error::other(problem.into())) }
+    }
+
+    pub(crate) fn opening(object: impl Into<String>, source: io::Error) -> Self {
+        Self { kind: Kind::Opening, object: object.into(), source: Some(source) }
+    }
+
+    pub(crate) fn already_running(pid: Option<Pid>, pidfile: &Path) -> Self {
+        Self { kind: Kind::AlreadyRunning(pid), object: pidfile.display().to_string(), source: None }
+    }
+
+    /// The number that daemon(7) gives the step that failed, 1 to 15; `None` where it was none of these.
+    pub fn step_number(&self) -> Option<u8> {
+        match self.kind {
+            Kind::Step(step) => Some(step.number()),
+            Kind::AlreadyRunning(_) => Some(Step::WritePidfile.number()),
+            Kind::Usage | Kind::Opening => None,
+        }
+    }
+
+    /// What it was about: a path, a user, a descriptor, a setting.
+    pub fn object(&self) -> &str {
+        &self.object
+    }
+
+    /// The number of the system's error, where there was one.
+    pub(crate) fn errno(&self) -> Option<i32> {
+        self.source.as_ref().and_then(io::Error::raw_os_error)
+    }
+
+    /// The exit status that stands for this error.
+    pub(crate) fn status(&self) -> u8 {
+        match self.kind {
+            Kind::Step(step) => ALREADY_RUNNING + step.number(),
+            Kind::Usage => USAGE,
+            Kind::Opening => HOOK_FAILED,
+            Kind::AlreadyRunning(_) => ALREADY_RUNNING,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let object = &self.object;
+        match self.kind {
+            Kind::Step(step) => write!(f, "cannot {}: {object}", step.words())?,
+            Kind::Usage => write!(f, "cannot use the setting: {object}")?,
+            Kind::Opening => write!(f, "cannot open: {object}")?,
+            Kind::AlreadyRunning(Some(pid)) => return write!(f, "already running: {object}: held by pid {pid}"),
+            Kind::AlreadyRunning(None) => {
+                return write!(f, "already running: {object}: held by a process that has not written its pid");
+            }
+        }
+        match &self.source {
+            Some(source) => write!(f, ": {source}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        // The text above ends with the source's, so what follows is the source's own source.
+        self.source.as_ref().and_then(std::error::Error::source)
+    }
+}
+
+/// Says of an operation's failure which step it was and on what.
+pub(crate) trait During<T> {
+    fn during(self, step: Step, object: impl fmt::Display) -> Result<T, Error>;
+}
+
+impl<T, E: Into<io::Error>> During<T> for Result<T, E> {
+    fn during(self, step: Step, object: impl fmt::Display) -> Result<T, Error> {
+        self.map_err(|error| Error::step(step, object.to_string(), error))
+    }
+}
+
+/// An error and all its sources.
+pub(crate) fn causes<'a>(
+    error: &'a (dyn std::error::Error + 'static),
+) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> {
+    std::iter::successors(Some(error), |error| error.source())
+}
+
+/// The text of an error and of all its sources; a source that the text before it already ends with is not repeated.
+pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    causes(error).map(ToString::to_string).fold(String::new(), |text, more| match text.as_str() {
+        "" => more,
+        text if text.ends_with(&more) => text.to_owned(),
+        text => format!("{text}: {more}"),
+    })
+}

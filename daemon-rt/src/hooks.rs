@@ -1,0 +1,363 @@
+//! The hooks: typed as the user writes them, then a [`Service`] whose stages the start can call one after the other.
+
+use std::cell::Cell;
+use std::error::Error;
+use std::marker::PhantomData;
+use std::process::{ExitCode, Termination};
+use std::rc::Rc;
+
+use crate::{Daemon, Ready};
+
+/// What a failed hook leaves.
+pub(crate) type BoxError = Box<dyn Error>;
+
+type Configure<'a> = Box<dyn FnOnce(&mut Daemon) -> Result<(), BoxError> + 'a>;
+type Step<'a> = Box<dyn FnOnce() -> Result<(), BoxError> + 'a>;
+type Report<'a> = Box<dyn FnOnce() -> ExitCode + 'a>;
+
+/// Where one hook leaves what the next one takes. The process that forks drops a slot with what is in it only if it
+/// drops the [`Service`].
+type Slot<T> = Rc<Cell<Option<T>>>;
+
+/// A service's hooks and main loop, ready to be run; got from [`Hooks::main`].
+pub struct Service<'a> {
+    pub(crate) configure: Option<Configure<'a>>,
+    pub(crate) privileged_init: Option<Step<'a>>,
+    pub(crate) init: Option<Step<'a>>,
+    /// Whether the main loop itself says when it is ready.
+    pub(crate) defers_ready: bool,
+    /// The main loop. What it returns reports the main loop's own result when called (prints an `Err` to stderr, as
+    /// the standard library does) and gives the exit code.
+    pub(crate) main: Box<dyn FnOnce(Ready) -> Report<'a> + 'a>,
+}
+
+/// The hooks given so far: `T` is what the last of them returns, `Stage` says which it was.
+///
+/// Each hook takes what the hook before it returned; where that is `()`, or there is none, it takes nothing.
+/// The chain is built in the order in which the hooks run:
+///
+/// ```no_run
+/// use std::{io, net::TcpListener};
+/// use daemon_rt::Daemon;
+///
+/// let mut daemon = Daemon::new();
+/// let service = daemon
+///     .hooks()
+///     .privileged_init(|| TcpListener::bind("0.0.0.0:80"))
+///     .main(|listener: TcpListener| -> io::Result<()> {
+///         for _peer in listener.incoming() {}
+///         Ok(())
+///     });
+/// # let _ = service;
+/// ```
+#[must_use = "hooks do nothing until `main` ends their chain and `Daemon::run` runs it"]
+pub struct Hooks<'a, T, Stage> {
+    configure: Option<Configure<'a>>,
+    privileged_init: Option<Step<'a>>,
+    init: Option<Step<'a>>,
+    state: Slot<T>,
+    stage: PhantomData<Stage>,
+}
+
+impl Daemon {
+    /// Starts the chain of hooks that ends in a [`Service`].
+    #[allow(clippy::unused_self)] // the attribute names this crate once: a wrong `crate = …` is one error, not two
+    pub fn hooks<'a>(&self) -> Hooks<'a, (), stage::Start> {
+        Hooks { configure: None, privileged_init: None, init: None, state: slot(Some(())), stage: PhantomData }
+    }
+}
+
+impl<'a> Hooks<'a, (), stage::Start> {
+    /// The hook that runs in the process that the person started, on its terminal, before any fork.
+    pub fn configure<C: 'a, How>(
+        mut self,
+        hook: impl for<'d> Hook<&'d mut Daemon, C, How> + 'a,
+    ) -> Hooks<'a, C, stage::Configure> {
+        let output = slot(None);
+        let to = Rc::clone(&output);
+        self.configure = Some(Box::new(move |daemon| fill(&to, hook.run(daemon))));
+        self.followed_by(output)
+    }
+}
+
+impl<'a, T: 'a, Stage> Hooks<'a, T, Stage> {
+    /// The hook that runs in the daemon before privileges are dropped.
+    pub fn privileged_init<P: 'a, How>(mut self, hook: impl Hook<T, P, How> + 'a) -> Hooks<'a, P, stage::PrivilegedInit>
+    where
+        Stage: stage::Before<stage::PrivilegedInit>,
+    {
+        let (step, output) = step(&self.state, hook);
+        self.privileged_init = Some(step);
+        self.followed_by(output)
+    }
+
+    /// The hook that runs in the daemon after privileges were dropped.
+    pub fn init<S: 'a, How>(mut self, hook: impl Hook<T, S, How> + 'a) -> Hooks<'a, S, stage::Init>
+    where
+        Stage: stage::Before<stage::Init>,
+    {
+        let (step, output) = step(&self.state, hook);
+        self.init = Some(step);
+        self.followed_by(output)
+    }
+
+    /// The main loop, which runs when readiness was announced. What it returns is the service's exit status, as that
+    /// of `fn main`.
+    pub fn main<F, R, Shape>(self, main: F) -> Service<'a>
+    where
+        F: Main<T, R, Shape> + 'a,
+        R: Exit + 'a,
+    {
+        self.ends_in(false, |state, _ready| main.call(state))
+    }
+
+    /// The main loop of a service that is ready only when the main loop says so, by [`Ready::notify`] on its last
+    /// parameter.
+    pub fn defer_ready<F, R, Shape>(self, main: F) -> Service<'a>
+    where
+        F: MainWithReady<T, R, Shape> + 'a,
+        R: Exit + 'a,
+    {
+        self.ends_in(true, |state, ready| main.call(state, ready))
+    }
+
+    fn followed_by<Next, NextStage>(self, state: Slot<Next>) -> Hooks<'a, Next, NextStage> {
+        Hooks {
+            configure: self.configure,
+            privileged_init: self.privileged_init,
+            init: self.init,
+            state,
+            stage: PhantomData,
+        }
+    }
+
+    fn ends_in<R: Exit + 'a>(self, defers_ready: bool, main: impl FnOnce(T, Ready) -> R + 'a) -> Service<'a> {
+        let state = self.state;
+        Service {
+            configure: self.configure,
+            privileged_init: self.privileged_init,
+            init: self.init,
+            defers_ready,
+            main: Box::new(move |ready| {
+                let result = main(take(&state), ready);
+                Box::new(move || result.exit())
+            }),
+        }
+    }
+}
+
+/// A hook as a step that takes its input from one slot, and the slot in which it leaves what it returned.
+fn step<'a, In: 'a, Out: 'a, How>(input: &Slot<In>, hook: impl Hook<In, Out, How> + 'a) -> (Step<'a>, Slot<Out>) {
+    let from = Rc::clone(input);
+    let output = slot(None);
+    let to = Rc::clone(&output);
+    let step = Box::new(move || fill(&to, hook.run(take(&from))));
+    (step, output)
+}
+
+fn slot<T>(content: Option<T>) -> Slot<T> {
+    Rc::new(Cell::new(content))
+}
+
+fn fill<T>(slot: &Slot<T>, result: Result<T, BoxError>) -> Result<(), BoxError> {
+    slot.set(Some(result?));
+    Ok(())
+}
+
+fn take<T>(slot: &Slot<T>) -> T {
+    slot.take().expect("the hooks run once each, in their order")
+}
+
+/// Which hook was given last.
+pub mod stage {
+    /// None.
+    pub enum Start {}
+    /// `configure`.
+    pub enum Configure {}
+    /// `privileged_init`.
+    pub enum PrivilegedInit {}
+    /// `init`.
+    pub enum Init {}
+
+    /// Stages after which the hook `Next` may be given.
+    #[diagnostic::on_unimplemented(message = "hooks are given in the order in which they run, each once")]
+    pub trait Before<Next> {}
+
+    impl Before<PrivilegedInit> for Start {}
+    impl Before<PrivilegedInit> for Configure {}
+    impl Before<Init> for Start {}
+    impl Before<Init> for Configure {}
+    impl Before<Init> for PrivilegedInit {}
+}
+
+/// A function that takes `In` and returns a `Result<Out, E>`.
+///
+/// Type parameters rather than associated types, which the compiler would report twice where they do not match.
+#[diagnostic::on_unimplemented(
+    message = "this hook is no function that takes `{In}`",
+    label = "a hook takes what the hook before it returns, here `{In}`, and returns a `Result`",
+    note = "`configure` takes `&mut Daemon`; a hook takes nothing where the hook before it returns `()`, or there is none"
+)]
+pub trait Hook<In, Out, How> {
+    /// Runs the hook.
+    ///
+    /// # Errors
+    ///
+    /// The hook's own.
+    fn run(self, input: In) -> Result<Out, BoxError>;
+}
+
+impl<F, In, Out, R, Shape, Kind> Hook<In, Out, (R, Shape, Kind)> for F
+where
+    F: Takes<In, R, Shape>,
+    R: Outcome<Out, Kind>,
+{
+    fn run(self, input: In) -> Result<Out, BoxError> {
+        self.call(input).boxed()
+    }
+}
+
+/// A function of one value, or of none where that value is `()`.
+pub trait Takes<In, R, Shape> {
+    /// Calls it.
+    fn call(self, input: In) -> R;
+}
+
+#[diagnostic::do_not_recommend]
+impl<F: FnOnce() -> R, R> Takes<(), R, shape::Nothing> for F {
+    fn call(self, (): ()) -> R {
+        self()
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl<F: FnOnce(In) -> R, In, R> Takes<In, R, shape::Value> for F {
+    fn call(self, input: In) -> R {
+        self(input)
+    }
+}
+
+/// What a hook returns: a `Result` whose error can be shown.
+#[diagnostic::on_unimplemented(
+    message = "a hook must return a `Result`, not `{Self}`",
+    label = "this hook returns `{Self}`",
+    note = "a hook that cannot fail returns `Result<_, std::convert::Infallible>`; \
+            a hook is not `async`: no runtime runs before `main`"
+)]
+pub trait Outcome<T, Kind> {
+    /// The same with the error boxed.
+    ///
+    /// # Errors
+    ///
+    /// The hook's own.
+    fn boxed(self) -> Result<T, BoxError>;
+}
+
+impl<T, E: HookError<Kind>, Kind> Outcome<T, Kind> for Result<T, E> {
+    fn boxed(self) -> Result<T, BoxError> {
+        self.map_err(HookError::boxed)
+    }
+}
+
+/// An error that a hook may return.
+#[diagnostic::on_unimplemented(
+    message = "a hook cannot fail with `{Self}`",
+    label = "the error of this hook cannot be shown",
+    note = "a hook's error is any `std::error::Error`, `Box<dyn Error>`, `Box<dyn Error + Send + Sync>`, \
+            `anyhow::Error`, `String` or `&'static str`"
+)]
+pub trait HookError<Kind> {
+    /// The error, boxed.
+    fn boxed(self) -> BoxError;
+}
+
+#[diagnostic::do_not_recommend]
+impl<E: Into<BoxError>> HookError<kind::Plain> for E {
+    fn boxed(self) -> BoxError {
+        self.into()
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl HookError<kind::SendSync> for Box<dyn Error + Send + Sync> {
+    fn boxed(self) -> BoxError {
+        self
+    }
+}
+
+/// A main loop: a function that takes what the last hook returned.
+#[diagnostic::on_unimplemented(
+    message = "the main loop is no function that takes `{In}`",
+    label = "the main loop takes what the last hook returns, here `{In}`",
+    note = "it takes nothing where that is `()`, or there is no hook; a `Ready` besides it needs `defer_ready`"
+)]
+pub trait Main<In, R, Shape> {
+    /// Calls it.
+    fn call(self, input: In) -> R;
+}
+
+#[diagnostic::do_not_recommend]
+impl<F: Takes<In, R, Shape>, In, R, Shape> Main<In, R, Shape> for F {
+    fn call(self, input: In) -> R {
+        Takes::call(self, input)
+    }
+}
+
+/// A main loop that takes what the last hook returned, then [`Ready`].
+#[diagnostic::on_unimplemented(
+    message = "the main loop is no function that takes `{In}` and `Ready`",
+    label = "with `defer_ready` the main loop takes what the last hook returns, here `{In}`, and a last parameter `Ready`",
+    note = "it takes only the `Ready` where the last hook returns `()`, or there is no hook"
+)]
+pub trait MainWithReady<In, R, Shape> {
+    /// Calls it.
+    fn call(self, input: In, ready: Ready) -> R;
+}
+
+#[diagnostic::do_not_recommend]
+impl<F: FnOnce(Ready) -> R, R> MainWithReady<(), R, shape::Nothing> for F {
+    fn call(self, (): (), ready: Ready) -> R {
+        self(ready)
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl<F: FnOnce(In, Ready) -> R, In, R> MainWithReady<In, R, shape::Value> for F {
+    fn call(self, input: In, ready: Ready) -> R {
+        self(input, ready)
+    }
+}
+
+/// What a main loop may return: whatever `fn main` may.
+#[diagnostic::on_unimplemented(
+    message = "the main loop cannot return `{Self}`",
+    label = "this is no `std::process::Termination`",
+    note = "it returns what `fn main` may: `()`, `!`, `ExitCode`, or a `Result` of one of them whose error is `Debug`"
+)]
+pub trait Exit {
+    /// Reports the result as the standard library does, and gives the exit code.
+    fn exit(self) -> ExitCode;
+}
+
+#[diagnostic::do_not_recommend]
+impl<T: Termination> Exit for T {
+    fn exit(self) -> ExitCode {
+        self.report()
+    }
+}
+
+/// Which way of taking its value a function has.
+pub mod shape {
+    /// It takes nothing, for the value is `()`.
+    pub enum Nothing {}
+    /// It takes the value.
+    pub enum Value {}
+}
+
+/// Which way into a box an error has.
+pub mod kind {
+    /// `Into`.
+    pub enum Plain {}
+    /// It is in a box already, of a type for which there is no `Into`.
+    pub enum SendSync {}
+}

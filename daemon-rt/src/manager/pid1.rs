@@ -1,0 +1,48 @@
+//! PID 1 of a container: the process that the kernel gives every orphan, and that no default action ends.
+
+use nix::libc;
+use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
+use nix::unistd::{ForkResult, Pid, getpid};
+
+use crate::detach::Step;
+use crate::error::{During, Error};
+use crate::sys::{self, End, SingleThreaded};
+use crate::{complain, inherited};
+
+/// Whether this process is PID 1.
+pub(crate) fn is_init() -> bool {
+    getpid().as_raw() == 1
+}
+
+/// As PID 1, forks the service off and returns in that child alone, so that reaping orphans does not take the exit
+/// statuses of the service's own children away from it.
+pub(crate) fn serve_as_init(alone: &SingleThreaded) -> Result<(), Error> {
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), None).during(Step::Fork, "the signals")?;
+    complain::flush();
+    match sys::fork(alone).during(Step::Fork, "PID 1")? {
+        ForkResult::Child => inherited::unblock_signals(),
+        ForkResult::Parent { child } => init(child),
+    }
+}
+
+/// Forwards signals, reaps, and ends as the service does.
+fn init(service: Pid) -> ! {
+    loop {
+        let (signal, from_terminal) = sys::next_signal();
+        if signal != libc::SIGCHLD {
+            // A terminal's signals have reached the service as well.
+            if !from_terminal {
+                sys::kill(service, signal);
+            }
+            continue;
+        }
+        while let Some((pid, end)) = sys::reap_any() {
+            if pid == service {
+                sys::exit_now(match end {
+                    End::Exited(status) => status,
+                    End::Killed { signal, .. } => 128 + u8::try_from(signal).unwrap_or(127).min(127),
+                });
+            }
+        }
+    }
+}

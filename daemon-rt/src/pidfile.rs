@@ -1,0 +1,240 @@
+//! Step 12: the pidfile. Its lock is the truth, held for the service's life; the pid in it is a hint.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::sys::stat::{FileStat, Mode, fchmod, fstat, lstat, stat};
+use nix::unistd::{Pid, geteuid, getpid, unlink};
+
+use crate::detach::Step;
+use crate::error::{During, Error};
+use crate::trusted::{Place, same_file};
+use crate::{shutdown, sys};
+
+/// How long a busy lock is asked for again while nobody can be named who holds it: a prober may have it for a moment,
+/// and the winner of a race needs one to write its pid.
+const BUSY: Duration = Duration::from_secs(1);
+const PAUSE: Duration = Duration::from_millis(5);
+const MODE: Mode = Mode::S_IRUSR.union(Mode::S_IWUSR);
+
+/// The pidfile that this process holds. There is one, and signal handlers look at it.
+static HELD: OnceLock<Held> = OnceLock::new();
+
+struct Held {
+    path: PathBuf,
+    /// Never closed while the process lives, and never unlocked: LOCK_UN would unlock for all who share the lock.
+    lock: OwnedFd,
+    file: FileStat,
+    /// Who removes the file at exit: the starter, until the daemon has written its pid. A process that the service
+    /// forks is neither.
+    owner: AtomicI32,
+    /// Whether the path means the same as at the start: not from inside a chroot.
+    reachable: AtomicBool,
+}
+
+/// Takes the lock of an existing pidfile, before the work that a refused start need not do; there may be none.
+pub(crate) fn probe(path: Option<&Path>) -> Result<(), Error> {
+    path.map_or(Ok(()), |path| acquire(path, false))
+}
+
+/// Takes the lock, creating the file, unless [`probe`] already has it.
+pub(crate) fn lock(path: Option<&Path>) -> Result<(), Error> {
+    path.filter(|_| HELD.get().is_none()).map_or(Ok(()), |path| acquire(path, true))
+}
+
+fn acquire(path: &Path, create: bool) -> Result<(), Error> {
+    let during = |error: io::Error| Error::step(Step::WritePidfile, path.display().to_string(), error);
+    let began = Instant::now();
+    let mut holder = None;
+    while began.elapsed() < BUSY {
+        let place = Place::of(path).map_err(during)?;
+        let Some(file) = open(&place, create).map_err(during)? else { return Ok(()) };
+        if try_lock(&file).map_err(during)? {
+            // Whoever held it may have removed the file meanwhile: the lock counts only on what the path leads to.
+            if place.still_is(&file).map_err(|error| during(error.into()))?
+                && owned_or_removed(&place, &file).map_err(during)?
+            {
+                return hold(path, file).map_err(during);
+            }
+            continue;
+        }
+        holder = named_holder(&File::from(file)).map_err(during)?;
+        if holder.is_some() {
+            break;
+        }
+        std::thread::sleep(PAUSE);
+    }
+    Err(Error::already_running(holder, path))
+}
+
+/// Opens the file to lock it, which needs no more than reading: the daemon keeps this descriptor, and must not be able
+/// to forge the pid.
+fn open(place: &Place<'_>, create: bool) -> io::Result<Option<OwnedFd>> {
+    let file = match place.open(OFlag::O_RDONLY) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            if !create {
+                return Ok(None);
+            }
+            match place.create(OFlag::O_RDONLY, MODE) {
+                // Another starter was faster; its file is there now.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => place.open(OFlag::O_RDONLY),
+                result => result,
+            }
+        }
+        result => result,
+    };
+    match file {
+        // Created by another starter, and removed since.
+        Err(error) if create && error.kind() == io::ErrorKind::NotFound => open(place, create),
+        result => result.map(Some),
+    }
+}
+
+fn try_lock(file: &OwnedFd) -> io::Result<bool> {
+    match sys::try_lock(file.as_fd()) {
+        Ok(()) => Ok(true),
+        Err(Errno::EWOULDBLOCK) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Whether the file belongs to this user. A stale one that an older service gave away is removed: its owner could
+/// write any pid into it.
+fn owned_or_removed(place: &Place<'_>, file: &OwnedFd) -> io::Result<bool> {
+    let own = fstat(file)?.st_uid == geteuid().as_raw();
+    if !own {
+        place.remove()?;
+    }
+    Ok(own)
+}
+
+/// Remembers the file as this process's, with the mode that it should have.
+fn hold(path: &Path, lock: OwnedFd) -> io::Result<()> {
+    let file = fstat(&lock)?;
+    if Mode::from_bits_truncate(file.st_mode) != MODE {
+        fchmod(&lock, MODE)?;
+    }
+    let held = Held {
+        path: path.to_owned(),
+        lock,
+        file,
+        owner: AtomicI32::new(getpid().as_raw()),
+        reachable: AtomicBool::new(true),
+    };
+    HELD.set(held).map_err(|_| io::Error::other("this process holds another pidfile"))
+}
+
+/// Writes the pid of this process, the daemon. The file is never empty meanwhile.
+pub(crate) fn write() -> Result<(), Error> {
+    let Some(held) = HELD.get() else { return Ok(()) };
+    let write = || -> io::Result<()> {
+        let place = Place::of(&held.path)?;
+        if !place.still_is(&held.lock)? {
+            return Err(io::Error::other("it was removed or replaced"));
+        }
+        let file = File::from(place.open(OFlag::O_WRONLY)?);
+        let pid = format!("{}\n", getpid());
+        file.write_all_at(pid.as_bytes(), 0)?;
+        if file.metadata()?.len() != pid.len() as u64 {
+            file.set_len(pid.len() as u64)?;
+        }
+        Ok(())
+    };
+    write().during(Step::WritePidfile, held.path.display())?;
+    held.owner.store(getpid().as_raw(), Ordering::Release);
+    sys::at_exit(remove_at_exit).during(Step::WritePidfile, "its removal at exit")?;
+    shutdown::tidy_up_when_ended();
+    Ok(())
+}
+
+/// After a chroot(2) the path means nothing any more: the file stays at exit, with its lock free.
+pub(crate) fn left_behind() {
+    if let Some(held) = HELD.get() {
+        held.reachable.store(false, Ordering::Release);
+    }
+}
+
+/// Makes sure, before readiness is announced, that the path still leads to the file that names this process; after a
+/// chroot, or where the user may not look, at least that the file has not been removed.
+pub(crate) fn verify() -> Result<(), Error> {
+    let Some(held) = HELD.get() else { return Ok(()) };
+    let linked = fstat(&held.lock).is_ok_and(|file| file.st_nlink > 0);
+    let replaced = held.reachable.load(Ordering::Acquire)
+        && match lstat(&held.path) {
+            Ok(found) => !same_file(&found, &held.file),
+            Err(error) => error != Errno::EACCES,
+        };
+    if linked && !replaced {
+        return Ok(());
+    }
+    let error = io::Error::other("it was removed or replaced during the start");
+    Err(Error::step(Step::WritePidfile, held.path.display().to_string(), error))
+}
+
+/// Removes the file, if it is still this process's and may be removed. Only what signal-safety(7) allows is called
+/// here: it runs in signal handlers too.
+pub(crate) fn remove() {
+    let Some(held) = HELD.get() else { return };
+    if held.owner.load(Ordering::Acquire) == getpid().as_raw()
+        && held.reachable.load(Ordering::Acquire)
+        && lstat(&held.path).is_ok_and(|found| same_file(&found, &held.file))
+    {
+        // The user as whom the service runs may often not do it. The lock, which ends with the process, is what counts.
+        _ = unlink(&held.path);
+    }
+}
+
+extern "C" fn remove_at_exit() {
+    remove();
+}
+
+/// The process that a locked pidfile names, if it is certain that it holds the lock.
+fn named_holder(file: &File) -> io::Result<Option<Pid>> {
+    let Some(pid) = read_pid(file)? else { return Ok(None) };
+    let holds = match holds_lock(pid, &fstat(file)?) {
+        Some(holds) => holds,
+        // Another user's process, or no /proc: then that it lives must do.
+        None => !matches!(nix::sys::signal::kill(pid, None), Err(Errno::ESRCH)),
+    };
+    Ok(holds.then_some(pid))
+}
+
+/// The pid in the first line of a pidfile; `None` for anything else.
+fn read_pid(mut file: &File) -> io::Result<Option<Pid>> {
+    const LONGEST: usize = 32;
+    let mut start = [0; LONGEST];
+    let length = file.read(&mut start)?;
+    Ok(parse_pid(&start[..length]))
+}
+
+fn parse_pid(text: &[u8]) -> Option<Pid> {
+    let line = text.split(|&byte| byte == b'\n').next()?;
+    let pid: i32 = std::str::from_utf8(line).ok()?.trim().parse().ok()?;
+    (pid > 0).then(|| Pid::from_raw(pid))
+}
+
+/// Whether a process has this file open and locked; `None` if that cannot be told.
+fn holds_lock(pid: Pid, file: &FileStat) -> Option<bool> {
+    let directory = match std::fs::read_dir(format!("/proc/{pid}/fd")) {
+        Ok(directory) => directory,
+        // With /proc there, no such directory means no such process.
+        Err(error) if error.kind() == io::ErrorKind::NotFound && Path::new("/proc/self").exists() => {
+            return Some(false);
+        }
+        Err(_) => return None,
+    };
+    let locked = directory.flatten().any(|entry| {
+        stat(&entry.path()).is_ok_and(|open| same_file(&open, file))
+            && std::fs::read_to_string(format!("/proc/{pid}/fdinfo/{}", entry.file_name().display()))
+                .is_ok_and(|info| info.lines().any(|line| line.starts_with("lock:") && line.contains("FLOCK")))
+    });
+    Some(locked)
+}

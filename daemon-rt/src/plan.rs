@@ -1,0 +1,106 @@
+//! `Plan`: the settings resolved, before any fork, so that mistakes are reported at once.
+
+use std::ffi::{CString, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::sys::stat::Mode;
+use nix::unistd::geteuid;
+
+use crate::daemon::{Daemon, Pidfile};
+use crate::detach::Step;
+use crate::error::{During, Error};
+use crate::inherited::{EnvironmentPlan, StillIgnored};
+use crate::privileges::{self, Privileges};
+
+/// What the start does.
+pub(crate) struct Plan {
+    pub(crate) name: String,
+    pub(crate) still_ignored: StillIgnored,
+    pub(crate) environment: EnvironmentPlan,
+    pub(crate) stdout: Option<PathBuf>,
+    pub(crate) stderr: Option<PathBuf>,
+    pub(crate) umask: Mode,
+    pub(crate) working_directory: PathBuf,
+    pub(crate) chroot: Option<PathBuf>,
+    pub(crate) pidfile: Option<PathBuf>,
+    pub(crate) privileges: Privileges,
+    pub(crate) start_timeout: Option<Duration>,
+}
+
+impl Plan {
+    /// Checks the settings, which a `configure` hook may have taken from anywhere. Nothing is opened or looked up yet.
+    pub(crate) fn new(
+        daemon: &Daemon,
+        environment: crate::sys::InheritedEnvironment,
+        still_ignored: StillIgnored,
+    ) -> Result<Self, Error> {
+        let name = daemon.service_name();
+        if name.is_empty() || name.contains(['/', '\0', '\n']) {
+            return Err(Error::usage(format!("name {name:?}"), "a name is not empty and holds no '/', NUL or newline"));
+        }
+        let umask = u32::from(u16::MAX).min(daemon.umask);
+        if daemon.umask > 0o777 {
+            return Err(Error::usage(format!("umask {:#o}", daemon.umask), "a umask is at most 0o777"));
+        }
+        let path = |setting, path: &Option<PathBuf>| path.as_deref().map(|path| absolute(setting, path)).transpose();
+        Ok(Self {
+            still_ignored,
+            environment: EnvironmentPlan { inherited: environment, keep: daemon.keep_env.clone(), account: Vec::new() },
+            stdout: path("stdout", &daemon.stdout)?,
+            stderr: path("stderr", &daemon.stderr)?,
+            umask: Mode::from_bits_truncate(umask as nix::libc::mode_t),
+            working_directory: path("working_directory", &daemon.working_directory)?.unwrap_or_else(|| "/".into()),
+            chroot: path("chroot", &daemon.chroot)?,
+            pidfile: pidfile(daemon, &name)?,
+            privileges: Privileges::of(daemon)?,
+            start_timeout: daemon.start_timeout,
+            name,
+        })
+    }
+
+    /// Looks up the names of users and groups.
+    pub(crate) fn look_up(&mut self, daemon: &Daemon) -> Result<(), Error> {
+        self.environment.account = privileges::look_up(daemon, &mut self.privileges)?;
+        Ok(())
+    }
+
+    /// Where step 11 goes: with a chroot the working directory is inside it and has to wait for step 13.
+    pub(crate) fn directory_outside_chroot(&self) -> &Path {
+        match self.chroot {
+            Some(_) => Path::new("/"),
+            None => &self.working_directory,
+        }
+    }
+}
+
+/// A path as the person meant it who stood in the current directory.
+fn absolute(setting: &str, path: &Path) -> Result<PathBuf, Error> {
+    let object = || format!("{setting} {}", path.display());
+    if path.as_os_str().is_empty() {
+        return Err(Error::usage(format!("{setting} \"\""), "a path is not empty"));
+    }
+    CString::new(path.as_os_str().as_bytes()).map_err(|_| Error::usage(object(), "a path holds no NUL"))?;
+    std::path::absolute(path).map_err(|error| Error::usage(object(), error.to_string()))
+}
+
+fn pidfile(daemon: &Daemon, name: &str) -> Result<Option<PathBuf>, Error> {
+    match &daemon.pidfile {
+        None => Ok(None),
+        Some(Pidfile::At(path)) => absolute("pidfile", path).map(Some),
+        Some(Pidfile::Default) => {
+            let directory = if geteuid().is_root() {
+                PathBuf::from("/run")
+            } else {
+                let directory: Option<OsString> = std::env::var_os("XDG_RUNTIME_DIR");
+                directory
+                    .map(PathBuf::from)
+                    .filter(|path| path.is_absolute())
+                    .ok_or_else(|| std::io::Error::other("XDG_RUNTIME_DIR is no absolute path: set `pidfile` to one"))
+                    .during(Step::WritePidfile, format_args!("{name}.pid"))?
+            };
+            Ok(Some(directory.join(format!("{name}.pid"))))
+        }
+    }
+}

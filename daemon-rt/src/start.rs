@@ -1,0 +1,98 @@
+//! The start, from the first line of `main` to its last: what comes before the mode is known, and what comes after.
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use crate::daemon::{Daemon, Mode};
+use crate::detach::{self, Step};
+use crate::error::{During, Error};
+use crate::handshake::Failure;
+use crate::hooks::Service;
+use crate::inherited::{self, NamedDescriptors};
+use crate::manager::{self, Surroundings};
+use crate::plan::Plan;
+use crate::ready::Ready;
+use crate::sys::{InheritedEnvironment, SingleThreaded, StartOfMain};
+use crate::{audience, complain, foreground, hook, pidfile};
+
+/// The whole of `main`.
+pub(crate) fn run(daemon: &mut Daemon, mut service: Service<'_>, start: &StartOfMain) -> ExitCode {
+    if let Err(failure) = begin(daemon, &mut service, start) {
+        // What `configure` returned is the daemon's, not this process's, to drop.
+        std::mem::forget(service);
+        audience::fail(failure);
+    }
+    serve(service)
+}
+
+/// Steps 1–3 and the `configure` hook, then the rest of the start, which depends on the mode.
+fn begin(daemon: &mut Daemon, service: &mut Service<'_>, start: &StartOfMain) -> Result<(), Failure> {
+    let environment = InheritedEnvironment::find(start);
+    audience::begin(&daemon.service_name());
+    let surroundings = Surroundings::take(start)?;
+    hook::watch_panics();
+
+    let named = NamedDescriptors::find();
+    let detaches = surroundings.mode(daemon.mode) == Mode::Detach;
+    if detaches {
+        let keep: Vec<_> = surroundings.descriptors().chain(named.numbers()).collect();
+        inherited::close_descriptors(start, &keep)?; // 1
+    }
+    let still_ignored = inherited::reset_signals()?; // 2
+    inherited::unblock_signals()?; // 3
+
+    let configure = service.configure.take().map(|configure| || configure(daemon));
+    hook::run("configure", configure)?;
+    audience::begin(&daemon.service_name());
+    if detaches {
+        named.close(start);
+    }
+
+    let mode = surroundings.mode(daemon.mode);
+    // The two in which this process forks.
+    let forks = mode == Mode::Detach || manager::is_init();
+    let alone = forks.then(alone).transpose()?;
+    let mut plan = Plan::new(daemon, environment, still_ignored)?;
+    pidfile::probe(plan.pidfile.as_deref())?;
+    plan.look_up(daemon)?;
+    match alone {
+        Some(alone) if mode == Mode::Detach => detach::detach(start, &alone, &plan, service),
+        alone => foreground::stay(alone.as_ref(), &plan, service),
+    }
+}
+
+/// The main loop, and what is left to do for readiness if it has taken that on itself.
+fn serve(service: Service<'_>) -> ExitCode {
+    let Service { main, defers_ready, .. } = service;
+    if !defers_ready {
+        return complain::relay(main(Ready::announced()));
+    }
+    let report = match hook::watch("main", || main(Ready::awaited())) {
+        Ok(report) => report,
+        Err(failure) if audience::is_starting() => audience::fail(failure),
+        Err(_) => return ExitCode::from(hook::PANICKED),
+    };
+    if audience::is_starting() {
+        let (_, text) = complain::capture(report);
+        let how = if text.is_empty() { "it returned" } else { text.trim_end() };
+        audience::fail(hook::failed("main", &format!("{how}, before it called `Ready::notify`")));
+    }
+    complain::relay(report)
+}
+
+/// Makes sure that there is one thread. One that was joined may linger in the kernel for a moment.
+fn alone() -> Result<SingleThreaded, Error> {
+    const LINGER: Duration = Duration::from_millis(10);
+    let began = Instant::now();
+    loop {
+        match SingleThreaded::check() {
+            Ok(alone) => return Ok(alone),
+            Err(_) if began.elapsed() < LINGER => std::thread::sleep(LINGER / 20),
+            Err(threads) => {
+                let error = std::io::Error::other("a fork keeps only one: start threads in `init` or later");
+                let object = if threads == 0 { "several threads run".into() } else { format!("{threads} threads run") };
+                return Err(error).during(Step::Fork, object);
+            }
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! The starter: the process that a person, a shell or an init script started. It waits until the daemon is ready, says
+//! what happened, and in a failed start leaves nothing behind.
+
+use std::io::{self, IsTerminal, Write};
+use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::libc;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll, ppoll};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, killpg, sigprocmask};
+use nix::syslog::Severity;
+use nix::unistd::{Pid, getsid};
+
+use crate::detach::Step;
+use crate::error::{During, Error};
+use crate::handshake::{Failure, Message, Receiver};
+use crate::manager::notifier;
+use crate::plan::Plan;
+use crate::sys::{self, End};
+use crate::{complain, pidfile};
+
+/// The exit status where `init` panicked is that of Rust's own runtime, 101; the following are the starter's.
+mod status {
+    /// A hook called `exit(0)`, which says nothing of readiness.
+    pub(super) const EXITED_WITH_0: u8 = 96;
+    /// As timeout(1).
+    pub(super) const TIMED_OUT: u8 = 124;
+    /// As a shell: this and the number of the signal.
+    pub(super) const KILLED: u8 = 128;
+}
+
+/// What may interrupt a person's wait.
+const INTERRUPTIONS: [Signal; 4] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT];
+
+/// The signals that came while the starter waited, a bit each.
+static CAUGHT: AtomicU64 = AtomicU64::new(0);
+
+extern "C" fn catch(signal: libc::c_int) {
+    CAUGHT.fetch_or(1 << signal, Ordering::Relaxed);
+}
+
+pub(crate) struct Starter {
+    name: String,
+    limit: Option<Duration>,
+    interruptions: Vec<Signal>,
+    /// The starter had children before: they, and what they leave to it, are not the service's.
+    had_children: bool,
+    on_terminal: bool,
+    /// A progress line stands on the terminal.
+    progress: bool,
+}
+
+/// How a start ended.
+enum Outcome {
+    Ready,
+    Failed(Failure),
+    Interrupted(Signal),
+}
+
+impl Starter {
+    /// What has to be in place before the first fork: the signals wait for [`Self::wait`], and orphans of the daemon
+    /// become the starter's, so that it learns how the daemon ended whoever still holds the pipe.
+    pub(crate) fn prepare(plan: &Plan) -> Result<Self, Error> {
+        let ignored = |signal: Signal| plan.still_ignored.contains(signal as libc::c_int);
+        let interruptions: Vec<Signal> = INTERRUPTIONS.into_iter().filter(|&signal| !ignored(signal)).collect();
+        let watched: SigSet = interruptions.iter().copied().chain([Signal::SIGCHLD]).collect();
+        sigprocmask(SigmaskHow::SIG_BLOCK, Some(&watched), None).during(Step::ExitStarter, "the signals")?;
+        #[cfg(target_os = "linux")]
+        sys::prctl(sys::Prctl::ChildSubreaper).during(Step::ExitStarter, "the daemon's orphans")?;
+        Ok(Self {
+            name: plan.name.clone(),
+            limit: plan.start_timeout,
+            interruptions,
+            had_children: sys::has_children(),
+            on_terminal: false,
+            progress: false,
+        })
+    }
+
+    /// Step 15: waits for the outcome, and exits with the status that tells it.
+    pub(crate) fn wait(mut self, intermediate: Pid, receiver: Receiver) -> ! {
+        self.on_terminal = io::stderr().is_terminal();
+        let mut start = Start { intermediate, daemon: None, receiver };
+        let outcome = self.outcome(&mut start).unwrap_or_else(|error| Outcome::Failed(error.into()));
+        self.clear_progress();
+        if !matches!(outcome, Outcome::Ready) {
+            start.end(self.had_children);
+            pidfile::remove();
+        }
+        match outcome {
+            Outcome::Ready => {
+                _ = sys::wait(intermediate, true, true);
+                notifier().ready(start.daemon);
+                // The manager accepts that from its own child only, which is about to end.
+                notifier().barrier();
+                sys::exit_now(0)
+            }
+            Outcome::Failed(failure) => {
+                notifier().failed(&failure);
+                complain::say(Severity::LOG_ERR, &self.name, &failure.text);
+                sys::exit_now(failure.status)
+            }
+            Outcome::Interrupted(signal) => {
+                complain::say(
+                    Severity::LOG_ERR,
+                    &self.name,
+                    &format!("interrupted by {signal} before the daemon was ready"),
+                );
+                sys::die_of(signal as libc::c_int);
+                _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None);
+                sys::exit_now(status::KILLED + signal as u8)
+            }
+        }
+    }
+
+    fn outcome(&mut self, start: &mut Start) -> Result<Outcome, Error> {
+        let deadline = self.limit.map(|limit| Instant::now() + limit);
+        for &signal in self.interruptions.iter().chain(&[Signal::SIGCHLD]) {
+            sys::handle(signal as libc::c_int, catch).during(Step::ExitStarter, signal)?;
+        }
+        loop {
+            // The deaths first: what a process wrote before it died is then there to be read.
+            let death = start.death()?;
+            while let Some(message) = start.receiver.next().during(Step::ExitStarter, "the pipe from the daemon")? {
+                match message {
+                    Message::Forked(pid) => start.daemon = Some(pid),
+                    Message::Progress(text) => self.show(&text),
+                    Message::Ready => return Ok(Outcome::Ready),
+                    Message::Failed(failure) => return Ok(Outcome::Failed(failure)),
+                }
+            }
+            if let Some(failure) = death {
+                return Ok(Outcome::Failed(failure));
+            }
+            let caught = CAUGHT.swap(0, Ordering::Relaxed);
+            if let Some(&signal) = self.interruptions.iter().find(|&&signal| caught & (1 << signal as u64) != 0) {
+                return Ok(Outcome::Interrupted(signal));
+            }
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            if let (Some(Duration::ZERO), Some(limit)) = (left, self.limit) {
+                let text = format!("not ready within {limit:?}: the daemon was killed");
+                return Ok(Outcome::Failed(Failure { status: status::TIMED_OUT, errno: None, text }));
+            }
+            start.sleep(left)?;
+        }
+    }
+
+    /// Shows what the daemon is doing, where a person reads it: in one line of a terminal, else a line each. A
+    /// terminal that is stopped, or a pipe that nobody reads, misses it.
+    fn show(&mut self, text: &str) {
+        notifier().status(text, true);
+        let stderr = io::stderr();
+        let mut room = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
+        if !poll(&mut room, PollTimeout::ZERO).is_ok_and(|ready| ready > 0) {
+            return;
+        }
+        let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        let (name, (before, after)) = (&self.name, if self.on_terminal { ("\r\x1b[K", "") } else { ("", "\n") });
+        _ = stderr.lock().write_all(format!("{before}{name}: {text}{after}").as_bytes());
+        self.progress = self.on_terminal;
+    }
+
+    fn clear_progress(&mut self) {
+        if std::mem::take(&mut self.progress) {
+            _ = io::stderr().write_all(b"\r\x1b[K");
+        }
+    }
+}
+
+/// The processes of one start.
+struct Start {
+    /// The session leader. It stays a zombie until the end, so that its process group can be killed safely: no other
+    /// can get its number.
+    intermediate: Pid,
+    daemon: Option<Pid>,
+    receiver: Receiver,
+}
+
+impl Start {
+    /// Who has died too early, if anyone has.
+    fn death(&self) -> Result<Option<Failure>, Error> {
+        let end_of = |pid| match sys::wait(pid, false, false) {
+            // Not this process's child yet: the intermediate process has not ended.
+            Err(Errno::ECHILD) => Ok(None),
+            result => result.during(Step::ExitStarter, format_args!("process {pid}")),
+        };
+        if let Some(end) = end_of(self.intermediate)? {
+            if end != End::Exited(0) {
+                return Ok(Some(cause("the intermediate process", end)));
+            }
+        }
+        match self.daemon.map(end_of).transpose()?.flatten() {
+            Some(end) => Ok(Some(cause("the daemon", end))),
+            None => Ok(None),
+        }
+    }
+
+    /// Waits for a message, a death, an interruption or the time limit.
+    fn sleep(&self, limit: Option<Duration>) -> Result<(), Error> {
+        // At the end of file, which everything's death or a daemon that closes all descriptors brings, deaths remain.
+        let mut pipe = [PollFd::new(self.receiver.as_fd(), PollFlags::POLLIN)];
+        let pipe = if self.receiver.ended() { &mut [] } else { &mut pipe[..] };
+        match ppoll(pipe, limit.map(Into::into), Some(SigSet::empty())) {
+            Ok(_) | Err(Errno::EINTR) => Ok(()),
+            Err(error) => Err(error).during(Step::ExitStarter, "the pipe from the daemon"),
+        }
+    }
+
+    /// Ends the daemon and all that it has started, and waits until it is gone.
+    fn end(&self, had_children: bool) {
+        // Before setsid(2) there is no group of that number, and nothing else yet either.
+        _ = kill(self.intermediate, Signal::SIGKILL);
+        _ = sys::wait(self.intermediate, false, true);
+        let mut immortal = Vec::new();
+        loop {
+            _ = killpg(self.intermediate, Signal::SIGKILL);
+            let orphans: Vec<Pid> =
+                self.orphans(had_children).into_iter().filter(|pid| !immortal.contains(pid)).collect();
+            if orphans.is_empty() {
+                break;
+            }
+            for pid in orphans {
+                // What has become another user's by a set-uid program cannot be ended by an ordinary user.
+                if kill(pid, Signal::SIGKILL).is_err() || sys::wait(pid, true, true).is_err() {
+                    immortal.push(pid);
+                }
+            }
+        }
+        _ = sys::wait(self.intermediate, true, true);
+    }
+
+    /// The daemon and the orphans of it that the starter has adopted.
+    fn orphans(&self, had_children: bool) -> Vec<Pid> {
+        let children = std::fs::read_to_string("/proc/thread-self/children");
+        let Ok(children) = children else { return self.daemon.into_iter().collect() };
+        let ours =
+            |&pid: &Pid| pid != self.intermediate && (!had_children || getsid(Some(pid)) == Ok(self.intermediate));
+        children.split_whitespace().filter_map(|pid| pid.parse().ok()).map(Pid::from_raw).filter(ours).collect()
+    }
+}
+
+/// The status and the words for an early death.
+fn cause(who: &str, end: End) -> Failure {
+    let (status, how) = match end {
+        End::Exited(0) => (status::EXITED_WITH_0, "exited with status 0".to_owned()),
+        End::Exited(code) => (code, format!("exited with status {code}")),
+        End::Killed { signal, core } => {
+            let name = Signal::try_from(signal).map_or_else(|_| String::new(), |name| format!(" ({name})"));
+            let core = if core { ", core dumped" } else { "" };
+            let status = u8::try_from(signal).map_or(u8::MAX, |signal| status::KILLED.saturating_add(signal));
+            (status, format!("was killed by signal {signal}{name}{core}"))
+        }
+    };
+    Failure { status, errno: None, text: format!("cannot start: {who} {how} before it was ready") }
+}

@@ -1,0 +1,520 @@
+//! The only file with `unsafe`: what neither std nor nix offers as a safe function, one operation a block.
+#![allow(unsafe_code)]
+
+use std::ffi::{CStr, CString, c_char, c_int, c_ulong};
+use std::io;
+use std::mem;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::process::ExitCode;
+use std::ptr;
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::unistd::{ForkResult, Pid};
+
+use crate::hooks::Service;
+use crate::{Daemon, start};
+
+/// The promise that [`Daemon::run`] asks of its caller: this is the first thing that `main` does, so that nothing in
+/// this process yet owns a descriptor above 2, relies on the environment's memory, or runs beside this thread.
+pub(crate) struct StartOfMain(());
+
+impl Daemon {
+    /// Starts the service and runs it to its end: the whole of `main`.
+    ///
+    /// In the process that the person started it returns only if the service stays in the foreground; otherwise that
+    /// process ends here, when the daemon is ready or has failed, with the status that says which. In the daemon it
+    /// returns the exit status of the main loop, for `main` to return.
+    ///
+    /// # Safety
+    ///
+    /// Call it first thing in `main`, from the main thread: it closes the descriptors that the process inherited,
+    /// overwrites the memory of the inherited environment, and forks. What ran before it must not own a descriptor
+    /// above 2, must not keep a pointer that getenv(3) returned, and must have left no other thread running. The
+    /// attribute `#[daemon]` keeps these rules by itself.
+    pub unsafe fn run(&mut self, service: Service<'_>) -> ExitCode {
+        start::run(self, service, &StartOfMain(()))
+    }
+}
+
+// Processes and threads
+
+/// The proof that this process has one thread, so that a fork copies all of it.
+pub(crate) struct SingleThreaded(());
+
+impl SingleThreaded {
+    /// Looks at the number of threads once.
+    ///
+    /// # Errors
+    /// The number of threads, 0 where it cannot be told.
+    pub(crate) fn check() -> Result<Self, u64> {
+        match threads() {
+            1 => Ok(Self(())),
+            several => Err(several),
+        }
+    }
+}
+
+/// The number of threads: a directory has two links of its own and one for each directory in it. Without /proc,
+/// unshare(2) tells whether there is more than one.
+#[cfg(target_os = "linux")]
+fn threads() -> u64 {
+    if let Ok(task) = nix::sys::stat::stat(c"/proc/self/task") {
+        return task.st_nlink.saturating_sub(2);
+    }
+    // SAFETY: for CLONE_THREAD unshare(2) changes nothing: it only fails where there is another thread.
+    match unsafe { libc::unshare(libc::CLONE_THREAD) } {
+        0 => 1,
+        _ => 0,
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn threads() -> u64 {
+    1
+}
+
+pub(crate) fn fork(_alone: &SingleThreaded) -> nix::Result<ForkResult> {
+    // SAFETY: the only thread calls fork, so that no lock (allocator, stdio) is held by a thread that the child lacks,
+    // and the child may do whatever its parent could.
+    unsafe { nix::unistd::fork() }
+}
+
+/// Ends the process at once: no destructor, no atexit(3) handler, which are the daemon's to run, and no flush.
+pub(crate) fn exit_now(status: u8) -> ! {
+    // SAFETY: _exit(2) has no precondition.
+    unsafe { libc::_exit(c_int::from(status)) }
+}
+
+/// Has `function` called at exit(3): by std at the end of `main`, or by `std::process::exit` anywhere.
+pub(crate) fn at_exit(function: extern "C" fn()) -> io::Result<()> {
+    // SAFETY: the function is a plain one of this library, which is never unloaded while its program runs.
+    match unsafe { libc::atexit(function) } {
+        0 => Ok(()),
+        _ => Err(io::ErrorKind::OutOfMemory.into()),
+    }
+}
+
+/// Writes out what C code has buffered on its streams, so that a fork does not double it.
+pub(crate) fn flush_c_streams() {
+    // SAFETY: fflush(3) takes a null pointer to mean all open output streams.
+    unsafe { libc::fflush(ptr::null_mut()) };
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    Exited(u8),
+    Killed { signal: c_int, core: bool },
+}
+
+/// How the child `pid` ended; `None` if it has not. `reap` takes the zombie away, `block` waits for the end.
+pub(crate) fn wait(pid: Pid, reap: bool, block: bool) -> nix::Result<Option<End>> {
+    let options = libc::WEXITED | if reap { 0 } else { libc::WNOWAIT } | if block { 0 } else { libc::WNOHANG };
+    wait_for(libc::P_PID, pid.as_raw() as libc::id_t, options).map(|ended| ended.map(|(_, end)| end))
+}
+
+/// Takes away the zombie of some child that has ended, if there is one.
+pub(crate) fn reap_any() -> Option<(Pid, End)> {
+    wait_for(libc::P_ALL, 0, libc::WEXITED | libc::WNOHANG).ok().flatten()
+}
+
+fn wait_for(which: libc::idtype_t, id: libc::id_t, options: c_int) -> nix::Result<Option<(Pid, End)>> {
+    // SAFETY: all zeros are a valid siginfo_t, whose pid 0 says that there was nothing to report.
+    let mut info: libc::siginfo_t = unsafe { mem::zeroed() };
+    loop {
+        // SAFETY: `info` is writable and of the right type.
+        let result = unsafe { libc::waitid(which, id, &raw mut info, options) };
+        match Errno::result(result) {
+            Ok(_) => break,
+            Err(Errno::EINTR) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    // SAFETY: waitid(2) has filled in the fields of a SIGCHLD, or left the zeros.
+    let who = unsafe { info.si_pid() };
+    // SAFETY: as above.
+    let status = unsafe { info.si_status() };
+    let end = match info.si_code {
+        libc::CLD_EXITED => End::Exited(u8::try_from(status & 0xff).unwrap_or(u8::MAX)),
+        code => End::Killed { signal: status, core: code == libc::CLD_DUMPED },
+    };
+    Ok((who != 0).then(|| (Pid::from_raw(who), end)))
+}
+
+/// Whether this process has a child of any kind, running or not.
+pub(crate) fn has_children() -> bool {
+    let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    // SAFETY: a null pointer tells waitid(2) that the details are not wanted.
+    let result = unsafe { libc::waitid(libc::P_ALL, 0, ptr::null_mut(), options) };
+    Errno::result(result) != Err(Errno::ECHILD)
+}
+
+// Descriptors
+
+/// Closes the inherited descriptors `first..=last` in one call, whether or not they are open.
+pub(crate) fn close_range(_: &StartOfMain, first: RawFd, last: RawFd) -> nix::Result<()> {
+    #[cfg(target_os = "linux")]
+    {
+        // SAFETY: by the promise nothing in this process owns these descriptors.
+        let result = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+        Errno::result(result).map(drop)
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        _ = (first, last);
+        Err(Errno::ENOSYS)
+    }
+}
+
+/// Closes one inherited descriptor; that it is not open is no error.
+pub(crate) fn close(_: &StartOfMain, fd: RawFd) {
+    // SAFETY: by the promise nothing in this process owns this descriptor.
+    unsafe { libc::close(fd) };
+}
+
+/// A descriptor that is looked at, not owned: whether it is open at all is for the caller's next call to find out.
+pub(crate) fn peek<'a>(fd: RawFd) -> BorrowedFd<'a> {
+    assert!(fd >= 0, "a descriptor is never negative");
+    // SAFETY: not -1, the one value that the type excludes. The callers only ask fstat(2), poll(2) and fcntl(2), which
+    // report a closed descriptor as EBADF or POLLNVAL.
+    unsafe { BorrowedFd::borrow_raw(fd) }
+}
+
+/// Takes over an inherited descriptor that the environment names, to be closed on exec.
+pub(crate) fn adopt(fd: RawFd) -> io::Result<OwnedFd> {
+    // Fails where it is not open.
+    fcntl(peek(fd), FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
+    // SAFETY: it is open, and was passed on for this process to own: the variable that names it is taken out of the
+    // environment when this is called, so that it happens once.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// The address family of a socket.
+pub(crate) fn socket_family(socket: BorrowedFd<'_>) -> nix::Result<c_int> {
+    // SAFETY: all zeros are a valid address of no family.
+    let mut address: libc::sockaddr_storage = unsafe { mem::zeroed() };
+    let mut length = libc::socklen_t::try_from(mem::size_of_val(&address)).expect("it is small");
+    // SAFETY: `address` has room for `length` bytes, and both are writable.
+    let result = unsafe { libc::getsockname(socket.as_raw_fd(), (&raw mut address).cast(), &raw mut length) };
+    Errno::result(result)?;
+    Ok(c_int::from(address.ss_family))
+}
+
+/// The number that the kernel gives this process as long as the machine runs, and no other process, see
+/// pidfd_open(2); `None` before Linux 6.9.
+#[cfg(target_os = "linux")]
+pub(crate) fn own_pidfd_id() -> Option<u64> {
+    const PIDFS: nix::sys::statfs::FsType = nix::sys::statfs::FsType(0x5049_4446);
+    // SAFETY: pidfd_open(2) touches no memory.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, libc::getpid(), 0) };
+    // SAFETY: it was just opened, and nobody else knows of it.
+    let fd = (fd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(RawFd::try_from(fd).unwrap_or(RawFd::MAX)) })?;
+    // Before, all pidfds shared one inode of another file system.
+    let of_pids = nix::sys::statfs::fstatfs(&fd).is_ok_and(|found| found.filesystem_type() == PIDFS);
+    of_pids.then(|| nix::sys::stat::fstat(&fd).ok()).flatten().map(|found| found.st_ino)
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn own_pidfd_id() -> Option<u64> {
+    None
+}
+
+/// Takes the exclusive flock(2) of an open file, which all copies of the descriptor share, without waiting. There is no
+/// unlocking: the lock ends with the last copy.
+pub(crate) fn try_lock(file: BorrowedFd<'_>) -> nix::Result<()> {
+    // SAFETY: flock(2) touches no memory.
+    let result = unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) };
+    Errno::result(result).map(drop)
+}
+
+/// How many bytes wait to be read from a pipe.
+pub(crate) fn unread(pipe: BorrowedFd<'_>) -> io::Result<usize> {
+    let mut bytes: c_int = 0;
+    // SAFETY: FIONREAD writes one int.
+    let result = unsafe { libc::ioctl(pipe.as_raw_fd(), libc::FIONREAD, &raw mut bytes) };
+    Errno::result(result)?;
+    Ok(usize::try_from(bytes).unwrap_or(0))
+}
+
+// Signals
+
+/// The handler of a signal: it may do only what signal-safety(7) allows.
+pub(crate) type Handler = extern "C" fn(c_int);
+
+/// The highest signal number, real-time signals included.
+pub(crate) const LAST_SIGNAL: c_int = 64;
+
+pub(crate) fn is_ignored(signal: c_int) -> bool {
+    action(signal) == Some(libc::SIG_IGN)
+}
+
+pub(crate) fn is_default(signal: c_int) -> bool {
+    action(signal) == Some(libc::SIG_DFL)
+}
+
+/// What happens at a signal; `None` for one that the C library keeps to itself.
+fn action(signal: c_int) -> Option<libc::sighandler_t> {
+    // SAFETY: all zeros are a valid sigaction.
+    let mut old: libc::sigaction = unsafe { mem::zeroed() };
+    // SAFETY: no new action is given, and `old` is writable.
+    let result = unsafe { libc::sigaction(signal, ptr::null(), &raw mut old) };
+    (result == 0).then_some(old.sa_sigaction)
+}
+
+/// Puts a signal back to its default action.
+pub(crate) fn reset(signal: c_int) -> nix::Result<()> {
+    set_action(signal, libc::SIG_DFL)
+}
+
+/// Has `handler` called at a signal; interrupted calls are restarted, and no other signal interrupts the handler.
+pub(crate) fn handle(signal: c_int, handler: Handler) -> nix::Result<()> {
+    set_action(signal, handler as libc::sighandler_t)
+}
+
+fn set_action(signal: c_int, action: libc::sighandler_t) -> nix::Result<()> {
+    // SAFETY: all zeros are a valid sigaction.
+    let mut new: libc::sigaction = unsafe { mem::zeroed() };
+    new.sa_sigaction = action;
+    new.sa_flags = libc::SA_RESTART;
+    // SAFETY: the set is writable.
+    unsafe { libc::sigfillset(&raw mut new.sa_mask) };
+    // SAFETY: the action is the default one or a `Handler`, which is written for signal context.
+    let result = unsafe { libc::sigaction(signal, &raw const new, ptr::null_mut()) };
+    Errno::result(result).map(drop)
+}
+
+/// Resets the signals that the C library keeps for itself (glibc: 32 and 33) if they came ignored: its own
+/// sigaction(2) refuses them, and a caller can ignore them by the raw call.
+#[cfg(target_os = "linux")]
+pub(crate) fn reset_internal_if_ignored(signal: c_int) {
+    // The kernel's structure begins with the handler (on MIPS after the flags); zeros stand for SIG_DFL, no flags, an
+    // empty mask. Its size is at most that of these words, the mask has 8 bytes (16 on MIPS).
+    const MIPS: bool = cfg!(any(target_arch = "mips", target_arch = "mips64"));
+    const MASK_BYTES: usize = if MIPS { 16 } else { 8 };
+    let new = [0_usize; 16];
+    let mut old = [0_usize; 16];
+    // SAFETY: both arrays are larger than the kernel's structure; no new action is given here.
+    let asked =
+        unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, ptr::null::<usize>(), old.as_mut_ptr(), MASK_BYTES) };
+    if asked == 0 && old[usize::from(MIPS)] == libc::SIG_IGN {
+        // SAFETY: as above; the C library has no handler here yet, for the signal was ignored.
+        unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, new.as_ptr(), ptr::null_mut::<usize>(), MASK_BYTES) };
+    }
+}
+
+/// Ends this process by the default action of `signal`, as if it had never been handled.
+pub(crate) fn die_of(signal: c_int) {
+    _ = reset(signal);
+    // SAFETY: kill(2) on this very process. It takes effect at the latest when the mask lets the signal through.
+    unsafe { libc::kill(libc::getpid(), signal) };
+}
+
+/// Sends a signal, real-time ones included.
+pub(crate) fn kill(pid: Pid, signal: c_int) {
+    // SAFETY: kill(2) touches no memory.
+    unsafe { libc::kill(pid.as_raw(), signal) };
+}
+
+/// Waits for any signal, all being blocked; also says whether the kernel sent it for a terminal.
+pub(crate) fn next_signal() -> (c_int, bool) {
+    // SAFETY: all zeros are a valid signal set, and a valid siginfo_t.
+    let (mut all, mut info): (libc::sigset_t, libc::siginfo_t) = unsafe { mem::zeroed() };
+    // SAFETY: the set is writable.
+    unsafe { libc::sigfillset(&raw mut all) };
+    loop {
+        // SAFETY: the set is readable and `info` writable.
+        let signal = unsafe { libc::sigwaitinfo(&raw const all, &raw mut info) };
+        if signal > 0 {
+            return (signal, info.si_code > 0);
+        }
+    }
+}
+
+// The environment
+
+unsafe extern "C" {
+    static mut environ: *mut *mut c_char;
+}
+
+/// The memory in which the kernel laid down the inherited environment, which /proc/PID/environ shows for ever.
+pub(crate) struct InheritedEnvironment {
+    start: *mut u8,
+    length: usize,
+}
+
+impl InheritedEnvironment {
+    /// Notes where that memory is. The strings lie one after the other, up to that of the program's own path; entries
+    /// that something before `main` has put elsewhere are left out.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn find(start: &StartOfMain) -> Self {
+        // SAFETY: getauxval(3) has no precondition.
+        let end = unsafe { libc::getauxval(libc::AT_EXECFN) } as usize;
+        // SAFETY: as above. The kernel puts these bytes below the strings.
+        let below = unsafe { libc::getauxval(libc::AT_RANDOM) } as usize;
+        let on_stack = |entry: &*mut c_char| (below..end).contains(&(*entry as usize));
+        let first = pointers(start).filter(on_stack).min();
+        first.map_or(Self { start: ptr::null_mut(), length: 0 }, |first| Self {
+            start: first.cast(),
+            length: end - first as usize,
+        })
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    pub(crate) fn find(_: &StartOfMain) -> Self {
+        Self { start: ptr::null_mut(), length: 0 }
+    }
+
+    /// Overwrites that memory, after [`set_environment`] has made sure that nothing points to it any more.
+    pub(crate) fn erase(&self) {
+        if self.length > 0 {
+            // SAFETY: these bytes of the initial stack are writable, belong to the process, and by the promise that
+            // `find` was given nobody else keeps a pointer into them.
+            unsafe { ptr::write_bytes(self.start, 0, self.length) };
+        }
+    }
+}
+
+fn pointers(_: &StartOfMain) -> impl Iterator<Item = *mut c_char> {
+    // SAFETY: by the promise no other thread changes the environment meanwhile.
+    let mut next = unsafe { environ };
+    std::iter::from_fn(move || {
+        if next.is_null() {
+            return None;
+        }
+        // SAFETY: `next` is within the array, which ends with a null pointer.
+        let entry = unsafe { *next };
+        // SAFETY: not past the null pointer: the iterator is fused by the test below.
+        next = if entry.is_null() { ptr::null_mut() } else { unsafe { next.add(1) } };
+        (!entry.is_null()).then_some(entry)
+    })
+}
+
+/// The entries of the environment as they are, with or without an `=`.
+pub(crate) fn environment(start: &StartOfMain) -> impl Iterator<Item = &CStr> {
+    // SAFETY: each entry is a string that ends with a NUL byte, and it stays where it is while the caller holds
+    // `start`: by the promise nobody else changes the environment.
+    pointers(start).map(|entry| unsafe { CStr::from_ptr(entry) })
+}
+
+/// Replaces the whole environment.
+pub(crate) fn set_environment(_: &StartOfMain, entries: Vec<CString>) {
+    let mut array: Vec<*mut c_char> = entries.into_iter().map(CString::into_raw).collect();
+    array.push(ptr::null_mut());
+    // SAFETY: by the promise no other thread reads it; array and strings are never freed, as a program may keep what
+    // getenv(3) gave it.
+    unsafe { environ = array.leak().as_mut_ptr() };
+}
+
+/// Removes a variable from the environment.
+pub(crate) fn unset(_: &StartOfMain, name: &str) {
+    // SAFETY: by the promise no other thread reads the environment.
+    unsafe { std::env::remove_var(name) };
+}
+
+// Privileges
+
+/// Permitted, effective and inheritable capabilities of this thread, a bit each, see capabilities(7).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Capabilities {
+    pub(crate) permitted: u64,
+    pub(crate) effective: u64,
+    pub(crate) inheritable: u64,
+}
+
+#[cfg(target_os = "linux")]
+mod capability {
+    /// `_LINUX_CAPABILITY_VERSION_3`: two words a set.
+    pub(super) const VERSION_3: u32 = 0x2008_0522;
+
+    #[repr(C)]
+    pub(super) struct Header {
+        pub(super) version: u32,
+        pub(super) pid: i32,
+    }
+
+    #[repr(C)]
+    #[derive(Clone, Copy, Default)]
+    pub(super) struct Word {
+        pub(super) effective: u32,
+        pub(super) permitted: u32,
+        pub(super) inheritable: u32,
+    }
+}
+
+#[cfg(target_os = "linux")]
+impl Capabilities {
+    pub(crate) fn get() -> nix::Result<Self> {
+        let mut header = capability::Header { version: capability::VERSION_3, pid: 0 };
+        let mut words = [capability::Word::default(); 2];
+        // SAFETY: the structures are those of capget(2) for this version, two words long.
+        let result = unsafe { libc::syscall(libc::SYS_capget, &raw mut header, words.as_mut_ptr()) };
+        Errno::result(result)?;
+        let join = |get: fn(&capability::Word) -> u32| u64::from(get(&words[1])) << 32 | u64::from(get(&words[0]));
+        Ok(Self {
+            permitted: join(|word| word.permitted),
+            effective: join(|word| word.effective),
+            inheritable: join(|word| word.inheritable),
+        })
+    }
+
+    pub(crate) fn set(self) -> nix::Result<()> {
+        #[expect(clippy::cast_possible_truncation, reason = "each set is split into its two words")]
+        let word = |shift: u32| capability::Word {
+            effective: (self.effective >> shift) as u32,
+            permitted: (self.permitted >> shift) as u32,
+            inheritable: (self.inheritable >> shift) as u32,
+        };
+        let mut header = capability::Header { version: capability::VERSION_3, pid: 0 };
+        let words = [word(0), word(32)];
+        // SAFETY: the structures are those of capset(2) for this version, two words long.
+        let result = unsafe { libc::syscall(libc::SYS_capset, &raw mut header, words.as_ptr()) };
+        Errno::result(result).map(drop)
+    }
+}
+
+/// One of the operations of prctl(2) that take numbers only and touch no memory.
+#[cfg(target_os = "linux")]
+#[derive(Clone, Copy)]
+pub(crate) enum Prctl {
+    GetSecurebits,
+    SetSecurebits(c_ulong),
+    ClearAmbient,
+    NoNewPrivs,
+    ChildSubreaper,
+    KeepCapabilities(bool),
+}
+
+#[cfg(target_os = "linux")]
+pub(crate) fn prctl(operation: Prctl) -> nix::Result<c_int> {
+    let (option, first): (c_int, c_ulong) = match operation {
+        Prctl::GetSecurebits => (libc::PR_GET_SECUREBITS, 0),
+        Prctl::SetSecurebits(bits) => (libc::PR_SET_SECUREBITS, bits),
+        Prctl::ClearAmbient => (libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL as c_ulong),
+        Prctl::NoNewPrivs => (libc::PR_SET_NO_NEW_PRIVS, 1),
+        Prctl::ChildSubreaper => (libc::PR_SET_CHILD_SUBREAPER, 1),
+        Prctl::KeepCapabilities(on) => (libc::PR_SET_KEEPCAPS, on.into()),
+    };
+    let none: c_ulong = 0;
+    // SAFETY: none of these operations reads or writes memory of the process.
+    Errno::result(unsafe { libc::prctl(option, first, none, none, none) })
+}
+
+/// The user id that file access is checked against, which setresuid(2) sets along and nothing else shows.
+#[cfg(target_os = "linux")]
+pub(crate) fn file_system_ids() -> (u32, u32) {
+    // SAFETY: an invalid id changes nothing; the current one is returned.
+    let uid = unsafe { libc::setfsuid(u32::MAX) };
+    // SAFETY: as above.
+    let gid = unsafe { libc::setfsgid(u32::MAX) };
+    (uid.cast_unsigned(), gid.cast_unsigned())
+}
+
+/// Leaves the caller's session keyring, which may hold its keys, for a new one, see keyctl(2).
+#[cfg(target_os = "linux")]
+pub(crate) fn join_new_keyring() -> nix::Result<()> {
+    const JOIN_SESSION_KEYRING: c_int = 1;
+    // SAFETY: a null name asks for an anonymous keyring.
+    let result = unsafe { libc::syscall(libc::SYS_keyctl, JOIN_SESSION_KEYRING, ptr::null::<c_char>()) };
+    Errno::result(result).map(drop)
+}

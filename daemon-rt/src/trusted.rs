@@ -1,0 +1,190 @@
+//! Opening a file for root where nobody else can have a hand in it: the same checks for pidfile and logs.
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, openat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
+use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
+
+/// A regular file with one link, in a directory that, where root opens it, no one else can write.
+pub(crate) struct Place<'a> {
+    directory: OwnedFd,
+    name: &'a OsStr,
+}
+
+impl<'a> Place<'a> {
+    /// Opens the directory of `path`, which is absolute, and checks it.
+    pub(crate) fn of(path: &'a Path) -> io::Result<Self> {
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+            return Err(io::Error::other("this is not the path of a file"));
+        };
+        Ok(Self { directory: directory::open(parent)?, name })
+    }
+
+    /// What is at the path, without following a symbolic link.
+    pub(crate) fn look(&self) -> nix::Result<FileStat> {
+        fstatat(&self.directory, self.name, AtFlags::AT_SYMLINK_NOFOLLOW)
+    }
+
+    /// Opens the file, which exists.
+    pub(crate) fn open(&self, flags: OFlag) -> io::Result<OwnedFd> {
+        // Looked at before as well, as opening can already do something: wake a writer of a FIFO, rewind a tape.
+        regular(&self.look()?)?;
+        self.open_as(flags, Mode::empty())
+    }
+
+    /// Creates the file with this mode, whatever the umask; it is an error if there is one.
+    pub(crate) fn create(&self, flags: OFlag, mode: Mode) -> io::Result<OwnedFd> {
+        let file = self.open_as(flags | OFlag::O_CREAT | OFlag::O_EXCL, mode)?;
+        nix::sys::stat::fchmod(&file, mode)?;
+        Ok(file)
+    }
+
+    pub(crate) fn remove(&self) -> nix::Result<()> {
+        unlinkat(&self.directory, self.name, UnlinkatFlags::NoRemoveDir)
+    }
+
+    fn open_as(&self, flags: OFlag, mode: Mode) -> io::Result<OwnedFd> {
+        let safe = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+        let file = openat(&self.directory, self.name, flags | safe, mode)?;
+        regular(&fstat(&file)?)?;
+        Ok(file)
+    }
+
+    /// Whether the path still leads to this open file.
+    pub(crate) fn still_is(&self, file: impl AsFd) -> nix::Result<bool> {
+        match self.look() {
+            Ok(found) => Ok(same_file(&found, &fstat(file)?)),
+            Err(Errno::ENOENT) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+pub(crate) fn same_file(a: &FileStat, b: &FileStat) -> bool {
+    (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino)
+}
+
+/// The type bits of a file's mode.
+pub(crate) fn kind(found: &FileStat) -> SFlag {
+    SFlag::from_bits_truncate(found.st_mode & SFlag::S_IFMT.bits())
+}
+
+fn regular(found: &FileStat) -> io::Result<()> {
+    let problem = match kind(found) {
+        SFlag::S_IFREG if found.st_nlink > 1 => "it has more than one hard link",
+        SFlag::S_IFREG => return Ok(()),
+        SFlag::S_IFLNK => "it is a symbolic link, not a regular file",
+        SFlag::S_IFDIR => "it is a directory, not a regular file",
+        SFlag::S_IFIFO => "it is a FIFO, not a regular file",
+        SFlag::S_IFSOCK => "it is a socket, not a regular file",
+        _ => "it is a device, not a regular file",
+    };
+    Err(io::Error::other(problem))
+}
+
+/// For an ordinary user any directory will do: whoever can write it can at most disturb that user's own service.
+#[cfg(not(target_os = "linux"))]
+mod directory {
+    use super::{Mode, OFlag, OwnedFd, Path, io};
+
+    pub(super) fn open(path: &Path) -> io::Result<OwnedFd> {
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let directory = nix::fcntl::open(path, flags, Mode::empty())?;
+        if super::geteuid().is_root() {
+            super::check_directory(&super::fstat(&directory)?, path, true)?;
+        }
+        Ok(directory)
+    }
+}
+
+#[cfg(target_os = "linux")]
+mod directory {
+    use std::collections::VecDeque;
+    use std::ffi::OsString;
+    use std::path::{Component, PathBuf};
+
+    use nix::fcntl::{open as open_at_path, readlinkat};
+
+    use super::{AsFd, Errno, Mode, OFlag, OwnedFd, Path, SFlag, fstat, geteuid, io, kind, openat};
+
+    const SEARCH: OFlag = OFlag::O_PATH.union(OFlag::O_CLOEXEC);
+    /// As many symbolic links as the kernel follows, see path_resolution(7).
+    const MOST_LINKS: usize = 40;
+
+    pub(super) fn open(path: &Path) -> io::Result<OwnedFd> {
+        if geteuid().is_root() {
+            return walk(path);
+        }
+        Ok(open_at_path(path, SEARCH | OFlag::O_DIRECTORY, Mode::empty())?)
+    }
+
+    /// Goes down to the directory name by name, so that each directory on the way, symbolic links' targets included,
+    /// is checked before it is relied on and cannot be exchanged afterwards.
+    fn walk(path: &Path) -> io::Result<OwnedFd> {
+        let mut names = names_of(path);
+        let mut links = 0;
+        let (mut here, mut so_far) = root()?;
+        while let Some(name) = names.pop_front() {
+            let found = openat(&here, name.as_os_str(), SEARCH | OFlag::O_NOFOLLOW, Mode::empty())?;
+            if kind(&fstat(&found)?) == SFlag::S_IFLNK {
+                links += 1;
+                if links > MOST_LINKS {
+                    return Err(Errno::ELOOP.into());
+                }
+                check_owner(&found, &so_far.join(&name))?;
+                let target = PathBuf::from(readlinkat(&found, "")?);
+                if target.is_absolute() {
+                    (here, so_far) = root()?;
+                }
+                let rest = std::mem::replace(&mut names, names_of(&target));
+                names.extend(rest);
+            } else {
+                here = found;
+                so_far.push(&name);
+            }
+            super::check_directory(&fstat(&here)?, &so_far, names.is_empty())?;
+        }
+        Ok(here)
+    }
+
+    fn root() -> io::Result<(OwnedFd, PathBuf)> {
+        Ok((open_at_path("/", SEARCH | OFlag::O_DIRECTORY, Mode::empty())?, PathBuf::from("/")))
+    }
+
+    fn names_of(path: &Path) -> VecDeque<OsString> {
+        path.components()
+            .filter(|component| matches!(component, Component::Normal(_) | Component::ParentDir))
+            .map(|component| component.as_os_str().to_owned())
+            .collect()
+    }
+
+    fn check_owner(link: impl AsFd, path: &Path) -> io::Result<()> {
+        match fstat(link)?.st_uid {
+            0 => Ok(()),
+            uid => Err(io::Error::other(format!("the symbolic link {} belongs to user id {uid}", path.display()))),
+        }
+    }
+}
+
+/// Whether only root can change what is in a directory. On the way to the last one a sticky directory such as /tmp
+/// will do, for there nobody can exchange what belongs to root.
+fn check_directory(found: &FileStat, path: &Path, last: bool) -> io::Result<()> {
+    if kind(found) != SFlag::S_IFDIR {
+        return Err(Errno::ENOTDIR.into());
+    }
+    let mode = Mode::from_bits_truncate(found.st_mode);
+    let others_write = mode.contains(Mode::S_IWOTH) || (mode.contains(Mode::S_IWGRP) && found.st_gid != 0);
+    let who = if found.st_uid != 0 {
+        format!("belongs to user id {}", found.st_uid)
+    } else if others_write && (last || !mode.contains(Mode::S_ISVTX)) {
+        "can be written by others than root".to_owned()
+    } else {
+        return Ok(());
+    };
+    Err(io::Error::other(format!("the directory {} {who}", path.display())))
+}

@@ -1,0 +1,209 @@
+//! A scene: what one test owns, and what vanishes with it.
+
+use std::{
+    fs::{self, File, OpenOptions, Permissions},
+    os::unix::{
+        fs::{MetadataExt, PermissionsExt, chown},
+        process::ExitStatusExt,
+    },
+    path::{Path, PathBuf},
+    process::ExitStatus,
+    sync::OnceLock,
+    thread,
+    time::{Duration, Instant},
+};
+
+use nix::{
+    sys::stat::{Mode, major, minor},
+    unistd::mkfifo,
+};
+
+use crate::{Launch, Proc, Terminal, keeper_link::KeeperLink, proc::describe, protocol::Request};
+
+/// How long a scene waits for what should happen at once.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A directory and a keeper. When it is dropped, or the test process ends in whatever way, every process that was
+/// started in it, and all that these left behind, is killed, and the directory is removed.
+///
+/// After a failed assertion it shows what processes it has.
+pub struct Scene {
+    // In this order: the keeper kills, then the terminal is closed.
+    pub(crate) keeper: KeeperLink,
+    terminal: OnceLock<Terminal>,
+    directory: PathBuf,
+}
+
+impl Scene {
+    /// A new scene. Its directory is `/tmp/daemon-test-…`, mode 0755: nobody but its owner may write it, everyone may
+    /// go through it.
+    #[expect(clippy::new_without_default, reason = "it starts a process")]
+    pub fn new() -> Self {
+        let directory = tempfile::Builder::new().prefix("daemon-test-").tempdir().expect("a temporary directory");
+        fs::set_permissions(directory.path(), Permissions::from_mode(0o755)).expect("chmod");
+        let keeper = KeeperLink::new(directory.path());
+        Self { keeper, terminal: OnceLock::new(), directory: directory.keep() }
+    }
+
+    /// Starts a program, when its surroundings are described.
+    pub fn launch(&self, program: impl AsRef<Path>) -> Launch<'_> {
+        Launch::new(self, program.as_ref())
+    }
+
+    /// A path in the scene's directory.
+    pub fn path(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.directory.join(name)
+    }
+
+    /// A new directory in it, with this mode, whatever the umask, and, for root, this owner (user and group alike).
+    pub fn dir(&self, name: impl AsRef<Path>, mode: u32, owner: Option<u32>) -> PathBuf {
+        let path = self.path(name);
+        fs::create_dir(&path).expect("a new directory");
+        fs::set_permissions(&path, Permissions::from_mode(mode)).expect("chmod");
+        chown(&path, owner, owner).expect("chown");
+        path
+    }
+
+    /// A new file in it.
+    pub fn file(&self, name: impl AsRef<Path>, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.path(name);
+        fs::write(&path, content).expect("a new file");
+        path
+    }
+
+    /// The terminal of the scene, on which a shell (the keeper) is running; made when it is first asked for.
+    pub fn terminal(&self) -> &Terminal {
+        self.terminal.get_or_init(|| {
+            let terminal = Terminal::new();
+            let path = terminal.path().to_owned();
+            self.keeper.ask(|number| Request::Terminal(number, path)).expect("a controlling terminal");
+            terminal
+        })
+    }
+
+    /// A gate, before which launches wait: see [`Launch::behind`].
+    pub fn gate(&self, name: &str) -> Gate {
+        let path = self.path(name);
+        mkfifo(&path, Mode::from_bits_truncate(0o666)).expect("a FIFO");
+        fs::set_permissions(&path, Permissions::from_mode(0o666)).expect("chmod");
+        Gate { path, opened: None }
+    }
+
+    /// With `false`, adopted processes stay zombies, as under a careless PID 1, until it is called with `true`.
+    pub fn reap_orphans(&self, reap: bool) {
+        self.keeper.ask(|number| Request::ReapOrphans(number, reap)).expect("a living keeper");
+    }
+
+    /// All living processes of the scene, but the strace that watches some.
+    pub fn processes(&self) -> Vec<Proc> {
+        // Looked at twice, as one look may miss a process that is orphaned meanwhile.
+        let mut found = Proc::descendants(self.keeper.pid());
+        for process in Proc::descendants(self.keeper.pid()) {
+            if found.iter().all(|known| known.pid() != process.pid()) {
+                found.push(process);
+            }
+        }
+        found.retain(|process| !process.is_gone() && process.name().is_some_and(|name| name != "strace"));
+        found
+    }
+
+    /// The daemon: the one living process of the scene.
+    pub fn daemon(&self) -> Proc {
+        let mut processes = self.processes();
+        assert_eq!(processes.len(), 1, "not one daemon:\n{}", self.tree());
+        processes.remove(0)
+    }
+
+    /// With what status a started or adopted process ended; waits for its end. A process whose parent still lives is
+    /// the parent's to reap, and not seen here.
+    pub fn exit_status(&self, process: &Proc) -> ExitStatus {
+        let ended = self.keeper.ended(process.pid(), Instant::now() + PATIENCE);
+        let (status, _) = ended.unwrap_or_else(|| panic!("process {} has not ended\n{}", process.pid(), self.tree()));
+        ExitStatus::from_raw(status)
+    }
+
+    /// Waits until this holds; after ten seconds the test has failed.
+    pub fn wait_until(&self, what: &str, condition: impl FnMut() -> bool) {
+        poll(what, PATIENCE, condition, || self.tree());
+    }
+
+    /// Where the tests' services have their pidfile, unless they are given another.
+    pub fn pidfile(&self) -> PathBuf {
+        self.path("service.pid")
+    }
+
+    /// The pid in the pidfile; `None` if the file is absent or holds anything but a number and a newline.
+    pub fn pid_in_pidfile(&self) -> Option<i32> {
+        fs::read_to_string(self.pidfile()).ok()?.strip_suffix('\n')?.parse().ok()
+    }
+
+    /// Who holds a lock on this file, by `/proc/locks` (so without trying to take it): pids, 0 where it is unknown.
+    pub fn lock_holders(&self, path: impl AsRef<Path>) -> Vec<i32> {
+        let Ok(file) = fs::metadata(path) else { return Vec::new() };
+        let of_file = |lock: &procfs::Lock| {
+            let device = (u64::from(lock.devmaj), u64::from(lock.devmin));
+            (device, lock.inode) == ((major(file.dev()), minor(file.dev())), file.ino())
+        };
+        let locks = procfs::locks().expect("/proc/locks");
+        locks.iter().filter(|lock| of_file(lock)).map(|lock| lock.pid.unwrap_or(0)).collect()
+    }
+
+    /// What a failed start must not leave: a process, a lock on the pidfile, a pidfile that names somebody alive.
+    pub fn leftovers(&self) -> Vec<String> {
+        let mut found: Vec<_> = self.processes().iter().map(|process| describe(process.pid())).collect();
+        let holders = self.lock_holders(self.pidfile());
+        if !holders.is_empty() {
+            found.push(format!("the pidfile is locked by {holders:?}"));
+        }
+        let named = fs::read_to_string(self.pidfile()).ok().and_then(|text| text.trim().parse().ok());
+        if let Some(process) = named.and_then(Proc::new).filter(|process| !process.is_gone()) {
+            found.push(format!("the pidfile names {}", describe(process.pid())));
+        }
+        found
+    }
+
+    /// Fails if there are [`leftovers`](Scene::leftovers), at this very moment.
+    pub fn assert_no_leftovers(&self) {
+        let leftovers = self.leftovers();
+        assert!(leftovers.is_empty(), "left behind:\n{}", leftovers.join("\n"));
+    }
+
+    /// All processes of the scene, with what they wait for.
+    pub fn tree(&self) -> String {
+        let processes = Proc::descendants(self.keeper.pid());
+        let pids = std::iter::once(self.keeper.pid()).chain(processes.iter().map(Proc::pid));
+        pids.map(describe).collect()
+    }
+}
+
+impl Drop for Scene {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            eprintln!("the scene when the test failed:\n{}", self.tree());
+        }
+    }
+}
+
+/// Polls until the condition holds; fails at the limit, with what the scene looks like.
+pub(crate) fn poll(what: &str, limit: Duration, mut condition: impl FnMut() -> bool, scene: impl Fn() -> String) {
+    let deadline = Instant::now() + limit;
+    while !condition() {
+        assert!(Instant::now() < deadline, "waited {limit:?} in vain for {what}\n{}", scene());
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Launches wait before it, with all their surroundings in place; opened, it lets them execute at the same moment.
+pub struct Gate {
+    pub(crate) path: PathBuf,
+    opened: Option<File>,
+}
+
+impl Gate {
+    /// Lets pass who waits, and all who come later.
+    pub fn open(&mut self) {
+        // For reading too, as a FIFO that is opened for both never waits for the other side.
+        let opened = OpenOptions::new().read(true).write(true).open(&self.path);
+        self.opened = Some(opened.expect("the gate"));
+    }
+}

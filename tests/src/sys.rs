@@ -1,0 +1,177 @@
+//! System calls that neither std nor nix has in a safe form: the only file of this crate with `unsafe`.
+//!
+//! Most of it runs in the keeper's child between fork and exec, where everything that may be broken is this process's
+//! own: it holds no Rust object that owns one of the descriptors in question, and has a single thread.
+
+#![allow(unsafe_code)]
+
+use std::{
+    fs, io,
+    os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd},
+    ptr,
+};
+
+use libc::{c_int, c_long, c_ulong};
+use nix::{
+    fcntl::{FcntlArg, FdFlag, fcntl},
+    unistd::{ForkResult, Pid},
+};
+
+/// Every signal that can be ignored or blocked, as a mask like those in `/proc/PID/status`: all from 1 to 64, those of
+/// real time and the two that the C library keeps for itself included, but SIGKILL and SIGSTOP.
+pub const ALL_SIGNALS: u64 = !(1 << (libc::SIGKILL - 1) | 1 << (libc::SIGSTOP - 1));
+
+/// The mask of these signals, as in `/proc/PID/status`.
+pub fn signal_set(signals: impl IntoIterator<Item = c_int>) -> u64 {
+    signals.into_iter().fold(0, |set, signal| set | 1 << (signal - 1))
+}
+
+fn check(result: c_long) -> io::Result<c_long> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+/// Forks this process, which must have a single thread: then the child may do whatever it likes.
+pub(crate) fn fork() -> io::Result<ForkResult> {
+    let threads = fs::read_dir("/proc/self/task")?.count();
+    assert_eq!(threads, 1, "fork in a process with several threads");
+    // SAFETY: the only thread is this one, and it is here: no lock of the allocator or of anything else can be held.
+    Ok(unsafe { nix::unistd::fork() }?)
+}
+
+/// Reaps a child, by pid or any (-1), if one has ended: its pid and raw status. (nix fails where the status names a
+/// signal of real time.)
+pub(crate) fn wait_pid(pid: i32) -> io::Result<Option<(i32, i32)>> {
+    let mut status = 0;
+    // SAFETY: the status outlives the call.
+    let pid = check(unsafe { libc::waitpid(pid, &raw mut status, libc::WNOHANG) }.into())?;
+    let pid = i32::try_from(pid).expect("a pid");
+    Ok((pid != 0).then_some((pid, status)))
+}
+
+/// Ignores a signal, or puts it back to its default. By the bare system call: the C library refuses its own two.
+pub(crate) fn set_ignored(signal: c_int, ignored: bool) -> io::Result<()> {
+    let handler = if ignored { libc::SIG_IGN } else { libc::SIG_DFL };
+    // The kernel's struct sigaction: the handler comes first on each architecture, and flags, restorer and mask are 0.
+    let action = [handler, 0, 0, 0, 0];
+    // SAFETY: the action is at least as long as the kernel's struct, and installs no code; no old one is asked for.
+    let result = unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, action.as_ptr(), ptr::null::<u8>(), 8_usize) };
+    check(result).map(drop)
+}
+
+/// Blocks exactly these signals. By the bare system call, for the same reason.
+pub(crate) fn set_blocked(set: u64) -> io::Result<()> {
+    let (how, old) = (libc::SIG_SETMASK, ptr::null::<u64>());
+    // SAFETY: the set is the kernel's 64 bits and outlives the call; no old one is asked for.
+    check(unsafe { libc::syscall(libc::SYS_rt_sigprocmask, how, &raw const set, old, 8_usize) }).map(drop)
+}
+
+/// Moves a descriptor to `number`, whatever that was before, to be inherited through exec and owned by nobody.
+pub(crate) fn place(descriptor: OwnedFd, number: RawFd) -> io::Result<()> {
+    if descriptor.as_raw_fd() == number {
+        fcntl(&descriptor, FcntlArg::F_SETFD(FdFlag::empty()))?;
+        let _ = descriptor.into_raw_fd();
+        return Ok(());
+    }
+    // SAFETY: in the child (see above) nothing that is still used owns `number`.
+    check(unsafe { libc::dup2(descriptor.as_raw_fd(), number) }.into()).map(drop)
+}
+
+/// Moves a descriptor to `number`, whatever that was before; closed on exec.
+pub(crate) fn move_to(descriptor: OwnedFd, number: RawFd) -> io::Result<OwnedFd> {
+    if descriptor.as_raw_fd() == number {
+        return Ok(descriptor);
+    }
+    // SAFETY: in the child (see above) nothing that is still used owns `number`.
+    check(unsafe { libc::dup3(descriptor.as_raw_fd(), number, libc::O_CLOEXEC) }.into())?;
+    // SAFETY: `number` was made by this call, and nobody else knows of it.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// Closes all from `first` to `last`.
+pub(crate) fn close_range(first: RawFd, last: RawFd) -> io::Result<()> {
+    // SAFETY: in the child, and in the keeper before it opens anything, nothing owns what is closed.
+    check(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) }).map(drop)
+}
+
+/// Sets a resource limit, soft and hard.
+pub(crate) fn set_rlimit(resource: u32, soft: u64, hard: u64) -> io::Result<()> {
+    let limit = libc::rlimit { rlim_cur: soft, rlim_max: hard };
+    // SAFETY: the struct outlives the call, which only reads it. (The C libraries differ in the first one's type.)
+    check(unsafe { libc::setrlimit(resource as _, &raw const limit) }.into()).map(drop)
+}
+
+/// Sets this process's nice value.
+pub(crate) fn set_nice(value: c_int) -> io::Result<()> {
+    // SAFETY: plain numbers.
+    check(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, value) }.into()).map(drop)
+}
+
+/// A prctl that takes numbers only.
+pub(crate) fn prctl(option: c_int, second: c_ulong, third: c_ulong) -> io::Result<()> {
+    let zero: c_ulong = 0;
+    // SAFETY: the options used in this crate (bounding set, ambient set, securebits) take numbers, no addresses.
+    check(unsafe { libc::prctl(option, second, third, zero, zero) }.into()).map(drop)
+}
+
+/// The kernel's `__user_cap_header_struct`, version 3, for this process.
+#[repr(C)]
+struct CapHeader {
+    version: u32,
+    pid: c_int,
+}
+
+/// The kernel's `__user_cap_data_struct`; version 3 takes two, the low and the high half.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+struct CapData {
+    effective: u32,
+    permitted: u32,
+    inheritable: u32,
+}
+
+/// Makes everything permitted effective, and these capabilities inheritable.
+pub(crate) fn raise_capabilities(inheritable: u64) -> io::Result<()> {
+    let mut header = CapHeader { version: 0x2008_0522, pid: 0 };
+    let mut data = [CapData::default(); 2];
+    // SAFETY: a header of version 3 and the two structs that go with it; both outlive the call.
+    check(unsafe { libc::syscall(libc::SYS_capget, &raw mut header, &raw mut data) })?;
+    for (half, data) in data.iter_mut().enumerate() {
+        data.effective = data.permitted;
+        data.inheritable = u32::try_from((inheritable >> (32 * half)) & 0xffff_ffff).expect("32 bits");
+    }
+    // SAFETY: as before; the kernel only reads the data.
+    check(unsafe { libc::syscall(libc::SYS_capset, &raw mut header, &raw const data) }).map(drop)
+}
+
+/// Makes these system calls, by number, fail with these errors, here and in all that descends from here.
+pub(crate) fn deny_system_calls(denied: &[(i64, i32)]) -> io::Result<()> {
+    let statement = |code: u32, k: u32, jf: u8| libc::sock_filter { code: u16::try_from(code).unwrap(), jt: 0, jf, k };
+    let mut filter = vec![statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0)];
+    for &(number, errno) in denied {
+        let number = u32::try_from(number).expect("the number of a system call");
+        filter.push(statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, number, 1));
+        filter.push(statement(libc::BPF_RET, libc::SECCOMP_RET_ERRNO | errno.unsigned_abs(), 0));
+    }
+    filter.push(statement(libc::BPF_RET, libc::SECCOMP_RET_ALLOW, 0));
+    let len = u16::try_from(filter.len()).expect("a few system calls");
+    let program = libc::sock_fprog { len, filter: filter.as_mut_ptr() };
+    // SAFETY: the program and what it points to outlive the call, which copies them.
+    let result = unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program) };
+    check(result.into()).map(drop)
+}
+
+/// A descriptor that stands for this process, and for no other that gets its pid later.
+pub(crate) fn pidfd_open(pid: Pid) -> io::Result<OwnedFd> {
+    // SAFETY: plain numbers.
+    let number = check(unsafe { libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), 0) })?;
+    let number = RawFd::try_from(number).expect("a descriptor");
+    // SAFETY: the kernel has just made it (closed on exec), and nobody else knows of it.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// Sends a signal, also one of real time, to the process that this descriptor stands for.
+pub(crate) fn pidfd_signal(process: &OwnedFd, signal: c_int) -> io::Result<()> {
+    let (number, info) = (process.as_raw_fd(), ptr::null::<u8>());
+    // SAFETY: the descriptor is open for the length of the call, and a null info is allowed.
+    check(unsafe { libc::syscall(libc::SYS_pidfd_send_signal, number, signal, info, 0) }).map(drop)
+}
