@@ -172,7 +172,7 @@ impl Known {
             [TokenTree::Punct(equals), value @ ..] if equals.as_char() == '=' => {
                 Ok(Some(value.iter().cloned().collect()))
             }
-            [other, ..] => Err(Error::new_spanned(other, format!("expected `=`: write `{}`", self.usage()))),
+            [other, ..] => Err(Error::new_spanned(other, format!("write `{key} = {}`", written(rest)))),
         }
     }
 
@@ -186,5 +186,13 @@ impl Known {
             "" => self.name.to_owned(),
             example => format!("{} = {example}", self.name),
         }
+    }
+}
+
+/// The value that somebody meant who did not write `key = value`.
+fn written(rest: &[TokenTree]) -> TokenStream {
+    match rest {
+        [TokenTree::Group(value)] => value.stream(),
+        [TokenTree::Punct(_), value @ ..] | value => value.iter().cloned().collect(),
     }
 }

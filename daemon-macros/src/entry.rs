@@ -31,29 +31,35 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    /// Takes the function apart; an item that is none is an error.
+    /// Takes `fn main` apart; another item is an error.
     pub(crate) fn read(item: TokenStream) -> Result<Self, Error> {
         let tokens = tokens::visible(item);
         let (docs, attributes, rest) = split_attributes(&tokens);
         let (visibility, rest) = split_visibility(rest);
-        let not_a_function = || {
-            let first = rest.first().map(ToTokens::to_token_stream).unwrap_or_default();
-            Error::new_spanned(first, "`#[daemon]` stands on `fn main`, and this is no function")
+        let Some(entry) = Self::function(docs, attributes, visibility, rest) else {
+            let message = "`#[daemon]` belongs on `fn main`, and this is no function";
+            return Err(Error::new_spanned(rest.first(), message));
         };
-        let keyword = rest.iter().position(|token| is_word(token, "fn")).ok_or_else(not_a_function)?;
-        let (qualifiers, rest) = rest.split_at(keyword);
-        let [_, TokenTree::Ident(name), rest @ ..] = rest else {
-            return Err(not_a_function());
-        };
+        if entry.name != "main" {
+            return Err(Error::new_spanned(entry.name, "`#[daemon]` belongs on `fn main` alone"));
+        }
+        Ok(entry)
+    }
+
+    fn function(
+        docs: TokenStream,
+        attributes: TokenStream,
+        visibility: TokenStream,
+        tokens: &[TokenTree],
+    ) -> Option<Self> {
+        let keyword = tokens.iter().position(|token| is_word(token, "fn"))?;
+        let (qualifiers, rest) = tokens.split_at(keyword);
+        let [_, TokenTree::Ident(name), rest @ ..] = rest else { return None };
         let (generics, rest) = rest.split_at(end_of_generics(rest));
-        let [TokenTree::Group(parameters), rest @ .., body] = rest else {
-            return Err(not_a_function());
-        };
-        let [TokenTree::Group(body)] = &tokens::visible(body.to_token_stream())[..] else {
-            return Err(not_a_function());
-        };
+        let [TokenTree::Group(parameters), rest @ .., body] = rest else { return None };
+        let [TokenTree::Group(body)] = &tokens::visible(body.to_token_stream())[..] else { return None };
         let where_clause = rest.iter().position(|token| is_word(token, "where")).unwrap_or(rest.len());
-        Ok(Self {
+        Some(Self {
             docs,
             attributes,
             visibility,
@@ -69,9 +75,6 @@ impl Entry {
 
     /// What is wrong with the header, whatever the arguments are.
     pub(crate) fn check(&self, faults: &mut Vec<Error>) {
-        if self.name != "main" {
-            faults.push(Error::new_spanned(&self.name, "`#[daemon]` stands on `fn main` alone"));
-        }
         for word in self.qualifiers.clone() {
             let TokenTree::Ident(word) = word else {
                 continue;
@@ -85,6 +88,10 @@ impl Entry {
                      if it stands above, swap the two",
                 ));
             }
+        }
+        if let (Some(parameter), true) = (self.parameters.first(), self.was_expanded_by_tokio()) {
+            let message = "`#[tokio::main]` takes no parameter, `#[daemon]` does: swap the two";
+            faults.push(Error::new_spanned(parameter, message));
         }
         for generics in [&self.generics, &self.where_clause] {
             if !generics.is_empty() {
@@ -109,26 +116,30 @@ impl Entry {
             }
             return;
         }
-        let (ready, state) = match self.parameters.split_last() {
-            Some((last, others)) if is_ready(last) => (Some(last), others),
-            _ => (None, &self.parameters[..]),
+        let ready = self.parameters.iter().position(is_ready);
+        let state = match ready {
+            Some(position) if position + 1 < self.parameters.len() => {
+                let message = "`Ready` is the last parameter: swap the two";
+                faults.push(Error::new_spanned(&self.parameters[position], message));
+                return;
+            }
+            Some(position) => &self.parameters[..position],
+            None => &self.parameters[..],
         };
         match (ready, &args.defer_ready) {
             (None, Some(key)) => {
-                let message = "`defer_ready` needs `main` to say when it is ready: add a last parameter \
-                               `ready: daemon_rt::Ready`";
+                let message = "`main` must say when it is ready: give it a last parameter `ready: daemon_rt::Ready`";
                 faults.push(Error::new_spanned(key, message));
             }
-            (Some(ready), None) => {
-                let message = "a `Ready` needs `defer_ready`: write `#[daemon(defer_ready)]`";
-                faults.push(Error::new_spanned(ready, message));
+            (Some(position), None) => {
+                let message = "for a `Ready` add the argument `defer_ready`: `#[daemon(defer_ready)]`";
+                faults.push(Error::new_spanned(&self.parameters[position], message));
             }
             _ => {}
         }
         match state {
             [parameter, ..] if args.hooks.is_empty() => {
-                let message = "no hook gives `main` this parameter: write `#[daemon(init = f)]`, where `f` returns it \
-                               in a `Result`";
+                let message = "no hook gives `main` this parameter: add `init = f`, where `f` returns it in a `Result`";
                 faults.push(Error::new_spanned(parameter, message));
             }
             [_, second, ..] => {
@@ -150,6 +161,11 @@ impl Entry {
         let parameter = self.parameters.first().cloned().unwrap_or_default();
         let pieces = [self.qualifiers.clone(), parameter, self.output.clone(), body];
         pieces.into_iter().find(|piece| !piece.is_empty()).unwrap_or_default()
+    }
+
+    /// Whether `#[tokio::main]` stood above. It complains of a parameter itself, but without a word of the order.
+    fn was_expanded_by_tokio(&self) -> bool {
+        self.body.to_string().contains("(\"Failed building the Runtime\")")
     }
 
     fn has_runtime(&self) -> bool {

@@ -8,22 +8,21 @@ use crate::args::{self, Args, Call};
 use crate::entry::Entry;
 
 /// The attribute, from tokens to tokens.
-pub(crate) fn daemon(args: TokenStream, item: TokenStream) -> TokenStream {
+pub(crate) fn daemon(args: TokenStream, item: &TokenStream) -> TokenStream {
     let mut faults = Vec::new();
     let args = args::parse(args, &mut faults);
     let entry = match Entry::read(item.clone()) {
         Ok(entry) => entry,
         Err(fault) => {
             faults.push(fault);
-            let errors = faults.iter().map(Error::to_compile_error);
-            return quote!(#(#errors)* #item);
+            return with_errors(item, &faults);
         }
     };
     entry.check(&mut faults);
     if faults.is_empty() {
         entry.check_with(&args, &mut faults);
     }
-    if faults.is_empty() { service(&args, &entry) } else { kept(&entry, &faults) }
+    if faults.is_empty() { service(&args, &entry) } else { with_errors(&kept(&entry), &faults) }
 }
 
 /// The expansion.
@@ -51,19 +50,22 @@ fn service(args: &Args, entry: &Entry) -> TokenStream {
     }
 }
 
-/// The errors, and the function nested as it would be without them, so that the editor keeps working in its body.
-fn kept(entry: &Entry, faults: &[Error]) -> TokenStream {
+/// What is kept in the case of an error: the function, nested as ever, so that the editor keeps working in its body.
+fn kept(entry: &Entry) -> TokenStream {
     let Entry { docs, visibility, name, .. } = entry;
-    let errors = faults.iter().map(Error::to_compile_error);
     let function = inner_function(entry);
     quote! {
-        #(#errors)*
         #docs
         #visibility fn #name() {
             #[allow(dead_code)]
             #function
         }
     }
+}
+
+fn with_errors(item: &TokenStream, faults: &[Error]) -> TokenStream {
+    let errors = faults.iter().map(Error::to_compile_error);
+    quote!(#(#errors)* #item)
 }
 
 /// The function as it is written, nested. Its `fn` is not the user's, or clippy would tell them not to take their
@@ -91,7 +93,7 @@ fn inner_main(entry: &Entry) -> Call {
     let name = Ident::new(&name.to_string(), first);
     let left = quote_spanned!(first=> #name::<);
     let right = quote_spanned!(last=> >);
-    let (_, output) = ends(Some(&entry.output)).unwrap_or((last, last));
+    let output = entry.output.clone().into_iter().nth(2).map_or(last, |first| first.span()); // after `->`
     Call { method: Ident::new("main", output), argument: quote!(#left #right) }
 }
 
@@ -105,5 +107,152 @@ impl ToTokens for Call {
     fn to_tokens(&self, tokens: &mut TokenStream) {
         let Self { method, argument } = self;
         tokens.extend(quote!(.#method(#argument)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proc_macro2::{TokenStream, TokenTree};
+    use quote::quote;
+
+    #[test]
+    fn the_expansion_is_thin() {
+        let expansion = super::daemon(
+            quote!(pidfile = "/run/greeter.pid", user = "nobody", init = bind),
+            &quote! {
+                /// Says hello.
+                #[inline]
+                fn main(listener: TcpListener) -> io::Result<()> {
+                    serve(listener)
+                }
+            },
+        );
+        let expected = quote! {
+            /// Says hello.
+            fn main() -> ::std::process::ExitCode {
+                #[inline]
+                fn __daemon_main(listener: TcpListener) -> io::Result<()> {
+                    serve(listener)
+                }
+                let mut __daemon = ::daemon_rt::Daemon::new();
+                __daemon.pidfile("/run/greeter.pid");
+                __daemon.user("nobody");
+                let __service = __daemon.hooks().init(bind).main(__daemon_main::<>);
+                unsafe { __daemon.run(__service) }
+            }
+        };
+        assert_eq!(expansion.to_string(), expected.to_string());
+    }
+
+    #[test]
+    fn every_argument_is_one_call() {
+        let expansion = super::daemon(
+            quote! {
+                main_loop = serve, defer_ready, init = open, privileged_init = bind, configure = configure,
+                name = "greeter", pidfile, group = 5, groups = ["adm", 5], keep_env = [], no_new_privs,
+                start_timeout = "2m", mode = "detach", crate = rt,
+            },
+            &quote!(
+                pub(crate) fn main() {}
+            ),
+        );
+        let expected = quote! {
+            pub(crate) fn main() -> ::std::process::ExitCode {
+                let mut __daemon = rt::Daemon::new();
+                __daemon.name("greeter");
+                __daemon.default_pidfile();
+                __daemon.group(5);
+                __daemon.groups(["adm", "5"]);
+                __daemon.keep_env([""; 0]);
+                __daemon.no_new_privs(true);
+                __daemon.start_timeout(::core::time::Duration::from_millis(120000u64));
+                __daemon.mode(rt::Mode::Detach);
+                let __service =
+                    __daemon.hooks().configure(configure).privileged_init(bind).init(open).defer_ready(serve);
+                unsafe { __daemon.run(__service) }
+            }
+        };
+        assert_eq!(expansion.to_string(), expected.to_string());
+    }
+
+    #[test]
+    fn nothing_is_added_per_line_of_the_user() {
+        let added = |args: TokenStream, item: TokenStream| {
+            let expansion = super::daemon(args.clone(), &item);
+            count(expansion) - count(args) - count(item)
+        };
+        let bare = added(
+            quote!(),
+            quote!(
+                fn main() {}
+            ),
+        );
+        let long = added(
+            quote!(),
+            quote!(
+                fn main() {
+                    a();
+                    b();
+                    c();
+                    d();
+                }
+            ),
+        );
+        let hooked = added(
+            quote!(init = f),
+            quote!(
+                fn main(state: S) {}
+            ),
+        );
+        assert!(bare <= 60 && long == bare && hooked <= bare + 5, "{bare}, {long}, {hooked}");
+    }
+
+    fn count(tokens: TokenStream) -> usize {
+        tokens
+            .into_iter()
+            .map(|token| 1 + if let TokenTree::Group(group) = token { count(group.stream()) } else { 0 })
+            .sum()
+    }
+
+    /// Whatever the tokens: errors, but no panic. Each token of what is right is left out, doubled, and put last.
+    #[test]
+    fn no_tokens_make_it_panic() {
+        let args: Vec<TokenTree> = quote! {
+            pidfile = "/run/greeter.pid", user = -1, groups = ["adm", 5,], umask = 0o22, capabilities = ["CAP_KILL"],
+            start_timeout = "99999999999999999999m", init = <T as Load>::load::<A, { B }>, no_new_privs, mode = "auto",
+            name = |a, b| a || b < c, keep_env("*"), crate = ::rt,
+        }
+        .into_iter()
+        .collect();
+        let item: Vec<TokenTree> = quote! {
+            #[doc = "x"] #[x::y(z)] pub(crate) const async unsafe extern "C" fn main<T: Fn(u8) -> u8>(a: (u8, T), b: Ready)
+                -> io::Result<()> where T: Copy { body() }
+        }
+        .into_iter()
+        .collect();
+        for args in mutations(&args) {
+            super::daemon(
+                args,
+                &quote!(
+                    fn main() {}
+                ),
+            );
+        }
+        for item in mutations(&item) {
+            super::daemon(quote!(init = f, defer_ready), &item);
+            super::daemon(quote!(main_loop = f), &item);
+        }
+    }
+
+    fn mutations(tokens: &[TokenTree]) -> Vec<TokenStream> {
+        let mut mutations = vec![tokens.to_vec()];
+        for i in 0..tokens.len() {
+            let (before, after) = (&tokens[..i], &tokens[i + 1..]);
+            mutations.push(before.to_vec());
+            mutations.push([before, after].concat());
+            mutations.push([before, after, &tokens[i..=i]].concat());
+            mutations.push([before, &tokens[i..=i], &tokens[i..=i], after].concat());
+        }
+        mutations.into_iter().map(|tokens| tokens.into_iter().collect()).collect()
     }
 }

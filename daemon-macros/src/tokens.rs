@@ -88,10 +88,13 @@ pub(crate) fn is_path(tokens: &[TokenTree]) -> bool {
     named && depth == 0 && !matches!(before, Some(TokenTree::Punct(punct)) if punct.as_char() == ':')
 }
 
-/// The word nearest to a misspelt one, if it is near enough.
+/// The word that a misspelt or shortened one may stand for.
 pub(crate) fn nearest(word: &str, words: impl Iterator<Item = &'static str>) -> Option<&'static str> {
     words
-        .map(|candidate| (distance(word, candidate), candidate))
+        .map(|candidate| {
+            let is_part = word.len() >= 3 && candidate.contains(word);
+            (if is_part { 1 } else { distance(word, candidate) }, candidate)
+        })
         .filter(|(distance, candidate)| distance * 3 <= candidate.len().max(3))
         .min()
         .map(|(_, candidate)| candidate)

@@ -101,12 +101,11 @@ pub(crate) fn fail(failure: Failure) -> ! {
     let mut audience = audience();
     let name = std::mem::take(&mut audience.name);
     let text = failure.text.clone();
-    let told = match &mut audience.starter {
-        Some(starter) => starter.tell(&Message::Failed(failure)).unwrap_or(false),
-        None => {
-            notifier().failed(&failure);
-            false
-        }
+    let told = if let Some(starter) = &mut audience.starter {
+        starter.tell(&Message::Failed(failure)).unwrap_or(false)
+    } else {
+        notifier().failed(&failure);
+        false
     };
     if !told {
         complain::complain(&name, &text);

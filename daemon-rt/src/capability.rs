@@ -1,4 +1,4 @@
-//! The names of the capabilities, see capabilities(7).
+//! What is left of root's power, see capabilities(7).
 
 /// In the order of their numbers, without `CAP_`.
 const NAMES: [&str; 41] = [
@@ -54,5 +54,91 @@ pub(crate) fn bit(name: &str) -> Result<u64, &'static str> {
             .and_then(|name| NAMES.iter().position(|&known| known == name))
             .map(|number| 1 << number)
             .ok_or("there is no capability of this name"),
+    }
+}
+
+#[cfg(target_os = "linux")]
+pub(crate) use linux::{are_only, gain_no_more, join_new_keyring, keep_only, prepare};
+#[cfg(not(target_os = "linux"))]
+pub(crate) use none::{are_only, gain_no_more, join_new_keyring, keep_only, prepare};
+
+#[cfg(target_os = "linux")]
+mod linux {
+    use nix::errno::Errno;
+
+    use crate::sys::{self, Capabilities, Prctl, prctl};
+
+    /// Lets these capabilities survive the change of the user id, whatever the caller has made of the securebits.
+    /// Where it has locked them, [`keep_only`] does what they prevent.
+    pub(crate) fn prepare(capabilities: u64) -> nix::Result<()> {
+        if prctl(Prctl::GetSecurebits)? != 0 {
+            match prctl(Prctl::SetSecurebits(0)) {
+                Ok(_) | Err(Errno::EPERM) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        if capabilities != 0 {
+            prctl(Prctl::KeepCapabilities(true))?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn keep_only(capabilities: u64) -> nix::Result<()> {
+        exactly(capabilities).set()?;
+        if capabilities != 0 {
+            prctl(Prctl::KeepCapabilities(false))?;
+        }
+        match prctl(Prctl::ClearAmbient) {
+            // Linux before 4.3 has no ambient set.
+            Ok(_) | Err(Errno::EINVAL) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(crate) fn are_only(capabilities: u64) -> nix::Result<bool> {
+        Ok(Capabilities::get()? == exactly(capabilities))
+    }
+
+    /// For this process and not for what it executes: nothing is inheritable, and so nothing ambient.
+    fn exactly(capabilities: u64) -> Capabilities {
+        Capabilities { permitted: capabilities, effective: capabilities, inheritable: 0 }
+    }
+
+    pub(crate) fn gain_no_more() -> nix::Result<()> {
+        prctl(Prctl::NoNewPrivs).map(drop)
+    }
+
+    /// Leaves the caller's session keyring, which may hold its keys. That the kernel has no keyrings, or a filter
+    /// forbids them, is no failure.
+    pub(crate) fn join_new_keyring() -> nix::Result<()> {
+        match sys::join_new_keyring() {
+            Err(Errno::ENOSYS | Errno::EPERM | Errno::EACCES) => Ok(()),
+            result => result,
+        }
+    }
+}
+
+/// Systems without capabilities.
+#[cfg(not(target_os = "linux"))]
+#[expect(clippy::unnecessary_wraps, reason = "on Linux they can fail")]
+mod none {
+    pub(crate) fn prepare(_: u64) -> nix::Result<()> {
+        Ok(())
+    }
+
+    pub(crate) fn keep_only(_: u64) -> nix::Result<()> {
+        Ok(())
+    }
+
+    pub(crate) fn are_only(_: u64) -> nix::Result<bool> {
+        Ok(true)
+    }
+
+    pub(crate) fn gain_no_more() -> nix::Result<()> {
+        Ok(())
+    }
+
+    pub(crate) fn join_new_keyring() -> nix::Result<()> {
+        Ok(())
     }
 }

@@ -8,7 +8,7 @@ use crate::hooks::Service;
 use crate::plan::Plan;
 use crate::starter::Starter;
 use crate::sys::{self, SingleThreaded, StartOfMain};
-use crate::{audience, complain, hook, inherited, pidfile, privileges, surroundings};
+use crate::{audience, capability, complain, hook, inherited, pidfile, privileges, surroundings};
 
 macro_rules! steps {
     ($($number:literal $step:ident $words:literal)*) => {
@@ -74,7 +74,7 @@ pub(crate) fn detach(
     // The intermediate process.
     audience::set_starter(reporter);
     setsid().during(Step::NewSession, "the intermediate process")?; // 6
-    privileges::leave_keyring()?;
+    capability::join_new_keyring().during(Step::NewSession, "the session keyring")?;
     match sys::fork(alone).during(Step::ForkAgain, "the intermediate process")? {
         ForkResult::Child => {} // 7
         ForkResult::Parent { child } => {
@@ -86,7 +86,7 @@ pub(crate) fn detach(
     // The daemon.
     plan.still_ignored.reset()?; // 2, what the starter had put off
     inherited::unblock_signals()?; // 3, the same
-    surroundings::connect_streams(null, plan)?; // 9
+    surroundings::connect_streams(&null, plan)?; // 9
     surroundings::set_umask(plan.umask); // 10
     surroundings::change_directory(plan.directory_outside_chroot())?; // 11
     initialize(plan, service)

@@ -1,15 +1,15 @@
 //! The hooks: typed as the user writes them, then a [`Service`] whose stages the start can call one after the other.
 
 use std::cell::Cell;
-use std::error::Error;
 use std::marker::PhantomData;
-use std::process::{ExitCode, Termination};
+use std::process::ExitCode;
 use std::rc::Rc;
 
 use crate::{Daemon, Ready};
 
-/// What a failed hook leaves.
-pub(crate) type BoxError = Box<dyn Error>;
+mod functions;
+
+pub use functions::*;
 
 type Configure<'a> = Box<dyn FnOnce(&mut Daemon) -> Result<(), BoxError> + 'a>;
 type Step<'a> = Box<dyn FnOnce() -> Result<(), BoxError> + 'a>;
@@ -69,10 +69,7 @@ impl Daemon {
 
 impl<'a> Hooks<'a, (), stage::Start> {
     /// The hook that runs in the process that the person started, on its terminal, before any fork.
-    pub fn configure<C: 'a, How>(
-        mut self,
-        hook: impl for<'d> Hook<&'d mut Daemon, C, How> + 'a,
-    ) -> Hooks<'a, C, stage::Configure> {
+    pub fn configure<C: 'a, How>(mut self, hook: impl ConfigureHook<C, How> + 'a) -> Hooks<'a, C, stage::Configure> {
         let output = slot(None);
         let to = Rc::clone(&output);
         self.configure = Some(Box::new(move |daemon| fill(&to, hook.run(daemon))));
@@ -188,176 +185,4 @@ pub mod stage {
     impl Before<Init> for Start {}
     impl Before<Init> for Configure {}
     impl Before<Init> for PrivilegedInit {}
-}
-
-/// A function that takes `In` and returns a `Result<Out, E>`.
-///
-/// Type parameters rather than associated types, which the compiler would report twice where they do not match.
-#[diagnostic::on_unimplemented(
-    message = "this hook is no function that takes `{In}`",
-    label = "a hook takes what the hook before it returns, here `{In}`, and returns a `Result`",
-    note = "`configure` takes `&mut Daemon`; a hook takes nothing where the hook before it returns `()`, or there is none"
-)]
-pub trait Hook<In, Out, How> {
-    /// Runs the hook.
-    ///
-    /// # Errors
-    ///
-    /// The hook's own.
-    fn run(self, input: In) -> Result<Out, BoxError>;
-}
-
-impl<F, In, Out, R, Shape, Kind> Hook<In, Out, (R, Shape, Kind)> for F
-where
-    F: Takes<In, R, Shape>,
-    R: Outcome<Out, Kind>,
-{
-    fn run(self, input: In) -> Result<Out, BoxError> {
-        self.call(input).boxed()
-    }
-}
-
-/// A function of one value, or of none where that value is `()`.
-pub trait Takes<In, R, Shape> {
-    /// Calls it.
-    fn call(self, input: In) -> R;
-}
-
-#[diagnostic::do_not_recommend]
-impl<F: FnOnce() -> R, R> Takes<(), R, shape::Nothing> for F {
-    fn call(self, (): ()) -> R {
-        self()
-    }
-}
-
-#[diagnostic::do_not_recommend]
-impl<F: FnOnce(In) -> R, In, R> Takes<In, R, shape::Value> for F {
-    fn call(self, input: In) -> R {
-        self(input)
-    }
-}
-
-/// What a hook returns: a `Result` whose error can be shown.
-#[diagnostic::on_unimplemented(
-    message = "a hook must return a `Result`, not `{Self}`",
-    label = "this hook returns `{Self}`",
-    note = "a hook that cannot fail returns `Result<_, std::convert::Infallible>`; \
-            a hook is not `async`: no runtime runs before `main`"
-)]
-pub trait Outcome<T, Kind> {
-    /// The same with the error boxed.
-    ///
-    /// # Errors
-    ///
-    /// The hook's own.
-    fn boxed(self) -> Result<T, BoxError>;
-}
-
-impl<T, E: HookError<Kind>, Kind> Outcome<T, Kind> for Result<T, E> {
-    fn boxed(self) -> Result<T, BoxError> {
-        self.map_err(HookError::boxed)
-    }
-}
-
-/// An error that a hook may return.
-#[diagnostic::on_unimplemented(
-    message = "a hook cannot fail with `{Self}`",
-    label = "the error of this hook cannot be shown",
-    note = "a hook's error is any `std::error::Error`, `Box<dyn Error>`, `Box<dyn Error + Send + Sync>`, \
-            `anyhow::Error`, `String` or `&'static str`"
-)]
-pub trait HookError<Kind> {
-    /// The error, boxed.
-    fn boxed(self) -> BoxError;
-}
-
-#[diagnostic::do_not_recommend]
-impl<E: Into<BoxError>> HookError<kind::Plain> for E {
-    fn boxed(self) -> BoxError {
-        self.into()
-    }
-}
-
-#[diagnostic::do_not_recommend]
-impl HookError<kind::SendSync> for Box<dyn Error + Send + Sync> {
-    fn boxed(self) -> BoxError {
-        self
-    }
-}
-
-/// A main loop: a function that takes what the last hook returned.
-#[diagnostic::on_unimplemented(
-    message = "the main loop is no function that takes `{In}`",
-    label = "the main loop takes what the last hook returns, here `{In}`",
-    note = "it takes nothing where that is `()`, or there is no hook; a `Ready` besides it needs `defer_ready`"
-)]
-pub trait Main<In, R, Shape> {
-    /// Calls it.
-    fn call(self, input: In) -> R;
-}
-
-#[diagnostic::do_not_recommend]
-impl<F: Takes<In, R, Shape>, In, R, Shape> Main<In, R, Shape> for F {
-    fn call(self, input: In) -> R {
-        Takes::call(self, input)
-    }
-}
-
-/// A main loop that takes what the last hook returned, then [`Ready`].
-#[diagnostic::on_unimplemented(
-    message = "the main loop is no function that takes `{In}` and `Ready`",
-    label = "with `defer_ready` the main loop takes what the last hook returns, here `{In}`, and a last parameter `Ready`",
-    note = "it takes only the `Ready` where the last hook returns `()`, or there is no hook"
-)]
-pub trait MainWithReady<In, R, Shape> {
-    /// Calls it.
-    fn call(self, input: In, ready: Ready) -> R;
-}
-
-#[diagnostic::do_not_recommend]
-impl<F: FnOnce(Ready) -> R, R> MainWithReady<(), R, shape::Nothing> for F {
-    fn call(self, (): (), ready: Ready) -> R {
-        self(ready)
-    }
-}
-
-#[diagnostic::do_not_recommend]
-impl<F: FnOnce(In, Ready) -> R, In, R> MainWithReady<In, R, shape::Value> for F {
-    fn call(self, input: In, ready: Ready) -> R {
-        self(input, ready)
-    }
-}
-
-/// What a main loop may return: whatever `fn main` may.
-#[diagnostic::on_unimplemented(
-    message = "the main loop cannot return `{Self}`",
-    label = "this is no `std::process::Termination`",
-    note = "it returns what `fn main` may: `()`, `!`, `ExitCode`, or a `Result` of one of them whose error is `Debug`"
-)]
-pub trait Exit {
-    /// Reports the result as the standard library does, and gives the exit code.
-    fn exit(self) -> ExitCode;
-}
-
-#[diagnostic::do_not_recommend]
-impl<T: Termination> Exit for T {
-    fn exit(self) -> ExitCode {
-        self.report()
-    }
-}
-
-/// Which way of taking its value a function has.
-pub mod shape {
-    /// It takes nothing, for the value is `()`.
-    pub enum Nothing {}
-    /// It takes the value.
-    pub enum Value {}
-}
-
-/// Which way into a box an error has.
-pub mod kind {
-    /// `Into`.
-    pub enum Plain {}
-    /// It is in a box already, of a type for which there is no `Into`.
-    pub enum SendSync {}
 }

@@ -58,16 +58,16 @@ pub(crate) fn open_descriptors() -> io::Result<Vec<RawFd>> {
 /// Asks poll(2), a thousand at a time, which descriptors up to the limit are not invalid. The limit may have been
 /// lowered since they were opened, hence at least 65,536.
 fn probe_descriptors() -> io::Result<Vec<RawFd>> {
-    const LEAST: u64 = 1 << 16;
-    const UNLIMITED: u64 = 1 << 20;
+    const LEAST: RawFd = 1 << 16;
+    const UNLIMITED: libc::rlim_t = 1 << 20;
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     let hard = if hard == libc::RLIM_INFINITY { UNLIMITED } else { hard };
-    let end = RawFd::try_from(hard.max(LEAST)).unwrap_or(RawFd::MAX);
+    let end = RawFd::try_from(hard).unwrap_or(RawFd::MAX).max(LEAST);
     let batch = usize::try_from(soft.clamp(1, 1024)).unwrap_or(1);
 
     let mut open = Vec::new();
     for first in (0..end).step_by(batch) {
-        let last = first.saturating_add(RawFd::try_from(batch).unwrap_or(1)).min(end);
+        let last = end.min(first.saturating_add(RawFd::try_from(batch).unwrap_or(1)));
         let mut asked: Vec<_> = (first..last).map(|fd| PollFd::new(sys::peek(fd), PollFlags::empty())).collect();
         retry(|| poll(&mut asked, PollTimeout::ZERO))?;
         let valid = |answer: &PollFd| answer.revents().is_some_and(|events| !events.contains(PollFlags::POLLNVAL));

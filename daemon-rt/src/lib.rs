@@ -1,5 +1,6 @@
 //! stub
 
+mod accounts;
 mod audience;
 mod bell;
 mod capability;
@@ -11,6 +12,7 @@ mod foreground;
 mod handshake;
 mod hook;
 pub mod hooks;
+mod ids;
 mod inherited;
 mod manager;
 mod pidfile;

@@ -233,7 +233,7 @@ fn holds_lock(pid: Pid, file: &FileStat) -> Option<bool> {
     };
     let locked = directory.flatten().any(|entry| {
         stat(&entry.path()).is_ok_and(|open| same_file(&open, file))
-            && std::fs::read_to_string(format!("/proc/{pid}/fdinfo/{}", entry.file_name().display()))
+            && std::fs::read_to_string(format!("/proc/{pid}/fdinfo/{}", entry.file_name().to_string_lossy()))
                 .is_ok_and(|info| info.lines().any(|line| line.starts_with("lock:") && line.contains("FLOCK")))
     });
     Some(locked)

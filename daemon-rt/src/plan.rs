@@ -12,7 +12,7 @@ use crate::daemon::{Daemon, Pidfile};
 use crate::detach::Step;
 use crate::error::{During, Error};
 use crate::inherited::{EnvironmentPlan, StillIgnored};
-use crate::privileges::{self, Privileges};
+use crate::privileges::Privileges;
 
 /// What the start does.
 pub(crate) struct Plan {
@@ -62,7 +62,7 @@ impl Plan {
 
     /// Looks up the names of users and groups.
     pub(crate) fn look_up(&mut self, daemon: &Daemon) -> Result<(), Error> {
-        self.environment.account = privileges::look_up(daemon, &mut self.privileges)?;
+        self.environment.account = self.privileges.look_up(daemon)?;
         Ok(())
     }
 

@@ -40,11 +40,11 @@ impl Ready {
 
 impl Drop for Ready {
     fn drop(&mut self) {
+        // An error that `main` is about to return, or a panic, says more; a main loop that just goes on does not.
+        const GRACE: Duration = Duration::from_secs(1);
         if !self.awaited {
             return;
         }
-        // An error that `main` is about to return, or a panic, says more; a main loop that just goes on does not.
-        const GRACE: Duration = Duration::from_secs(1);
         let fail = || audience::fail(hook::failed("main", "it dropped `Ready` without calling `notify`"));
         let late = move || {
             std::thread::sleep(GRACE);

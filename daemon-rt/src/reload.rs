@@ -94,13 +94,11 @@ impl futures_core::Stream for Reloads {
         context: &mut std::task::Context<'_>,
     ) -> std::task::Poll<Option<Reload>> {
         let requests = requests();
-        match requests.take() {
-            Some(reload) => std::task::Poll::Ready(Some(reload)),
-            None => {
-                requests.bell.wake(context);
-                std::task::Poll::Pending
-            }
+        if let Some(reload) = requests.take() {
+            return std::task::Poll::Ready(Some(reload));
         }
+        requests.bell.wake(context);
+        std::task::Poll::Pending
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::libc;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll, ppoll};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, killpg, sigprocmask};
 use nix::syslog::Severity;
 use nix::unistd::{Pid, getsid};
@@ -202,8 +202,8 @@ impl Start {
         // At the end of file, which everything's death or a daemon that closes all descriptors brings, deaths remain.
         let mut pipe = [PollFd::new(self.receiver.as_fd(), PollFlags::POLLIN)];
         let pipe = if self.receiver.ended() { &mut [] } else { &mut pipe[..] };
-        match ppoll(pipe, limit.map(Into::into), Some(SigSet::empty())) {
-            Ok(_) | Err(Errno::EINTR) => Ok(()),
+        match wait_unblocked(pipe, limit) {
+            Ok(()) | Err(Errno::EINTR) => Ok(()),
             Err(error) => Err(error).during(Step::ExitStarter, "the pipe from the daemon"),
         }
     }
@@ -239,6 +239,23 @@ impl Start {
             |&pid: &Pid| pid != self.intermediate && (!had_children || getsid(Some(pid)) == Ok(self.intermediate));
         children.split_whitespace().filter_map(|pid| pid.parse().ok()).map(Pid::from_raw).filter(ours).collect()
     }
+}
+
+/// Waits with all signals let through, which makes the ones that came before count as well.
+#[cfg(not(target_vendor = "apple"))]
+fn wait_unblocked(fds: &mut [PollFd<'_>], limit: Option<Duration>) -> nix::Result<()> {
+    nix::poll::ppoll(fds, limit.map(Into::into), Some(SigSet::empty())).map(drop)
+}
+
+/// macOS has no ppoll(2): a signal that comes between is noticed after the pause.
+#[cfg(target_vendor = "apple")]
+fn wait_unblocked(fds: &mut [PollFd<'_>], limit: Option<Duration>) -> nix::Result<()> {
+    const PAUSE: Duration = Duration::from_millis(100);
+    let mut blocked = SigSet::empty();
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), Some(&mut blocked))?;
+    let result = poll(fds, PollTimeout::try_from(limit.unwrap_or(PAUSE).min(PAUSE)).unwrap_or(PollTimeout::ZERO));
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&blocked), None)?;
+    result.map(drop)
 }
 
 /// The status and the words for an early death.

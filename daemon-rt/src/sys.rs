@@ -1,7 +1,7 @@
 //! The only file with `unsafe`: what neither std nor nix offers as a safe function, one operation a block.
 #![allow(unsafe_code)]
 
-use std::ffi::{CStr, CString, c_char, c_int, c_ulong};
+use std::ffi::{CStr, CString, c_char, c_int};
 use std::io;
 use std::mem;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -111,7 +111,8 @@ pub(crate) enum End {
 /// How the child `pid` ended; `None` if it has not. `reap` takes the zombie away, `block` waits for the end.
 pub(crate) fn wait(pid: Pid, reap: bool, block: bool) -> nix::Result<Option<End>> {
     let options = libc::WEXITED | if reap { 0 } else { libc::WNOWAIT } | if block { 0 } else { libc::WNOHANG };
-    wait_for(libc::P_PID, pid.as_raw() as libc::id_t, options).map(|ended| ended.map(|(_, end)| end))
+    wait_for(libc::P_PID, libc::id_t::try_from(pid.as_raw()).unwrap_or(0), options)
+        .map(|ended| ended.map(|(_, end)| end))
 }
 
 /// Takes away the zombie of some child that has ended, if there is one.
@@ -207,7 +208,7 @@ pub(crate) fn socket_family(socket: BorrowedFd<'_>) -> nix::Result<c_int> {
 pub(crate) fn own_pidfd_id() -> Option<u64> {
     const PIDFS: nix::sys::statfs::FsType = nix::sys::statfs::FsType(0x5049_4446);
     // SAFETY: pidfd_open(2) touches no memory.
-    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, libc::getpid(), 0) };
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, nix::unistd::getpid().as_raw(), 0) };
     // SAFETY: it was just opened, and nobody else knows of it.
     let fd = (fd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(RawFd::try_from(fd).unwrap_or(RawFd::MAX)) })?;
     // Before, all pidfds shared one inode of another file system.
@@ -306,8 +307,8 @@ pub(crate) fn reset_internal_if_ignored(signal: c_int) {
 /// Ends this process by the default action of `signal`, as if it had never been handled.
 pub(crate) fn die_of(signal: c_int) {
     _ = reset(signal);
-    // SAFETY: kill(2) on this very process. It takes effect at the latest when the mask lets the signal through.
-    unsafe { libc::kill(libc::getpid(), signal) };
+    // It takes effect at the latest when the mask lets the signal through.
+    kill(nix::unistd::getpid(), signal);
 }
 
 /// Sends a signal, real-time ones included.
@@ -323,8 +324,15 @@ pub(crate) fn next_signal() -> (c_int, bool) {
     // SAFETY: the set is writable.
     unsafe { libc::sigfillset(&raw mut all) };
     loop {
+        #[cfg(not(target_vendor = "apple"))]
         // SAFETY: the set is readable and `info` writable.
         let signal = unsafe { libc::sigwaitinfo(&raw const all, &raw mut info) };
+        #[cfg(target_vendor = "apple")]
+        // SAFETY: the set is readable and `info.si_signo` writable.
+        let signal = match unsafe { libc::sigwait(&raw const all, &raw mut info.si_signo) } {
+            0 => info.si_signo,
+            _ => -1,
+        };
         if signal > 0 {
             return (signal, info.si_code > 0);
         }
@@ -347,6 +355,7 @@ impl InheritedEnvironment {
     /// Notes where that memory is. The strings lie one after the other, up to that of the program's own path; entries
     /// that something before `main` has put elsewhere are left out.
     #[cfg(target_os = "linux")]
+    #[expect(clippy::cast_possible_truncation, reason = "both are addresses")]
     pub(crate) fn find(start: &StartOfMain) -> Self {
         // SAFETY: getauxval(3) has no precondition.
         let end = unsafe { libc::getauxval(libc::AT_EXECFN) } as usize;
@@ -415,6 +424,7 @@ pub(crate) fn unset(_: &StartOfMain, name: &str) {
 // Privileges
 
 /// Permitted, effective and inheritable capabilities of this thread, a bit each, see capabilities(7).
+#[cfg(target_os = "linux")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Capabilities {
     pub(crate) permitted: u64,
@@ -478,7 +488,7 @@ impl Capabilities {
 #[derive(Clone, Copy)]
 pub(crate) enum Prctl {
     GetSecurebits,
-    SetSecurebits(c_ulong),
+    SetSecurebits(libc::c_ulong),
     ClearAmbient,
     NoNewPrivs,
     ChildSubreaper,
@@ -487,27 +497,28 @@ pub(crate) enum Prctl {
 
 #[cfg(target_os = "linux")]
 pub(crate) fn prctl(operation: Prctl) -> nix::Result<c_int> {
-    let (option, first): (c_int, c_ulong) = match operation {
+    let (option, first): (c_int, libc::c_ulong) = match operation {
         Prctl::GetSecurebits => (libc::PR_GET_SECUREBITS, 0),
         Prctl::SetSecurebits(bits) => (libc::PR_SET_SECUREBITS, bits),
-        Prctl::ClearAmbient => (libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL as c_ulong),
+        Prctl::ClearAmbient => (libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL as libc::c_ulong),
         Prctl::NoNewPrivs => (libc::PR_SET_NO_NEW_PRIVS, 1),
         Prctl::ChildSubreaper => (libc::PR_SET_CHILD_SUBREAPER, 1),
         Prctl::KeepCapabilities(on) => (libc::PR_SET_KEEPCAPS, on.into()),
     };
-    let none: c_ulong = 0;
+    let none: libc::c_ulong = 0;
     // SAFETY: none of these operations reads or writes memory of the process.
     Errno::result(unsafe { libc::prctl(option, first, none, none, none) })
 }
 
 /// The user id that file access is checked against, which setresuid(2) sets along and nothing else shows.
 #[cfg(target_os = "linux")]
+#[expect(clippy::cast_sign_loss, reason = "ids are returned as an int, bit for bit")]
 pub(crate) fn file_system_ids() -> (u32, u32) {
     // SAFETY: an invalid id changes nothing; the current one is returned.
     let uid = unsafe { libc::setfsuid(u32::MAX) };
     // SAFETY: as above.
     let gid = unsafe { libc::setfsgid(u32::MAX) };
-    (uid.cast_unsigned(), gid.cast_unsigned())
+    (uid as u32, gid as u32)
 }
 
 /// Leaves the caller's session keyring, which may hold its keys, for a new one, see keyctl(2).

@@ -28,6 +28,7 @@
 //! | `outcome` | [`Running`], [`Started`]: a start under way, and what came of it |
 //! | `proc` | [`Proc`]: a process seen through /proc |
 //! | `terminal` | [`Terminal`]: a pseudo-terminal whose other end the test holds |
+//! | [`managers`] | service managers, each in a machine of its own |
 //! | `require` | [`require!`]: tests that need root or a tool, and say so |
 //! | `protocol`, `enter`, `sys` | what test and keeper say to each other; what the keeper does before it executes |
 
@@ -36,6 +37,7 @@
 pub mod enter;
 mod keeper_link;
 mod launch;
+pub mod managers;
 mod outcome;
 mod proc;
 pub mod protocol;

@@ -27,6 +27,12 @@ pub fn root() -> Result<(), String> {
     that(nix::unistd::geteuid().is_root(), "needs root")
 }
 
+/// The test can make machines for [managers](crate::managers).
+pub fn machine() -> Result<(), String> {
+    root()?;
+    that(crate::managers::Machine::possible(), "needs the right to make namespaces and mounts")
+}
+
 /// The test does not run as root.
 pub fn unprivileged() -> Result<(), String> {
     that(!nix::unistd::geteuid().is_root(), "needs an ordinary user")

@@ -56,7 +56,8 @@ pub(super) fn take(start: &StartOfMain) -> bool {
 fn adopt(count: Option<OsString>, names: Option<OsString>) -> Result<Vec<Listener>, String> {
     const MOST: RawFd = 1 << 16;
     let count = count.unwrap_or_default();
-    let wrong = || format!("LISTEN_FDS={}: it is not the number of open descriptors from 3 up", count.display());
+    let wrong =
+        || format!("LISTEN_FDS={}: it is not the number of open descriptors from 3 up", count.to_string_lossy());
     let number = parse::<RawFd>(&count).filter(|number| (0..=MOST).contains(number)).ok_or_else(wrong)?;
     let names = names.unwrap_or_default().to_string_lossy().into_owned();
     let mut names = names.split(':').filter(|name| !name.is_empty());

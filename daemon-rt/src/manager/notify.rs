@@ -42,11 +42,11 @@ pub(crate) fn notifier() -> &'static Notifier {
 /// with it is worth a warning, not a failed start. Returns the descriptors that are to stay open.
 pub(super) fn set_up(socket: Option<OsString>, fd: Option<OsString>) -> impl Iterator<Item = RawFd> {
     let socket = socket.and_then(|address| {
-        let warn = |error: io::Error| warn(&format!("NOTIFY_SOCKET={}", address.display()), &error);
+        let warn = |error: io::Error| warn(&format!("NOTIFY_SOCKET {}", address.to_string_lossy()), &error);
         open(&address).map_err(warn).ok()
     });
     let fd = fd.and_then(|number| {
-        let warn = |error: io::Error| warn(&format!("DAEMON_NOTIFY_FD={}", number.display()), &error);
+        let warn = |error: io::Error| warn(&format!("DAEMON_NOTIFY_FD {}", number.to_string_lossy()), &error);
         adopt(&number).map_err(warn).ok()
     });
     let kept: Vec<_> = socket.iter().chain(&fd).map(AsRawFd::as_raw_fd).collect();
@@ -172,7 +172,8 @@ impl Notifier {
         let fds: Vec<RawFd> = fds.iter().map(AsRawFd::as_raw_fd).collect();
         let rights = [ControlMessage::ScmRights(&fds)];
         let control = if fds.is_empty() { &[] } else { &rights[..] };
-        let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
+        // SIGPIPE is ignored, as Rust's runtime has it.
+        let flags = MsgFlags::MSG_DONTWAIT;
         let send = || sendmsg::<()>(socket.as_raw_fd(), &[IoSlice::new(message.as_bytes())], control, flags, None);
         match send() {
             Err(nix::errno::Errno::EAGAIN) if patience > 0 => {
@@ -222,7 +223,7 @@ fn to_store(name: &str, request: &str, fds: &[BorrowedFd<'_>]) -> io::Result<()>
 }
 
 /// The time since the machine was started, as `RELOADING=1` gives it.
-pub(crate) fn monotonic_usec() -> io::Result<i64> {
+pub(crate) fn monotonic_usec() -> io::Result<u128> {
     let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC)?;
-    Ok(i64::from(now.tv_sec()) * 1_000_000 + i64::from(now.tv_nsec()) / 1000)
+    Ok(std::time::Duration::from(now).as_micros())
 }

@@ -1,0 +1,126 @@
+//! Users and groups, by name or number: looked up before the fork, so that a mistake is reported at once.
+
+use std::ffi::OsString;
+use std::io;
+
+use nix::errno::Errno;
+use nix::unistd::{self, Gid, Group, Uid, User, geteuid};
+
+use crate::daemon::{Daemon, NameOrId};
+use crate::detach::Step;
+use crate::error::{During, Error};
+
+/// Whom the service becomes.
+#[derive(Debug)]
+pub(crate) struct Identity {
+    pub(crate) uid: Uid,
+    pub(crate) gid: Gid,
+    pub(crate) groups: Vec<Gid>,
+    /// Whether the groups were asked for, or are what the system says of the user.
+    pub(crate) exact_groups: bool,
+}
+
+/// What the environment says of a user.
+pub(crate) type Variables = Vec<(&'static str, OsString)>;
+
+/// Looks up the users and groups that the settings name, if they name any, and what the environment is to say of the
+/// user.
+pub(crate) fn look_up(daemon: &Daemon) -> Result<(Option<Identity>, Variables), Error> {
+    let (uid, user) = match &daemon.user {
+        Some(user) => look_up_user(user)?,
+        None => (geteuid(), User::from_uid(geteuid()).during(Step::DropPrivileges, "the current user")?),
+    };
+    let named = daemon.user.is_some() || daemon.group.is_some() || daemon.groups.is_some();
+    let identity = named.then(|| identity(daemon, uid, user.as_ref())).transpose()?;
+    let variables = match user {
+        None => vec![("HOME", "/".into())],
+        Some(user) => vec![
+            ("HOME", user.dir.into()),
+            ("LOGNAME", user.name.clone().into()),
+            ("SHELL", user.shell.into()),
+            ("USER", user.name.into()),
+        ],
+    };
+    Ok((identity, variables))
+}
+
+fn identity(daemon: &Daemon, uid: Uid, user: Option<&User>) -> Result<Identity, Error> {
+    let gid = match (&daemon.group, &daemon.user, user) {
+        (Some(group), ..) => look_up_group(group)?,
+        (None, Some(_), Some(user)) => user.gid,
+        (None, Some(_), None) => {
+            let error = io::Error::other("has no entry that names a primary group: set `group` too");
+            return Err(Error::step(Step::DropPrivileges, format!("user {uid}"), error));
+        }
+        (None, None, _) => unistd::getegid(),
+    };
+    let groups = match (&daemon.groups, &daemon.user, user) {
+        (Some(groups), ..) => groups.iter().map(look_up_group).collect::<Result<_, _>>()?,
+        (None, Some(_), Some(user)) => groups_of(user, gid)?,
+        (None, ..) => vec![gid],
+    };
+    Ok(Identity { uid, gid, groups, exact_groups: daemon.groups.is_some() })
+}
+
+fn look_up_user(user: &NameOrId) -> Result<(Uid, Option<User>), Error> {
+    let object = format!("user {user}");
+    if let Some(name) = user.name() {
+        if let Some(user) = absent(User::from_name(name)).during(Step::DropPrivileges, &object)? {
+            return Ok((user.uid, Some(user)));
+        }
+    }
+    let uid = Uid::from_raw(user.id().during(Step::DropPrivileges, &object)?);
+    Ok((uid, absent(User::from_uid(uid)).during(Step::DropPrivileges, &object)?))
+}
+
+fn look_up_group(group: &NameOrId) -> Result<Gid, Error> {
+    let object = format!("group {group}");
+    if let Some(name) = group.name() {
+        if let Some(group) = absent(Group::from_name(name)).during(Step::DropPrivileges, &object)? {
+            return Ok(group.gid);
+        }
+    }
+    group.id().map(Gid::from_raw).during(Step::DropPrivileges, &object)
+}
+
+/// Some errors mean that there is no such entry, see getpwnam(3).
+fn absent<T>(result: nix::Result<Option<T>>) -> nix::Result<Option<T>> {
+    match result {
+        Err(Errno::ENOENT | Errno::ESRCH) => Ok(None),
+        result => result,
+    }
+}
+
+/// The groups of a user, as initgroups(3) would set them.
+#[cfg(not(target_vendor = "apple"))]
+fn groups_of(user: &User, gid: Gid) -> Result<Vec<Gid>, Error> {
+    let name = std::ffi::CString::new(user.name.as_str()).during(Step::DropPrivileges, &user.name)?;
+    unistd::getgrouplist(&name, gid).during(Step::DropPrivileges, format_args!("the groups of {}", user.name))
+}
+
+#[cfg(target_vendor = "apple")]
+fn groups_of(_: &User, gid: Gid) -> Result<Vec<Gid>, Error> {
+    Ok(vec![gid])
+}
+
+impl NameOrId {
+    /// The name to look up.
+    fn name(&self) -> Option<&str> {
+        match self {
+            Self::Name(name) if !name.contains('\0') => Some(name),
+            _ => None,
+        }
+    }
+
+    /// The number, where no entry has such a name.
+    fn id(&self) -> io::Result<u32> {
+        match self {
+            Self::Id(u32::MAX) => Err(io::Error::other("-1 is no id: the system calls take it for \"unchanged\"")),
+            Self::Id(id) => Ok(*id),
+            Self::Name(name) => match name.parse() {
+                Ok(id) => Self::Id(id).id(),
+                Err(_) => Err(io::Error::other("there is none of this name")),
+            },
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! The ids of this process, all that there are of each kind.
+
+use nix::unistd::{self, Gid, Uid};
+
+#[cfg(not(target_vendor = "apple"))]
+pub(crate) use with_saved_ids::{gids, same_groups, set_gid, set_groups, set_uid, uids};
+#[cfg(target_vendor = "apple")]
+pub(crate) use without_saved_ids::{gids, same_groups, set_gid, set_groups, set_uid, uids};
+
+#[cfg(not(target_vendor = "apple"))]
+mod with_saved_ids {
+    use super::{Gid, Uid, unistd};
+
+    /// The real, effective, saved and, where there is one, file-system user ids.
+    pub(crate) fn uids() -> nix::Result<Vec<Uid>> {
+        let ids = unistd::getresuid()?;
+        #[cfg(target_os = "linux")]
+        let more = [Uid::from_raw(crate::sys::file_system_ids().0)];
+        #[cfg(not(target_os = "linux"))]
+        let more = [];
+        Ok([ids.real, ids.effective, ids.saved].into_iter().chain(more).collect())
+    }
+
+    /// The real, effective, saved and, where there is one, file-system group ids.
+    pub(crate) fn gids() -> nix::Result<Vec<Gid>> {
+        let ids = unistd::getresgid()?;
+        #[cfg(target_os = "linux")]
+        let more = [Gid::from_raw(crate::sys::file_system_ids().1)];
+        #[cfg(not(target_os = "linux"))]
+        let more = [];
+        Ok([ids.real, ids.effective, ids.saved].into_iter().chain(more).collect())
+    }
+
+    pub(crate) fn set_uid(uid: Uid) -> nix::Result<()> {
+        unistd::setresuid(uid, uid, uid)
+    }
+
+    pub(crate) fn set_gid(gid: Gid) -> nix::Result<()> {
+        unistd::setresgid(gid, gid, gid)
+    }
+
+    pub(crate) fn set_groups(groups: &[Gid]) -> nix::Result<()> {
+        unistd::setgroups(groups)
+    }
+
+    /// Whether the supplementary groups are these, in any order.
+    pub(crate) fn same_groups(groups: &[Gid]) -> nix::Result<bool> {
+        let sorted = |groups: &[Gid]| {
+            let mut ids: Vec<u32> = groups.iter().map(|gid| gid.as_raw()).collect();
+            ids.sort_unstable();
+            ids.dedup();
+            ids
+        };
+        Ok(sorted(groups) == sorted(&unistd::getgroups()?))
+    }
+}
+
+/// macOS: for root setuid(2) and setgid(2) change the saved ids as well, and the supplementary groups belong to the
+/// system's directory service.
+#[cfg(target_vendor = "apple")]
+mod without_saved_ids {
+    use super::{Gid, Uid, unistd};
+
+    pub(crate) fn uids() -> nix::Result<Vec<Uid>> {
+        Ok(vec![unistd::getuid(), unistd::geteuid()])
+    }
+
+    pub(crate) fn gids() -> nix::Result<Vec<Gid>> {
+        Ok(vec![unistd::getgid(), unistd::getegid()])
+    }
+
+    pub(crate) fn set_uid(uid: Uid) -> nix::Result<()> {
+        unistd::setuid(uid)
+    }
+
+    pub(crate) fn set_gid(gid: Gid) -> nix::Result<()> {
+        unistd::setgid(gid)
+    }
+
+    #[expect(clippy::unnecessary_wraps, reason = "elsewhere it can fail")]
+    pub(crate) fn set_groups(_: &[Gid]) -> nix::Result<()> {
+        Ok(())
+    }
+
+    #[expect(clippy::unnecessary_wraps, reason = "elsewhere it can fail")]
+    pub(crate) fn same_groups(_: &[Gid]) -> nix::Result<bool> {
+        Ok(true)
+    }
+}

@@ -1,0 +1,4 @@
+use daemon_rt::daemon;
+
+#[daemon(capabilities = ["CAP_SETUID"])]
+fn main() {}

@@ -1,0 +1,4 @@
+use daemon_rt::daemon;
+
+#[daemon(pidfile = 3 + 4)]
+fn main() {}

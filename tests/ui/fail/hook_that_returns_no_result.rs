@@ -1,0 +1,8 @@
+use daemon_rt::daemon;
+
+#[daemon(init = bind)]
+fn main() {}
+
+fn bind() -> u16 {
+    80
+}

@@ -1,0 +1,4 @@
+use daemon_rt::daemon;
+
+#[daemon(capabilities = ["cap_net_raw"])]
+fn main() {}

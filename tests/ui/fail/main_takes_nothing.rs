@@ -1,0 +1,10 @@
+use std::io;
+
+use daemon_rt::daemon;
+
+#[daemon(init = init)]
+fn main() {}
+
+fn init() -> io::Result<u8> {
+    Ok(1)
+}

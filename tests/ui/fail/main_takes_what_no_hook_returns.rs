@@ -1,0 +1,12 @@
+use std::io;
+
+use daemon_rt::daemon;
+
+#[daemon(init = init)]
+fn main(state: String) {
+    drop(state);
+}
+
+fn init() -> io::Result<()> {
+    Ok(())
+}

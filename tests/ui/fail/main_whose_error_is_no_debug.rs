@@ -1,0 +1,8 @@
+use daemon_rt::daemon;
+
+struct Fault;
+
+#[daemon]
+fn main() -> Result<(), Fault> {
+    Err(Fault)
+}

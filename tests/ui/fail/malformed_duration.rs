@@ -1,0 +1,4 @@
+use daemon_rt::daemon;
+
+#[daemon(start_timeout = "30 seconds")]
+fn main() {}

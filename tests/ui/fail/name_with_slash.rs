@@ -1,0 +1,4 @@
+use daemon_rt::daemon;
+
+#[daemon(name = "my/greeter")]
+fn main() {}

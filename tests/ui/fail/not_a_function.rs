@@ -1,0 +1,8 @@
+use daemon_rt::daemon;
+
+#[daemon]
+struct Service;
+
+fn main() {
+    let _ = Service;
+}

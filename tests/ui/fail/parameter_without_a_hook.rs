@@ -1,0 +1,6 @@
+use daemon_rt::daemon;
+
+#[daemon]
+fn main(state: u8) {
+    let _ = state;
+}

@@ -1,0 +1,4 @@
+use daemon_rt::daemon;
+
+#[daemon(chroot = "/srv/gree\0ter")]
+fn main() {}

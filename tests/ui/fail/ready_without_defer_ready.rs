@@ -1,0 +1,6 @@
+use daemon_rt::daemon;
+
+#[daemon]
+fn main(ready: daemon_rt::Ready) {
+    ready.notify();
+}

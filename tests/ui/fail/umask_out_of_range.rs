@@ -1,0 +1,4 @@
+use daemon_rt::daemon;
+
+#[daemon(umask = 0o1777)]
+fn main() {}

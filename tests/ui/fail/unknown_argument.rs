@@ -1,0 +1,4 @@
+use daemon_rt::daemon;
+
+#[daemon(pid_fil = "/run/greeter.pid")]
+fn main() {}

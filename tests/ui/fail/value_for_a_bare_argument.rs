@@ -1,0 +1,4 @@
+use daemon_rt::daemon;
+
+#[daemon(defer_ready = true)]
+fn main() {}

@@ -1,0 +1,20 @@
+use daemon_rt::daemon;
+
+#[daemon(
+    name = "greeter",
+    pidfile = "/run/greeter.pid",
+    user = "nobody",
+    group = 65534,
+    groups = ["adm", 5],
+    chroot = "/srv/greeter",
+    working_directory = r"/data",
+    umask = 0o027,
+    keep_env = ["RUST_LOG", "GREETER_*"],
+    stdout = "/var/log/greeter.log",
+    stderr = "/var/log/greeter.log",
+    capabilities = ["CAP_NET_BIND_SERVICE", "CAP_CHECKPOINT_RESTORE"],
+    no_new_privs = false,
+    start_timeout = "1500ms",
+    mode = "detach",
+)]
+fn main() {}

@@ -1,0 +1,10 @@
+use std::thread;
+
+use daemon_rt::daemon;
+
+#[daemon]
+fn main() -> ! {
+    loop {
+        thread::park();
+    }
+}
