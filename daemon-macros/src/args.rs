@@ -1,6 +1,6 @@
 //! The arguments of the attribute: each error on its own token, and all of them together.
 
-use proc_macro2::{Ident, TokenStream, TokenTree};
+use proc_macro2::{Ident, Spacing, TokenStream, TokenTree};
 use quote::quote;
 use syn::{Error, Result};
 
@@ -38,6 +38,7 @@ const KNOWN: &[Known] = &[
     Known { name: "no_new_privs",      kind: Kind::Flag,         example: "true" },
     Known { name: "start_timeout",     kind: Kind::Timeout,      example: r#""30s""# },
     Known { name: "mode",              kind: Kind::Mode,         example: r#""foreground""# },
+    Known { name: "cli",               kind: Kind::Cli,          example: "" },
     Known { name: "crate",             kind: Kind::Root,         example: "::daemon_rt" },
 ];
 
@@ -53,9 +54,9 @@ pub(crate) struct Args {
     pub(crate) defer_ready: Option<Ident>,
 }
 
-#[derive(Clone)]
 /// A call of the builder. The method has the span of the user's own word, so that what the compiler says of it points
 /// there.
+#[derive(Clone)]
 pub(crate) struct Call {
     pub(crate) method: Ident,
     pub(crate) argument: TokenStream,
@@ -70,8 +71,11 @@ pub(crate) struct Arg {
 
 /// Reads the arguments; what is wrong goes to `faults` and is left out.
 pub(crate) fn parse(tokens: TokenStream, faults: &mut Vec<Error>) -> Args {
-    let written = read_all(tokens, faults);
-    let root = written.iter().find(|arg| arg.known.name == "crate").and_then(|arg| arg.value.clone());
+    let mut written = Vec::new();
+    for tokens in tokens::split_at_commas(tokens, Angles::AfterOperators) {
+        read(&tokens, &mut written);
+    }
+    let root = written.iter().flatten().find(|arg| arg.known.name == "crate").and_then(|arg| arg.value.clone());
     let mut args = Args {
         root: root.unwrap_or_else(|| quote!(::daemon_rt)),
         settings: Vec::new(),
@@ -79,8 +83,9 @@ pub(crate) fn parse(tokens: TokenStream, faults: &mut Vec<Error>) -> Args {
         main_loop: None,
         defer_ready: None,
     };
+    let mut seen = Vec::new();
     for arg in written {
-        if let Err(fault) = args.add(&arg) {
+        if let Err(fault) = arg.and_then(|arg| args.add(&arg, &mut seen)) {
             faults.push(fault);
         }
     }
@@ -89,58 +94,49 @@ pub(crate) fn parse(tokens: TokenStream, faults: &mut Vec<Error>) -> Args {
 }
 
 impl Args {
-    fn add(&mut self, arg: &Arg) -> Result<()> {
+    fn add(&mut self, arg: &Arg, seen: &mut Vec<&'static str>) -> Result<()> {
+        let name = arg.known.name;
+        if seen.contains(&name) {
+            return Err(Error::new_spanned(&arg.key, format!("`{name}` is given twice")));
+        }
+        seen.push(name);
         let call = arg.check(&self.root)?;
-        match arg.known.kind {
-            Kind::Hook if arg.known.name == "main_loop" => self.main_loop = Some(call),
-            Kind::Hook => self.hooks.push(call),
-            Kind::Bare => self.defer_ready = Some(call.method),
-            Kind::Root => {}
+        match name {
+            "configure" | "privileged_init" | "init" => self.hooks.push(call),
+            "main_loop" => self.main_loop = Some(call),
+            "defer_ready" => self.defer_ready = Some(call.method),
+            "crate" => {}
             _ => self.settings.push(call),
         }
         Ok(())
     }
 }
 
-fn read_all(tokens: TokenStream, faults: &mut Vec<Error>) -> Vec<Arg> {
-    let mut read: Vec<Arg> = Vec::new();
-    for tokens in tokens::split_at_commas(tokens, Angles::AfterOperators) {
-        for tokens in split_at_missing_commas(tokens, faults) {
-            match Arg::read(tokens) {
-                Ok(arg) if read.iter().any(|other| other.key == arg.key) => {
-                    faults.push(Error::new_spanned(&arg.key, format!("`{}` is given twice", arg.key)));
-                }
-                Ok(arg) => read.push(arg),
-                Err(fault) => faults.push(fault),
-            }
-        }
+/// Reads one argument, or several between which commas were forgotten.
+fn read(mut tokens: &[TokenTree], args: &mut Vec<Result<Arg>>) {
+    while let Some(end) = (0..tokens.len()).find(|&i| is_key_after_value(&tokens[i..])) {
+        let (one, others) = tokens.split_at(end + 1);
+        args.push(Arg::read(one));
+        args.push(Err(Error::new_spanned(&others[0], format!("missing comma before `{}`", others[0]))));
+        tokens = others;
     }
-    read
+    args.push(Arg::read(tokens));
 }
 
-/// Where a value is followed by the name of an argument, only a comma can have been forgotten.
-fn split_at_missing_commas(tokens: Vec<TokenTree>, faults: &mut Vec<Error>) -> Vec<Vec<TokenTree>> {
-    let mut args = vec![Vec::new()];
-    let mut after_operand = false;
-    for token in tokens {
-        match &token {
-            TokenTree::Ident(word) if after_operand && KNOWN.iter().any(|known| word == known.name) => {
-                faults.push(Error::new_spanned(word, format!("missing comma before `{word}`")));
-                args.push(Vec::new());
-            }
-            _ => {}
-        }
-        after_operand = !matches!(&token, TokenTree::Punct(_));
-        if let Some(arg) = args.last_mut() {
-            arg.push(token);
-        }
-    }
-    args
+/// Whether a value ends here, and `key` or `key =` comes next. (In `if name == other`, it is not.)
+fn is_key_after_value(tokens: &[TokenTree]) -> bool {
+    let [value, TokenTree::Ident(key), rest @ ..] = tokens else { return false };
+    let is_key = match rest.first() {
+        None => true,
+        Some(TokenTree::Punct(punct)) => punct.as_char() == '=' && punct.spacing() == Spacing::Alone,
+        Some(_) => false,
+    };
+    is_key && !matches!(value, TokenTree::Punct(_)) && KNOWN.iter().any(|known| key == known.name)
 }
 
 impl Arg {
-    fn read(tokens: Vec<TokenTree>) -> Result<Self> {
-        let tokens = tokens::visible(TokenStream::from_iter(tokens));
+    fn read(tokens: &[TokenTree]) -> Result<Self> {
+        let tokens = tokens::visible(tokens.iter().cloned().collect());
         let [TokenTree::Ident(key), rest @ ..] = &tokens[..] else {
             let tokens = TokenStream::from_iter(tokens);
             return Err(Error::new_spanned(tokens, "expected an argument, such as `user = \"nobody\"`"));

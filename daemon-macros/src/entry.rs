@@ -75,6 +75,11 @@ impl Entry {
 
     /// What is wrong with the header, whatever the arguments are.
     pub(crate) fn check(&self, faults: &mut Vec<Error>) {
+        for path in self.attribute_paths() {
+            if path.last().is_some_and(|name| is_word(name, "daemon")) {
+                faults.push(Error::new_spanned(stream(&path), "`#[daemon]` stands here twice"));
+            }
+        }
         for word in self.qualifiers.clone() {
             let TokenTree::Ident(word) = word else {
                 continue;
@@ -169,12 +174,25 @@ impl Entry {
     }
 
     fn has_runtime(&self) -> bool {
-        let attributes = self.attributes.clone().into_iter().filter_map(|token| match token {
-            TokenTree::Group(attribute) => tokens::visible(attribute.stream()).into_iter().next(),
-            _ => None,
-        });
-        attributes.into_iter().any(|name| !BUILT_IN.contains(&&*name.to_string()))
+        self.attribute_paths().any(|path| !path.first().is_some_and(|name| BUILT_IN.contains(&&*name.to_string())))
     }
+
+    fn attribute_paths(&self) -> impl Iterator<Item = Vec<TokenTree>> {
+        self.attributes.clone().into_iter().filter_map(|token| match token {
+            TokenTree::Group(attribute) => Some(path(&tokens::visible(attribute.stream()))),
+            _ => None,
+        })
+    }
+}
+
+/// The path with which an attribute starts.
+fn path(attribute: &[TokenTree]) -> Vec<TokenTree> {
+    let is_of_path = |token: &&TokenTree| match token {
+        TokenTree::Ident(_) => true,
+        TokenTree::Punct(punct) => punct.as_char() == ':',
+        _ => false,
+    };
+    attribute.iter().take_while(is_of_path).cloned().collect()
 }
 
 /// The documentation, the other attributes, and what comes after them.

@@ -150,7 +150,7 @@ mod tests {
             quote! {
                 main_loop = serve, defer_ready, init = open, privileged_init = bind, configure = configure,
                 name = "greeter", pidfile, group = 5, groups = ["adm", 5], keep_env = [], no_new_privs,
-                start_timeout = "2m", mode = "detach", crate = rt,
+                start_timeout = "2m", mode = "detach", cli, crate = rt,
             },
             &quote!(
                 pub(crate) fn main() {}
@@ -167,6 +167,7 @@ mod tests {
                 __daemon.no_new_privs(true);
                 __daemon.start_timeout(::core::time::Duration::from_millis(120000u64));
                 __daemon.mode(rt::Mode::Detach);
+                __daemon.cli(::core::env!("CARGO_PKG_VERSION"));
                 let __service =
                     __daemon.hooks().configure(configure).privileged_init(bind).init(open).defer_ready(serve);
                 unsafe { __daemon.run(__service) }

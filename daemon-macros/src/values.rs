@@ -12,6 +12,8 @@ use crate::tokens::{self, Angles};
 pub(crate) enum Kind {
     Hook,
     Bare,
+    /// The same, for the control commands.
+    Cli,
     Name,
     Path,
     Account,
@@ -50,8 +52,9 @@ impl Arg {
         let Some(value) = &self.value else {
             return self.bare();
         };
+        one_value(value)?;
         let checked = match self.known.kind {
-            Kind::Bare => Err(format!("`{}` takes no value: write `{}`", self.key, self.known.usage())),
+            Kind::Bare | Kind::Cli => Err(format!("`{}` takes no value: write `{}`", self.key, self.known.usage())),
             Kind::Hook | Kind::Root => self.path(value),
             Kind::Accounts | Kind::Variables | Kind::Capabilities => Ok(self.list(value)?),
             _ => match literal(value) {
@@ -68,6 +71,8 @@ impl Arg {
         let key = &self.key;
         let (method, argument) = match self.known.kind {
             Kind::Bare => (key.clone(), TokenStream::new()),
+            // The version that `--version` prints is that of the user's package.
+            Kind::Cli => (key.clone(), quote!(::core::env!("CARGO_PKG_VERSION"))),
             Kind::Flag => (key.clone(), quote!(true)),
             Kind::Path if key == "pidfile" => (Ident::new("default_pidfile", key.span()), TokenStream::new()),
             _ => return Err(self.known.missing(key)),
@@ -123,6 +128,7 @@ impl Arg {
     fn elements(&self, list: TokenStream) -> Result<TokenStream> {
         let elements = tokens::split_at_commas(list, Angles::AfterOperators);
         let mut elements: Vec<TokenStream> = elements.into_iter().map(TokenStream::from_iter).collect();
+        elements.iter().try_for_each(one_value)?;
         let literals: Vec<Option<Lit>> = elements.iter().map(literal).collect();
         let faults = literals.iter().flatten().filter_map(|literal| {
             let message = self.element(literal).err()?;
@@ -210,7 +216,7 @@ impl Arg {
         let what = match self.known.kind {
             Kind::Hook => "the path of a function",
             Kind::Root => "the path of the crate daemon-rt",
-            Kind::Bare => "no value",
+            Kind::Bare | Kind::Cli => "no value",
             Kind::Name => "a string",
             Kind::Path => "an absolute path as a string",
             Kind::Account => "a name or a number",
@@ -226,6 +232,17 @@ impl Arg {
         };
         format!("`{}` takes {what}: `{}`", self.key, self.known.usage())
     }
+}
+
+/// Two literals side by side are no expression; the compiler would take them for two arguments of a call.
+fn one_value(value: &TokenStream) -> Result<()> {
+    let tokens: Vec<TokenTree> = value.clone().into_iter().collect();
+    for pair in tokens.windows(2) {
+        if let [TokenTree::Literal(_), TokenTree::Literal(second)] = pair {
+            return Err(Error::new_spanned(second, format!("missing comma before `{second}`")));
+        }
+    }
+    Ok(())
 }
 
 /// The value as a literal, if it is one.

@@ -118,8 +118,8 @@ impl NameOrId {
             Self::Id(u32::MAX) => Err(io::Error::other("-1 is no id: the system calls take it for \"unchanged\"")),
             Self::Id(id) => Ok(*id),
             Self::Name(name) => match name.parse() {
-                Ok(id) => Self::Id(id).id(),
-                Err(_) => Err(io::Error::other("there is none of this name")),
+                Ok(id) if !name.starts_with('+') => Self::Id(id).id(),
+                _ => Err(io::Error::other("there is none of this name")),
             },
         }
     }

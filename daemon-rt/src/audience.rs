@@ -9,7 +9,7 @@ use crate::detach::Step;
 use crate::error::{During, Error};
 use crate::handshake::{Failure, Message, Reporter};
 use crate::manager::notifier;
-use crate::{complain, pidfile, sys};
+use crate::{complain, handover, pidfile, sys};
 
 static AUDIENCE: Mutex<Audience> = Mutex::new(Audience { name: String::new(), starter: None, phase: Phase::Outside });
 
@@ -87,6 +87,9 @@ pub(crate) fn stopping() {
 pub(crate) fn ready() -> Result<(), Error> {
     pidfile::verify()?;
     tell_starter(Step::Notify, &Message::Ready)?;
+    if !handover::await_go() {
+        sys::exit_now(0);
+    }
     let mut audience = audience();
     audience.phase = Phase::Ready;
     if audience.starter.take().is_none() {

@@ -28,7 +28,26 @@ pub struct Daemon {
     pub(crate) no_new_privs: Option<bool>,
     pub(crate) start_timeout: Option<Duration>,
     pub(crate) mode: Mode,
+    /// Whether the service answers on a control socket beside its pidfile.
+    pub(crate) control: bool,
+    /// Set where the command line is this library's to read.
+    #[cfg(all(feature = "cli", target_os = "linux"))]
+    pub(crate) version: Option<String>,
+    /// Whether this start replaces the instance that runs, and how long that may take to end if it has to end first.
+    pub(crate) restart: Option<Duration>,
+    #[cfg(all(feature = "cli", target_os = "linux"))]
+    pub(crate) action: crate::cli::Action,
 }
+
+/// Implemented by nothing.
+#[cfg(not(all(feature = "cli", target_os = "linux")))]
+#[doc(hidden)]
+#[diagnostic::on_unimplemented(
+    message = "the argument `cli` needs the feature `cli` of daemon-rt, and Linux",
+    label = "the feature `cli` is not on",
+    note = "write `daemon-rt = { version = \"…\", features = [\"cli\"] }` in Cargo.toml"
+)]
+pub trait FeatureCli {}
 
 /// Where the pidfile is.
 #[derive(Clone, Debug)]
@@ -195,6 +214,34 @@ impl Daemon {
     pub fn mode(&mut self, mode: Mode) -> &mut Self {
         self.mode = mode;
         self
+    }
+
+    /// The control commands come with the feature `cli`.
+    #[cfg(not(all(feature = "cli", target_os = "linux")))]
+    #[doc(hidden)]
+    pub fn cli(&mut self, version: impl FeatureCli) -> &mut Self {
+        _ = version;
+        self
+    }
+
+    /// Gives the service a control socket beside its pidfile, named as this with `.control` behind it (step 12): over
+    /// it [`control`](crate::control) learns when a reload is done, and a restart gets the sockets on which the
+    /// service listens. A thread answers there once the service has used [`listener_or`](crate::listener_or),
+    /// [`listeners`](crate::listeners) or [`reloads`](crate::reloads).
+    pub fn control_socket(&mut self) -> &mut Self {
+        self.control = true;
+        self
+    }
+
+    /// Makes this start a restart: it replaces the instance that runs, if one does.
+    ///
+    /// One that has a [`control_socket`](Self::control_socket) and takes its listeners from this library hands them
+    /// over, and ends as by SIGTERM when this one is ready: no connection is lost, and if this one fails the old one
+    /// goes on. Another is stopped first: SIGTERM, and SIGKILL if it has not ended after `patience`.
+    pub fn restart(&mut self, patience: Duration) -> &mut Self {
+        self.restart = Some(patience);
+        self.mode = Mode::Detach;
+        self.control_socket()
     }
 
     /// The name that was set, or else the binary's.

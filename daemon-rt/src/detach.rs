@@ -8,7 +8,7 @@ use crate::hooks::Service;
 use crate::plan::Plan;
 use crate::starter::Starter;
 use crate::sys::{self, SingleThreaded, StartOfMain};
-use crate::{audience, capability, complain, hook, inherited, pidfile, privileges, surroundings};
+use crate::{audience, capability, complain, handover, hook, inherited, pidfile, privileges, surroundings};
 
 macro_rules! steps {
     ($($number:literal $step:ident $words:literal)*) => {
@@ -84,6 +84,7 @@ pub(crate) fn detach(
     }
 
     // The daemon.
+    handover::keep_daemons_end();
     plan.still_ignored.reset()?; // 2, what the starter had put off
     inherited::unblock_signals()?; // 3, the same
     surroundings::connect_streams(&null, plan)?; // 9
@@ -95,6 +96,7 @@ pub(crate) fn detach(
 /// Steps 12–14, with the hooks between them: the same in the foreground.
 pub(crate) fn initialize(plan: &Plan, service: &mut Service<'_>) -> Result<(), Failure> {
     pidfile::write()?; // 12
+    plan.control_path().map_or(Ok(()), handover::bind_socket)?;
     hook::run("privileged_init", service.privileged_init.take())?;
     privileges::drop(plan)?; // 13
     hook::run("init", service.init.take())?;

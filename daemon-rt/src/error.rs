@@ -26,6 +26,8 @@ enum Kind {
     Usage,
     /// A socket could not be opened, or is not what it should be.
     Opening,
+    /// A service cannot be controlled.
+    Control,
     /// Another instance holds the pidfile.
     AlreadyRunning(Option<Pid>),
 }
@@ -50,6 +52,10 @@ impl Error {
         Self { kind: Kind::Opening, object: object.into(), source: Some(source) }
     }
 
+    pub(crate) fn control(object: impl Into<String>, source: io::Error) -> Self {
+        Self { kind: Kind::Control, object: object.into(), source: Some(source) }
+    }
+
     pub(crate) fn already_running(pid: Option<Pid>, pidfile: &Path) -> Self {
         Self { kind: Kind::AlreadyRunning(pid), object: pidfile.display().to_string(), source: None }
     }
@@ -59,7 +65,7 @@ impl Error {
         match self.kind {
             Kind::Step(step) => Some(step.number()),
             Kind::AlreadyRunning(_) => Some(Step::WritePidfile.number()),
-            Kind::Usage | Kind::Opening => None,
+            Kind::Usage | Kind::Opening | Kind::Control => None,
         }
     }
 
@@ -78,7 +84,7 @@ impl Error {
         match self.kind {
             Kind::Step(step) => ALREADY_RUNNING + step.number(),
             Kind::Usage => USAGE,
-            Kind::Opening => HOOK_FAILED,
+            Kind::Opening | Kind::Control => HOOK_FAILED,
             Kind::AlreadyRunning(_) => ALREADY_RUNNING,
         }
     }
@@ -90,6 +96,7 @@ impl fmt::Display for Error {
         match self.kind {
             Kind::Step(step) => write!(f, "cannot {}: {object}", step.words())?,
             Kind::Usage => write!(f, "cannot use the setting: {object}")?,
+            Kind::Control => write!(f, "cannot control the service: {object}")?,
             Kind::Opening => write!(f, "cannot open: {object}")?,
             Kind::AlreadyRunning(Some(pid)) => return write!(f, "already running: {object}: held by pid {pid}"),
             Kind::AlreadyRunning(None) => {

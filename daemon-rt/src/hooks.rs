@@ -20,6 +20,7 @@ type Report<'a> = Box<dyn FnOnce() -> ExitCode + 'a>;
 type Slot<T> = Rc<Cell<Option<T>>>;
 
 /// A service's hooks and main loop, ready to be run; got from [`Hooks::main`].
+#[must_use = "a service does nothing until `Daemon::run` runs it"]
 pub struct Service<'a> {
     pub(crate) configure: Option<Configure<'a>>,
     pub(crate) privileged_init: Option<Step<'a>>,

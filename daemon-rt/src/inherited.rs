@@ -15,6 +15,7 @@ use nix::sys::stat::{FileStat, fstat};
 use crate::detach::Step;
 use crate::error::{During, Error};
 use crate::sys::{self, StartOfMain};
+use crate::trusted::same_file;
 
 /// The first descriptor that is not one of the three standard streams.
 pub(crate) const FIRST: RawFd = 3;
@@ -86,13 +87,23 @@ pub(crate) fn retry<T>(mut call: impl FnMut() -> nix::Result<T>) -> nix::Result<
     }
 }
 
-/// Descriptors that an argument names as `/dev/fd/N`, as a shell's `<(…)` does: `configure` may still open these.
-pub(crate) struct NamedDescriptors(Vec<(RawFd, FileStat)>);
+/// Inherited descriptors that are closed only when `configure` has returned.
+pub(crate) struct KnownDescriptors(Vec<(RawFd, FileStat)>);
 
-impl NamedDescriptors {
-    pub(crate) fn find() -> Self {
-        let numbers = std::env::args_os().skip(1).filter_map(|argument| named_in(argument.as_bytes()));
-        Self(numbers.filter(|&fd| fd >= FIRST).filter_map(|fd| Some((fd, fstat(sys::peek(fd)).ok()?))).collect())
+impl KnownDescriptors {
+    /// Those that an argument names as `/dev/fd/N`, as a shell's `<(…)` does: `configure` may still open them.
+    pub(crate) fn named_by_arguments() -> Self {
+        Self::known(std::env::args_os().skip(1).filter_map(|argument| named_in(argument.as_bytes())))
+    }
+
+    /// All but those in `keep`: in the foreground they are left alone, but `configure` may yet decide to detach.
+    pub(crate) fn all_but(keep: &[RawFd]) -> Self {
+        Self::known(open_descriptors().unwrap_or_default().into_iter().filter(|fd| !keep.contains(fd)))
+    }
+
+    fn known(numbers: impl Iterator<Item = RawFd>) -> Self {
+        let known = numbers.filter(|&fd| fd >= FIRST).filter_map(|fd| Some((fd, fstat(sys::peek(fd)).ok()?)));
+        Self(known.collect())
     }
 
     pub(crate) fn numbers(&self) -> impl Iterator<Item = RawFd> {
@@ -102,7 +113,7 @@ impl NamedDescriptors {
     /// Closes them, except where `configure` has closed one and the number means another file by now.
     pub(crate) fn close(self, start: &StartOfMain) {
         for (fd, then) in self.0 {
-            if fstat(sys::peek(fd)).is_ok_and(|now| (now.st_dev, now.st_ino) == (then.st_dev, then.st_ino)) {
+            if fstat(sys::peek(fd)).is_ok_and(|now| same_file(&now, &then)) {
                 sys::close(start, fd);
             }
         }

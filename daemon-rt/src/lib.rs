@@ -1,14 +1,25 @@
 //! stub
 
+#![cfg_attr(not(target_os = "linux"), allow(dead_code, unused_imports, reason = "control needs Linux"))]
+
 mod accounts;
 mod audience;
 mod bell;
 mod capability;
+#[cfg(all(feature = "cli", target_os = "linux"))]
+mod cli;
 mod complain;
+#[cfg(target_os = "linux")]
+pub mod control;
 mod daemon;
 mod detach;
 mod error;
 mod foreground;
+#[cfg(target_os = "linux")]
+mod handover;
+#[cfg(not(target_os = "linux"))]
+#[path = "handover_none.rs"]
+mod handover;
 mod handshake;
 mod hook;
 pub mod hooks;
@@ -28,6 +39,8 @@ mod sys;
 mod trusted;
 
 pub use audience::status;
+#[cfg(all(feature = "cli", target_os = "linux"))]
+pub use cli::Action;
 pub use daemon::{Daemon, Mode, NameOrId};
 pub use daemon_macros::daemon;
 pub use error::Error;

@@ -1,8 +1,8 @@
 //! Step 12: the pidfile. Its lock is the truth, held for the service's life; the pid in it is a hint.
 
 use std::fs::File;
-use std::io::{self, Read};
-use std::os::fd::{AsFd, OwnedFd};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -17,13 +17,16 @@ use nix::unistd::{Pid, geteuid, getpid, unlink};
 use crate::detach::Step;
 use crate::error::{During, Error};
 use crate::trusted::{Place, same_file};
-use crate::{shutdown, sys};
+use crate::{handover, shutdown, sys};
 
 /// How long a busy lock is asked for again while nobody can be named who holds it: a prober may have it for a moment,
 /// and the winner of a race needs one to write its pid.
 const BUSY: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(5);
 const MODE: Mode = Mode::S_IRUSR.union(Mode::S_IWUSR);
+
+/// The pid of no process.
+const NOBODY: i32 = 0;
 
 /// The pidfile that this process holds. There is one, and signal handlers look at it.
 static HELD: OnceLock<Held> = OnceLock::new();
@@ -36,6 +39,9 @@ struct Held {
     /// Who removes the file at exit: the starter, until the daemon has written its pid. A process that the service
     /// forks is neither.
     owner: AtomicI32,
+    /// Whether an older instance still owns the service, and this process is to replace it: then the pid is not this
+    /// process's to write.
+    taken_over: bool,
     /// Whether the path means the same as at the start: not from inside a chroot.
     reachable: AtomicBool,
 }
@@ -118,17 +124,21 @@ fn owned_or_removed(place: &Place<'_>, file: &OwnedFd) -> io::Result<bool> {
 
 /// Remembers the file as this process's, with the mode that it should have.
 fn hold(path: &Path, lock: OwnedFd) -> io::Result<()> {
-    let file = fstat(&lock)?;
-    if Mode::from_bits_truncate(file.st_mode) != MODE {
+    if Mode::from_bits_truncate(fstat(&lock)?.st_mode) != MODE {
         fchmod(&lock, MODE)?;
     }
-    let held = Held {
-        path: path.to_owned(),
-        lock,
-        file,
-        owner: AtomicI32::new(getpid().as_raw()),
-        reachable: AtomicBool::new(true),
-    };
+    set_held(path, lock, getpid().as_raw(), false)
+}
+
+/// Remembers a file whose lock an older instance shares with this process.
+pub(crate) fn take_over(path: &Path, lock: OwnedFd) -> io::Result<()> {
+    set_held(path, lock, NOBODY, true)
+}
+
+fn set_held(path: &Path, lock: OwnedFd, owner: i32, taken_over: bool) -> io::Result<()> {
+    let file = fstat(&lock)?;
+    let (owner, reachable) = (AtomicI32::new(owner), AtomicBool::new(true));
+    let held = Held { path: path.to_owned(), lock, file, owner, taken_over, reachable };
     HELD.set(held).map_err(|_| io::Error::other("this process holds another pidfile"))
 }
 
@@ -148,11 +158,38 @@ pub(crate) fn write() -> Result<(), Error> {
         }
         Ok(())
     };
-    write().during(Step::WritePidfile, held.path.display())?;
-    held.owner.store(getpid().as_raw(), Ordering::Release);
+    if !held.taken_over {
+        write().during(Step::WritePidfile, held.path.display())?;
+        own();
+    }
     sys::at_exit(remove_at_exit).during(Step::WritePidfile, "its removal at exit")?;
     shutdown::tidy_up_when_ended();
     Ok(())
+}
+
+/// From here on it is this process that removes the file at its end.
+pub(crate) fn own() {
+    if let Some(held) = HELD.get() {
+        held.owner.store(getpid().as_raw(), Ordering::Release);
+    }
+}
+
+/// Another instance has taken the service over.
+pub(crate) fn disown() {
+    if let Some(held) = HELD.get() {
+        held.owner.store(NOBODY, Ordering::Release);
+    }
+}
+
+/// The descriptor that holds the lock.
+pub(crate) fn lock_descriptor() -> Option<BorrowedFd<'static>> {
+    HELD.get().map(|held| held.lock.as_fd())
+}
+
+/// Whether the file names this process.
+pub(crate) fn names_this_process() -> bool {
+    let named = || read_pid(&File::from(lock_descriptor()?.try_clone_to_owned().ok()?)).ok()?;
+    named() == Some(getpid())
 }
 
 /// After a chroot(2) the path means nothing any more: the file stays at exit, with its lock free.
@@ -189,6 +226,7 @@ pub(crate) fn remove() {
     {
         // The user as whom the service runs may often not do it. The lock, which ends with the process, is what counts.
         _ = unlink(&held.path);
+        handover::remove_socket();
     }
 }
 
@@ -208,10 +246,10 @@ fn named_holder(file: &File) -> io::Result<Option<Pid>> {
 }
 
 /// The pid in the first line of a pidfile; `None` for anything else.
-fn read_pid(mut file: &File) -> io::Result<Option<Pid>> {
+pub(crate) fn read_pid(file: &File) -> io::Result<Option<Pid>> {
     const LONGEST: usize = 32;
     let mut start = [0; LONGEST];
-    let length = file.read(&mut start)?;
+    let length = file.read_at(&mut start, 0)?;
     Ok(parse_pid(&start[..length]))
 }
 
@@ -222,7 +260,7 @@ fn parse_pid(text: &[u8]) -> Option<Pid> {
 }
 
 /// Whether a process has this file open and locked; `None` if that cannot be told.
-fn holds_lock(pid: Pid, file: &FileStat) -> Option<bool> {
+pub(crate) fn holds_lock(pid: Pid, file: &FileStat) -> Option<bool> {
     let directory = match std::fs::read_dir(format!("/proc/{pid}/fd")) {
         Ok(directory) => directory,
         // With /proc there, no such directory means no such process.
@@ -237,4 +275,15 @@ fn holds_lock(pid: Pid, file: &FileStat) -> Option<bool> {
                 .is_ok_and(|info| info.lines().any(|line| line.starts_with("lock:") && line.contains("FLOCK")))
     });
     Some(locked)
+}
+
+/// Whether anyone has locked the file, as /proc/locks tells: taking the lock to test it would make a start fail.
+pub(crate) fn is_locked(file: &File) -> io::Result<bool> {
+    let inode = format!(":{}", fstat(file)?.st_ino);
+    let locks = std::fs::read_to_string("/proc/locks")?;
+    // 1: FLOCK  ADVISORY  WRITE 123 08:01:4567 0 EOF
+    Ok(locks.lines().any(|lock| {
+        let mut fields = lock.split_whitespace();
+        fields.nth(1) == Some("FLOCK") && fields.nth(3).is_some_and(|file| file.ends_with(&inode))
+    }))
 }

@@ -27,6 +27,8 @@ pub(crate) struct Plan {
     pub(crate) pidfile: Option<PathBuf>,
     pub(crate) privileges: Privileges,
     pub(crate) start_timeout: Option<Duration>,
+    /// Whether there is a control socket beside the pidfile.
+    pub(crate) control: bool,
 }
 
 impl Plan {
@@ -56,6 +58,7 @@ impl Plan {
             pidfile: pidfile(daemon, &name)?,
             privileges: Privileges::of(daemon)?,
             start_timeout: daemon.start_timeout,
+            control: daemon.control,
             name,
         })
     }
@@ -64,6 +67,11 @@ impl Plan {
     pub(crate) fn look_up(&mut self, daemon: &Daemon) -> Result<(), Error> {
         self.environment.account = self.privileges.look_up(daemon)?;
         Ok(())
+    }
+
+    /// The pidfile beside which there is a control socket.
+    pub(crate) fn control_path(&self) -> Option<&Path> {
+        self.pidfile.as_deref().filter(|_| self.control)
     }
 
     /// Where step 11 goes: with a chroot the working directory is inside it and has to wait for step 13.

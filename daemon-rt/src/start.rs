@@ -8,57 +8,75 @@ use crate::detach::{self, Step};
 use crate::error::{During, Error};
 use crate::handshake::Failure;
 use crate::hooks::Service;
-use crate::inherited::{self, NamedDescriptors};
+use crate::inherited::{self, KnownDescriptors};
 use crate::manager::{self, Surroundings};
 use crate::plan::Plan;
 use crate::ready::Ready;
 use crate::sys::{InheritedEnvironment, SingleThreaded, StartOfMain};
-use crate::{audience, complain, foreground, hook, pidfile};
+use crate::{audience, complain, foreground, handover, hook, pidfile};
 
 /// The whole of `main`.
 pub(crate) fn run(daemon: &mut Daemon, mut service: Service<'_>, start: &StartOfMain) -> ExitCode {
-    if let Err(failure) = begin(daemon, &mut service, start) {
-        // What `configure` returned is the daemon's, not this process's, to drop.
-        std::mem::forget(service);
-        audience::fail(failure);
+    match begin(daemon, &mut service, start) {
+        Ok(None) => serve(service),
+        Ok(Some(done)) => done,
+        Err(failure) => {
+            // What `configure` returned is the daemon's, not this process's, to drop.
+            std::mem::forget(service);
+            audience::fail(failure);
+        }
     }
-    serve(service)
 }
 
 /// Steps 1–3 and the `configure` hook, then the rest of the start, which depends on the mode.
-fn begin(daemon: &mut Daemon, service: &mut Service<'_>, start: &StartOfMain) -> Result<(), Failure> {
+///
+/// `Some` where the command line asked for something else than a start, which has been done.
+fn begin(daemon: &mut Daemon, service: &mut Service<'_>, start: &StartOfMain) -> Result<Option<ExitCode>, Failure> {
     let environment = InheritedEnvironment::find(start);
     audience::begin(&daemon.service_name());
     let surroundings = Surroundings::take(start)?;
     hook::watch_panics();
 
-    let named = NamedDescriptors::find();
-    let detaches = surroundings.mode(daemon.mode) == Mode::Detach;
-    if detaches {
-        let keep: Vec<_> = surroundings.descriptors().chain(named.numbers()).collect();
+    let mut keep: Vec<_> = surroundings.descriptors().collect();
+    let late = if surroundings.mode(daemon.mode) == Mode::Detach {
+        let named = KnownDescriptors::named_by_arguments();
+        keep.extend(named.numbers());
         inherited::close_descriptors(start, &keep)?; // 1
-    }
+        named
+    } else {
+        KnownDescriptors::all_but(&keep)
+    };
     let still_ignored = inherited::reset_signals()?; // 2
     inherited::unblock_signals()?; // 3
 
+    #[cfg(all(feature = "cli", target_os = "linux"))]
+    daemon.read_command_line();
     let configure = service.configure.take().map(|configure| || configure(daemon));
     hook::run("configure", configure)?;
     audience::begin(&daemon.service_name());
-    if detaches {
-        named.close(start);
-    }
-
     let mode = surroundings.mode(daemon.mode);
+    if mode == Mode::Detach {
+        late.close(start); // 1, what `configure` might still have needed
+    }
     // The two in which this process forks.
     let forks = mode == Mode::Detach || manager::is_init();
     let alone = forks.then(alone).transpose()?;
     let mut plan = Plan::new(daemon, environment, still_ignored)?;
+    #[cfg(all(feature = "cli", target_os = "linux"))]
+    if let Some(code) = daemon.perform(plan.pidfile.as_deref())? {
+        complain::flush();
+        return Ok(Some(code));
+    }
+    if let (Some(patience), Some(pidfile)) = (daemon.restart, &plan.pidfile) {
+        handover::prepare_restart(pidfile, patience)?;
+    }
     pidfile::probe(plan.pidfile.as_deref())?;
     plan.look_up(daemon)?;
     match alone {
-        Some(alone) if mode == Mode::Detach => detach::detach(start, &alone, &plan, service),
-        alone => foreground::stay(alone.as_ref(), &plan, service),
+        Some(alone) if mode == Mode::Detach => detach::detach(start, &alone, &plan, service)?,
+        alone => foreground::stay(alone.as_ref(), &plan, service)?,
     }
+    Ok(None)
 }
 
 /// The main loop, and what is left to do for readiness if it has taken that on itself.

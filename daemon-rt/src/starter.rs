@@ -3,6 +3,7 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -19,7 +20,7 @@ use crate::handshake::{Failure, Message, Receiver};
 use crate::manager::notifier;
 use crate::plan::Plan;
 use crate::sys::{self, End};
-use crate::{complain, pidfile};
+use crate::{complain, handover, pidfile};
 
 /// The exit status where `init` panicked is that of Rust's own runtime, 101; the following are the starter's.
 mod status {
@@ -47,6 +48,8 @@ pub(crate) struct Starter {
     interruptions: Vec<Signal>,
     /// The starter had children before: they, and what they leave to it, are not the service's.
     had_children: bool,
+    /// The pidfile beside which the daemon binds its control socket.
+    control: Option<PathBuf>,
     on_terminal: bool,
     /// A progress line stands on the terminal.
     progress: bool,
@@ -74,6 +77,7 @@ impl Starter {
             limit: plan.start_timeout,
             interruptions,
             had_children: sys::has_children(),
+            control: plan.control_path().map(Path::to_path_buf),
             on_terminal: false,
             progress: false,
         })
@@ -84,10 +88,18 @@ impl Starter {
         self.on_terminal = io::stderr().is_terminal();
         let mut start = Start { intermediate, daemon: None, receiver };
         let outcome = self.outcome(&mut start).unwrap_or_else(|error| Outcome::Failed(error.into()));
+        let outcome = match (outcome, start.daemon) {
+            (Outcome::Ready, Some(daemon)) => match handover::commit(daemon) {
+                Ok(()) => Outcome::Ready,
+                Err(error) => Outcome::Failed(Error::step(Step::WritePidfile, "the restart", error).into()),
+            },
+            (outcome, _) => outcome,
+        };
         self.clear_progress();
         if !matches!(outcome, Outcome::Ready) {
             start.end(self.had_children);
             pidfile::remove();
+            self.control.as_deref().map(handover::clean_up);
         }
         match outcome {
             Outcome::Ready => {

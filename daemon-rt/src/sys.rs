@@ -151,6 +151,23 @@ pub(crate) fn has_children() -> bool {
     Errno::result(result) != Err(Errno::ECHILD)
 }
 
+/// A descriptor that means this one process, whoever may get its number later.
+#[cfg(target_os = "linux")]
+pub(crate) fn pidfd_open(pid: Pid) -> nix::Result<OwnedFd> {
+    // SAFETY: pidfd_open(2) touches no memory.
+    let fd = Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), 0) })?;
+    // SAFETY: it was just opened, and nobody else knows of it.
+    Ok(unsafe { OwnedFd::from_raw_fd(RawFd::try_from(fd).unwrap_or(RawFd::MAX)) })
+}
+
+#[cfg(target_os = "linux")]
+pub(crate) fn pidfd_send_signal(process: BorrowedFd<'_>, signal: c_int) -> nix::Result<()> {
+    let none = ptr::null::<libc::siginfo_t>();
+    // SAFETY: a null pointer stands for the information that kill(2) would send.
+    let result = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, process.as_raw_fd(), signal, none, 0) };
+    Errno::result(result).map(drop)
+}
+
 // Descriptors
 
 /// Closes the inherited descriptors `first..=last` in one call, whether or not they are open.
@@ -207,10 +224,7 @@ pub(crate) fn socket_family(socket: BorrowedFd<'_>) -> nix::Result<c_int> {
 #[cfg(target_os = "linux")]
 pub(crate) fn own_pidfd_id() -> Option<u64> {
     const PIDFS: nix::sys::statfs::FsType = nix::sys::statfs::FsType(0x5049_4446);
-    // SAFETY: pidfd_open(2) touches no memory.
-    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, nix::unistd::getpid().as_raw(), 0) };
-    // SAFETY: it was just opened, and nobody else knows of it.
-    let fd = (fd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(RawFd::try_from(fd).unwrap_or(RawFd::MAX)) })?;
+    let fd = pidfd_open(nix::unistd::getpid()).ok()?;
     // Before, all pidfds shared one inode of another file system.
     let of_pids = nix::sys::statfs::fstatfs(&fd).is_ok_and(|found| found.filesystem_type() == PIDFS);
     of_pids.then(|| nix::sys::stat::fstat(&fd).ok()).flatten().map(|found| found.st_ino)

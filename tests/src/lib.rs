@@ -53,7 +53,7 @@ pub use outcome::{Running, Started};
 pub use proc::{Descriptor, Proc};
 pub use protocol::Stdio;
 pub use scene::{Gate, Scene};
-pub use sys::{ALL_SIGNALS, signal_set};
+pub use sys::{ALL_SIGNALS, fork, securebits, session_keyring, signal_set, ways_back_to_root};
 pub use terminal::Terminal;
 
 /// Where a binary of this workspace was built: one of this crate's own (`svc`, `keeper`), which Cargo builds before it

@@ -31,7 +31,7 @@ fn check(result: c_long) -> io::Result<c_long> {
 }
 
 /// Forks this process, which must have a single thread: then the child may do whatever it likes.
-pub(crate) fn fork() -> io::Result<ForkResult> {
+pub fn fork() -> io::Result<ForkResult> {
     let threads = fs::read_dir("/proc/self/task")?.count();
     assert_eq!(threads, 1, "fork in a process with several threads");
     // SAFETY: the only thread is this one, and it is here: no lock of the allocator or of anything else can be held.
@@ -137,9 +137,19 @@ pub(crate) fn raise_capabilities(inheritable: u64) -> io::Result<()> {
     check(unsafe { libc::syscall(libc::SYS_capget, &raw mut header, &raw mut data) })?;
     for (half, data) in data.iter_mut().enumerate() {
         data.effective = data.permitted;
-        data.inheritable = u32::try_from((inheritable >> (32 * half)) & 0xffff_ffff).expect("32 bits");
+        data.inheritable = half_of(inheritable, half);
     }
-    // SAFETY: as before; the kernel only reads the data.
+    set_capabilities(data)
+}
+
+/// The low (0) or the high (1) half of a set.
+fn half_of(set: u64, half: usize) -> u32 {
+    u32::try_from((set >> (32 * half)) & 0xffff_ffff).expect("32 bits")
+}
+
+fn set_capabilities(data: [CapData; 2]) -> io::Result<()> {
+    let mut header = CapHeader { version: 0x2008_0522, pid: 0 };
+    // SAFETY: a header of version 3 and the two structs that go with it; both outlive the call, which reads the data.
     check(unsafe { libc::syscall(libc::SYS_capset, &raw mut header, &raw const data) }).map(drop)
 }
 
@@ -174,4 +184,63 @@ pub(crate) fn pidfd_signal(process: &OwnedFd, signal: c_int) -> io::Result<()> {
     let (number, info) = (process.as_raw_fd(), ptr::null::<u8>());
     // SAFETY: the descriptor is open for the length of the call, and a null info is allowed.
     check(unsafe { libc::syscall(libc::SYS_pidfd_send_signal, number, signal, info, 0) }).map(drop)
+}
+
+/// This process's securebits (`SECBIT_…`).
+pub fn securebits() -> io::Result<u32> {
+    // SAFETY: it takes no argument.
+    let bits = check(unsafe { libc::prctl(libc::PR_GET_SECUREBITS) }.into())?;
+    Ok(u32::try_from(bits).expect("a few bits"))
+}
+
+/// The number of this process's session keyring.
+pub fn session_keyring() -> io::Result<i32> {
+    let (get_keyring_id, session, create) = (0, -3, 0);
+    // SAFETY: plain numbers.
+    let keyring = check(unsafe { libc::syscall(libc::SYS_keyctl, get_keyring_id, session, create) })?;
+    Ok(i32::try_from(keyring).expect("the number of a key"))
+}
+
+/// What only root can do, tried one by one: the names of the calls that worked.
+pub fn ways_back_to_root() -> Vec<&'static str> {
+    const SAME: c_long = -1;
+    let ambient = libc::PR_CAP_AMBIENT.into();
+    let attempts: [(&str, c_long, [c_long; 3]); 14] = [
+        ("setuid", libc::SYS_setuid, [0, 0, 0]),
+        ("setreuid", libc::SYS_setreuid, [0, 0, 0]),
+        ("setreuid of the real id", libc::SYS_setreuid, [0, SAME, 0]),
+        ("setreuid of the effective id", libc::SYS_setreuid, [SAME, 0, 0]),
+        ("setresuid", libc::SYS_setresuid, [0, 0, 0]),
+        ("setresuid of the effective id", libc::SYS_setresuid, [SAME, 0, SAME]),
+        ("setresuid of the saved id", libc::SYS_setresuid, [SAME, SAME, 0]),
+        ("setgid", libc::SYS_setgid, [0, 0, 0]),
+        ("setregid", libc::SYS_setregid, [0, 0, 0]),
+        ("setresgid", libc::SYS_setresgid, [0, 0, 0]),
+        ("setresgid of the effective id", libc::SYS_setresgid, [SAME, 0, SAME]),
+        ("setgroups", libc::SYS_setgroups, [0, 0, 0]),
+        ("an ambient capability", libc::SYS_prctl, [ambient, libc::PR_CAP_AMBIENT_RAISE.into(), 7]),
+        ("securebits", libc::SYS_prctl, [libc::PR_SET_SECUREBITS.into(), 0, 0]),
+    ];
+    let works = |call: c_long, [first, second, third]: [c_long; 3]| {
+        // SAFETY: the calls above take numbers only; setgroups takes a null list of none.
+        check(unsafe { libc::syscall(call, first, second, third, 0, 0) }).is_ok()
+    };
+    let mut found: Vec<_> = attempts.into_iter().filter(|&(_, call, args)| works(call, args)).map(|way| way.0).collect();
+    // These two answer with what was before.
+    for (name, call) in [("setfsuid", libc::SYS_setfsuid), ("setfsgid", libc::SYS_setfsgid)] {
+        works(call, [0, 0, 0]);
+        // SAFETY: plain numbers, of which -1 changes nothing.
+        if check(unsafe { libc::syscall(call, SAME) }).is_ok_and(|now| now == 0) {
+            found.push(name);
+        }
+    }
+    if nix::unistd::chroot("/").is_ok() {
+        found.push("chroot");
+    }
+    // At last, as it gives up all others.
+    let setuid = CapData { effective: 1 << 7, permitted: 1 << 7, inheritable: 0 };
+    if set_capabilities([setuid, CapData::default()]).is_ok() {
+        found.push("capset");
+    }
+    found
 }

@@ -16,9 +16,13 @@ use nix::unistd::getpid;
 
 use super::parse;
 use crate::error::Error;
+use crate::handover;
 use crate::inherited::{FIRST, take_variable};
 use crate::sys::{self, StartOfMain};
 use crate::trusted::kind;
+
+/// As systemd calls what has no name.
+const UNNAMED: &str = "unknown";
 
 /// The descriptors that nobody has taken yet, or what is wrong with the variables.
 static PASSED: OnceLock<Result<Mutex<VecDeque<Listener>>, String>> = OnceLock::new();
@@ -52,7 +56,7 @@ pub(super) fn take(start: &StartOfMain) -> bool {
     ours
 }
 
-/// Names that are missing are "unknown", as systemd calls what has no name; names in excess mean nothing.
+/// Names may be missing; names in excess mean nothing.
 fn adopt(count: Option<OsString>, names: Option<OsString>) -> Result<Vec<Listener>, String> {
     const MOST: RawFd = 1 << 16;
     let count = count.unwrap_or_default();
@@ -62,7 +66,7 @@ fn adopt(count: Option<OsString>, names: Option<OsString>) -> Result<Vec<Listene
     let names = names.unwrap_or_default().to_string_lossy().into_owned();
     let mut names = names.split(':').filter(|name| !name.is_empty());
     let fds: Vec<OwnedFd> = (FIRST..FIRST + number).map(sys::adopt).collect::<Result<_, _>>().map_err(|_| wrong())?;
-    Ok(fds.into_iter().map(|fd| Listener { fd, name: names.next().unwrap_or("unknown").to_owned() }).collect())
+    Ok(fds.into_iter().map(|fd| Listener { fd, name: names.next().unwrap_or(UNNAMED).to_owned() }).collect())
 }
 
 pub(super) fn descriptors() -> impl Iterator<Item = RawFd> {
@@ -78,7 +82,11 @@ pub(super) fn descriptors() -> impl Iterator<Item = RawFd> {
 /// # Errors
 /// If the environment speaks of descriptors that are not there.
 pub fn listeners() -> Result<Vec<Listener>, Error> {
-    Ok(std::mem::take(&mut *passed()?).into())
+    let listeners = Vec::from(std::mem::take(&mut *passed()?));
+    for listener in &listeners {
+        handover::keep_listener(&listener.name, listener.fd.as_fd());
+    }
+    Ok(listeners)
 }
 
 /// What nobody has taken yet.
@@ -105,15 +113,28 @@ fn passed() -> Result<MutexGuard<'static, VecDeque<Listener>>, Error> {
 /// fails.
 pub fn listener_or<T>(open: impl FnOnce() -> io::Result<T>) -> Result<T, Error>
 where
-    T: TryFrom<Listener, Error = Error>,
+    T: TryFrom<Listener, Error = Error> + AsFd,
 {
-    match passed()?.pop_front() {
-        Some(listener) => listener.try_into(),
-        None => open().map_err(|error| Error::opening("the service's own socket", error)),
-    }
+    let first = passed()?.pop_front();
+    let name = first.as_ref().map_or_else(|| UNNAMED.to_owned(), |listener| listener.name.clone());
+    let socket = match first {
+        Some(listener) => T::try_from(listener)?,
+        None => open().map_err(|error| Error::opening("the service's own socket", error))?,
+    };
+    handover::keep_listener(&name, socket.as_fd());
+    Ok(socket)
+}
+
+/// In a restart: what the old instance has handed over.
+pub(crate) fn pass(listeners: VecDeque<Listener>) {
+    _ = PASSED.set(Ok(Mutex::new(listeners)));
 }
 
 impl Listener {
+    pub(crate) fn passed(name: &str, fd: OwnedFd) -> Self {
+        Self { fd, name: name.to_owned() }
+    }
+
     /// The name that the manager gave it.
     pub fn name(&self) -> &str {
         &self.name

@@ -17,6 +17,7 @@ use crate::error::Error;
 use crate::inherited::take_variable;
 use crate::sys::StartOfMain;
 
+pub(crate) use activation::pass;
 pub use activation::{Listener, listener_or, listeners};
 pub(crate) use notify::{monotonic_usec, notifier};
 pub use notify::{remove_stored_fd, store_fd};

@@ -3,12 +3,15 @@
 //! and `main`. Without a `main:` action it waits for the termination request.
 
 use std::error::Error;
+use std::fs::File;
 use std::io::Write;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use daemon_rt::{Daemon, Mode, daemon};
+use nix::unistd::ForkResult;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -53,6 +56,9 @@ impl Script {
 }
 
 fn set(daemon: &mut Daemon, key: &str, value: &str) -> Result<()> {
+    // An argument cannot hold a NUL.
+    let value = value.replace(r"\0", "\0");
+    let value = value.as_str();
     let list = || value.split(',').filter(|item| !item.is_empty());
     match key {
         "name" => daemon.name(value),
@@ -70,6 +76,7 @@ fn set(daemon: &mut Daemon, key: &str, value: &str) -> Result<()> {
         "stderr" => daemon.stderr(value),
         "capabilities" => daemon.capabilities(list()),
         "no_new_privs" => daemon.no_new_privs(value.parse()?),
+        "start_timeout" if value == "max" => daemon.start_timeout(Duration::MAX),
         "start_timeout" => daemon.start_timeout(Duration::from_millis(value.parse()?)),
         "mode" => daemon.mode(match value {
             "detach" => Mode::Detach,
@@ -101,6 +108,8 @@ fn act(action: &str) -> Result<()> {
         "eprintln" => eprintln!("{value}"),
         "status" => daemon_rt::status(value),
         "shutdown" => daemon_rt::shutdown().wait(),
+        // Asks for the termination request without waiting for it.
+        "attend" => drop(daemon_rt::shutdown().requested()),
         // A shell command, waited for.
         "sh" => {
             let status = Command::new("/bin/sh").arg("-c").arg(value).status()?;
@@ -112,6 +121,14 @@ fn act(action: &str) -> Result<()> {
         "spawn" => drop(Command::new("/bin/sh").arg("-c").arg(value).spawn()?),
         // The same in a process group of its own.
         "spawn_apart" => drop(Command::new("/bin/sh").arg("-c").arg(value).process_group(0).spawn()?),
+        // A child that executes nothing: it waits for signals.
+        "fork" if daemon_tests::fork()?.is_child() => act("hang")?,
+        "fork" => {}
+        // The same, but it exits at once, as a process does, and is waited for.
+        "fork_exit" => match daemon_tests::fork()? {
+            ForkResult::Child => std::process::exit(0),
+            ForkResult::Parent { child } => drop(nix::sys::wait::waitpid(child, None)?),
+        },
         "thread" => drop(std::thread::spawn(|| std::thread::sleep(Duration::from_secs(3600)))),
         "joined_thread" => std::thread::spawn(|| ()).join().map_err(|_| "it panicked")?,
         "panicking_thread" => drop(std::thread::spawn(|| panic!("in a thread")).join()),
@@ -124,8 +141,36 @@ fn act(action: &str) -> Result<()> {
         "write" => std::fs::write(value, "written by the service\n")?,
         // Opens a file for as long as the service lives.
         "open" => std::mem::forget(std::fs::OpenOptions::new().read(true).write(true).open(value)?),
+        // The environment, as what is executed inherits it.
+        "environ" => drop(Command::new("/bin/cat").arg("/proc/self/environ").stdout(File::create(value)?).status()?),
+        "bind" => std::mem::forget(std::net::TcpListener::bind(value)?),
+        "keyring" => std::fs::write(value, daemon_tests::session_keyring()?.to_string())?,
+        "securebits" => std::fs::write(value, daemon_tests::securebits()?.to_string())?,
+        // Tries to become root again.
+        "regain" => match daemon_tests::ways_back_to_root().as_slice() {
+            [] => {}
+            ways => return Err(format!("root again by {}", ways.join(", ")).into()),
+        },
         "remove" => std::fs::remove_file(value)?,
+        "cat" => print!("{}", std::fs::read_to_string(value)?),
+        // Tries to write a file through every descriptor that leads to it.
+        "forge" => {
+            for entry in std::fs::read_dir("/proc/self/fd")? {
+                let path = entry?.path();
+                let leads_there = std::fs::read_link(&path).is_ok_and(|target| target == Path::new(value));
+                if leads_there && std::fs::OpenOptions::new().write(true).open(&path).is_ok() {
+                    return Err(format!("{value} can be written through {}", path.display()).into());
+                }
+            }
+        }
+        "overflow" => drop(overflow(0)),
         _ => return Err(format!("unknown action {action}").into()),
     }
     Ok(())
+}
+
+/// Uses up the stack.
+#[expect(unconditional_recursion, reason = "that is its purpose")]
+fn overflow(depth: u64) -> [u64; 512] {
+    std::hint::black_box(overflow(depth + 1).map(|word| word + depth))
 }

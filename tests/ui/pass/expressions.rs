@@ -7,6 +7,8 @@ use daemon_rt::{Mode, NameOrId, daemon};
 #[allow(non_upper_case_globals)]
 const daemon: &str = "greeter";
 const MASK: u32 = 0o022;
+#[allow(non_upper_case_globals)]
+static name: &str = "greeter";
 
 struct Paths {
     log: PathBuf,
@@ -27,12 +29,12 @@ fn fewer(one: u32, other: u32) -> bool {
     group = NameOrId::Id(5),
     groups = Vec::<NameOrId>::new(),
     chroot = paths().log,
-    working_directory = if MASK > 0 { "/" } else { "/tmp" },
+    working_directory = if name == daemon { "/" } else { "/tmp" },
     umask = MASK | 0o700 & !0o500,
     keep_env = [OsString::from("RUST_LOG")],
     stdout = &paths().log,
     stderr = [PathBuf::new(), paths().log].concat_all(),
-    capabilities = ["CAP_KILL", "CAP_CHOWN"].map(str::to_lowercase).map(|name| name.to_uppercase()),
+    capabilities = ["CAP_KILL", "CAP_CHOWN"].map(str::to_lowercase).map(|one| one.to_uppercase()),
     no_new_privs = MASK < 1 || fewer(MASK, 2),
     start_timeout = Duration::from_secs(3) * 2,
     mode = if fewer(1, MASK) { Mode::Auto } else { Mode::Foreground }

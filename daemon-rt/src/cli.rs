@@ -1,0 +1,200 @@
+//! The control commands on a service's own command line (feature `cli`).
+
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::{Duration, UNIX_EPOCH};
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap_complete::Shell;
+
+use crate::control::{Control, Reloaded, Status, Stopped};
+use crate::daemon::{Daemon, Mode};
+use crate::error::Error;
+use crate::unit::{self, Manager};
+
+/// What a service is told to do on its command line; [`Daemon::action`] has it done.
+///
+/// A service with arguments of its own embeds it in its parser as a clap subcommand, and hands it to the `Daemon` that
+/// its `configure` hook receives. The argument `cli` of the attribute does both for a service without.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Subcommand)]
+#[non_exhaustive]
+pub enum Action {
+    /// Start the service, and return when it is ready
+    #[default]
+    Start,
+    /// End the service, and return when it has ended
+    Stop {
+        /// How long it may take before it is killed
+        #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
+        timeout: Duration,
+    },
+    /// Start the service anew; where it can hand its sockets over, without losing a connection
+    Restart {
+        /// Where it cannot: how long it may take to end before it is killed
+        #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
+        timeout: Duration,
+    },
+    /// Have the service read its configuration again, and return when it has, if the service says so
+    Reload {
+        /// How long it may take
+        #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]
+        timeout: Duration,
+    },
+    /// Say whether the service runs, with the exit status that LSB gives it: 0 it does, 1 it died, 3 it does not, 4 unknown
+    Status {
+        /// As a JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Run the service in the foreground
+    Run,
+    /// Print a service file for a manager
+    Unit {
+        /// The manager
+        manager: Manager,
+    },
+}
+
+/// The command line of a service that has no arguments of its own.
+#[derive(Parser)]
+#[command(disable_help_subcommand = true)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    #[command(flatten)]
+    Action(Action),
+    /// Print the completions of this command line for a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+fn duration(text: &str) -> Result<Duration, humantime::DurationError> {
+    humantime::parse_duration(text)
+}
+
+impl Daemon {
+    /// Gives the service the control commands as its command line: `start` (also without any), `stop`, `restart`,
+    /// `reload`, `status`, `run`, `unit`, `completions`, `--help` and `--version`, which prints `version`.
+    ///
+    /// It also gives the service a control socket beside its pidfile, named as this with `.control` behind it.
+    pub fn cli(&mut self, version: impl Into<String>) -> &mut Self {
+        self.version = Some(version.into());
+        self.control_socket()
+    }
+
+    /// Has the service do this instead of starting, and gives it a control socket beside its pidfile.
+    pub fn action(&mut self, action: Action) -> &mut Self {
+        match action {
+            Action::Restart { timeout } => _ = self.restart(timeout),
+            Action::Run => self.mode = Mode::Foreground,
+            _ => {}
+        }
+        self.action = action;
+        self.control_socket()
+    }
+
+    /// Reads the command line, if it is this library's to read. For `--help` and the like the process ends here.
+    pub(crate) fn read_command_line(&mut self) {
+        let Some(version) = self.version.clone() else { return };
+        let name = self.service_name();
+        let mut parser = CommandLine::command().name(name.clone()).bin_name(name.clone()).version(version);
+        let line = CommandLine::from_arg_matches(&parser.clone().get_matches());
+        match line.unwrap_or_else(|error| error.exit()).command {
+            None => {}
+            Some(Command::Action(action)) => _ = self.action(action),
+            Some(Command::Completions { shell }) => {
+                clap_complete::generate(shell, &mut parser, name, &mut io::stdout());
+                std::process::exit(0);
+            }
+        }
+    }
+
+    /// Does what is no start; `None` where a start is to follow. `pidfile` is that of the settings.
+    pub(crate) fn perform(&self, pidfile: Option<&Path>) -> Result<Option<ExitCode>, Error> {
+        let name = self.service_name();
+        let control = || {
+            let problem = "the control commands find the service by its pidfile: set one";
+            pidfile.map(Control::new).ok_or_else(|| Error::usage("pidfile", problem))
+        };
+        match &self.action {
+            Action::Start | Action::Run => return Ok(None),
+            Action::Restart { .. } => return control().map(|_| None),
+            Action::Stop { timeout } => match control()?.stop(*timeout)? {
+                Stopped::NotRunning => say(&format!("{name} is not running")),
+                Stopped::Terminated { pid } => say(&format!("{name} has ended (pid {pid})")),
+                Stopped::Killed { pid } => say(&format!("{name} did not end in {timeout:?} and was killed (pid {pid})")),
+            },
+            Action::Reload { timeout } => match control()?.reload(*timeout)? {
+                Reloaded::Done => say(&format!("{name} has reloaded")),
+                Reloaded::Requested => say(&format!("{name} was told to reload")),
+            },
+            Action::Status { json } => {
+                let status = control()?.status()?;
+                say(&if *json { as_json(&name, &status) } else { as_text(&name, &status) });
+                return Ok(Some(lsb(&status)));
+            }
+            Action::Unit { manager } => say(unit::print(self, *manager)?.trim_end()),
+        }
+        Ok(Some(ExitCode::SUCCESS))
+    }
+}
+
+/// Prints a line. That nobody reads it is no error.
+fn say(text: &str) {
+    _ = writeln!(io::stdout(), "{text}");
+}
+
+fn as_text(name: &str, status: &Status) -> String {
+    match status {
+        Status::Running { pid, since } => {
+            format!("{name} is running: pid {pid}, since {}", humantime::format_rfc3339_seconds(*since))
+        }
+        Status::Dead { pid: Some(pid) } => format!("{name} is dead: its pidfile still names pid {pid}"),
+        Status::Dead { pid: None } => format!("{name} is dead: its pidfile is still there, and names nobody"),
+        Status::NotRunning => format!("{name} is not running"),
+        Status::Unknown(why) => format!("{name} may or may not run: {why}"),
+    }
+}
+
+fn as_json(name: &str, status: &Status) -> String {
+    let (word, pid, more) = match status {
+        Status::Running { pid, since } => {
+            let since = since.duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
+            ("running", Some(pid), format!(",\"since\":{since}"))
+        }
+        Status::Dead { pid } => ("dead", pid.as_ref(), String::new()),
+        Status::NotRunning => ("not running", None, String::new()),
+        Status::Unknown(why) => ("unknown", None, format!(",\"reason\":{}", json_string(why))),
+    };
+    let pid = pid.map_or_else(String::new, |pid| format!(",\"pid\":{pid}"));
+    format!("{{\"name\":{},\"status\":\"{word}\"{pid}{more}}}", json_string(name))
+}
+
+fn json_string(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => quoted.extend(['\\', c]),
+            c if c.is_control() => quoted.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c => quoted.push(c),
+        }
+    }
+    quoted + "\""
+}
+
+/// The exit status that the Linux Standard Base gives `status`.
+fn lsb(status: &Status) -> ExitCode {
+    ExitCode::from(match status {
+        Status::Running { .. } => 0,
+        Status::Dead { .. } => 1,
+        Status::NotRunning => 3,
+        Status::Unknown(_) => 4,
+    })
+}

@@ -1,0 +1,359 @@
+//! The control socket of a running service, and the restart that loses no connection: the old instance hands its
+//! sockets and its lock to the new one, which is ready before the old one stops accepting.
+//!
+//! R is the process that runs `restart`, O the old instance, N the new one.
+//!
+//! 1. R takes the restart lock, connects to O's control socket, and makes sure that it is O's.
+//! 2. O sends the descriptor that holds the pidfile's lock, and its listeners. The lock now has two owners, and is
+//!    never free.
+//! 3. R forks N: the normal start, but for the lock. N's hooks get the listeners. N says READY, and accepts nothing.
+//! 4. R renames N's control socket into place and commits, by one pwrite(2) of N's pid into the pidfile. That line
+//!    alone decides who owns the service.
+//! 5. R tells O, which finishes its open requests and ends, and N, which goes on.
+//!
+//! With no word, because R is gone, N goes on if the pidfile names it, and tells O then; else it ends. O goes on unless
+//! the pidfile names another.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, IoSlice, IoSliceMut, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, Once, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::libc;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::socket::{
+    AddressFamily, Backlog, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr, accept4, bind,
+    connect, getsockopt, listen, recvmsg, sendmsg, socket, sockopt,
+};
+use nix::sys::stat::{FileStat, Mode, fstat, lstat, umask};
+use nix::unistd::{Pid, geteuid, getpid, unlink};
+
+use crate::control::{Control, Instance};
+use crate::detach::Step;
+use crate::error::{During, Error};
+use crate::inherited::retry;
+use crate::manager::Listener;
+use crate::trusted::{Place, same_file};
+use crate::{pidfile, reload, sys};
+
+/// What is asked for, and answered, over the control socket.
+mod word {
+    pub(super) const RELOAD: &[u8] = b"reload";
+    pub(super) const RELOADED: &[u8] = b"reloaded";
+    pub(super) const CANNOT: &[u8] = b"cannot";
+    pub(super) const HAND_OVER: &[u8] = b"hand over";
+    pub(super) const COMMIT: &[u8] = b"commit";
+}
+
+const CONTROL: &str = ".control";
+const NEW_CONTROL: &str = ".control.new";
+/// As many as one message can carry.
+const MOST_DESCRIPTORS: usize = 253;
+/// How long the old instance may take to answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+// The service's side
+
+static SOCKET: OnceLock<ControlSocket> = OnceLock::new();
+
+/// Bound before privileges are dropped; it listens once the service opts in.
+struct ControlSocket {
+    socket: OwnedFd,
+    path: PathBuf,
+    file: FileStat,
+    /// Copies of what the service listens on.
+    listeners: Mutex<Vec<(String, OwnedFd)>>,
+}
+
+/// Binds the control socket beside the pidfile, which this process holds.
+pub(crate) fn bind_socket(pidfile: &Path) -> Result<(), Error> {
+    let path = socket_path(pidfile);
+    let made = || -> io::Result<ControlSocket> {
+        let place = Place::of(&path)?;
+        // Whoever left it there does not hold the lock any more.
+        if place.look().is_ok() {
+            place.remove()?;
+        }
+        let socket = socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None)?;
+        let before = umask(Mode::from_bits_truncate(0o177));
+        let bound = bind(socket.as_raw_fd(), &UnixAddr::new(&path)?);
+        umask(before);
+        bound?;
+        let file = place.look()?;
+        Ok(ControlSocket { socket, path: beside(pidfile, CONTROL), file, listeners: Mutex::default() })
+    };
+    let made = made().during(Step::WritePidfile, path.display())?;
+    _ = SOCKET.set(made);
+    Ok(())
+}
+
+/// Where a new instance binds its socket: in a restart the old one's is still there.
+fn socket_path(pidfile: &Path) -> PathBuf {
+    beside(pidfile, if takeover().is_some() { NEW_CONTROL } else { CONTROL })
+}
+
+fn beside(pidfile: &Path, ending: &str) -> PathBuf {
+    let mut path = OsString::from(pidfile);
+    path.push(ending);
+    path.into()
+}
+
+/// Removes the control socket, if it is this process's. Only what signal-safety(7) allows is called here.
+pub(crate) fn remove_socket() {
+    if let Some(socket) = SOCKET.get() {
+        if lstat(&socket.path).is_ok_and(|found| same_file(&found, &socket.file)) {
+            _ = unlink(&socket.path);
+        }
+    }
+}
+
+/// Keeps a copy of a socket on which the service listens, to hand it over one day.
+pub(crate) fn keep_listener(name: &str, socket: BorrowedFd<'_>) {
+    if let Some(control) = SOCKET.get() {
+        if let Ok(copy) = socket.try_clone_to_owned() {
+            locked(&control.listeners).push((name.to_owned(), copy));
+        }
+        opt_in();
+    }
+}
+
+/// The service can do what it is asked over the control socket: from now on a thread answers there.
+pub(crate) fn opt_in() {
+    static ANSWERING: Once = Once::new();
+    let Some(control) = SOCKET.get() else { return };
+    ANSWERING.call_once(|| {
+        let listening = Backlog::new(8).and_then(|backlog| listen(&control.socket, backlog));
+        if listening.is_ok() {
+            _ = std::thread::Builder::new().name("control".to_owned()).spawn(|| answer_all(control));
+        }
+    });
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn answer_all(control: &ControlSocket) {
+    loop {
+        match retry(|| accept4(control.socket.as_raw_fd(), SockFlag::SOCK_CLOEXEC)) {
+            Ok(connection) => {
+                if let Ok(connection) = sys::adopt(connection) {
+                    // Whatever is wrong with one caller must not end the service for the others.
+                    _ = answer(control, &connection);
+                }
+            }
+            // No descriptor is left, say: wait for one.
+            Err(_) => std::thread::sleep(Duration::from_millis(100)),
+        }
+    }
+}
+
+fn answer(control: &ControlSocket, connection: &OwnedFd) -> io::Result<()> {
+    let peer = getsockopt(connection, sockopt::PeerCredentials)?;
+    if peer.uid() != 0 && peer.uid() != geteuid().as_raw() {
+        return Ok(());
+    }
+    match receive(connection, Some(PATIENCE))?.0.as_slice() {
+        word::RELOAD => send(connection, if reload::reload_and_wait() { word::RELOADED } else { word::CANNOT }, &[]),
+        word::HAND_OVER => hand_over(control, connection),
+        _ => Ok(()),
+    }
+}
+
+/// O's side of the restart. Whatever goes wrong, the pidfile says whether this process still owns the service.
+fn hand_over(control: &ControlSocket, connection: &OwnedFd) -> io::Result<()> {
+    let Some(lock) = pidfile::lock_descriptor() else { return send(connection, word::CANNOT, &[]) };
+    {
+        let listeners = locked(&control.listeners);
+        let names: Vec<&str> = listeners.iter().map(|(name, _)| name.as_str()).collect();
+        let fds: Vec<BorrowedFd<'_>> =
+            std::iter::once(lock).chain(listeners.iter().map(|(_, fd)| fd.as_fd())).collect();
+        if fds.len() > MOST_DESCRIPTORS {
+            return send(connection, word::CANNOT, &[]);
+        }
+        send(connection, names.join("\n").as_bytes(), &fds)?;
+    }
+    let told = receive(connection, None).is_ok_and(|(text, _)| text == word::COMMIT);
+    let named = File::from(lock.try_clone_to_owned()?);
+    if told || pidfile::read_pid(&named)?.is_some_and(|pid| pid != getpid()) {
+        pidfile::disown();
+        locked(&control.listeners).clear();
+        // As an administrator would: the service finishes what it has begun.
+        kill(getpid(), Signal::SIGTERM)?;
+    }
+    Ok(())
+}
+
+// The side of whoever controls the service
+
+/// Has the service reload, and waits until it has; `false` if it does not answer such requests.
+pub(crate) fn ask_to_reload(pidfile: &Path, instance: &Instance, patience: Duration) -> io::Result<bool> {
+    let Some(connection) = call(pidfile, instance)? else { return Ok(false) };
+    send(&connection, word::RELOAD, &[])?;
+    Ok(receive(&connection, Some(patience))?.0 == word::RELOADED)
+}
+
+/// Connects to the control socket, if there is one that listens and is the instance's.
+fn call(pidfile: &Path, instance: &Instance) -> io::Result<Option<OwnedFd>> {
+    let connection = socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None)?;
+    if connect(connection.as_raw_fd(), &UnixAddr::new(&beside(pidfile, CONTROL))?).is_err() {
+        return Ok(None);
+    }
+    let peer = getsockopt(&connection, sockopt::PeerCredentials)?;
+    Ok((peer.pid() == instance.pid.as_raw()).then_some(connection))
+}
+
+fn send(connection: &OwnedFd, text: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let fds: Vec<RawFd> = fds.iter().map(AsRawFd::as_raw_fd).collect();
+    let rights = [ControlMessage::ScmRights(&fds)];
+    let control = if fds.is_empty() { &[] } else { &rights[..] };
+    sendmsg::<()>(connection.as_raw_fd(), &[IoSlice::new(text)], control, MsgFlags::MSG_NOSIGNAL, None)?;
+    Ok(())
+}
+
+/// Receives one message, with the descriptors that come with it; an empty one is the end.
+fn receive(connection: &OwnedFd, patience: Option<Duration>) -> io::Result<(Vec<u8>, Vec<OwnedFd>)> {
+    let timeout = patience.map_or(PollTimeout::NONE, |limit| PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX));
+    if retry(|| poll(&mut [PollFd::new(connection.as_fd(), PollFlags::POLLIN)], timeout))? == 0 {
+        return Err(io::ErrorKind::TimedOut.into());
+    }
+    let mut text = vec![0; 1 << 16];
+    let mut control = nix::cmsg_space!([RawFd; MOST_DESCRIPTORS]);
+    let mut buffers = [IoSliceMut::new(&mut text)];
+    let flags = MsgFlags::MSG_CMSG_CLOEXEC;
+    let message = recvmsg::<()>(connection.as_raw_fd(), &mut buffers, Some(&mut control), flags)?;
+    let mut fds = Vec::new();
+    for control in message.cmsgs()? {
+        if let ControlMessageOwned::ScmRights(passed) = control {
+            fds.extend(passed.into_iter().map(sys::adopt).collect::<io::Result<Vec<_>>>()?);
+        }
+    }
+    let length = message.bytes;
+    text.truncate(length);
+    Ok((text, fds))
+}
+
+// R and N
+
+static TAKEOVER: Mutex<Option<Takeover>> = Mutex::new(None);
+
+/// A restart under way.
+struct Takeover {
+    /// To O.
+    connection: OwnedFd,
+    /// R's: the pidfile, to write to; also the restart lock, which ends with it.
+    pidfile: Option<File>,
+    path: PathBuf,
+    /// From R to N.
+    go_read: Option<File>,
+    go_write: Option<File>,
+}
+
+fn takeover() -> MutexGuard<'static, Option<Takeover>> {
+    locked(&TAKEOVER)
+}
+
+/// Begins a restart, in R: takes over lock and listeners of the instance that runs. `Ok(false)` if it cannot hand over.
+pub(crate) fn take_over(path: &Path, instance: &Instance) -> Result<bool, Error> {
+    let object = path.display();
+    let take = || -> io::Result<bool> {
+        let pidfile = File::from(Place::of(path)?.open(OFlag::O_RDWR)?);
+        lock_restart(&pidfile)?;
+        let Some(connection) = call(path, instance)? else { return Ok(false) };
+        send(&connection, word::HAND_OVER, &[])?;
+        let (names, fds) = receive(&connection, Some(PATIENCE))?;
+        let mut fds = fds.into_iter();
+        let Some(lock) = fds.next() else { return Ok(false) };
+        if !same_file(&fstat(&lock)?, &fstat(&pidfile)?) {
+            return Err(io::Error::other("the running instance has another pidfile locked"));
+        }
+        let names = String::from_utf8_lossy(&names).into_owned();
+        let listeners = names.split('\n').zip(fds).map(|(name, fd)| Listener::passed(name, fd)).collect();
+        crate::manager::pass(listeners);
+        pidfile::take_over(path, lock)?;
+        let (go_read, go_write) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
+        let (go_read, go_write) = (Some(go_read.into()), Some(go_write.into()));
+        *takeover() = Some(Takeover { connection, pidfile: Some(pidfile), path: path.to_owned(), go_read, go_write });
+        Ok(true)
+    };
+    take().map_err(|error| Error::control(format!("{object}: restart"), error))
+}
+
+/// One restart at a time. An open-file-description lock on the pidfile has nothing to do with its flock(2).
+fn lock_restart(pidfile: &File) -> io::Result<()> {
+    let range = libc::flock {
+        l_type: libc::F_WRLCK.try_into().unwrap_or(1),
+        l_whence: libc::SEEK_SET.try_into().unwrap_or(0),
+        l_start: 0,
+        l_len: 0,
+        l_pid: 0,
+    };
+    retry(|| fcntl(pidfile, FcntlArg::F_OFD_SETLKW(&range)))?;
+    Ok(())
+}
+
+/// In N, after the fork: gives up R's ends, and with them the restart lock.
+pub(crate) fn keep_daemons_end() {
+    if let Some(takeover) = takeover().as_mut() {
+        takeover.pidfile = None;
+        takeover.go_write = None;
+    }
+}
+
+/// In R: N is ready. From the write on N owns the service, whatever happens to R.
+pub(crate) fn commit(new: Pid) -> io::Result<()> {
+    let Some(takeover) = takeover().take() else { return Ok(()) };
+    let Some(pidfile) = &takeover.pidfile else { return Ok(()) };
+    match std::fs::rename(beside(&takeover.path, NEW_CONTROL), beside(&takeover.path, CONTROL)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let line = format!("{new}\n");
+    pidfile.write_all_at(line.as_bytes(), 0)?;
+    // From here on there is no way back, and what fails is made up for by N, which finds its pid in the file.
+    _ = pidfile.set_len(line.len() as u64);
+    _ = send(&takeover.connection, word::COMMIT, &[]);
+    if let Some(mut go) = takeover.go_write {
+        _ = go.write_all(b"G");
+    }
+    Ok(())
+}
+
+/// In a starter whose daemon has failed: removes the control socket that it may have left. In a restart the old
+/// instance goes on, and has its own.
+pub(crate) fn clean_up(pidfile: &Path) {
+    _ = std::fs::remove_file(socket_path(pidfile));
+}
+
+/// In N: ready, it waits until R has committed; `false` if R is gone and has not.
+pub(crate) fn await_go() -> bool {
+    let Some(takeover) = takeover().take() else { return true };
+    let mut go = [0; 1];
+    let told = takeover.go_read.is_some_and(|mut read| read.read_exact(&mut go).is_ok());
+    if !told {
+        if !pidfile::names_this_process() {
+            return false;
+        }
+        _ = send(&takeover.connection, word::COMMIT, &[]);
+    }
+    pidfile::own();
+    true
+}
+
+/// Begins a restart where there is something to restart: by handing over if the running instance can, and else by
+/// ending it first.
+pub(crate) fn prepare_restart(pidfile: &Path, patience: Duration) -> Result<(), Error> {
+    let control = Control::new(pidfile);
+    let began = Instant::now();
+    let Some(instance) = control.instance()? else { return Ok(()) };
+    if !take_over(pidfile, &instance)? {
+        control.stop(patience.saturating_sub(began.elapsed()))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,38 @@
+//! Without pidfds and peer credentials there is no control socket: a restart is a stop and a start.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::path::Path;
+use std::time::Duration;
+
+use nix::unistd::Pid;
+
+use crate::detach::Step;
+use crate::error::Error;
+
+pub(crate) fn bind_socket(path: &Path) -> Result<(), Error> {
+    Err(Error::step(Step::WritePidfile, path.display().to_string(), io::Error::from(io::ErrorKind::Unsupported)))
+}
+
+pub(crate) fn remove_socket() {}
+
+pub(crate) fn keep_listener(_: &str, _: BorrowedFd<'_>) {}
+
+pub(crate) fn opt_in() {}
+
+pub(crate) fn keep_daemons_end() {}
+
+#[expect(clippy::unnecessary_wraps, reason = "on Linux it can fail")]
+pub(crate) fn commit(_: Pid) -> io::Result<()> {
+    Ok(())
+}
+
+pub(crate) fn clean_up(_: &Path) {}
+
+pub(crate) fn await_go() -> bool {
+    true
+}
+
+pub(crate) fn prepare_restart(path: &Path, _: Duration) -> Result<(), Error> {
+    bind_socket(path)
+}

@@ -1,0 +1,93 @@
+//! An HTTP service: binds its port as root, serves as nobody, and finishes the open requests before it ends.
+
+use std::error::Error;
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use axum::{Router, response::Html, routing::get};
+use clap::Parser;
+use daemon_rt::{Daemon, daemon, shutdown};
+use nix::unistd::geteuid;
+use places::Places;
+use tower_http::services::ServeDir;
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+/// How long the open requests may take when the service is told to stop. Less than the patience of managers: systemd
+/// kills after 90 seconds.
+const GRACE: Duration = Duration::from_secs(30);
+
+/// Serves a directory of files, or else a page of its own, over HTTP on this machine.
+#[derive(Parser)]
+struct Options {
+    /// The port [default: 80 for root, 8080 for others]
+    #[arg(short, long, value_parser = clap::value_parser!(u16).range(1..))]
+    port: Option<u16>,
+    /// The directory to serve; as root it has to be readable by the user nobody
+    #[arg(short, long, value_name = "DIRECTORY")]
+    root: Option<PathBuf>,
+}
+
+// Under a umask of 0, daemon(7)'s own, everyone could write what a service in Rust creates: std asks for mode 0666.
+#[daemon(configure = configure, privileged_init = bind, init = site, umask = 0o022)]
+#[tokio::main]
+async fn main((listener, site): (TcpListener, Router)) -> Result<()> {
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    tokio::select! {
+        // From the request on it accepts no connection, and it returns when the last one is closed.
+        result = axum::serve(listener, site).with_graceful_shutdown(shutdown()) => Ok(result?),
+        () = patience() => Err(format!("requests were still open after {GRACE:?}").into()),
+    }
+}
+
+/// On the terminal: reads the command line, on which wrong arguments end the program with status 2.
+fn configure(daemon: &mut Daemon) -> Result<(SocketAddr, Option<PathBuf>)> {
+    let Options { port, root } = Options::parse();
+    // A relative path is meant from here: the service itself runs in /.
+    let root = root.map(|root| root.canonicalize().map_err(|error| format!("{}: {error}", root.display())));
+    let root = root.transpose()?;
+
+    let port = port.unwrap_or(if geteuid().is_root() { 80 } else { 8080 });
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let Places { pidfile, log } = Places::of("webapp")?;
+    println!("To see it work: curl http://{address}/");
+    println!("To stop it:     kill $(cat {})", pidfile.display());
+    println!("Its log:        {}", log.display());
+    daemon.pidfile(pidfile).stdout(&log).stderr(log);
+    if geteuid().is_root() {
+        daemon.user("nobody");
+    }
+    Ok((address, root))
+}
+
+/// Still as root, who alone may bind the ports below 1024. Connections wait in the backlog until the service is ready.
+fn bind((address, root): (SocketAddr, Option<PathBuf>)) -> Result<(TcpListener, Option<PathBuf>)> {
+    let listener = TcpListener::bind(address).map_err(|error| format!("{address}: {error}"))?;
+    // As asynchronous runtimes want it.
+    listener.set_nonblocking(true)?;
+    Ok((listener, root))
+}
+
+/// As the user whom the service runs as: a directory that this user cannot read is a failed start.
+fn site((listener, root): (TcpListener, Option<PathBuf>)) -> Result<(TcpListener, Router)> {
+    let Some(root) = root else {
+        let site = Router::new().route("/", get(Html(include_str!("index.html")))).route("/slow", get(slow));
+        return Ok((listener, site));
+    };
+    fs::read_dir(&root).map_err(|error| format!("{}: {error}", root.display()))?;
+    Ok((listener, Router::new().fallback_service(ServeDir::new(root))))
+}
+
+/// A page to stop the service on.
+async fn slow() -> &'static str {
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    "That took a while, and nobody cut it short.\n"
+}
+
+/// Ends some time after the service was told to stop.
+async fn patience() {
+    shutdown().await;
+    tokio::time::sleep(GRACE).await;
+}

@@ -1,0 +1,55 @@
+//! What a daemon inherits and must not keep, and what it must: edge cases E10 to E17, and rules 3 and 4 of the design.
+//!
+//! | module | holds |
+//! | --- | --- |
+//! | `closing` | E10–E12: descriptors |
+//! | `terminal` | E13, E14: the terminal |
+//! | `signals` | E15: what is ignored, blocked and handled |
+//! | `threads` | E16: threads at the fork |
+//! | `paths` | E17: relative paths |
+
+mod closing;
+mod paths;
+mod signals;
+mod terminal;
+mod threads;
+
+use std::{
+    fs,
+    os::unix::process::ExitStatusExt,
+    path::{Path, PathBuf},
+};
+
+use daemon_tests::{Launch, Proc, Scene, bin};
+
+/// The fixture service, with the scene's pidfile.
+fn service(scene: &Scene) -> Launch<'_> {
+    scene.launch(bin("svc")).set("pidfile", scene.pidfile())
+}
+
+/// The daemon after a good start: it lives, and its pidfile names it.
+fn ready_daemon(scene: &Scene, launch: Launch<'_>) -> Proc {
+    launch.run().assert_ready();
+    let daemon = scene.daemon();
+    assert_eq!(scene.pid_in_pidfile(), Some(daemon.pid()));
+    daemon
+}
+
+/// Asks it to terminate, and it does, whether or not its main loop has come to wait for that.
+fn stop(scene: &Scene, daemon: &Proc) {
+    daemon.signal(libc::SIGTERM);
+    let status = scene.exit_status(daemon);
+    assert!(status.success() || status.signal() == Some(libc::SIGTERM), "{status:?}");
+}
+
+/// A FIFO at which a hook waits (`HOOK:cat=…`) until [`let_pass`] opens it.
+fn barrier(scene: &Scene, name: &str) -> PathBuf {
+    let path = scene.path(name);
+    nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).expect("a FIFO");
+    path
+}
+
+/// Lets the hook go on; waits until it has come to the barrier.
+fn let_pass(barrier: &Path) {
+    fs::write(barrier, "").expect("a FIFO");
+}

@@ -1,0 +1,138 @@
+//! E15: signals that the caller ignores or blocks, and those that the runtime handles.
+
+use std::{fs, os::unix::process::ExitStatusExt};
+
+use daemon_tests::{Launch, Proc, Running, Scene};
+
+use crate::{barrier, let_pass, ready_daemon, service, stop};
+
+/// Fails unless signals are as the service wants them: none blocked, SIGPIPE ignored, the stack's overflow reported.
+fn assert_as_the_service_wants(process: &Proc) {
+    assert_eq!((process.ignored(), process.blocked()), (vec![libc::SIGPIPE], vec![]));
+    let caught = process.caught();
+    assert!(caught.contains(&libc::SIGSEGV) && caught.contains(&libc::SIGBUS), "{caught:?}");
+}
+
+#[test]
+fn e15_everything_ignored_and_blocked_is_reset() {
+    let scene = Scene::new();
+    let daemon = ready_daemon(&scene, service(&scene).ignoring_all().blocking_all());
+    assert_as_the_service_wants(&daemon);
+    stop(&scene, &daemon);
+}
+
+#[test]
+fn e15_each_kind_of_signal_is_reset() {
+    // Asked for alone, as one that is reset by accident, with another, would not be seen above.
+    let (first, last) = (libc::SIGRTMIN(), libc::SIGRTMAX());
+    for signal in [libc::SIGCHLD, libc::SIGHUP, libc::SIGTERM, libc::SIGPIPE, libc::SIGTTOU, 32, 33, first, last] {
+        let scene = Scene::new();
+        let daemon = ready_daemon(&scene, service(&scene).ignoring([signal]).blocking([signal]));
+        assert_as_the_service_wants(&daemon);
+    }
+}
+
+#[test]
+fn e15_in_the_foreground_too() {
+    let scene = Scene::new();
+    let launch = service(&scene).ignoring_all().blocking_all().env("DAEMON_MODE", "foreground");
+    let running = launch.spawn();
+    scene.wait_until("readiness", || scene.pid_in_pidfile() == Some(running.pid()));
+    assert_as_the_service_wants(&running.process());
+    running.signal(libc::SIGTERM);
+    running.wait();
+    scene.assert_no_leftovers();
+}
+
+#[test]
+fn e15_what_the_daemon_spawns_has_every_default() {
+    let scene = Scene::new();
+    let launch = service(&scene).arg("init:spawn=exec sleep 1000").ignoring_all().blocking_all();
+    launch.run().assert_ready();
+    let child = || scene.processes().into_iter().find(|process| process.name().as_deref() == Some("sleep"));
+    scene.wait_until("the child", || child().is_some());
+    let child = child().unwrap();
+    assert_eq!((child.ignored(), child.blocked()), (vec![], vec![]));
+}
+
+#[test]
+fn e15_children_can_be_waited_for_although_the_caller_ignores_their_end() {
+    let scene = Scene::new();
+    let start = |script: &str| service(&scene).arg(script).ignoring([libc::SIGCHLD]).run();
+    start("init:sh=exit 3").assert_exited(1).assert_says(&["exit status: 3"]);
+    start("configure:sh=exit 4").assert_exited(1).assert_says(&["exit status: 4"]);
+    start("init:kill=9").assert_exited(128 + 9);
+    scene.assert_no_leftovers();
+    start("init:sh=exit 0").assert_ready();
+}
+
+#[test]
+fn e15_termination_is_heard_although_the_caller_ignores_and_blocks_it() {
+    let scene = Scene::new();
+    let all = [libc::SIGTERM, libc::SIGINT];
+    let launch = service(&scene).arg("init:attend").ignoring(all).blocking(all);
+    let daemon = ready_daemon(&scene, launch);
+    daemon.signal(libc::SIGTERM);
+    assert_eq!(scene.exit_status(&daemon).code(), Some(0));
+}
+
+/// The service with its `init` hook waiting: the starter, and the daemon.
+fn waiting<'s>(scene: &'s Scene, surroundings: impl FnOnce(Launch<'s>) -> Launch<'s>) -> (Running<'s>, Proc) {
+    let barrier = barrier(scene, "barrier");
+    let launch = service(scene).arg("init:status=waiting").arg(format!("init:cat={}", barrier.display()));
+    let running = surroundings(launch).spawn();
+    scene.wait_until("init", || running.stderr().contains("waiting"));
+    let daemon = scene.processes().into_iter().find(|process| {
+        process.pid() != running.pid() && process.descriptor_of(scene.pidfile()).is_some()
+    });
+    (running, daemon.expect("a daemon"))
+}
+
+#[test]
+fn e15_what_nohup_ignores_stays_ignored_in_the_starter_alone() {
+    let callers = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT];
+    let scene = Scene::new();
+    let (running, daemon) = waiting(&scene, Launch::ignoring_all);
+    let starter = running.process();
+    let mut ignored = callers.to_vec();
+    ignored.push(libc::SIGPIPE);
+    assert_eq!(starter.ignored(), ignored);
+    assert_as_the_service_wants(&daemon);
+    for signal in callers {
+        starter.signal(signal);
+    }
+    let_pass(&scene.path("barrier"));
+    running.wait().assert_ready();
+    assert_as_the_service_wants(&scene.daemon());
+}
+
+#[test]
+fn e15_each_signal_of_nohup_is_kept_by_itself() {
+    for kept in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT] {
+        let scene = Scene::new();
+        let (running, _) = waiting(&scene, |launch| launch.ignoring([kept, libc::SIGTERM]));
+        assert_eq!(running.process().ignored().into_iter().filter(|&signal| signal != libc::SIGPIPE).sum::<i32>(), kept);
+        running.signal(kept);
+        running.signal(libc::SIGTERM);
+        running.wait().assert_killed(libc::SIGTERM);
+        scene.assert_no_leftovers();
+    }
+}
+
+#[test]
+fn e15_an_overflow_of_the_stack_is_reported() {
+    let scene = Scene::new();
+    let launch = service(&scene).set("stderr", scene.path("err")).arg("main:overflow");
+    launch.ignoring_all().blocking_all().run().assert_ready();
+    let overflown = || fs::read_to_string(scene.path("err")).is_ok_and(|text| text.contains("has overflowed its stack"));
+    scene.wait_until("the report", overflown);
+}
+
+#[test]
+fn e15_an_overflow_of_the_stack_in_init_is_a_failed_start() {
+    let scene = Scene::new();
+    let started = service(&scene).arg("init:overflow").run();
+    started.assert_exited(128 + libc::SIGABRT).assert_says(&["killed by signal 6"]);
+    assert_eq!(started.status.signal(), None);
+    scene.assert_no_leftovers();
+}

@@ -1,0 +1,5 @@
+use daemon_rt::daemon;
+
+#[daemon(user = "nobody")]
+#[daemon]
+fn main() {}

@@ -1,0 +1,4 @@
+use daemon_rt::daemon;
+
+#[daemon(pidfile no_new_privs)]
+fn main() {}
