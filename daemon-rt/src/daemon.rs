@@ -45,7 +45,7 @@ pub struct Daemon {
 #[diagnostic::on_unimplemented(
     message = "the argument `cli` needs the feature `cli` of daemon-rt, and Linux",
     label = "the feature `cli` is not on",
-    note = "write `daemon-rt = { version = \"…\", features = [\"cli\"] }` in Cargo.toml"
+    note = "run `cargo add daemon-rt --features cli`"
 )]
 pub trait FeatureCli {}
 

@@ -88,6 +88,7 @@ pub(crate) fn detach(
     plan.still_ignored.reset()?; // 2, what the starter had put off
     inherited::unblock_signals()?; // 3, the same
     surroundings::connect_streams(&null, plan)?; // 9
+    drop(null);
     surroundings::set_umask(plan.umask); // 10
     surroundings::change_directory(plan.directory_outside_chroot())?; // 11
     initialize(plan, service)

@@ -92,8 +92,10 @@ pub(crate) struct KnownDescriptors(Vec<(RawFd, FileStat)>);
 
 impl KnownDescriptors {
     /// Those that an argument names as `/dev/fd/N`, as a shell's `<(…)` does: `configure` may still open them.
-    pub(crate) fn named_by_arguments() -> Self {
-        Self::known(std::env::args_os().skip(1).filter_map(|argument| named_in(argument.as_bytes())))
+    /// Not those in `keep`, which are a protocol's.
+    pub(crate) fn named_by_arguments(keep: &[RawFd]) -> Self {
+        let named = std::env::args_os().skip(1).filter_map(|argument| named_in(argument.as_bytes()));
+        Self::known(named.filter(|fd| !keep.contains(fd)))
     }
 
     /// All but those in `keep`: in the foreground they are left alone, but `configure` may yet decide to detach.
@@ -200,6 +202,9 @@ pub(crate) fn clean_environment(start: &StartOfMain, plan: &EnvironmentPlan) -> 
     let mut names: Vec<&[u8]> = Vec::new();
     for entry in sys::environment(start) {
         let Some(equals) = entry.to_bytes().iter().position(|&byte| byte == b'=') else { continue };
+        if equals == 0 {
+            continue;
+        }
         let name = &entry.to_bytes()[..equals];
         let kept = KEPT.iter().map(OsStr::new).chain(plan.keep.iter().map(OsString::as_os_str));
         if !names.contains(&name) && kept.into_iter().any(|pattern| matches(pattern.as_bytes(), name)) {

@@ -1,4 +1,63 @@
-//! stub
+//! Turns a program into a well-behaved daemon.
+//!
+//! ```no_run
+//! use std::{io, net::TcpListener};
+//! use daemon_rt::daemon;
+//!
+//! #[daemon(pidfile = "/run/greeter.pid", user = "nobody", umask = 0o022, init = bind)]
+//! fn main(listener: TcpListener) -> io::Result<()> {
+//!     for _peer in listener.incoming() { /* … */ }
+//!     Ok(())
+//! }
+//!
+//! fn bind() -> io::Result<TcpListener> {
+//!     TcpListener::bind("127.0.0.1:7007")
+//! }
+//! ```
+//!
+//! Started from a shell, cron, ssh or an init script, this program performs the fifteen steps of daemon(7), "SysV
+//! Daemons", and the process that was started ends only when initialization is complete (`bind` has returned `Ok`) with
+//! status 0, or has failed with another one and a message that says why. Started by a service manager (systemd, s6,
+//! dinit, OpenRC, runit, supervisord) or as PID 1 of a container, the same binary stays in the foreground and speaks
+//! that manager's protocol.
+//!
+//! The arguments of the attribute are those of [`macro@daemon`]; each is a method of [`Daemon`], which the `configure`
+//! hook receives, and which is also the way to do without the macro.
+//!
+//! # Exit statuses of the process that was started
+//!
+//! | status | meaning |
+//! | --- | --- |
+//! | 0 | the service is ready, and its pidfile names it |
+//! | 1 | a hook returned an error |
+//! | 2 | a setting or an argument is wrong |
+//! | 80 | it runs already; the message names the pid |
+//! | 80 + N | step N of daemon(7) failed (81 … 95) |
+//! | 96 | a hook called `exit(0)` |
+//! | 101 | a hook panicked |
+//! | 124 | not ready within `start_timeout` |
+//! | 128 + N | the daemon was killed by signal N before it was ready |
+//! | K | a hook called `exit(K)` |
+//!
+//! After a failed start nothing is left: no process, no pidfile, no lock.
+//!
+//! # What does not survive the forks
+//!
+//! What `configure` returns lives on in the daemon, and the process that was started never drops it. But a fork does
+//! not take along POSIX record locks (fcntl(2)), memory locks, timers (timer_create(2), setitimer(2)), other threads,
+//! nor what belongs to one process by its library's rules, such as an open SQLite database. Open those in `init`; put
+//! much memory there, too, for a fork copies the page tables of what is in use.
+//!
+//! # What the daemon inherits and keeps
+//!
+//! The nice value and scheduling policy, CPU affinity, `oom_score_adj`, resource limits, the control group, namespaces,
+//! seccomp filters, and the security label are the caller's, who may have set them for the service. It does not keep
+//! the caller's session keyring.
+//!
+//! # Platforms
+//!
+//! Linux is where it is tested. For other Unixes the code type-checks; without Linux's subreaper, pidfds, capabilities
+//! and keyrings less can be promised there, and there is no [`control`].
 
 #![cfg_attr(not(target_os = "linux"), allow(dead_code, unused_imports, reason = "control needs Linux"))]
 

@@ -76,7 +76,7 @@ pub(crate) fn drop(plan: &Plan) -> Result<(), Error> {
 fn only_thread() -> Result<(), Error> {
     SingleThreaded::check().map(std::mem::drop).map_err(|threads| {
         let error = io::Error::other("each has privileges of its own: start them in `init`, not in `privileged_init`");
-        Error::step(Step::DropPrivileges, format!("{threads} threads run"), error)
+        Error::step(Step::DropPrivileges, threads, error)
     })
 }
 

@@ -1,11 +1,10 @@
 //! The start, from the first line of `main` to its last: what comes before the mode is known, and what comes after.
 
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
 
 use crate::daemon::{Daemon, Mode};
 use crate::detach::{self, Step};
-use crate::error::{During, Error};
+use crate::error::Error;
 use crate::handshake::Failure;
 use crate::hooks::Service;
 use crate::inherited::{self, KnownDescriptors};
@@ -39,7 +38,7 @@ fn begin(daemon: &mut Daemon, service: &mut Service<'_>, start: &StartOfMain) ->
 
     let mut keep: Vec<_> = surroundings.descriptors().collect();
     let late = if surroundings.mode(daemon.mode) == Mode::Detach {
-        let named = KnownDescriptors::named_by_arguments();
+        let named = KnownDescriptors::named_by_arguments(&keep);
         keep.extend(named.numbers());
         inherited::close_descriptors(start, &keep)?; // 1
         named
@@ -98,19 +97,10 @@ fn serve(service: Service<'_>) -> ExitCode {
     complain::relay(report)
 }
 
-/// Makes sure that there is one thread. One that was joined may linger in the kernel for a moment.
+/// Makes sure that there is one thread.
 fn alone() -> Result<SingleThreaded, Error> {
-    const LINGER: Duration = Duration::from_millis(10);
-    let began = Instant::now();
-    loop {
-        match SingleThreaded::check() {
-            Ok(alone) => return Ok(alone),
-            Err(_) if began.elapsed() < LINGER => std::thread::sleep(LINGER / 20),
-            Err(threads) => {
-                let error = std::io::Error::other("a fork keeps only one: start threads in `init` or later");
-                let object = if threads == 0 { "several threads run".into() } else { format!("{threads} threads run") };
-                return Err(error).during(Step::Fork, object);
-            }
-        }
-    }
+    SingleThreaded::check().map_err(|threads| {
+        let error = std::io::Error::other("a fork keeps only one: start threads in `init` or later");
+        Error::step(Step::Fork, threads, error)
+    })
 }

@@ -128,7 +128,8 @@ impl Starter {
     }
 
     fn outcome(&mut self, start: &mut Start) -> Result<Outcome, Error> {
-        let deadline = self.limit.map(|limit| Instant::now() + limit);
+        // One that lies beyond what the clock can tell never comes.
+        let deadline = self.limit.and_then(|limit| Instant::now().checked_add(limit));
         for &signal in self.interruptions.iter().chain(&[Signal::SIGCHLD]) {
             sys::handle(signal as libc::c_int, catch).during(Step::ExitStarter, signal)?;
         }

@@ -7,6 +7,7 @@ use std::mem;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::process::ExitCode;
 use std::ptr;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
@@ -43,20 +44,26 @@ impl Daemon {
 pub(crate) struct SingleThreaded(());
 
 impl SingleThreaded {
-    /// Looks at the number of threads once.
+    /// Looks at the number of threads; for a moment again, as one that was joined may linger in the kernel.
     ///
     /// # Errors
-    /// The number of threads, 0 where it cannot be told.
-    pub(crate) fn check() -> Result<Self, u64> {
-        match threads() {
-            1 => Ok(Self(())),
-            several => Err(several),
+    /// How many threads run, in words.
+    pub(crate) fn check() -> Result<Self, String> {
+        const LINGER: Duration = Duration::from_millis(10);
+        let began = Instant::now();
+        loop {
+            match threads() {
+                1 => return Ok(Self(())),
+                _ if began.elapsed() < LINGER => std::thread::sleep(LINGER / 20),
+                0 => return Err("several threads run".to_owned()),
+                several => return Err(format!("{several} threads run")),
+            }
         }
     }
 }
 
 /// The number of threads: a directory has two links of its own and one for each directory in it. Without /proc,
-/// unshare(2) tells whether there is more than one.
+/// unshare(2) tells whether there is more than one: then it is 0.
 #[cfg(target_os = "linux")]
 fn threads() -> u64 {
     if let Ok(task) = nix::sys::stat::stat(c"/proc/self/task") {

@@ -11,7 +11,7 @@
 use std::error::Error;
 use std::fs;
 use std::io::{self, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
@@ -143,7 +143,7 @@ impl Greeter {
             self.administer()?;
         }
         let mut ready = ready.into_iter();
-        self.peers.retain_mut(|peer| !ready.next().unwrap_or_default() || greet(peer, &self.words).unwrap_or(false));
+        self.peers.retain_mut(|peer| !ready.next().unwrap_or_default() || answer(peer, &self.words));
         if public_ready {
             self.accept()?;
         }
@@ -163,6 +163,16 @@ impl Greeter {
         let Some(admin) = &self.admin else { return Ok(()) };
         writeln!(admin.accept()?.0, "{}", self.peers.len())
     }
+}
+
+/// Whether the peer stays. The connection of one that leaves is shut down, as the manager may hold it, too, and forgets
+/// it by this.
+fn answer(peer: &mut TcpStream, words: &Mutex<String>) -> bool {
+    let stays = greet(peer, words).unwrap_or(false);
+    if !stays {
+        _ = peer.shutdown(Shutdown::Both);
+    }
+    stays
 }
 
 /// Answers one request; whether the peer may have more.

@@ -164,6 +164,25 @@ fn act(action: &str) -> Result<()> {
             }
         }
         "overflow" => drop(overflow(0)),
+        // Takes the sockets from the manager, each as the kind at its place in KINDS, and writes their names.
+        "take" => {
+            let (path, kinds) = value.split_once(':').ok_or("take=PATH:KINDS")?;
+            let passed = daemon_rt::listeners()?;
+            std::fs::write(path, passed.iter().map(|passed| format!("{}\n", passed.name())).collect::<String>())?;
+            passed.into_iter().zip(kinds.split(',')).try_for_each(|(passed, kind)| take(passed, kind))?;
+        }
+        "listener_or" => {
+            std::mem::forget(daemon_rt::listener_or(|| std::net::TcpListener::bind(value))?);
+        }
+        "watchdog" => std::fs::write(value, format!("{:?}\n", daemon_rt::watchdog().interval()))?,
+        "ping" => daemon_rt::watchdog().ping(),
+        "store" => daemon_rt::store_fd(value, std::io::stdin())?,
+        "remove_stored" => daemon_rt::remove_stored_fd(value)?,
+        // Handles SIGHUP from now on, with a line on stdout for each.
+        "reloads" => {
+            let reloads = daemon_rt::reloads();
+            drop(std::thread::spawn(|| reloads.for_each(|_reload| println!("reloaded"))));
+        }
         _ => return Err(format!("unknown action {action}").into()),
     }
     Ok(())
@@ -173,4 +192,19 @@ fn act(action: &str) -> Result<()> {
 #[expect(unconditional_recursion, reason = "that is its purpose")]
 fn overflow(depth: u64) -> [u64; 512] {
     std::hint::black_box(overflow(depth + 1).map(|word| word + depth))
+}
+
+/// Holds on to a passed descriptor, if it is of this kind.
+fn take(passed: daemon_rt::Listener, kind: &str) -> Result<()> {
+    match kind {
+        "tcp" => std::mem::forget(std::net::TcpListener::try_from(passed)?),
+        "tcp-connection" => std::mem::forget(std::net::TcpStream::try_from(passed)?),
+        "udp" => std::mem::forget(std::net::UdpSocket::try_from(passed)?),
+        "unix" => std::mem::forget(std::os::unix::net::UnixListener::try_from(passed)?),
+        "unix-connection" => std::mem::forget(std::os::unix::net::UnixStream::try_from(passed)?),
+        "unix-datagram" => std::mem::forget(std::os::unix::net::UnixDatagram::try_from(passed)?),
+        "fifo" => std::mem::forget(File::try_from(passed)?),
+        _ => std::mem::forget(std::os::fd::OwnedFd::from(passed)),
+    }
+    Ok(())
 }

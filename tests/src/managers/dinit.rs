@@ -1,11 +1,8 @@
 //! dinit as PID 1, as in containers.
 
-use std::{ffi::OsStr, ops::Deref, path::Path};
+use std::{ffi::OsStr, ops::Deref, path::PathBuf};
 
 use super::{Machine, Ran, Root, wait_until};
-
-/// Where `tests/setup` puts what it has built.
-const BUILT: &str = "/var/cache/daemon-tests/dinit";
 
 /// A machine under dinit. Services go to `/etc/dinit.d/NAME`; none is started at boot.
 #[derive(Debug)]
@@ -14,16 +11,16 @@ pub struct Dinit {
 }
 
 impl Dinit {
-    /// Whether `tests/setup` has built a dinit.
+    /// Whether someone has installed dinit: Debian has no package of it.
     pub fn is_there() -> bool {
-        Path::new(BUILT).join("dinit").exists()
+        installed("dinit").is_some() && installed("dinitctl").is_some()
     }
 
     /// Boots a machine under dinit, and returns when it answers.
     pub fn boot(root: Root) -> Self {
         let root = root.empty("/etc/dinit.d").text("/etc/dinit.d/boot", "type = internal\n");
-        let root = root.copy("/usr/local/sbin/dinit", format!("{BUILT}/dinit"));
-        let root = root.copy("/usr/local/sbin/dinitctl", format!("{BUILT}/dinitctl"));
+        let [dinit, dinitctl] = ["dinit", "dinitctl"].map(|name| installed(name).expect("dinit is installed"));
+        let root = root.copy("/usr/local/sbin/dinit", dinit).copy("/usr/local/sbin/dinitctl", dinitctl);
         // As PID 1 it would take itself for the init of a whole system, were it not told that this is a container.
         let dinit = Self { machine: Machine::boot_with(root, ["dinit", "--container"]) };
         wait_until("dinit", || dinit.ctl(["is-started", "boot"]).success().then_some(()));
@@ -60,4 +57,9 @@ impl Deref for Dinit {
     fn deref(&self) -> &Machine {
         &self.machine
     }
+}
+
+fn installed(name: &str) -> Option<PathBuf> {
+    let directories = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin"];
+    directories.map(|directory| PathBuf::from(directory).join(name)).into_iter().find(|path| path.exists())
 }

@@ -25,6 +25,7 @@
 mod cron;
 mod dinit;
 mod machine;
+mod notify;
 mod openrc;
 mod pid1;
 mod ran;
@@ -43,6 +44,7 @@ pub use self::{
     cron::Cron,
     dinit::Dinit,
     machine::Machine,
+    notify::NotifySocket,
     openrc::OpenRc,
     pid1::{Pid1, Shim},
     ran::Ran,

@@ -11,7 +11,7 @@ use std::{
 use daemon_tests::{Launch, Proc, Scene, Stdio, bin, require};
 use nix::sys::resource::Resource;
 
-use crate::{barrier, ready_daemon, service, stop};
+use crate::{at_barrier, barrier, ready_daemon, service, stop};
 
 /// Started with each of these standard streams closed.
 fn closing_streams(launch: Launch<'_>, closed: [bool; 3]) -> Launch<'_> {
@@ -134,6 +134,16 @@ fn e11_thousands_above_a_lowered_limit_without_close_range_and_proc() {
         let launch = launch.denying(libc::SYS_close_range, libc::ENOSYS).without_proc();
         launch.rlimit(Resource::RLIMIT_NOFILE, 64, 64)
     });
+}
+
+#[test]
+fn e11_init_finds_no_more_than_what_is_the_daemons() {
+    let scene = Scene::new();
+    let barrier = barrier(&scene, "barrier");
+    let running = crowded(service(&scene)).arg(format!("init:cat={}", barrier.display())).spawn();
+    let _waiting = at_barrier(&scene, &barrier);
+    let daemon = scene.processes().into_iter().find(|process| process.pid() != running.pid());
+    assert_clean(&daemon.unwrap());
 }
 
 #[test]
@@ -282,5 +292,5 @@ fn e12_arguments_that_name_no_descriptor_change_nothing() {
     let scene = Scene::new();
     let words = ["/dev/fd/", "/dev/fd/64", "/dev/fd/-1", "/dev/fd/1", "/dev/fd/99999999999", "/dev/fd/6x", "/dev/fd/2"];
     let launch = words.iter().fold(service(&scene), |launch, word| launch.arg(format!("configure:status={word}")));
-    assert_clean(&ready_daemon(&scene, crowded(launch).descriptors([])));
+    assert_clean(&ready_daemon(&scene, crowded(launch)));
 }

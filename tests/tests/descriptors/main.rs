@@ -15,8 +15,8 @@ mod terminal;
 mod threads;
 
 use std::{
-    fs,
-    os::unix::process::ExitStatusExt,
+    fs::{File, OpenOptions},
+    os::unix::{fs::OpenOptionsExt, process::ExitStatusExt},
     path::{Path, PathBuf},
 };
 
@@ -42,14 +42,20 @@ fn stop(scene: &Scene, daemon: &Proc) {
     assert!(status.success() || status.signal() == Some(libc::SIGTERM), "{status:?}");
 }
 
-/// A FIFO at which a hook waits (`HOOK:cat=…`) until [`let_pass`] opens it.
+/// A FIFO at which a hook waits (`HOOK:cat=…`) until what [`at_barrier`] returns is dropped.
 fn barrier(scene: &Scene, name: &str) -> PathBuf {
     let path = scene.path(name);
     nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).expect("a FIFO");
     path
 }
 
-/// Lets the hook go on; waits until it has come to the barrier.
-fn let_pass(barrier: &Path) {
-    fs::write(barrier, "").expect("a FIFO");
+/// Waits until a hook is waiting at the barrier; dropping what this returns lets it go on.
+fn at_barrier(scene: &Scene, barrier: &Path) -> File {
+    let open = || OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(barrier);
+    let mut opened = None;
+    scene.wait_until("a hook at the barrier", || {
+        opened = open().ok(); // Without a reader, opening it for writing fails.
+        opened.is_some()
+    });
+    opened.expect("a FIFO")
 }

@@ -104,7 +104,8 @@ fn no_new_privs_is_on_where_privileges_are_dropped() {
 fn rule7_a_thread_that_privileged_init_left_is_refused() {
     require!(root());
     let scene = Scene::new();
-    refused(as_nobody(&scene).arg("privileged_init:thread"), &scene, 93, &["2 threads"]);
+    refused(as_nobody(&scene).arg("privileged_init:thread"), &scene, 93, &["2 threads run"]);
+    refused(as_nobody(&scene).arg("privileged_init:thread").without_proc(), &scene, 93, &["several threads run"]);
 }
 
 #[test]
