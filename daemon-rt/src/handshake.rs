@@ -1,7 +1,7 @@
 //! Steps 14 and 15: what the daemon tells its starter, and what the starter makes of it.
 //!
 //! The daemon's side of a pipe carries bounded messages. The pipe is non-blocking and never fills: progress is sent
-//! only while nothing else waits to be read, so that even the smallest pipe has room for the result.
+//! only while little else waits to be read, so that even a pipe of two pages has room for the result.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -20,6 +20,8 @@ use crate::sys;
 pub(crate) const LONGEST_FAILURE: usize = 4000;
 /// The longest text of a progress message, in bytes.
 pub(crate) const LONGEST_PROGRESS: usize = 500;
+/// How many bytes may wait to be read where progress is sent: a starter that is only slow misses none of it.
+const BACKLOG: usize = 2000;
 
 /// What is said over the pipe.
 #[derive(Debug, PartialEq, Eq)]
@@ -138,10 +140,10 @@ pub(crate) fn pipe() -> nix::Result<(OwnedFd, OwnedFd)> {
 }
 
 impl Reporter {
-    /// Says what the daemon is doing, if the starter has read everything so far: a starter that is suspended, or whose
-    /// terminal is, misses it.
+    /// Says what the daemon is doing, if the starter has read most of what was said so far: a starter that is suspended
+    /// misses it.
     pub(crate) fn progress(&mut self, text: &str) {
-        if sys::unread(self.0.as_fd()).is_ok_and(|bytes| bytes == 0) {
+        if sys::unread(self.0.as_fd()).is_ok_and(|bytes| bytes <= BACKLOG) {
             _ = self.0.write(&Message::Progress(text.to_owned()).encode());
         }
     }

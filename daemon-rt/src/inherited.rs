@@ -201,10 +201,8 @@ pub(crate) fn clean_environment(start: &StartOfMain, plan: &EnvironmentPlan) -> 
     let mut entries = Vec::new();
     let mut names: Vec<&[u8]> = Vec::new();
     for entry in sys::environment(start) {
-        let Some(equals) = entry.to_bytes().iter().position(|&byte| byte == b'=') else { continue };
-        if equals == 0 {
-            continue;
-        }
+        let equals = entry.to_bytes().iter().position(|&byte| byte == b'=');
+        let Some(equals @ 1..) = equals else { continue };
         let name = &entry.to_bytes()[..equals];
         let kept = KEPT.iter().map(OsStr::new).chain(plan.keep.iter().map(OsString::as_os_str));
         if !names.contains(&name) && kept.into_iter().any(|pattern| matches(pattern.as_bytes(), name)) {
@@ -222,6 +220,12 @@ pub(crate) fn clean_environment(start: &StartOfMain, plan: &EnvironmentPlan) -> 
     sys::set_environment(start, entries);
     plan.inherited.erase();
     Ok(())
+}
+
+/// Whether this can be the name of a variable, perhaps with a `*` at its end.
+pub(crate) fn is_pattern(name: &OsStr) -> bool {
+    let exact = name.as_bytes().strip_suffix(b"*").unwrap_or(name.as_bytes());
+    !name.is_empty() && !exact.iter().any(|byte| b"=*\0".contains(byte))
 }
 
 fn matches(pattern: &[u8], name: &[u8]) -> bool {

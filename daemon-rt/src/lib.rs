@@ -96,6 +96,8 @@ mod starter;
 mod surroundings;
 mod sys;
 mod trusted;
+#[cfg(all(feature = "cli", target_os = "linux"))]
+mod unit;
 
 pub use audience::status;
 #[cfg(all(feature = "cli", target_os = "linux"))]
@@ -107,3 +109,5 @@ pub use manager::{Listener, Watchdog, listener_or, listeners, remove_stored_fd, 
 pub use ready::Ready;
 pub use reload::{Reload, Reloads, reloads};
 pub use shutdown::{Shutdown, shutdown};
+#[cfg(all(feature = "cli", target_os = "linux"))]
+pub use unit::Manager;

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
-use nix::sys::stat::{FileStat, Mode, fchmod, fstat, lstat, stat};
+use nix::sys::stat::{FileStat, Mode, fchmod, fstat, lstat, stat, umask};
 use nix::unistd::{Pid, geteuid, getpid, unlink};
 
 use crate::detach::Step;
@@ -89,7 +89,11 @@ fn open(place: &Place<'_>, create: bool) -> io::Result<Option<OwnedFd>> {
             if !create {
                 return Ok(None);
             }
-            match place.create(OFlag::O_RDONLY, MODE) {
+            // With its mode from the first moment, whatever the caller's mask: another starter has to be able to open it.
+            let mask = umask(Mode::all().difference(MODE));
+            let created = place.create(OFlag::O_RDONLY, MODE);
+            umask(mask);
+            match created {
                 // Another starter was faster; its file is there now.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => place.open(OFlag::O_RDONLY),
                 result => result,
@@ -209,10 +213,15 @@ pub(crate) fn verify() -> Result<(), Error> {
             Ok(found) => !same_file(&found, &held.file),
             Err(error) => error != Errno::EACCES,
         };
-    if linked && !replaced {
+    // While an older instance hands over, the file names that one.
+    let problem = if !linked || replaced {
+        "it was removed or replaced during the start"
+    } else if !held.taken_over && !names_this_process() {
+        "it was overwritten during the start"
+    } else {
         return Ok(());
-    }
-    let error = io::Error::other("it was removed or replaced during the start");
+    };
+    let error = io::Error::other(problem);
     Err(Error::step(Step::WritePidfile, held.path.display().to_string(), error))
 }
 

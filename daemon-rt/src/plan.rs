@@ -11,7 +11,7 @@ use nix::unistd::geteuid;
 use crate::daemon::{Daemon, Pidfile};
 use crate::detach::Step;
 use crate::error::{During, Error};
-use crate::inherited::{EnvironmentPlan, StillIgnored};
+use crate::inherited::{EnvironmentPlan, StillIgnored, is_pattern};
 use crate::privileges::Privileges;
 
 /// What the start does.
@@ -45,6 +45,10 @@ impl Plan {
         let umask = u32::from(u16::MAX).min(daemon.umask);
         if daemon.umask > 0o777 {
             return Err(Error::usage(format!("umask {:#o}", daemon.umask), "a umask is at most 0o777"));
+        }
+        if let Some(name) = daemon.keep_env.iter().find(|name| !is_pattern(name)) {
+            let problem = "it holds no '=' or NUL, is not empty, and has a '*' at its end only";
+            return Err(Error::usage(format!("keep_env {name:?}"), problem));
         }
         let path = |setting, path: &Option<PathBuf>| path.as_deref().map(|path| absolute(setting, path)).transpose();
         Ok(Self {

@@ -1,8 +1,10 @@
 //! The starter: the process that a person, a shell or an init script started. It waits until the daemon is ready, says
 //! what happened, and in a failed start leaves nothing behind.
 
+use std::fs::OpenOptions;
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -160,25 +162,36 @@ impl Starter {
         }
     }
 
-    /// Shows what the daemon is doing, where a person reads it: in one line of a terminal, else a line each. A
-    /// terminal that is stopped, or a pipe that nobody reads, misses it.
+    /// Shows what the daemon is doing, where a person reads it: in one line of a terminal, else a line each.
     fn show(&mut self, text: &str) {
         notifier().status(text, true);
-        let stderr = io::stderr();
-        let mut room = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
-        if !poll(&mut room, PollTimeout::ZERO).is_ok_and(|ready| ready > 0) {
-            return;
-        }
         let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
         let (name, (before, after)) = (&self.name, if self.on_terminal { ("\r\x1b[K", "") } else { ("", "\n") });
-        _ = stderr.lock().write_all(format!("{before}{name}: {text}{after}").as_bytes());
+        self.write_at_once(&format!("{before}{name}: {text}{after}"));
         self.progress = self.on_terminal;
     }
 
     fn clear_progress(&mut self) {
         if std::mem::take(&mut self.progress) {
-            _ = io::stderr().write_all(b"\r\x1b[K");
+            self.write_at_once("\r\x1b[K");
         }
+    }
+
+    /// Writes what standard error takes without waiting. A terminal that is stopped, or a pipe that nobody reads,
+    /// misses it.
+    fn write_at_once(&self, text: &str) {
+        let stderr = io::stderr();
+        let mut room = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
+        if !poll(&mut room, PollTimeout::ZERO).is_ok_and(|ready| ready > 0) {
+            return;
+        }
+        // A terminal may have room, but too little. Opened once more, it can be asked not to wait for more.
+        let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
+        let terminal = || OpenOptions::new().write(true).custom_flags(flags).open("/dev/fd/2");
+        _ = match self.on_terminal.then(terminal) {
+            Some(Ok(mut terminal)) => terminal.write(text.as_bytes()).map(drop),
+            _ => stderr.lock().write_all(text.as_bytes()),
+        };
     }
 }
 

@@ -178,7 +178,10 @@ fn check_directory(found: &FileStat, path: &Path, last: bool) -> io::Result<()> 
         return Err(Errno::ENOTDIR.into());
     }
     let mode = Mode::from_bits_truncate(found.st_mode);
-    let others_write = mode.contains(Mode::S_IWOTH) || (mode.contains(Mode::S_IWGRP) && found.st_gid != 0);
+    // A group that can write a directory on the way (Ubuntu's /var/log is syslog's) can at most put another directory
+    // of root's there.
+    let group_writes = last && mode.contains(Mode::S_IWGRP) && found.st_gid != 0;
+    let others_write = mode.contains(Mode::S_IWOTH) || group_writes;
     let who = if found.st_uid != 0 {
         format!("belongs to user id {}", found.st_uid)
     } else if others_write && (last || !mode.contains(Mode::S_ISVTX)) {

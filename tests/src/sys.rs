@@ -225,7 +225,8 @@ pub fn ways_back_to_root() -> Vec<&'static str> {
         // SAFETY: the calls above take numbers only; setgroups takes a null list of none.
         check(unsafe { libc::syscall(call, first, second, third, 0, 0) }).is_ok()
     };
-    let mut found: Vec<_> = attempts.into_iter().filter(|&(_, call, args)| works(call, args)).map(|way| way.0).collect();
+    let mut found: Vec<_> =
+        attempts.into_iter().filter(|&(_, call, args)| works(call, args)).map(|way| way.0).collect();
     // These two answer with what was before.
     for (name, call) in [("setfsuid", libc::SYS_setfsuid), ("setfsgid", libc::SYS_setfsgid)] {
         works(call, [0, 0, 0]);

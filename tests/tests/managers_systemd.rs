@@ -19,7 +19,10 @@ fn assert_in_the_foreground(machine: &Systemd) {
     assert_eq!(machine.show("greeter", "ExecMainPID"), main.to_string());
     machine.systemctl(["stop", "greeter"]).expect_success();
     assert_eq!(machine.show("greeter", "ActiveState"), "inactive");
-    assert_eq!((machine.show("greeter", "Result"), machine.show("greeter", "ExecMainStatus")), ("success".into(), "0".into()));
+    assert_eq!(
+        (machine.show("greeter", "Result"), machine.show("greeter", "ExecMainStatus")),
+        ("success".into(), "0".into())
+    );
 }
 
 #[test]
@@ -105,7 +108,8 @@ fn type_forking_accepts_it_as_an_ordinary_user_and_from_a_shell() {
     require!(machine());
     let unit = example!("systemd/forking-user/greeter.service");
     let machine = systemd(unit);
-    let wrapped = unit.replace("ExecStart=/usr/local/bin/greeter", "ExecStart=/bin/sh -c 'greeter")
+    let wrapped = unit
+        .replace("ExecStart=/usr/local/bin/greeter", "ExecStart=/bin/sh -c 'greeter")
         .replace("user=nobody\n", "user=nobody; exit $?'\n");
     for unit in [unit, &wrapped] {
         machine.rewrite("greeter.service", unit);
@@ -158,8 +162,13 @@ fn sockets_are_passed_with_their_names() {
     assert_greets(&machine);
     assert_eq!(machine.show("greeter", "ActiveState"), "active");
 
-    let _peer = { let mut peer = Client::connect(&machine); peer.greeting("me"); peer };
-    let ask = "import socket as s; c = s.socket(s.AF_UNIX); c.connect('/run/greeter.socket'); print(c.recv(9).decode())";
+    let _peer = {
+        let mut peer = Client::connect(&machine);
+        peer.greeting("me");
+        peer
+    };
+    let ask =
+        "import socket as s; c = s.socket(s.AF_UNIX); c.connect('/run/greeter.socket'); print(c.recv(9).decode())";
     wait_until("the other peer to be forgotten", || {
         (machine.run(["python3", "-c", ask]).expect_success().trim() == "1").then_some(())
     });
@@ -202,7 +211,8 @@ fn the_watchdog_kills_a_service_that_hangs() {
 #[test]
 fn a_failing_init_shows_in_systemctl_status() {
     require!(machine());
-    let unit = example!("systemd/simple/greeter.service").replace("/bin/greeter", "/bin/greeter address=192.0.2.1:7007");
+    let unit =
+        example!("systemd/simple/greeter.service").replace("/bin/greeter", "/bin/greeter address=192.0.2.1:7007");
     let machine = systemd(&unit);
     for kind in ["notify", "simple"] {
         machine.rewrite("greeter.service", &unit.replace("simple", kind));
@@ -237,7 +247,8 @@ fn progress_extends_the_time_to_start() {
 #[test]
 fn the_journal_has_severities() {
     require!(machine());
-    let machine = systemd("[Service]\nType=oneshot\nExecStart=svc init:status=under-way init:eprintln=plain init:err=wrong\n");
+    let machine =
+        systemd("[Service]\nType=oneshot\nExecStart=svc init:status=under-way init:eprintln=plain init:err=wrong\n");
     assert!(!machine.systemctl(["start", "greeter"]).success());
     let said: Vec<_> = machine.journal("greeter").into_iter().map(|entry| (entry.priority, entry.message)).collect();
     assert!(said.contains(&(6, "plain".to_owned())), "{said:?}");
@@ -250,7 +261,8 @@ fn the_journal_has_severities() {
 #[test]
 fn e46_what_a_shell_or_cron_starts_below_a_service_detaches() {
     require!(machine(), tool("cron"));
-    let shells = "sh -c 'greeter pidfile=/run/below.pid address=127.0.0.1:7008; echo $? >/run/below.status'; exec sleep 1000";
+    let shells =
+        "sh -c 'greeter pidfile=/run/below.pid address=127.0.0.1:7008; echo $? >/run/below.status'; exec sleep 1000";
     let machine = Systemd::boot(
         root()
             .script("/usr/local/bin/host", format!("#!/bin/sh\nsystemd-notify --ready\n{shells}\n"))

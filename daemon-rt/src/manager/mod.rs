@@ -51,7 +51,7 @@ impl Surroundings {
         let mode = take_variable(start, "DAEMON_MODE");
         let executed = take_variable(start, "SYSTEMD_EXEC_PID").and_then(|pid| parse(&pid));
         let has_pidfile = take_variable(start, "PIDFILE").is_some();
-        let socket = take_variable(start, "NOTIFY_SOCKET");
+        let socket = take_variable(start, "NOTIFY_SOCKET").filter(|socket| is_meant(socket, executed));
         let fd = take_variable(start, "DAEMON_NOTIFY_FD");
         let activated = activation::take(start);
         watchdog::take(start);
@@ -60,7 +60,7 @@ impl Surroundings {
         let supervised = is_init()
             || getppid().as_raw() == 0
             || (executed == Some(this) && !has_pidfile)
-            || socket.as_deref().is_some_and(|socket| is_meant(socket, executed))
+            || socket.is_some()
             || activated
             || fd.is_some()
             || (std::env::var_os("XPC_SERVICE_NAME").is_some() && getppid().as_raw() == 1)

@@ -93,7 +93,15 @@ fn act(action: &str) -> Result<()> {
     match action {
         "err" => return Err(value.into()),
         "long_err" => return Err("line of an error\n".repeat(value.parse()?).into()),
+        // An error and its sources, as `outermost|source|its source`.
+        "chain" => {
+            return Err(value
+                .rsplit('|')
+                .fold(None, |source, text| Some(Box::new(Layer(text.into(), source))))
+                .ok_or("chain=TEXT")?);
+        }
         "panic" => panic!("{value}"),
+        "panic_any" => std::panic::panic_any(value.len()),
         "exit" => std::process::exit(value.parse()?),
         "abort" => std::process::abort(),
         "kill" => {
@@ -129,7 +137,7 @@ fn act(action: &str) -> Result<()> {
             ForkResult::Child => std::process::exit(0),
             ForkResult::Parent { child } => drop(nix::sys::wait::waitpid(child, None)?),
         },
-        "thread" => drop(std::thread::spawn(|| std::thread::sleep(Duration::from_secs(3600)))),
+        "thread" => drop(std::thread::spawn(|| std::thread::sleep(Duration::from_hours(1)))),
         "joined_thread" => std::thread::spawn(|| ()).join().map_err(|_| "it panicked")?,
         "panicking_thread" => drop(std::thread::spawn(|| panic!("in a thread")).join()),
         // Appends a line to a file.
@@ -183,9 +191,36 @@ fn act(action: &str) -> Result<()> {
             let reloads = daemon_rt::reloads();
             drop(std::thread::spawn(|| reloads.for_each(|_reload| println!("reloaded"))));
         }
+        // So many children at once, each with an exit status of its own, which has to arrive here.
+        "children" => {
+            let exit = |status: u8| Command::new("/bin/sh").arg("-c").arg(format!("exit {status}")).spawn();
+            let children = (0..value.parse()?).map(exit).collect::<std::io::Result<Vec<_>>>()?;
+            for (expected, mut child) in children.into_iter().enumerate() {
+                let status = child.wait()?.code();
+                if status != i32::try_from(expected).ok() {
+                    return Err(format!("child {expected} ended with {status:?}").into());
+                }
+            }
+        }
         _ => return Err(format!("unknown action {action}").into()),
     }
     Ok(())
+}
+
+/// An error with a source.
+#[derive(Debug)]
+struct Layer(String, Option<Box<Layer>>);
+
+impl std::fmt::Display for Layer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Error for Layer {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(self.1.as_deref()?)
+    }
 }
 
 /// Uses up the stack.

@@ -45,7 +45,8 @@ impl NotifySocket {
     pub fn pending(&self) -> Vec<String> {
         self.socket.set_nonblocking(true).expect("fcntl");
         let mut message = vec![0; 65536];
-        let pending = std::iter::from_fn(|| self.socket.recv(&mut message).ok().map(|length| message[..length].to_vec()));
+        let pending =
+            std::iter::from_fn(|| self.socket.recv(&mut message).ok().map(|length| message[..length].to_vec()));
         let pending = pending.map(|message| String::from_utf8(message).expect("UTF-8")).collect();
         self.socket.set_nonblocking(false).expect("fcntl");
         pending

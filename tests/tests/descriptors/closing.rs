@@ -11,7 +11,7 @@ use std::{
 use daemon_tests::{Launch, Proc, Scene, Stdio, bin, require};
 use nix::sys::resource::Resource;
 
-use crate::{at_barrier, barrier, ready_daemon, service, stop};
+use crate::common::{at_barrier, barrier, ready_daemon, service, stop};
 
 /// Started with each of these standard streams closed.
 fn closing_streams(launch: Launch<'_>, closed: [bool; 3]) -> Launch<'_> {
@@ -116,7 +116,7 @@ fn e11_thousands_of_descriptors_without_close_range() {
 #[test]
 fn e11_thousands_of_descriptors_without_proc() {
     require!(root());
-    closes_thousands(|launch| launch.without_proc());
+    closes_thousands(|launch| launch.without_proc().rlimit(Resource::RLIMIT_NOFILE, 64, 1024));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::{
 
 use daemon_tests::{Scene, bin};
 
-use crate::ready_daemon;
+use crate::common::ready_daemon;
 
 /// A directory to stand in, with a directory beside it.
 fn place(scene: &Scene) -> PathBuf {

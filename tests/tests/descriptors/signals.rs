@@ -4,7 +4,7 @@ use std::fs::{self, File};
 
 use daemon_tests::{ALL_SIGNALS, Launch, Proc, Running, Scene, signal_set};
 
-use crate::{at_barrier, barrier, ready_daemon, service, stop};
+use crate::common::{at_barrier, barrier, ready_daemon, service, stop};
 
 /// The signals by which an overflow of the stack shows. Rust's runtime handles them unless they are ignored when the
 /// program begins.
@@ -136,7 +136,8 @@ fn e15_what_nohup_ignores_stays_ignored_in_the_starter_alone() {
 fn e15_each_signal_of_nohup_is_kept_by_itself() {
     for kept in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT] {
         let scene = Scene::new();
-        let Waiting { starter, barrier: _closed, .. } = waiting(&scene, |launch| launch.ignoring([kept, libc::SIGTERM]));
+        let Waiting { starter, barrier: _closed, .. } =
+            waiting(&scene, |launch| launch.ignoring([kept, libc::SIGTERM]));
         assert_eq!(starter.process().ignored(), [kept, libc::SIGPIPE]);
         starter.signal(kept);
         starter.signal(libc::SIGTERM);
@@ -150,7 +151,8 @@ fn e15_an_overflow_of_the_stack_is_reported() {
     let scene = Scene::new();
     let launch = service(&scene).set("stderr", scene.path("err")).arg("main:overflow");
     launch.ignoring(all_but_faults()).blocking_all().run().assert_ready();
-    let overflown = || fs::read_to_string(scene.path("err")).is_ok_and(|text| text.contains("has overflowed its stack"));
+    let overflown =
+        || fs::read_to_string(scene.path("err")).is_ok_and(|text| text.contains("has overflowed its stack"));
     scene.wait_until("the report", overflown);
 }
 

@@ -8,7 +8,7 @@ use nix::{
     pty::{grantpt, posix_openpt, ptsname_r, unlockpt},
 };
 
-use crate::{at_barrier, barrier, ready_daemon, service, stop};
+use crate::common::{at_barrier, barrier, ready_daemon, service, stop};
 
 /// A terminal that is nobody's controlling one, so that whoever leads a session and opens it would get it: its path,
 /// and the other side.
@@ -95,13 +95,12 @@ fn e14_keys_typed_after_the_start_do_not_reach_the_daemon() {
 fn e14_the_daemon_outlives_its_terminal() {
     let scene = Scene::new();
     let daemon = ready_daemon(&scene, service(&scene).on_terminal());
-    scene.terminal().hang_up();
+    hang_up(&scene);
     assert_lives(&scene, &daemon);
 }
 
 /// It goes on after the hang-up, until it is asked to terminate.
 fn assert_lives(scene: &Scene, daemon: &Proc) {
-    assert_passed_on(scene);
     assert!(!daemon.is_gone());
     assert_eq!(scene.pid_in_pidfile(), Some(daemon.pid()));
     stop(scene, daemon);
@@ -114,17 +113,18 @@ fn hang_up_during(scene: &Scene, hook: &str, ignored: Option<i32>) -> Started {
     let launch = service(scene).arg(format!("{hook}:cat={}", barrier.display())).ignoring(ignored).on_terminal();
     let running = launch.spawn();
     let waiting = at_barrier(scene, &barrier);
-    scene.terminal().hang_up();
-    assert_passed_on(scene);
+    hang_up(scene);
     if ignored.is_some() {
         drop(waiting);
     }
     running.wait()
 }
 
-/// The shell has passed the hang-up on to its jobs: it does so before it starts another.
-fn assert_passed_on(scene: &Scene) {
-    scene.launch("/bin/true").run().assert_ready();
+/// Closes the terminal, and waits until the shell has told all of its jobs: it goes from the oldest to the newest.
+fn hang_up(scene: &Scene) {
+    let newest = scene.launch("/bin/sleep").arg("1000").spawn();
+    scene.terminal().hang_up();
+    newest.wait().assert_killed(libc::SIGHUP);
 }
 
 #[test]
@@ -168,6 +168,6 @@ fn e14_writing_to_a_closed_terminal_is_no_hindrance() {
     let scene = Scene::new();
     let launch = service(&scene).arg("main:eprintln=text").arg("main:print=text").arg("main:shutdown");
     let daemon = ready_daemon(&scene, launch.on_terminal());
-    scene.terminal().hang_up();
+    hang_up(&scene);
     assert_lives(&scene, &daemon);
 }

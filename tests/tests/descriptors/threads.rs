@@ -2,7 +2,7 @@
 
 use daemon_tests::{Launch, Scene, require};
 
-use crate::{ready_daemon, service};
+use crate::common::{ready_daemon, service};
 
 /// The service, whose `configure` hook leaves this many threads running.
 fn with_threads(scene: &Scene, count: usize) -> Launch<'_> {

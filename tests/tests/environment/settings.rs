@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::MetadataExt};
 
-use daemon_tests::{Scene, bin, require};
+use daemon_tests::{Launch, Scene, bin, require};
 
 use crate::{refused, service, started};
 
@@ -145,7 +145,7 @@ fn the_default_pidfile_of_an_ordinary_user_is_in_its_runtime_directory() {
 #[test]
 fn the_name_is_the_binarys_unless_it_is_set() {
     let scene = Scene::new();
-    let says = |launch: daemon_tests::Launch<'_>| launch.arg("init:err=no").run().stderr;
+    let says = |launch: Launch<'_>| launch.arg("init:err=no").run().stderr;
     assert!(says(service(&scene)).starts_with("svc: "));
     assert!(says(service(&scene).set("name", "greeter")).starts_with("greeter: "));
     let called = says(scene.launch(bin("svc")).arg0("/usr/sbin/other"));

@@ -30,7 +30,11 @@ fn directory(scene: &Scene) -> PathBuf {
 
 fn entries(file: &Path) -> Entries {
     let bytes = fs::read(file).unwrap();
-    let list: Vec<_> = bytes.split(|&byte| byte == 0).filter(|entry| !entry.is_empty()).map(|entry| String::from_utf8_lossy(entry).into_owned()).collect();
+    let list: Vec<_> = bytes
+        .split(|&byte| byte == 0)
+        .filter(|entry| !entry.is_empty())
+        .map(|entry| String::from_utf8_lossy(entry).into_owned())
+        .collect();
     let set: Entries = list.iter().cloned().collect();
     assert_eq!(set.len(), list.len(), "twice: {list:?}");
     set
@@ -117,10 +121,7 @@ fn keep_env_of_a_star_keeps_all_that_is_a_variable() {
 fn e35_of_duplicates_the_first_is_kept() {
     let scene = Scene::new();
     let launch = service(&scene).raw_env(["LANG=first", "KEPT=first", "LANG=second", "KEPT=second"]);
-    assert_eq!(
-        handed_on(launch.set("keep_env", "KEPT,K*"), &scene),
-        ordinary(&["LANG=first", "KEPT=first"])
-    );
+    assert_eq!(handed_on(launch.set("keep_env", "KEPT,K*"), &scene), ordinary(&["LANG=first", "KEPT=first"]));
 }
 
 #[test]

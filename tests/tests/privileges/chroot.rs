@@ -4,7 +4,7 @@ use std::{fs, path::PathBuf};
 
 use daemon_tests::{Launch, Scene, bin, require};
 
-use crate::{NOBODY, as_nobody, groups_of, assert_is, mode_and_owner, refused, started};
+use crate::{NOBODY, as_nobody, assert_is, groups_of, mode_and_owner, refused, started};
 
 /// A directory with a directory `inside` that nobody may write.
 fn jail(scene: &Scene) -> PathBuf {

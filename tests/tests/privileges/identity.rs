@@ -4,7 +4,9 @@ use std::{fs, path::Path};
 
 use daemon_tests::{Launch, Scene, bin, require};
 
-use crate::{NOBODY, as_nobody, assert_capabilities, assert_is, groups_of, in_namespaces, open_to_all, refused, started};
+use crate::{
+    NOBODY, as_nobody, assert_capabilities, assert_is, groups_of, in_namespaces, open_to_all, refused, started,
+};
 
 /// Users that this machine has not: one in many groups, and one whose name is a number.
 const PASSWD: &str = "\
@@ -49,8 +51,8 @@ fn e30_all_groups_of_a_user_in_several() {
 fn e30_all_groups_of_a_user_in_hundreds() {
     require!(root());
     let scene = Scene::new();
-    let groups: String = (6000..6300).map(|gid| format!("g{gid}:x:{gid}:other,tester\n")).collect();
-    let daemon = started(elsewhere(&scene, &groups).set("user", "tester"), &scene);
+    let groups: Vec<_> = (6000..6300).map(|gid| format!("g{gid}:x:{gid}:other,tester")).collect();
+    let daemon = started(elsewhere(&scene, &groups.join("\n")).set("user", "tester"), &scene);
     assert_is(&daemon, 4711, 4712, &[4712].into_iter().chain(6000..6300).collect::<Vec<_>>());
 }
 

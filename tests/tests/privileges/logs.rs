@@ -27,7 +27,8 @@ fn content(path: impl AsRef<Path>) -> String {
 fn refused_as_log(scene: &Scene, path: &Path, words: &[&str]) {
     for stream in ["stdout", "stderr"] {
         let launch = as_nobody(scene).set("pidfile", scene.pidfile()).set(stream, path);
-        let words: Vec<_> = words.iter().copied().chain(["connect the standard streams", path.to_str().unwrap()]).collect();
+        let words: Vec<_> =
+            words.iter().copied().chain(["connect the standard streams", path.to_str().unwrap()]).collect();
         refused(launch, scene, 89, &words);
     }
 }

@@ -1,0 +1,234 @@
+//! E20 and E29: many at once, and locks that no service holds.
+
+use std::{
+    fs::{self, File},
+    ops::ControlFlow,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::Duration,
+};
+
+use daemon_tests::{Launch, Running, Scene, Started, require};
+use nix::fcntl::{Flock, FlockArg};
+
+use crate::{
+    Home,
+    common::{ready_daemon, service, stop},
+    content, naming,
+};
+
+const STARTERS: usize = 50;
+
+/// Starts fifty at the same moment; what became of them, those that succeeded first.
+fn race<'s>(scene: &'s Scene, launch: impl Fn() -> Launch<'s>) -> (Vec<Started>, Vec<Started>) {
+    let mut gate = scene.gate("gate");
+    let all: Vec<_> = (0..STARTERS).map(|_| launch().behind(&gate).spawn()).collect();
+    gate.open();
+    all.into_iter().map(Running::wait).partition(|started| started.status.success())
+}
+
+/// Fails unless one has won, and the others say so and have changed nothing.
+fn assert_one_winner(scene: &Scene, pidfile: &std::path::Path, (winners, losers): &(Vec<Started>, Vec<Started>)) {
+    assert_eq!((winners.len(), losers.len()), (1, STARTERS - 1), "{winners:#?}");
+    let daemon = scene.daemon();
+    assert_eq!(content(pidfile), naming(daemon.pid()));
+    let named = format!("held by pid {}\n", daemon.pid());
+    for loser in losers {
+        loser.assert_exited(80);
+        // At most a second is spent on finding out whom to name.
+        assert!(loser.stderr.ends_with(&named) || loser.elapsed > Duration::from_secs(1), "{loser:#?}");
+    }
+    let named = losers.iter().filter(|loser| loser.stderr.ends_with(&named)).count();
+    assert!(named * 2 > STARTERS, "only {named} named it");
+    stop(scene, &daemon);
+    scene.assert_no_leftovers();
+}
+
+/// The race over a pidfile with this content, or none.
+fn race_over(found: Option<&[u8]>) {
+    let scene = Scene::new();
+    if let Some(found) = found {
+        scene.file("service.pid", found);
+    }
+    assert_one_winner(&scene, &scene.pidfile(), &race(&scene, || service(&scene)));
+}
+
+#[test]
+fn e20_fifty_starters_over_no_file() {
+    for _round in 0..3 {
+        race_over(None);
+    }
+}
+
+#[test]
+fn e20_fifty_starters_over_a_stale_file() {
+    race_over(Some(b"999999999\n"));
+}
+
+#[test]
+fn e20_fifty_starters_over_a_file_that_names_another_process() {
+    race_over(Some(b"1\n"));
+}
+
+#[test]
+fn e20_fifty_starters_over_an_empty_file() {
+    race_over(Some(b""));
+}
+
+#[test]
+fn e20_fifty_starters_over_garbage() {
+    race_over(Some(b"\0\xff\n\n-1 no pid"));
+}
+
+#[test]
+fn e20_fifty_starters_over_an_over_long_file() {
+    race_over(Some(&vec![b'7'; 1 << 20]));
+}
+
+#[test]
+fn e20_fifty_starters_of_an_ordinary_user_with_any_umask() {
+    require!(root());
+    for umask in [0, 0o022, 0o777] {
+        let scene = Scene::new();
+        let home = Home::ordinary(&scene);
+        let pidfile = home.path("service.pid");
+        let raced = race(&scene, || home.service(&pidfile).umask(umask));
+        assert_one_winner(&scene, &pidfile, &raced);
+    }
+}
+
+#[test]
+fn e20_fifty_starters_of_a_service_that_gives_root_up() {
+    require!(root());
+    let scene = Scene::new();
+    let (winners, losers) = race(&scene, || service(&scene).set("user", "nobody"));
+    assert_eq!((winners.len(), losers.len()), (1, STARTERS - 1));
+    let named = format!("held by pid {}\n", scene.daemon().pid());
+    assert!(losers.iter().all(|loser| loser.status.code() == Some(80)));
+    assert!(losers.iter().filter(|loser| loser.stderr.ends_with(&named)).count() * 2 > STARTERS, "{losers:#?}");
+}
+
+#[test]
+fn e20_fifty_starters_of_a_service_that_cannot_start() {
+    let scene = Scene::new();
+    let (winners, losers) = race(&scene, || service(&scene).arg("init:err=no"));
+    assert_eq!(winners.len(), 0);
+    assert!(losers.iter().all(|loser| matches!(loser.status.code(), Some(1 | 80))), "{losers:#?}");
+    assert!(losers.iter().any(|loser| loser.status.code() == Some(1)));
+    scene.assert_no_leftovers();
+    assert!(!scene.pidfile().exists());
+    ready_daemon(&scene, service(&scene));
+}
+
+#[test]
+fn e20_an_ordinary_users_file_can_be_opened_from_its_first_moment() {
+    require!(root(), tool("strace"));
+    let scene = Scene::new();
+    let home = Home::ordinary(&scene);
+    let pidfile = home.path("service.pid");
+    let start = || home.service(&pidfile).umask(0o777);
+    // The first starter stands still when it has created the file.
+    let slow = start().strace("slow", &["-e", "inject=fchmod:delay_enter=700000"]).spawn();
+    scene.wait_until("the file", || pidfile.exists());
+    let mut statuses = [start().run().status.code(), slow.wait().status.code()];
+    statuses.sort_unstable();
+    assert_eq!(statuses, [Some(0), Some(80)]);
+}
+
+#[test]
+fn e20_a_start_while_the_older_one_ends() {
+    let scene = Scene::new();
+    for _round in 0..15 {
+        let older = ready_daemon(&scene, service(&scene));
+        older.signal(libc::SIGTERM);
+        let started = service(&scene).run();
+        scene.exit_status(&older);
+        if started.status.success() {
+            let newer = scene.daemon();
+            assert_eq!(scene.pid_in_pidfile(), Some(newer.pid()));
+            stop(&scene, &newer);
+        } else {
+            started.assert_exited(80);
+        }
+        scene.assert_no_leftovers();
+    }
+}
+
+/// Does this in another thread, again and again, while the service is started and stopped some times.
+fn starts_despite(scene: &Scene, probe: impl Fn() + Sync) {
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                probe();
+            }
+        });
+        // A panic here must not leave the other thread at work for ever.
+        let outcome = (0..15).try_for_each(|_| {
+            let started = service(scene).run();
+            if !started.status.success() {
+                return ControlFlow::Break(started);
+            }
+            stop(scene, &scene.daemon());
+            ControlFlow::Continue(())
+        });
+        over.store(true, Ordering::Relaxed);
+        assert!(outcome.is_continue(), "{outcome:#?}");
+    });
+}
+
+#[test]
+fn e29_probes_that_read_never_make_a_start_fail() {
+    let scene = Scene::new();
+    let (pidfile, locks) = (scene.pidfile(), "/proc/locks");
+    starts_despite(&scene, || {
+        let _ = (fs::read(&pidfile), fs::metadata(&pidfile), fs::read(locks));
+    });
+}
+
+#[test]
+fn e29_probes_that_take_the_lock_for_a_moment_do_not_either() {
+    let scene = Scene::new();
+    let pidfile = scene.file("service.pid", "999999999\n");
+    starts_despite(&scene, || {
+        let probe = File::open(&pidfile).map(|file| Flock::lock(file, FlockArg::LockExclusiveNonblock));
+        thread::sleep(Duration::from_millis(1));
+        drop(probe);
+        thread::sleep(Duration::from_millis(2));
+    });
+}
+
+/// The pidfile, locked by somebody who is no service.
+fn locked(scene: &Scene, found: &str) -> Flock<File> {
+    let file = File::open(scene.file("service.pid", found)).unwrap();
+    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| errno).unwrap()
+}
+
+#[test]
+fn e29_a_lock_that_is_held_for_a_tenth_of_a_second_does_not_make_a_start_fail() {
+    for found in ["", "999999999\n", "1\n"] {
+        let scene = Scene::new();
+        let lock = locked(&scene, found);
+        let running = service(&scene).spawn();
+        thread::sleep(Duration::from_millis(100));
+        drop(lock);
+        running.wait().assert_ready();
+        assert_eq!(scene.pid_in_pidfile(), Some(scene.daemon().pid()));
+    }
+}
+
+#[test]
+fn e29_a_lock_that_is_held_for_ever_is_waited_for_no_longer_than_a_second() {
+    for found in ["", "999999999\n", "1\n"] {
+        let scene = Scene::new();
+        let lock = locked(&scene, found);
+        let started = service(&scene).run();
+        started.assert_exited(80).assert_says(&["already running", "service.pid"]);
+        assert!((200..3000).contains(&started.elapsed.as_millis()), "{started:?}");
+        // Whoever is named in the file does not hold it.
+        assert!(!started.stderr.contains("pid 1\n") && !started.stderr.contains("999999999"), "{started:?}");
+        assert_eq!(content(scene.pidfile()), found);
+        drop(lock);
+        ready_daemon(&scene, service(&scene));
+    }
+}
