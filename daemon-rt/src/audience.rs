@@ -11,10 +11,11 @@ use crate::handshake::{Failure, Message, Reporter};
 use crate::manager::notifier;
 use crate::{complain, handover, pidfile, sys};
 
-static AUDIENCE: Mutex<Audience> = Mutex::new(Audience { name: String::new(), starter: None, phase: Phase::Outside });
+static AUDIENCE: Mutex<Audience> = Mutex::new(Audience { starter: None, phase: Phase::Outside });
+/// Apart from the rest, for whoever warns of something while the rest is locked.
+static NAME: Mutex<String> = Mutex::new(String::new());
 
 struct Audience {
-    name: String,
     starter: Option<Reporter>,
     phase: Phase,
 }
@@ -33,9 +34,8 @@ fn audience() -> MutexGuard<'static, Audience> {
 
 /// From here on there is a start to speak of.
 pub(crate) fn begin(name: &str) {
-    let mut audience = audience();
-    name.clone_into(&mut audience.name);
-    audience.phase = Phase::Starting;
+    name.clone_into(&mut NAME.lock().unwrap_or_else(PoisonError::into_inner));
+    audience().phase = Phase::Starting;
 }
 
 /// From here on the starter listens at the other end of a pipe, and speaks for the daemon to a manager until the daemon
@@ -58,7 +58,7 @@ pub(crate) fn is_starting() -> bool {
 }
 
 pub(crate) fn name() -> String {
-    audience().name.clone()
+    NAME.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
 /// Says what the service is doing, in a few words.
@@ -72,7 +72,7 @@ pub fn status(text: &str) {
     let starting = audience.phase == Phase::Starting;
     match &mut audience.starter {
         Some(starter) => starter.progress(text),
-        None if starting && !notifier().exists() => complain::say(Severity::LOG_INFO, &audience.name, text),
+        None if starting && !notifier().exists() => complain::say(Severity::LOG_INFO, &name(), text),
         None => notifier().status(text, starting),
     }
 }
@@ -86,8 +86,10 @@ pub(crate) fn stopping() {
 /// Step 14: the service is ready, and whoever waits for that is told.
 pub(crate) fn ready() -> Result<(), Error> {
     pidfile::verify()?;
+    handover::answer_calls()?;
     tell_starter(Step::Notify, &Message::Ready)?;
     if !handover::await_go() {
+        complain::complain(&name(), "the restart was given up before it was complete: the old instance goes on");
         sys::exit_now(0);
     }
     let mut audience = audience();
@@ -102,7 +104,6 @@ pub(crate) fn ready() -> Result<(), Error> {
 pub(crate) fn fail(failure: Failure) -> ! {
     let status = failure.status;
     let mut audience = audience();
-    let name = std::mem::take(&mut audience.name);
     let text = failure.text.clone();
     let told = if let Some(starter) = &mut audience.starter {
         starter.tell(&Message::Failed(failure)).unwrap_or(false)
@@ -111,7 +112,7 @@ pub(crate) fn fail(failure: Failure) -> ! {
         false
     };
     if !told {
-        complain::complain(&name, &text);
+        complain::complain(&name(), &text);
     }
     complain::flush();
     pidfile::remove();

@@ -136,7 +136,8 @@ impl Daemon {
                 Reloaded::Requested => say(&format!("{name} was told to reload")),
             },
             Action::Status { json } => {
-                let status = control()?.status()?;
+                // A pidfile that must not be trusted tells nothing, and LSB has a status for that.
+                let status = control()?.status().unwrap_or_else(|error| Status::Unknown(error.to_string()));
                 say(&if *json { as_json(&name, &status) } else { as_text(&name, &status) });
                 return Ok(Some(lsb(&status)));
             }
@@ -182,7 +183,7 @@ fn json_string(text: &str) -> String {
     for c in text.chars() {
         match c {
             '"' | '\\' => quoted.extend(['\\', c]),
-            c if c.is_control() => quoted.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c if c.is_control() => quoted.extend(format!("\\u{:04x}", u32::from(c)).chars()),
             c => quoted.push(c),
         }
     }

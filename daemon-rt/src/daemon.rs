@@ -226,8 +226,8 @@ impl Daemon {
 
     /// Gives the service a control socket beside its pidfile, named as this with `.control` behind it (step 12): over
     /// it [`control`](crate::control) learns when a reload is done, and a restart gets the sockets on which the
-    /// service listens. A thread answers there once the service has used [`listener_or`](crate::listener_or),
-    /// [`listeners`](crate::listeners) or [`reloads`](crate::reloads).
+    /// service listens, if it has taken them by [`listener_or`](crate::listener_or) or
+    /// [`listeners`](crate::listeners). From readiness on a thread answers there.
     pub fn control_socket(&mut self) -> &mut Self {
         self.control = true;
         self

@@ -20,13 +20,14 @@ use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, Once, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::socket::{
     AddressFamily, Backlog, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr, accept4, bind,
     connect, getsockopt, listen, recvmsg, sendmsg, socket, sockopt,
@@ -40,12 +41,14 @@ use crate::error::{During, Error};
 use crate::inherited::retry;
 use crate::manager::Listener;
 use crate::trusted::{Place, same_file};
-use crate::{pidfile, reload, sys};
+use crate::{pidfile, reload, shutdown, sys};
 
 /// What is asked for, and answered, over the control socket.
 mod word {
     pub(super) const RELOAD: &[u8] = b"reload";
     pub(super) const RELOADED: &[u8] = b"reloaded";
+    /// The service handles SIGHUP itself.
+    pub(super) const SIGNAL: &[u8] = b"signal";
     pub(super) const CANNOT: &[u8] = b"cannot";
     pub(super) const HAND_OVER: &[u8] = b"hand over";
     pub(super) const COMMIT: &[u8] = b"commit";
@@ -62,7 +65,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 static SOCKET: OnceLock<ControlSocket> = OnceLock::new();
 
-/// Bound before privileges are dropped; it listens once the service opts in.
+/// Bound before privileges are dropped; it listens when the service is about to be ready.
 struct ControlSocket {
     socket: OwnedFd,
     path: PathBuf,
@@ -106,10 +109,14 @@ fn beside(pidfile: &Path, ending: &str) -> PathBuf {
 
 /// Removes the control socket, if it is this process's. Only what signal-safety(7) allows is called here.
 pub(crate) fn remove_socket() {
-    if let Some(socket) = SOCKET.get() {
-        if lstat(&socket.path).is_ok_and(|found| same_file(&found, &socket.file)) {
-            _ = unlink(&socket.path);
-        }
+    if let Some(control) = SOCKET.get() {
+        remove_socket_at(&control.path);
+    }
+}
+
+fn remove_socket_at(path: &Path) {
+    if SOCKET.get().is_some_and(|control| lstat(path).is_ok_and(|found| same_file(&found, &control.file))) {
+        _ = unlink(path);
     }
 }
 
@@ -119,35 +126,38 @@ pub(crate) fn keep_listener(name: &str, socket: BorrowedFd<'_>) {
         if let Ok(copy) = socket.try_clone_to_owned() {
             locked(&control.listeners).push((name.to_owned(), copy));
         }
-        opt_in();
     }
 }
 
-/// The service can do what it is asked over the control socket: from now on a thread answers there.
-pub(crate) fn opt_in() {
-    static ANSWERING: Once = Once::new();
-    let Some(control) = SOCKET.get() else { return };
-    ANSWERING.call_once(|| {
-        let listening = Backlog::new(8).and_then(|backlog| listen(&control.socket, backlog));
-        if listening.is_ok() {
-            _ = std::thread::Builder::new().name("control".to_owned()).spawn(|| answer_all(control));
-        }
-    });
+/// The service is about to be ready: from now on a thread answers on the control socket.
+pub(crate) fn answer_calls() -> Result<(), Error> {
+    let Some(control) = SOCKET.get() else { return Ok(()) };
+    let listening = || -> io::Result<()> {
+        listen(&control.socket, Backlog::new(8)?)?;
+        spawn(|| answer_all(control))
+    };
+    listening().during(Step::Notify, control.path.display())
+}
+
+/// Runs this in a thread that takes none of the service's signals.
+fn spawn(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    let deaf = || {
+        _ = SigSet::all().thread_block();
+        work();
+    };
+    std::thread::Builder::new().name("control".to_owned()).spawn(deaf).map(drop)
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn answer_all(control: &ControlSocket) {
+fn answer_all(control: &'static ControlSocket) {
     loop {
         match retry(|| accept4(control.socket.as_raw_fd(), SockFlag::SOCK_CLOEXEC)) {
-            Ok(connection) => {
-                if let Ok(connection) = sys::adopt(connection) {
-                    // Whatever is wrong with one caller must not end the service for the others.
-                    _ = answer(control, &connection);
-                }
-            }
+            // Each in a thread of its own: a reload that takes long must not keep a restart waiting. Whatever is wrong
+            // with one caller is nothing to the others, nor to the service.
+            Ok(connection) => _ = sys::adopt(connection).map(|caller| spawn(move || _ = answer(control, &caller))),
             // No descriptor is left, say: wait for one.
             Err(_) => std::thread::sleep(Duration::from_millis(100)),
         }
@@ -160,7 +170,9 @@ fn answer(control: &ControlSocket, connection: &OwnedFd) -> io::Result<()> {
         return Ok(());
     }
     match receive(connection, Some(PATIENCE))?.0.as_slice() {
-        word::RELOAD => send(connection, if reload::reload_and_wait() { word::RELOADED } else { word::CANNOT }, &[]),
+        word::RELOAD if reload::reload_and_wait() => send(connection, word::RELOADED, &[]),
+        word::RELOAD if shutdown::ends_by(libc::SIGHUP) => send(connection, word::CANNOT, &[]),
+        word::RELOAD => send(connection, word::SIGNAL, &[]),
         word::HAND_OVER => hand_over(control, connection),
         _ => Ok(()),
     }
@@ -174,7 +186,8 @@ fn hand_over(control: &ControlSocket, connection: &OwnedFd) -> io::Result<()> {
         let names: Vec<&str> = listeners.iter().map(|(name, _)| name.as_str()).collect();
         let fds: Vec<BorrowedFd<'_>> =
             std::iter::once(lock).chain(listeners.iter().map(|(_, fd)| fd.as_fd())).collect();
-        if fds.len() > MOST_DESCRIPTORS {
+        // A service that has made its listeners itself has to end before another can make them.
+        if listeners.is_empty() || fds.len() > MOST_DESCRIPTORS {
             return send(connection, word::CANNOT, &[]);
         }
         send(connection, names.join("\n").as_bytes(), &fds)?;
@@ -192,21 +205,41 @@ fn hand_over(control: &ControlSocket, connection: &OwnedFd) -> io::Result<()> {
 
 // The side of whoever controls the service
 
-/// Has the service reload, and waits until it has; `false` if it does not answer such requests.
+/// Has the service reload, and waits until it has; `false` if that takes a signal, and nobody says when it is done.
 pub(crate) fn ask_to_reload(pidfile: &Path, instance: &Instance, patience: Duration) -> io::Result<bool> {
-    let Some(connection) = call(pidfile, instance)? else { return Ok(false) };
+    let connection = match call(pidfile, instance)? {
+        Call::Answered(connection) => connection,
+        Call::NotYet => return Err(io::Error::other("it is not ready yet")),
+        Call::Nobody => return Ok(false),
+    };
     send(&connection, word::RELOAD, &[])?;
-    Ok(receive(&connection, Some(patience))?.0 == word::RELOADED)
+    match receive(&connection, Some(patience))?.0.as_slice() {
+        word::RELOADED => Ok(true),
+        word::SIGNAL => Ok(false),
+        word::CANNOT => Err(io::Error::other("it does not reload: SIGHUP would end it")),
+        _ => Err(io::Error::other("it has ended, or does not answer")),
+    }
 }
 
-/// Connects to the control socket, if there is one that listens and is the instance's.
-fn call(pidfile: &Path, instance: &Instance) -> io::Result<Option<OwnedFd>> {
+/// Who answers on the control socket.
+enum Call {
+    /// The instance.
+    Answered(OwnedFd),
+    /// The instance will, when it is ready.
+    NotYet,
+    Nobody,
+}
+
+/// Connects to the control socket, and makes sure that it is the instance's.
+fn call(pidfile: &Path, instance: &Instance) -> io::Result<Call> {
     let connection = socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None)?;
-    if connect(connection.as_raw_fd(), &UnixAddr::new(&beside(pidfile, CONTROL))?).is_err() {
-        return Ok(None);
+    match connect(connection.as_raw_fd(), &UnixAddr::new(&beside(pidfile, CONTROL))?) {
+        Ok(()) => {}
+        Err(Errno::ECONNREFUSED) => return Ok(Call::NotYet),
+        Err(_) => return Ok(Call::Nobody),
     }
     let peer = getsockopt(&connection, sockopt::PeerCredentials)?;
-    Ok((peer.pid() == instance.pid.as_raw()).then_some(connection))
+    Ok(if peer.pid() == instance.pid.as_raw() { Call::Answered(connection) } else { Call::Nobody })
 }
 
 fn send(connection: &OwnedFd, text: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
@@ -242,13 +275,13 @@ fn receive(connection: &OwnedFd, patience: Option<Duration>) -> io::Result<(Vec<
 // R and N
 
 static TAKEOVER: Mutex<Option<Takeover>> = Mutex::new(None);
+/// In R: the pidfile, to write to; also the restart lock, which ends with it.
+static RESTARTING: Mutex<Option<File>> = Mutex::new(None);
 
-/// A restart under way.
+/// A hand-over under way.
 struct Takeover {
     /// To O.
     connection: OwnedFd,
-    /// R's: the pidfile, to write to; also the restart lock, which ends with it.
-    pidfile: Option<File>,
     path: PathBuf,
     /// From R to N.
     go_read: Option<File>,
@@ -259,34 +292,63 @@ fn takeover() -> MutexGuard<'static, Option<Takeover>> {
     locked(&TAKEOVER)
 }
 
-/// Begins a restart, in R: takes over lock and listeners of the instance that runs. `Ok(false)` if it cannot hand over.
-pub(crate) fn take_over(path: &Path, instance: &Instance) -> Result<bool, Error> {
-    let object = path.display();
-    let take = || -> io::Result<bool> {
-        let pidfile = File::from(Place::of(path)?.open(OFlag::O_RDWR)?);
-        lock_restart(&pidfile)?;
-        let Some(connection) = call(path, instance)? else { return Ok(false) };
-        send(&connection, word::HAND_OVER, &[])?;
-        let (names, fds) = receive(&connection, Some(PATIENCE))?;
-        let mut fds = fds.into_iter();
-        let Some(lock) = fds.next() else { return Ok(false) };
-        if !same_file(&fstat(&lock)?, &fstat(&pidfile)?) {
-            return Err(io::Error::other("the running instance has another pidfile locked"));
-        }
-        let names = String::from_utf8_lossy(&names).into_owned();
-        let listeners = names.split('\n').zip(fds).map(|(name, fd)| Listener::passed(name, fd)).collect();
-        crate::manager::pass(listeners);
-        pidfile::take_over(path, lock)?;
-        let (go_read, go_write) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
-        let (go_read, go_write) = (Some(go_read.into()), Some(go_write.into()));
-        *takeover() = Some(Takeover { connection, pidfile: Some(pidfile), path: path.to_owned(), go_read, go_write });
-        Ok(true)
-    };
-    take().map_err(|error| Error::control(format!("{object}: restart"), error))
+/// Whether an older instance owns the service until this start is committed.
+pub(crate) fn is_under_way() -> bool {
+    takeover().is_some()
 }
 
-/// One restart at a time. An open-file-description lock on the pidfile has nothing to do with its flock(2).
-fn lock_restart(pidfile: &File) -> io::Result<()> {
+/// Begins a restart where there is something to restart: by handing over if the running instance can, and else by
+/// ending it first.
+pub(crate) fn prepare_restart(path: &Path, patience: Duration) -> Result<(), Error> {
+    let control = Control::new(path);
+    let during = |error| Error::control(format!("{}: restart", path.display()), error);
+    // Looked at before as well: a file that is not to be trusted is not locked either.
+    while control.instance()?.is_some() {
+        let Some(pidfile) = lock_restart(path).map_err(during)? else { continue };
+        // The instance that is to be replaced is the one that runs now, after other restarts.
+        if let Some(instance) = control.instance()? {
+            if !take_over(path, &instance, &pidfile).map_err(during)? {
+                control.stop(patience)?;
+            }
+        }
+        *locked(&RESTARTING) = Some(pidfile);
+        break;
+    }
+    Ok(())
+}
+
+/// In R: takes over lock and listeners of the instance that runs. `false` if it cannot hand over.
+fn take_over(path: &Path, instance: &Instance, pidfile: &File) -> io::Result<bool> {
+    let Call::Answered(connection) = call(path, instance)? else { return Ok(false) };
+    send(&connection, word::HAND_OVER, &[])?;
+    let (names, fds) = receive(&connection, Some(PATIENCE))?;
+    let names = String::from_utf8_lossy(&names).into_owned();
+    let names: Vec<&str> = names.split('\n').collect();
+    let count = fds.len();
+    let mut fds = fds.into_iter();
+    let Some(lock) = fds.next() else { return Ok(false) };
+    if count != 1 + names.len() {
+        return Err(io::Error::other("not all of the sockets have arrived: is the limit on open files too low?"));
+    }
+    if !same_file(&fstat(&lock)?, &fstat(pidfile)?) {
+        return Err(io::Error::other("the running instance has another pidfile locked"));
+    }
+    crate::manager::pass(names.into_iter().zip(fds).map(|(name, fd)| Listener::passed(name, fd)).collect());
+    pidfile::take_over(path, lock)?;
+    let (go_read, go_write) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
+    let (go_read, go_write) = (Some(go_read.into()), Some(go_write.into()));
+    *takeover() = Some(Takeover { connection, path: path.to_owned(), go_read, go_write });
+    Ok(true)
+}
+
+/// One restart at a time. An open-file-description lock on the pidfile has nothing to do with its flock(2). `None` if
+/// the file is not there any more when the lock is had.
+fn lock_restart(path: &Path) -> io::Result<Option<File>> {
+    let place = Place::of(path)?;
+    let pidfile = match place.open(OFlag::O_RDWR) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        result => File::from(result?),
+    };
     let range = libc::flock {
         l_type: libc::F_WRLCK.try_into().unwrap_or(1),
         l_whence: libc::SEEK_SET.try_into().unwrap_or(0),
@@ -294,23 +356,23 @@ fn lock_restart(pidfile: &File) -> io::Result<()> {
         l_len: 0,
         l_pid: 0,
     };
-    retry(|| fcntl(pidfile, FcntlArg::F_OFD_SETLKW(&range)))?;
-    Ok(())
+    retry(|| fcntl(&pidfile, FcntlArg::F_OFD_SETLKW(&range)))?;
+    Ok(place.still_is(&pidfile)?.then_some(pidfile))
 }
 
 /// In N, after the fork: gives up R's ends, and with them the restart lock.
 pub(crate) fn keep_daemons_end() {
+    *locked(&RESTARTING) = None;
     if let Some(takeover) = takeover().as_mut() {
-        takeover.pidfile = None;
         takeover.go_write = None;
     }
 }
 
 /// In R: N is ready. From the write on N owns the service, whatever happens to R.
 pub(crate) fn commit(new: Pid) -> io::Result<()> {
-    let Some(takeover) = takeover().take() else { return Ok(()) };
-    let Some(pidfile) = &takeover.pidfile else { return Ok(()) };
-    match std::fs::rename(beside(&takeover.path, NEW_CONTROL), beside(&takeover.path, CONTROL)) {
+    let (mut takeover, restarting) = (takeover(), locked(&RESTARTING));
+    let (Some(under_way), Some(pidfile)) = (takeover.as_mut(), restarting.as_ref()) else { return Ok(()) };
+    match std::fs::rename(beside(&under_way.path, NEW_CONTROL), beside(&under_way.path, CONTROL)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
@@ -318,8 +380,8 @@ pub(crate) fn commit(new: Pid) -> io::Result<()> {
     pidfile.write_all_at(line.as_bytes(), 0)?;
     // From here on there is no way back, and what fails is made up for by N, which finds its pid in the file.
     _ = pidfile.set_len(line.len() as u64);
-    _ = send(&takeover.connection, word::COMMIT, &[]);
-    if let Some(mut go) = takeover.go_write {
+    _ = send(&under_way.connection, word::COMMIT, &[]);
+    if let Some(mut go) = under_way.go_write.take() {
         _ = go.write_all(b"G");
     }
     Ok(())
@@ -338,22 +400,11 @@ pub(crate) fn await_go() -> bool {
     let told = takeover.go_read.is_some_and(|mut read| read.read_exact(&mut go).is_ok());
     if !told {
         if !pidfile::names_this_process() {
+            remove_socket_at(&beside(&takeover.path, NEW_CONTROL));
             return false;
         }
         _ = send(&takeover.connection, word::COMMIT, &[]);
     }
     pidfile::own();
     true
-}
-
-/// Begins a restart where there is something to restart: by handing over if the running instance can, and else by
-/// ending it first.
-pub(crate) fn prepare_restart(pidfile: &Path, patience: Duration) -> Result<(), Error> {
-    let control = Control::new(pidfile);
-    let began = Instant::now();
-    let Some(instance) = control.instance()? else { return Ok(()) };
-    if !take_over(pidfile, &instance)? {
-        control.stop(patience.saturating_sub(began.elapsed()))?;
-    }
-    Ok(())
 }

@@ -18,7 +18,14 @@ pub(crate) fn remove_socket() {}
 
 pub(crate) fn keep_listener(_: &str, _: BorrowedFd<'_>) {}
 
-pub(crate) fn opt_in() {}
+#[expect(clippy::unnecessary_wraps, reason = "on Linux it can fail")]
+pub(crate) fn answer_calls() -> Result<(), Error> {
+    Ok(())
+}
+
+pub(crate) fn is_under_way() -> bool {
+    false
+}
 
 pub(crate) fn keep_daemons_end() {}
 

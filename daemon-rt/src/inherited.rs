@@ -156,14 +156,21 @@ impl StillIgnored {
 /// Puts every signal that is ignored back to its default. Handlers do not survive exec, so there are none but those
 /// that this program's own runtime has installed, and they stay; so does the ignored SIGPIPE, which is Rust's doing.
 pub(crate) fn reset_signals() -> Result<StillIgnored, Error> {
-    let still = StillIgnored(CALLERS.map(sys::is_ignored));
+    let is_ignored =
+        |signal| sys::is_ignored(signal).during(Step::ResetSignals, format_args!("signal {signal}"));
+    let mut still = StillIgnored::default();
+    for (still, signal) in still.0.iter_mut().zip(CALLERS) {
+        *still = is_ignored(signal)?;
+    }
     for signal in 1..=sys::LAST_SIGNAL {
-        if signal != libc::SIGPIPE && !CALLERS.contains(&signal) && sys::is_ignored(signal) {
+        if signal != libc::SIGPIPE && !CALLERS.contains(&signal) && is_ignored(signal)? {
             reset(signal)?;
         }
     }
     #[cfg(target_os = "linux")]
-    (32..libc::SIGRTMIN()).for_each(sys::reset_internal_if_ignored);
+    for signal in 32..libc::SIGRTMIN() {
+        sys::reset_internal_if_ignored(signal).during(Step::ResetSignals, format_args!("signal {signal}"))?;
+    }
     Ok(still)
 }
 

@@ -46,9 +46,10 @@ struct Held {
     reachable: AtomicBool,
 }
 
-/// Takes the lock of an existing pidfile, before the work that a refused start need not do; there may be none.
+/// Takes the lock of an existing pidfile, before the work that a refused start need not do; there may be none. In a
+/// restart the lock has been handed over.
 pub(crate) fn probe(path: Option<&Path>) -> Result<(), Error> {
-    path.map_or(Ok(()), |path| acquire(path, false))
+    path.filter(|_| HELD.get().is_none()).map_or(Ok(()), |path| acquire(path, false))
 }
 
 /// Takes the lock, creating the file, unless [`probe`] already has it.

@@ -9,7 +9,7 @@ use nix::libc;
 
 use crate::bell::Bell;
 use crate::manager::{monotonic_usec, notifier};
-use crate::{handover, pidfile, surroundings, sys};
+use crate::{pidfile, surroundings, sys};
 
 static REQUESTS: OnceLock<Requests> = OnceLock::new();
 
@@ -55,7 +55,6 @@ pub fn reloads() -> Reloads {
         Requests { pending: false.into(), bell, progress: Mutex::default(), done: Condvar::new() }
     });
     HANDLED.get_or_init(|| sys::handle(libc::SIGHUP, request).expect("SIGHUP can be handled"));
-    handover::opt_in();
     Reloads(())
 }
 

@@ -63,6 +63,18 @@ pub(crate) fn tidy_up_when_ended() {
     }
 }
 
+/// Whether this signal, if it came, would end this process. One that is blocked waits for sigwait(3) or signalfd(2).
+pub(crate) fn ends_by(signal: libc::c_int) -> bool {
+    (sys::is_default(signal) || sys::is_handled_by(signal, end)) && !is_blocked(signal).unwrap_or(false)
+}
+
+/// Whether the main thread blocks a signal, whichever thread asks.
+fn is_blocked(signal: libc::c_int) -> Option<bool> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let blocked = status.lines().find_map(|line| line.strip_prefix("SigBlk:"))?;
+    Some(u64::from_str_radix(blocked.trim(), 16).ok()? >> (signal - 1) & 1 == 1)
+}
+
 /// The handler: only what signal-safety(7) allows.
 extern "C" fn end(signal: libc::c_int) {
     let errno = Errno::last_raw();

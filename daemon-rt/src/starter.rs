@@ -91,10 +91,7 @@ impl Starter {
         let mut start = Start { intermediate, daemon: None, receiver };
         let outcome = self.outcome(&mut start).unwrap_or_else(|error| Outcome::Failed(error.into()));
         let outcome = match (outcome, start.daemon) {
-            (Outcome::Ready, Some(daemon)) => match handover::commit(daemon) {
-                Ok(()) => Outcome::Ready,
-                Err(error) => Outcome::Failed(Error::step(Step::WritePidfile, "the restart", error).into()),
-            },
+            (Outcome::Ready, Some(daemon)) if handover::is_under_way() => start.commit(daemon),
             (outcome, _) => outcome,
         };
         self.clear_progress();
@@ -135,6 +132,7 @@ impl Starter {
         for &signal in self.interruptions.iter().chain(&[Signal::SIGCHLD]) {
             sys::handle(signal as libc::c_int, catch).during(Step::ExitStarter, signal)?;
         }
+        let mut ready = false;
         loop {
             // The deaths first: what a process wrote before it died is then there to be read.
             let death = start.death()?;
@@ -142,9 +140,13 @@ impl Starter {
                 match message {
                     Message::Forked(pid) => start.daemon = Some(pid),
                     Message::Progress(text) => self.show(&text),
-                    Message::Ready => return Ok(Outcome::Ready),
+                    Message::Ready => ready = true,
                     Message::Failed(failure) => return Ok(Outcome::Failed(failure)),
                 }
+            }
+            // A quick daemon may be ready before the intermediate process has told its pid.
+            if ready && start.daemon.is_some() {
+                return Ok(Outcome::Ready);
             }
             if let Some(failure) = death {
                 return Ok(Outcome::Failed(failure));
@@ -205,6 +207,18 @@ struct Start {
 }
 
 impl Start {
+    /// Ends a restart: the new instance, if it still lives, takes the service over.
+    fn commit(&self, daemon: Pid) -> Outcome {
+        match self.death() {
+            Ok(Some(failure)) => Outcome::Failed(failure),
+            Err(error) => Outcome::Failed(error.into()),
+            Ok(None) => match handover::commit(daemon) {
+                Ok(()) => Outcome::Ready,
+                Err(error) => Outcome::Failed(Error::step(Step::WritePidfile, "the restart", error).into()),
+            },
+        }
+    }
+
     /// Who has died too early, if anyone has.
     fn death(&self) -> Result<Option<Failure>, Error> {
         let end_of = |pid| match sys::wait(pid, false, false) {

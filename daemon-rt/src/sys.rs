@@ -267,21 +267,29 @@ pub(crate) type Handler = extern "C" fn(c_int);
 /// The highest signal number, real-time signals included.
 pub(crate) const LAST_SIGNAL: c_int = 64;
 
-pub(crate) fn is_ignored(signal: c_int) -> bool {
-    action(signal) == Some(libc::SIG_IGN)
+/// Whether a signal is ignored; one that the C library keeps for itself, or that there is not, is said not to be.
+pub(crate) fn is_ignored(signal: c_int) -> nix::Result<bool> {
+    match action(signal) {
+        Err(Errno::EINVAL) => Ok(false),
+        action => action.map(|action| action == libc::SIG_IGN),
+    }
 }
 
 pub(crate) fn is_default(signal: c_int) -> bool {
-    action(signal) == Some(libc::SIG_DFL)
+    action(signal) == Ok(libc::SIG_DFL)
 }
 
-/// What happens at a signal; `None` for one that the C library keeps to itself.
-fn action(signal: c_int) -> Option<libc::sighandler_t> {
+pub(crate) fn is_handled_by(signal: c_int, handler: Handler) -> bool {
+    action(signal) == Ok(handler as libc::sighandler_t)
+}
+
+/// What happens at a signal.
+fn action(signal: c_int) -> nix::Result<libc::sighandler_t> {
     // SAFETY: all zeros are a valid sigaction.
     let mut old: libc::sigaction = unsafe { mem::zeroed() };
     // SAFETY: no new action is given, and `old` is writable.
     let result = unsafe { libc::sigaction(signal, ptr::null(), &raw mut old) };
-    (result == 0).then_some(old.sa_sigaction)
+    Errno::result(result).map(|_| old.sa_sigaction)
 }
 
 /// Puts a signal back to its default action.
@@ -309,7 +317,7 @@ fn set_action(signal: c_int, action: libc::sighandler_t) -> nix::Result<()> {
 /// Resets the signals that the C library keeps for itself (glibc: 32 and 33) if they came ignored: its own
 /// sigaction(2) refuses them, and a caller can ignore them by the raw call.
 #[cfg(target_os = "linux")]
-pub(crate) fn reset_internal_if_ignored(signal: c_int) {
+pub(crate) fn reset_internal_if_ignored(signal: c_int) -> nix::Result<()> {
     // The kernel's structure begins with the handler (on MIPS after the flags); zeros stand for SIG_DFL, no flags, an
     // empty mask. Its size is at most that of these words, the mask has 8 bytes (16 on MIPS).
     const MIPS: bool = cfg!(any(target_arch = "mips", target_arch = "mips64"));
@@ -317,12 +325,16 @@ pub(crate) fn reset_internal_if_ignored(signal: c_int) {
     let new = [0_usize; 16];
     let mut old = [0_usize; 16];
     // SAFETY: both arrays are larger than the kernel's structure; no new action is given here.
-    let asked =
+    let result =
         unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, ptr::null::<usize>(), old.as_mut_ptr(), MASK_BYTES) };
-    if asked == 0 && old[usize::from(MIPS)] == libc::SIG_IGN {
+    Errno::result(result)?;
+    if old[usize::from(MIPS)] == libc::SIG_IGN {
+        let none = ptr::null_mut::<usize>();
         // SAFETY: as above; the C library has no handler here yet, for the signal was ignored.
-        unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, new.as_ptr(), ptr::null_mut::<usize>(), MASK_BYTES) };
+        let result = unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, new.as_ptr(), none, MASK_BYTES) };
+        Errno::result(result)?;
     }
+    Ok(())
 }
 
 /// Ends this process by the default action of `signal`, as if it had never been handled.

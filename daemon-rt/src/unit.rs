@@ -85,7 +85,7 @@ pub(crate) fn print(daemon: &Daemon, manager: Manager) -> Result<String, Error> 
 pub(crate) fn unit(daemon: &Daemon, manager: Manager, executable: &Path, facts: &Facts) -> Result<String, Error> {
     let sheet = Sheet::new(daemon, executable, facts)?;
     match manager {
-        Manager::Systemd => Ok(systemd::unit(&sheet)),
+        Manager::Systemd => systemd::unit(&sheet),
         Manager::Openrc => Ok(openrc::script(&sheet)),
         Manager::S6 => Ok(scan::s6(&sheet)),
         Manager::Runit => Ok(scan::runit(&sheet)),

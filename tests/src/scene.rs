@@ -122,6 +122,14 @@ impl Scene {
         ExitStatus::from_raw(status)
     }
 
+    /// Ends a service with SIGTERM, which it may get before it asks for it and dies of, or later and returns.
+    #[track_caller]
+    pub fn terminate(&self, process: &Proc) {
+        process.signal(libc::SIGTERM);
+        let status = self.exit_status(process);
+        assert!(status.success() || status.signal() == Some(libc::SIGTERM), "{status}");
+    }
+
     /// Waits until this holds; after ten seconds the test has failed.
     pub fn wait_until(&self, what: &str, condition: impl FnMut() -> bool) {
         poll(what, PATIENCE, condition, || self.tree());

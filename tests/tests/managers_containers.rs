@@ -50,7 +50,7 @@ fn pid_1_ends_as_the_service_does() {
 #[test]
 fn pid_1_forwards_signals() {
     require!(machine());
-    let machine = svc(&["stdout=/run/log", "init:reloads", "main:eprintln=ready", "main:shutdown", "main:exit=3"]);
+    let machine = svc(&["init:reloads", "init:expect_shutdown", "main:eprintln=ready", "main:shutdown", "main:exit=3"]);
     wait_for_console(&machine, "ready");
     machine.signal_init("HUP");
     wait_for_console(&machine, "reloaded");
@@ -62,8 +62,13 @@ fn pid_1_forwards_signals() {
 fn e47_pid_1_reaps_orphans_and_the_service_has_its_children_to_itself() {
     require!(machine());
     let orphans = "for i in 1 2 3 4 5; do for j in 1 2 3 4; do (sleep 0.$i$j &); done; done";
-    let machine =
-        svc(&[&format!("init:spawn={orphans}"), "main:children=200", "main:eprintln=all of them", "main:shutdown"]);
+    let machine = svc(&[
+        &format!("init:spawn={orphans}"),
+        "init:expect_shutdown",
+        "main:children=200",
+        "main:eprintln=all of them",
+        "main:shutdown",
+    ]);
     wait_for_console(&machine, "all of them");
     wait_until("the orphans' end", || machine.pids("sleep").is_empty().then_some(()));
     // What `spawn` started is the service's own child, which does not wait for it.

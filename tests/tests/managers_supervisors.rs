@@ -171,7 +171,7 @@ fn start_stop_daemon_waits_until_it_is_ready() {
     let failed = machine.run(["/etc/init.d/failing", "start"]);
     assert!(failed.stderr.contains("Cannot assign requested address"), "it knows why from ERRNO=: {failed}");
     assert_ne!(failed.status, 0);
-    assert!(machine.pids("greeter").is_empty());
+    wait_until("its end", || machine.pids("greeter").is_empty().then_some(()));
 }
 
 #[test]

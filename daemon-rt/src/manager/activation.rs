@@ -56,7 +56,7 @@ pub(super) fn take(start: &StartOfMain) -> bool {
     ours
 }
 
-/// Names may be missing; names in excess mean nothing.
+/// Names may be missing or empty; names in excess mean nothing.
 fn adopt(count: Option<OsString>, names: Option<OsString>) -> Result<Vec<Listener>, String> {
     const MOST: RawFd = 1 << 16;
     let count = count.unwrap_or_default();
@@ -64,7 +64,7 @@ fn adopt(count: Option<OsString>, names: Option<OsString>) -> Result<Vec<Listene
         || format!("LISTEN_FDS={}: it is not the number of open descriptors from 3 up", count.to_string_lossy());
     let number = parse::<RawFd>(&count).filter(|number| (0..=MOST).contains(number)).ok_or_else(wrong)?;
     let names = names.unwrap_or_default().to_string_lossy().into_owned();
-    let mut names = names.split(':').filter(|name| !name.is_empty());
+    let mut names = names.split(':').map(|name| if name.is_empty() { UNNAMED } else { name });
     let fds: Vec<OwnedFd> = (FIRST..FIRST + number).map(sys::adopt).collect::<Result<_, _>>().map_err(|_| wrong())?;
     Ok(fds.into_iter().map(|fd| Listener { fd, name: names.next().unwrap_or(UNNAMED).to_owned() }).collect())
 }

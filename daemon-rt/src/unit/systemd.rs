@@ -5,8 +5,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::quote::{systemd_line, systemd_value, systemd_word};
-use super::{Sheet, lines};
+use super::{Sheet, lines, refuse};
 use crate::daemon::NameOrId;
+use crate::error::Error;
 
 /// Who gives up root.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -53,12 +54,16 @@ const BEYOND_SYSTEM_SERVICE: [&str; 11] = [
     "CAP_SYSLOG",
 ];
 
-pub(super) fn unit(sheet: &Sheet<'_>) -> String {
+pub(super) fn unit(sheet: &Sheet<'_>) -> Result<String, Error> {
+    if sheet.executable.contains(['"', '\'', '\\']) {
+        let problem = "systemd executes nothing with quotes or backslashes in its path";
+        return Err(refuse(format!("the path of the binary {}", sheet.executable), problem));
+    }
     let service = format!("# /etc/systemd/system/{}.service\n{}", sheet.name, service(sheet));
     if sheet.facts.sockets.is_empty() {
-        return service;
+        return Ok(service);
     }
-    format!("{service}\n# /etc/systemd/system/{}.socket\n{}", sheet.name, socket(sheet))
+    Ok(format!("{service}\n# /etc/systemd/system/{}.socket\n{}", sheet.name, socket(sheet)))
 }
 
 fn service(sheet: &Sheet<'_>) -> String {

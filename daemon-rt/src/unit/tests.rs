@@ -25,7 +25,7 @@ fn full() -> (Daemon, Facts) {
 /// A service with as little in its settings as is of use.
 fn small() -> (Daemon, Facts) {
     let mut daemon = Daemon::new();
-    daemon.name("greeter").user("nobody");
+    daemon.name("greeter").user("daemon");
     let facts = Facts {
         description: String::new(),
         arguments: Vec::new(),
@@ -84,7 +84,7 @@ fn the_service_gives_up_root_where_something_needs_it() {
     let needs_root = |change: fn(&mut Daemon, &mut Facts)| {
         let (mut daemon, mut facts) = small();
         change(&mut daemon, &mut facts);
-        !text(&(daemon, facts), Manager::Systemd).contains("\nUser=nobody\n")
+        !text(&(daemon, facts), Manager::Systemd).contains("\nUser=daemon\n")
     };
     assert!(!needs_root(|_, _| {}));
     assert!(needs_root(|daemon, _| _ = daemon.default_pidfile()));
@@ -159,6 +159,9 @@ fn what_no_format_can_hold_is_refused() {
     let (mut daemon, facts) = small();
     daemon.working_directory("/a ;b");
     assert!(refused(&(daemon, facts), Manager::Supervisord).contains("/a ;b"));
+    let (daemon, facts) = small();
+    let refused = unit(&daemon, Manager::Systemd, Path::new("/it's"), &facts).expect_err("systemd does so, too");
+    assert!(refused.to_string().contains("/it's"));
 }
 
 #[test]

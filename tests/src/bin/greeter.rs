@@ -105,15 +105,14 @@ impl Greeter {
                 _ => public = Some(passed.try_into()?),
             }
         }
-        let public = match public {
-            Some(passed) => passed,
-            None => {
-                let own = TcpListener::bind(&options.address)?;
-                if options.keep {
-                    store_fd("public", &own)?;
-                }
-                own
+        let public = if let Some(passed) = public {
+            passed
+        } else {
+            let own = TcpListener::bind(&options.address)?;
+            if options.keep {
+                store_fd("public", &own)?;
             }
+            own
         };
         Ok(Self { public, admin, peers, words, keep: options.keep })
     }
@@ -180,8 +179,10 @@ fn greet(peer: &mut TcpStream, words: &Mutex<String>) -> io::Result<bool> {
     let mut name = [0; 256];
     let length = peer.read(&mut name)?;
     let name = String::from_utf8_lossy(&name[..length]);
-    while name == "hang" {
-        thread::park();
+    if name == "hang" {
+        loop {
+            thread::park();
+        }
     }
     if length > 0 {
         writeln!(peer, "{} {}", words.lock().expect("no panic"), name.trim_end())?;

@@ -78,6 +78,7 @@ fn set(daemon: &mut Daemon, key: &str, value: &str) -> Result<()> {
         "no_new_privs" => daemon.no_new_privs(value.parse()?),
         "start_timeout" if value == "max" => daemon.start_timeout(Duration::MAX),
         "start_timeout" => daemon.start_timeout(Duration::from_millis(value.parse()?)),
+        "control_socket" => daemon.control_socket(),
         "mode" => daemon.mode(match value {
             "detach" => Mode::Detach,
             "foreground" => Mode::Foreground,
@@ -116,6 +117,8 @@ fn act(action: &str) -> Result<()> {
         "eprintln" => eprintln!("{value}"),
         "status" => daemon_rt::status(value),
         "shutdown" => daemon_rt::shutdown().wait(),
+        // From here on a termination request is kept until the main loop asks for it.
+        "expect_shutdown" => _ = daemon_rt::shutdown(),
         // Asks for the termination request without waiting for it.
         "attend" => drop(daemon_rt::shutdown().requested()),
         // A shell command, waited for.

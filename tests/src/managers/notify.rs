@@ -52,7 +52,7 @@ impl NotifySocket {
         pending
     }
 
-    /// The messages up to the one that ends readiness or the start, barriers left out.
+    /// The messages up to the first with a line that starts like this; barriers are left out.
     pub fn until(&self, line: &str) -> Vec<String> {
         let mut messages = Vec::new();
         while !messages.last().is_some_and(|last: &String| last.lines().any(|found| found.starts_with(line))) {

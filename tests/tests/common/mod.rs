@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use daemon_tests::{Launch, Proc, Scene, bin};
+use daemon_tests::{Launch, Proc, Running, Scene, bin};
 
 /// The fixture service, with the scene's pidfile.
 pub(crate) fn service(scene: &Scene) -> Launch<'_> {
@@ -46,4 +46,19 @@ pub(crate) fn at_barrier(scene: &Scene, barrier: &Path) -> File {
         opened.is_some()
     });
     opened.expect("a FIFO")
+}
+
+/// The daemon of a start that may still be under way: the pidfile names it before `init` runs.
+#[track_caller]
+pub(crate) fn named_daemon(scene: &Scene) -> Proc {
+    scene.pid_in_pidfile().and_then(Proc::new).expect("a pidfile that names a process")
+}
+
+/// The service in the foreground, when it has come to its main loop, which then does this.
+pub(crate) fn in_foreground<'s>(scene: &'s Scene, launch: Launch<'s>, main: &str) -> Running<'s> {
+    let launch = launch.arg("main:eprintln=in the main loop").arg(format!("main:{main}"));
+    let running = launch.env("DAEMON_MODE", "foreground").spawn();
+    scene.wait_until("the main loop", || running.stderr().contains("in the main loop"));
+    assert_eq!(scene.pid_in_pidfile(), Some(running.pid()));
+    running
 }

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 
 use daemon_tests::{ALL_SIGNALS, Launch, Proc, Running, Scene, signal_set};
 
-use crate::common::{at_barrier, barrier, ready_daemon, service, stop};
+use crate::common::{at_barrier, barrier, in_foreground, named_daemon, ready_daemon, service, stop};
 
 /// The signals by which an overflow of the stack shows. Rust's runtime handles them unless they are ignored when the
 /// program begins.
@@ -56,9 +56,8 @@ fn e15_each_kind_of_signal_is_reset() {
 #[test]
 fn e15_in_the_foreground_too() {
     let scene = Scene::new();
-    let launch = service(&scene).ignoring(all_but_faults()).blocking_all().env("DAEMON_MODE", "foreground");
-    let running = launch.spawn();
-    scene.wait_until("readiness", || scene.pid_in_pidfile() == Some(running.pid()));
+    let launch = service(&scene).ignoring(all_but_faults()).blocking_all();
+    let running = in_foreground(&scene, launch, "shutdown");
     assert_as_the_service_wants(&running.process());
     running.signal(libc::SIGTERM);
     running.wait();
@@ -110,9 +109,7 @@ fn waiting<'s>(scene: &'s Scene, surroundings: impl FnOnce(Launch<'s>) -> Launch
     let barrier = barrier(scene, "barrier");
     let starter = surroundings(service(scene).arg(format!("init:cat={}", barrier.display()))).spawn();
     let barrier = at_barrier(scene, &barrier);
-    let mut processes = scene.processes();
-    processes.retain(|process| process.pid() != starter.pid());
-    Waiting { starter, daemon: processes.remove(0), barrier }
+    Waiting { starter, daemon: named_daemon(scene), barrier }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use daemon_tests::{Launch, Scene, require};
 
-use crate::common::{ready_daemon, service};
+use crate::common::{in_foreground, ready_daemon, service};
 
 /// The service, whose `configure` hook leaves this many threads running.
 fn with_threads(scene: &Scene, count: usize) -> Launch<'_> {
@@ -58,7 +58,6 @@ fn e16_threads_may_be_started_after_the_forks() {
 #[test]
 fn e16_in_the_foreground_nothing_is_forked_and_threads_may_be_started_at_any_time() {
     let scene = Scene::new();
-    let running = with_threads(&scene, 1).env("DAEMON_MODE", "foreground").spawn();
-    scene.wait_until("readiness", || scene.pid_in_pidfile() == Some(running.pid()));
+    let running = in_foreground(&scene, with_threads(&scene, 1), "shutdown");
     assert_eq!(running.process().status().threads, 2);
 }

@@ -135,8 +135,7 @@ fn the_default_pidfile_of_an_ordinary_user_is_in_its_runtime_directory() {
     let bare = || service(&scene).ordinary(4711).set("name", "greeter").arg("pidfile=");
     let daemon = started(bare().env("XDG_RUNTIME_DIR", &runtime), &scene);
     assert_eq!(fs::read_to_string(runtime.join("greeter.pid")).unwrap(), format!("{}\n", daemon.pid()));
-    daemon.signal(libc::SIGTERM);
-    assert!(scene.exit_status(&daemon).success());
+    scene.terminate(&daemon);
     refused(bare(), &scene, 92, &["greeter.pid", "XDG_RUNTIME_DIR"]);
     refused(bare().env("XDG_RUNTIME_DIR", "relative"), &scene, 92, &["XDG_RUNTIME_DIR"]);
     refused(bare().env("XDG_RUNTIME_DIR", ""), &scene, 92, &["XDG_RUNTIME_DIR"]);

@@ -108,7 +108,7 @@ fn e02_after_a_good_start_they_live_on() {
 fn e02_a_child_that_ends_by_itself_is_none_of_the_starters_business() {
     let scene = Scene::new();
     // Orphans of the daemon, which come to the starter while it waits; and the daemon's own child.
-    let launch = service(&scene).arg("init:sh=(exit 3) & (kill -9 $$) & exit 0").arg("init:fork_exit");
+    let launch = service(&scene).arg("init:sh=(exit 3) & sh -c 'kill -9 $$' & exit 0").arg("init:fork_exit");
     let launch = launch.arg("init:sh=for i in 1 2 3 4 5; do sh -c '(sleep 0.01; exit 4) & exit 0'; done");
     ready(&scene, &launch.arg("init:sleep=50").run());
 }
@@ -142,8 +142,7 @@ fn the_starters_own_children_are_spared() {
     ] {
         for ending in ["err=no", "kill=9"] {
             let scene = Scene::new();
-            let launch =
-                parent(&scene, shell_with_children(&scene, script), &CHILDREN[..5]);
+            let launch = parent(&scene, shell_with_children(&scene, script), &CHILDREN[..5]);
             let started = launch.arg("init:fork").arg("init:sleep=60").arg(format!("init:{ending}")).run();
             assert!(!started.status.success(), "{started:?}");
             let spared = spared(&scene).expect("a child that is spared");

@@ -195,9 +195,8 @@ fn e08_what_the_daemon_prints_goes_to_its_log_once() {
     let log = scene.path("log");
     let launch = service(&scene).set("stdout", &log).arg("configure:print=starter.");
     let launch = launch.arg("privileged_init:print=one.").arg("init:print=two.");
-    let started = launch.arg("main:print=three.").arg("main:shutdown").run();
-    let daemon = ready(&scene, &started);
-    assert_eq!(started.stdout, "starter.");
-    crate::stop(&scene, &daemon);
+    let started = launch.arg("main:print=three.").run();
+    assert_eq!(started.assert_ready().stdout, "starter.");
+    scene.wait_until("its end", || scene.processes().is_empty());
     assert_eq!(fs::read_to_string(&log).unwrap(), "one.two.three.");
 }

@@ -5,7 +5,7 @@ use std::{fs, os::unix::process::ExitStatusExt, time::Duration};
 use daemon_tests::{Launch, Proc, Scene, require};
 
 use crate::{
-    common::{ready_daemon, service, stop},
+    common::{in_foreground, named_daemon, ready_daemon, service, stop},
     content, naming,
 };
 
@@ -98,12 +98,9 @@ fn e26_where_the_daemon_may_not_remove_it_it_is_left_with_its_lock_free() {
 
 #[test]
 fn e26_in_the_foreground_it_is_gone_too() {
-    for (action, signal) in
-        [("main:shutdown", libc::SIGTERM), ("main:hang", libc::SIGTERM), ("main:hang", libc::SIGHUP)]
-    {
+    for (main, signal) in [("shutdown", libc::SIGTERM), ("hang", libc::SIGTERM), ("hang", libc::SIGHUP)] {
         let scene = Scene::new();
-        let running = service(&scene).arg(action).env("DAEMON_MODE", "foreground").spawn();
-        scene.wait_until("readiness", || scene.pid_in_pidfile() == Some(running.pid()));
+        let running = in_foreground(&scene, service(&scene), main);
         running.signal(signal);
         running.wait();
         scene.assert_no_leftovers();
@@ -129,10 +126,10 @@ fn e26_from_inside_a_chroot_nothing_is_removed_by_path() {
 /// The daemon and the one child that it has.
 fn family(scene: &Scene, launch: Launch<'_>) -> (Proc, Proc) {
     launch.run().assert_ready();
+    let daemon = named_daemon(scene);
     scene.wait_until("the child", || scene.processes().len() == 2);
-    let (daemons, mut children): (Vec<_>, Vec<_>) =
-        scene.processes().into_iter().partition(|process| Some(process.pid()) == scene.pid_in_pidfile());
-    (daemons.into_iter().next().expect("the daemon"), children.remove(0))
+    let child = scene.processes().into_iter().find(|process| process.pid() != daemon.pid());
+    (daemon, child.expect("a child"))
 }
 
 #[test]

@@ -11,7 +11,7 @@ use daemon_tests::{Scene, bin, require};
 
 use crate::{
     Home,
-    common::{at_barrier, barrier, ready_daemon, service, stop},
+    common::{at_barrier, barrier, in_foreground, ready_daemon, service, stop},
     content, naming,
 };
 
@@ -79,8 +79,7 @@ fn e24_a_second_start_while_the_first_is_not_ready() {
 fn e24_detached_or_in_the_foreground_there_is_one() {
     let scene = Scene::new();
     let foreground = || service(&scene).env("DAEMON_MODE", "foreground");
-    let running = foreground().spawn();
-    scene.wait_until("readiness", || scene.pid_in_pidfile() == Some(running.pid()));
+    let running = in_foreground(&scene, service(&scene), "shutdown");
     let named = format!("held by pid {}\n", running.pid());
     service(&scene).run().assert_exited(80).assert_says(&[&named]);
     foreground().run().assert_exited(80).assert_says(&[&named]);

@@ -118,8 +118,7 @@ fn e37_the_pidfile_stays_with_its_lock_free() {
     let first = started(launch(), &scene);
     assert_eq!(scene.pid_in_pidfile(), Some(first.pid()));
     launch().run().assert_exited(80).assert_says(&[&first.pid().to_string()]);
-    first.signal(libc::SIGTERM);
-    assert!(scene.exit_status(&first).success());
+    scene.terminate(&first);
     assert_eq!(scene.pid_in_pidfile(), Some(first.pid()));
     scene.assert_no_leftovers();
     let second = started(launch(), &scene);
@@ -137,8 +136,7 @@ fn e37_nothing_inside_is_taken_for_the_pidfile() {
     let launch = scene.launch(bin("svc")).set("chroot", &jail).set("pidfile", scene.pidfile());
     let daemon = started(launch, &scene);
     fs::hard_link(scene.pidfile(), &inside).unwrap();
-    daemon.signal(libc::SIGTERM);
-    assert!(scene.exit_status(&daemon).success());
+    scene.terminate(&daemon);
     assert!(inside.exists() && scene.pidfile().exists());
 }
 

@@ -26,8 +26,7 @@ fn the_process_that_was_started_is_the_service() {
     assert!(!scene.lock_holders(scene.pidfile()).is_empty());
     assert_eq!((process.ignored(), process.blocked()), (vec![libc::SIGPIPE], vec![]), "steps 2 and 3");
     assert!(stat.session != running.pid() && stat.pgrp == running.pid(), "no step 6");
-    running.signal(libc::SIGTERM);
-    running.wait().assert_ready();
+    scene.terminate(&process);
     assert!(!scene.pidfile().exists());
     scene.assert_no_leftovers();
 }

@@ -1,0 +1,128 @@
+//! A service with the control commands, which the tests of these start. The command line is the library's, so that the
+//! settings come by the environment: `CTL` holds words, with spaces between.
+//!
+//! - `pidfile=PATH`, `user=NAME`: settings
+//! - `listen=FILE`: the service answers requests, at an address that it writes into the file, and takes its listener
+//!   from the library
+//! - `alone=FILE`: the same, but it makes its listener itself
+//! - `warm_up=FIFO`: `init` waits until someone has opened it for writing, and closed it
+//! - `fail`: `init` fails
+//! - `stubborn`: it does not end at SIGTERM
+//! - `reloads=FIFO`: each reload waits as `warm_up` does; `reloads=` does not
+//! - `hangup=FILE`: it handles SIGHUP itself, with a line in the file for each
+
+use std::convert::Infallible;
+use std::error::Error;
+use std::fs::{self, OpenOptions};
+use std::io::{self, BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsFd;
+use std::thread;
+
+use daemon_rt::{Daemon, daemon, listener_or, reloads, shutdown};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigSet, Signal};
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+struct Settings(Vec<(String, String)>);
+
+impl Settings {
+    fn get(&self, key: &str) -> Option<&str> {
+        self.0.iter().find(|(known, _)| known == key).map(|(_, value)| value.as_str())
+    }
+}
+
+#[daemon(cli, configure = configure, init = init, umask = 0o022)]
+fn main((settings, listener): (Settings, Option<TcpListener>)) -> Result<()> {
+    if settings.get("stubborn").is_some() {
+        loop {
+            thread::park();
+        }
+    }
+    listener.map_or(Ok(()), |listener| serve(&listener))?;
+    shutdown().wait();
+    Ok(())
+}
+
+fn configure(daemon: &mut Daemon) -> std::result::Result<Settings, Infallible> {
+    let words = std::env::var("CTL").unwrap_or_default();
+    let pair = |word: &str| word.split_once('=').map_or((word.into(), String::new()), |(k, v)| (k.into(), v.into()));
+    let settings = Settings(words.split_whitespace().map(pair).collect());
+    settings.get("pidfile").map(|path| daemon.pidfile(path));
+    settings.get("user").map(|name| daemon.user(name));
+    Ok(settings)
+}
+
+fn init(settings: Settings) -> Result<(Settings, Option<TcpListener>)> {
+    shutdown();
+    if let Some(gate) = settings.get("reloads") {
+        let (reloads, gate) = (reloads(), gate.to_owned());
+        thread::spawn(move || reloads.for_each(|_reload| wait_at(&gate)));
+    }
+    if let Some(path) = settings.get("hangup") {
+        note_hangups(path.to_owned())?;
+    }
+    wait_at(settings.get("warm_up").unwrap_or_default());
+    let any = || TcpListener::bind("127.0.0.1:0");
+    let listener = match (settings.get("listen"), settings.get("alone")) {
+        (Some(path), _) => Some((path, listener_or(any)?)),
+        (_, Some(path)) => {
+            let before: Option<SocketAddr> = fs::read_to_string(path).ok().and_then(|text| text.parse().ok());
+            Some((path, before.map_or_else(any, TcpListener::bind)?))
+        }
+        _ => None,
+    };
+    if settings.get("fail").is_some() {
+        return Err("as it was told to".into());
+    }
+    let Some((path, listener)) = listener else { return Ok((settings, None)) };
+    fs::write(path, listener.local_addr()?.to_string())?;
+    // Another instance may be faster to accept what poll(2) has seen.
+    listener.set_nonblocking(true)?;
+    Ok((settings, Some(listener)))
+}
+
+/// Waits until the FIFO's other side has come and gone.
+fn wait_at(gate: &str) {
+    if !gate.is_empty() {
+        _ = fs::read(gate);
+    }
+}
+
+fn note_hangups(path: String) -> Result<()> {
+    let hangup = SigSet::from(Signal::SIGHUP);
+    hangup.thread_block()?;
+    thread::spawn(move || {
+        while hangup.wait().is_ok() {
+            let noted = OpenOptions::new().create(true).append(true).open(&path);
+            noted.and_then(|mut file| writeln!(file, "hung up")).expect("a file to write to");
+        }
+    });
+    Ok(())
+}
+
+/// Answers each request with the pid, until it is told to end; what it has accepted it answers.
+fn serve(listener: &TcpListener) -> Result<()> {
+    let mut requests = Vec::new();
+    while !shutdown().requested() {
+        let mut ready =
+            [PollFd::new(listener.as_fd(), PollFlags::POLLIN), PollFd::new(shutdown().as_fd(), PollFlags::POLLIN)];
+        poll(&mut ready, PollTimeout::NONE)?;
+        if let Ok((peer, _)) = listener.accept() {
+            requests.push(thread::spawn(move || answer(peer)));
+            requests.retain(|request| !request.is_finished());
+        }
+    }
+    for request in requests {
+        request.join().expect("no panic")?;
+    }
+    Ok(())
+}
+
+fn answer(peer: TcpStream) -> io::Result<()> {
+    // What it accepts is blocking on Linux, whatever the listener is.
+    let mut line = String::new();
+    BufReader::new(&peer).read_line(&mut line)?;
+    writeln!(&peer, "{}", std::process::id())
+}

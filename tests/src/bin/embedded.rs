@@ -1,0 +1,32 @@
+//! A service with a command line of its own, which has the control commands among its arguments.
+
+use std::path::PathBuf;
+
+use clap::Parser;
+use daemon_rt::{Action, Daemon, daemon, shutdown};
+
+/// Keeps a note.
+#[derive(Parser)]
+#[command(version)]
+struct Options {
+    /// Where the pidfile is
+    #[arg(long)]
+    pidfile: PathBuf,
+    /// What to keep
+    #[arg(long, default_value = "")]
+    note: String,
+    #[command(subcommand)]
+    action: Option<Action>,
+}
+
+#[daemon(configure = configure)]
+fn main(note: String) {
+    shutdown().wait();
+    drop(note);
+}
+
+fn configure(daemon: &mut Daemon) -> Result<String, clap::Error> {
+    let options = Options::try_parse().unwrap_or_else(|error| error.exit());
+    daemon.pidfile(options.pidfile).action(options.action.unwrap_or_default());
+    Ok(options.note)
+}

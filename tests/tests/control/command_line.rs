@@ -1,0 +1,123 @@
+//! The service's own command line.
+
+use std::time::Duration;
+
+use daemon_tests::{Scene, bin, require};
+
+use crate::ctl::Ctl;
+
+const COMMANDS: [&str; 8] = ["start", "stop", "restart", "reload", "status", "run", "unit", "completions"];
+
+#[test]
+fn a_bare_call_starts() {
+    let scene = Scene::new();
+    let ctl = Ctl::new(&scene);
+    ctl.run("").assert_ready();
+    let pid = scene.daemon().pid();
+    ctl.run("start").assert_exited(80).assert_says(&[&pid.to_string()]);
+    ctl.run("").assert_exited(80);
+    assert_eq!(scene.daemon().pid(), pid);
+}
+
+#[test]
+fn help_names_every_command_and_starts_nothing() {
+    let scene = Scene::new();
+    let ctl = Ctl::new(&scene);
+    let help = ctl.succeeds("--help");
+    for command in COMMANDS {
+        assert!(help.lines().any(|line| line.trim_start().starts_with(command)), "{command} is missing: {help}");
+        let of_command = ctl.succeeds(&format!("{command} --help"));
+        assert!(of_command.contains(&format!("Usage: ctl {command}")), "{of_command}");
+    }
+    assert!(ctl.succeeds("stop --help").contains("[default: 10s]"));
+    assert_eq!(ctl.succeeds("--version"), format!("ctl {}\n", env!("CARGO_PKG_VERSION")));
+    scene.assert_no_leftovers();
+}
+
+#[test]
+fn a_wrong_line_is_a_usage_error_and_changes_nothing() {
+    let scene = Scene::new();
+    let ctl = Ctl::new(&scene);
+    let wrong = ["begin", "start now", "stop --timeout soon", "stop --timeout -1s", "status --xml", "unit", "--port 1"];
+    for line in wrong.into_iter().chain(["unit upstart", "completions perl", "reload --timeout"]) {
+        let done = ctl.run(line);
+        assert!(done.assert_exited(2).stdout.is_empty() && !done.stderr.is_empty(), "{line}: {done:?}");
+    }
+    ctl.run("stopp").assert_exited(2).assert_says(&["stop"]);
+    scene.assert_no_leftovers();
+    assert!(!scene.pidfile().exists());
+}
+
+#[test]
+fn run_stays_in_the_foreground() {
+    let scene = Scene::new();
+    let ctl = Ctl::new(&scene);
+    let running = ctl.command("run").spawn();
+    scene.wait_until("the pidfile", || scene.pid_in_pidfile() == Some(running.pid()));
+    scene.wait_until("readiness", || ctl.run("reload").stderr.contains("does not reload"));
+    ctl.succeeds("status");
+    ctl.run("start").assert_exited(80);
+    ctl.succeeds("stop");
+    running.wait().assert_exited(0);
+    assert!(!scene.pidfile().exists() && !ctl.socket().exists());
+}
+
+#[test]
+fn the_completions_are_the_shells_own() {
+    require!(tool("bash"));
+    let scene = Scene::new();
+    let ctl = Ctl::new(&scene);
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let script = ctl.succeeds(&format!("completions {shell}"));
+        assert!(COMMANDS.iter().all(|command| script.contains(command)), "{script}");
+    }
+    let script = scene.file("completions", ctl.succeeds("completions bash"));
+    let ask = r#". "$1"; COMP_WORDS=(ctl re); COMP_CWORD=1; _ctl ctl re ctl; echo "${COMPREPLY[@]}""#;
+    let done = scene.launch("/bin/bash").args(["--norc", "-c", ask, "bash"]).arg(script).run();
+    assert_eq!(done.assert_exited(0).stdout, "restart reload\n");
+}
+
+#[test]
+fn a_unit_is_printed_and_nothing_started() {
+    let scene = Scene::new();
+    let unit = Ctl::new(&scene).succeeds("unit systemd");
+    assert!(unit.contains("[Service]") && unit.contains("ExecStart="), "{unit}");
+    scene.assert_no_leftovers();
+}
+
+/// Pipes and the terminal are the caller's again when a command is over.
+#[test]
+fn commands_leave_no_process() {
+    let scene = Scene::new();
+    let ctl = Ctl::new(&scene);
+    let pid = ctl.start().pid();
+    for command in ["status", "reload", "start", "--help"] {
+        assert!(ctl.run(command).pipes_closed);
+        assert_eq!(scene.daemon().pid(), pid);
+    }
+}
+
+/// A service with arguments of its own has the commands among them.
+#[test]
+fn a_parser_of_the_services_own_has_the_commands() {
+    let scene = Scene::new();
+    let own = |line: &str| {
+        let launch = scene.launch(bin("embedded")).arg("--pidfile").arg(scene.pidfile());
+        launch.args(line.split_whitespace()).run()
+    };
+    own("status").assert_exited(3);
+    own("--note hello start").assert_ready();
+    let daemon = scene.daemon();
+    own("status").assert_exited(0);
+    own("--note hello").assert_exited(80);
+    assert!(own("status --json").stdout.contains(&format!("\"pid\":{}", daemon.pid())));
+    own("restart").assert_ready();
+    assert_ne!(scene.daemon().pid(), daemon.pid());
+    own("--nonsense start").assert_exited(2);
+    assert!(own("--help").assert_exited(0).stdout.contains("--note"));
+    let stopped = own("stop --timeout 5s");
+    assert!(stopped.assert_exited(0).elapsed < Duration::from_secs(5));
+    own("").assert_ready();
+    own("stop").assert_exited(0);
+    scene.assert_no_leftovers();
+}

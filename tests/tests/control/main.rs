@@ -1,0 +1,22 @@
+//! Controlling a service from outside: the library, and the commands on the service's own command line.
+//!
+//! | module | holds |
+//! | --- | --- |
+//! | `status` | the four answers, and who cannot be told |
+//! | `hostile` | E28: pids that are another's by now, and files that somebody forged |
+//! | `probes` | E29: asking thousands of times |
+//! | `stop` | services that end, that do not, that are not the caller's |
+//! | `reload` | when it is done, and who cannot |
+//! | `command_line` | `--help` and its like, usage errors, a parser of the service's own |
+
+#[path = "../common/mod.rs"]
+mod common;
+#[path = "../common/ctl.rs"]
+mod ctl;
+
+mod command_line;
+mod hostile;
+mod probes;
+mod reload;
+mod status;
+mod stop;

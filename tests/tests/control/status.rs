@@ -1,0 +1,134 @@
+//! What the service is doing: LSB's statuses, as text, as JSON, and as the library's type.
+
+use std::fs;
+use std::time::{Duration, SystemTime};
+
+use daemon_rt::control::{Control, Status};
+use daemon_tests::{Scene, require};
+use serde_json::{Value, json};
+
+use crate::common::{at_barrier, barrier};
+use crate::ctl::{Ctl, ORDINARY};
+
+/// The object that `status --json` prints, with this exit status.
+#[track_caller]
+fn json_status(ctl: &Ctl<'_>, code: i32) -> Value {
+    let status = ctl.run("status --json");
+    status.assert_exited(code);
+    serde_json::from_str(&status.stdout).expect("JSON")
+}
+
+#[test]
+fn a_service_runs_dies_and_is_gone() {
+    let scene = Scene::new();
+    let (ctl, control) = (Ctl::new(&scene), Control::new(scene.pidfile()));
+    assert_eq!(ctl.run("status").assert_exited(3).stdout, "ctl is not running\n");
+    assert_eq!(json_status(&ctl, 3), json!({"name": "ctl", "status": "not running"}));
+    assert_eq!(control.status().unwrap(), Status::NotRunning);
+
+    let before = SystemTime::now();
+    let daemon = ctl.start();
+    let Status::Running { pid, since } = control.status().unwrap() else { panic!("it runs") };
+    assert_eq!(pid, daemon.pid());
+    let ticks = Duration::from_millis(50);
+    assert!(since > before - ticks && since < SystemTime::now() + ticks, "started at {before:?}, since {since:?}");
+    let seconds = since.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+    let told = json_status(&ctl, 0);
+    assert_eq!((&told["status"], &told["pid"]), (&json!("running"), &json!(pid)));
+    assert!(told["since"].as_u64().unwrap().abs_diff(seconds) <= 1, "{told}");
+    let text = ctl.succeeds("status");
+    assert!(text.starts_with(&format!("ctl is running: pid {pid}, since 20")), "{text}");
+
+    daemon.kill();
+    scene.exit_status(&daemon);
+    assert_eq!(ctl.run("status").assert_exited(1).stdout, format!("ctl is dead: its pidfile still names pid {pid}\n"));
+    assert_eq!(json_status(&ctl, 1), json!({"name": "ctl", "status": "dead", "pid": pid}));
+    assert_eq!(control.status().unwrap(), Status::Dead { pid: Some(pid) });
+
+    ctl.start();
+    ctl.succeeds("stop");
+    assert_eq!(control.status().unwrap(), Status::NotRunning);
+}
+
+#[test]
+fn a_zombie_is_dead() {
+    let scene = Scene::new();
+    scene.reap_orphans(false);
+    let ctl = Ctl::new(&scene);
+    let daemon = ctl.start();
+    daemon.kill();
+    daemon.wait_gone(Duration::from_secs(5));
+    ctl.run("status").assert_exited(1);
+    scene.reap_orphans(true);
+}
+
+#[test]
+fn a_stale_file_may_hold_anything() {
+    for content in ["", "\n", "garbage\n", "-1\n", "0\n", "99999999999999999999\n", &"7".repeat(5000)] {
+        let scene = Scene::new();
+        fs::write(scene.pidfile(), content).unwrap();
+        assert_eq!(Control::new(scene.pidfile()).status().unwrap(), Status::Dead { pid: None }, "{content:?}");
+        Ctl::new(&scene).run("status").assert_exited(1);
+        Ctl::new(&scene).start();
+    }
+}
+
+/// It has a process, which can be stopped.
+#[test]
+fn one_that_is_starting_runs() {
+    let scene = Scene::new();
+    let fifo = barrier(&scene, "warm_up");
+    let ctl = Ctl::new(&scene).with("warm_up", &fifo);
+    let starting = ctl.command("start").spawn();
+    let inside = at_barrier(&scene, &fifo);
+    ctl.succeeds("status");
+    ctl.run("reload").assert_exited(1).assert_says(&["it is not ready yet"]);
+    ctl.run("start").assert_exited(80);
+    drop(inside);
+    starting.wait().assert_ready();
+    ctl.succeeds("status");
+}
+
+#[test]
+fn an_ordinary_user_is_not_told() {
+    require!(root());
+    let scene = Scene::new();
+    let ctl = Ctl::new(&scene);
+    let daemon = ctl.start();
+    let status = ctl.by(ORDINARY).run("status");
+    assert!(status.assert_exited(4).stdout.contains("the pidfile may not be read: Permission denied"), "{status:?}");
+    let told = json_status(&ctl.by(ORDINARY), 4);
+    assert_eq!(told["status"], "unknown");
+    assert!(told["reason"].as_str().unwrap().contains("may not be read"), "{told}");
+    assert!(!daemon.is_gone());
+}
+
+#[test]
+fn an_ordinary_user_controls_an_own_service() {
+    require!(root());
+    let scene = Scene::new();
+    let ctl = Ctl::ordinary(&scene);
+    let daemon = ctl.start();
+    assert_eq!(daemon.status().ruid, ORDINARY);
+    ctl.succeeds("status");
+    assert!(ctl.run("status").stdout.contains(&daemon.pid().to_string()));
+    ctl.succeeds("stop");
+    ctl.run("status").assert_exited(3);
+    scene.assert_no_leftovers();
+}
+
+#[test]
+fn without_a_pidfile_there_is_nothing_to_control() {
+    let scene = Scene::new();
+    for command in ["status", "stop", "reload", "restart"] {
+        scene.launch(daemon_tests::bin("ctl")).arg(command).run().assert_exited(2).assert_says(&["pidfile"]);
+    }
+}
+
+#[test]
+fn nobody_reads_the_answer() {
+    let scene = Scene::new();
+    let ctl = Ctl::new(&scene);
+    ctl.start();
+    ctl.command("status").stdout(daemon_tests::Stdio::File("/dev/full".into())).run().assert_exited(0);
+}
