@@ -220,7 +220,7 @@ impl Daemon {
     #[cfg(not(all(feature = "cli", target_os = "linux")))]
     #[doc(hidden)]
     pub fn cli(&mut self, version: impl FeatureCli) -> &mut Self {
-        _ = version;
+        drop(version);
         self
     }
 

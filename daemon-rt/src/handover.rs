@@ -210,6 +210,7 @@ pub(crate) fn ask_to_reload(pidfile: &Path, instance: &Instance, patience: Durat
     let connection = match call(pidfile, instance)? {
         Call::Answered(connection) => connection,
         Call::NotYet => return Err(io::Error::other("it is not ready yet")),
+        Call::Another => return Err(io::Error::other("its control socket is another process's")),
         Call::Nobody => return Ok(false),
     };
     send(&connection, word::RELOAD, &[])?;
@@ -227,6 +228,8 @@ enum Call {
     Answered(OwnedFd),
     /// The instance will, when it is ready.
     NotYet,
+    /// Another process.
+    Another,
     Nobody,
 }
 
@@ -239,7 +242,7 @@ fn call(pidfile: &Path, instance: &Instance) -> io::Result<Call> {
         Err(_) => return Ok(Call::Nobody),
     }
     let peer = getsockopt(&connection, sockopt::PeerCredentials)?;
-    Ok(if peer.pid() == instance.pid.as_raw() { Call::Answered(connection) } else { Call::Nobody })
+    Ok(if peer.pid() == instance.pid.as_raw() { Call::Answered(connection) } else { Call::Another })
 }
 
 fn send(connection: &OwnedFd, text: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
@@ -400,7 +403,9 @@ pub(crate) fn await_go() -> bool {
     let told = takeover.go_read.is_some_and(|mut read| read.read_exact(&mut go).is_ok());
     if !told {
         if !pidfile::names_this_process() {
+            // R may have renamed it already.
             remove_socket_at(&beside(&takeover.path, NEW_CONTROL));
+            remove_socket();
             return false;
         }
         _ = send(&takeover.connection, word::COMMIT, &[]);

@@ -22,6 +22,8 @@ use crate::{handover, shutdown, sys};
 /// How long a busy lock is asked for again while nobody can be named who holds it: a prober may have it for a moment,
 /// and the winner of a race needs one to write its pid.
 const BUSY: Duration = Duration::from_secs(1);
+/// The same while a process is named of which it cannot be told whether it holds the lock.
+const DOUBT: Duration = Duration::from_millis(200);
 const PAUSE: Duration = Duration::from_millis(5);
 const MODE: Mode = Mode::S_IRUSR.union(Mode::S_IWUSR);
 
@@ -33,7 +35,7 @@ static HELD: OnceLock<Held> = OnceLock::new();
 
 struct Held {
     path: PathBuf,
-    /// Never closed while the process lives, and never unlocked: LOCK_UN would unlock for all who share the lock.
+    /// Never closed while the process owns the service, and never unlocked: LOCK_UN would unlock for all who share it.
     lock: OwnedFd,
     file: FileStat,
     /// Who removes the file at exit: the starter, until the daemon has written its pid. A process that the service
@@ -73,8 +75,9 @@ fn acquire(path: &Path, create: bool) -> Result<(), Error> {
             }
             continue;
         }
-        holder = named_holder(&File::from(file)).map_err(during)?;
-        if holder.is_some() {
+        let named = named_holder(&File::from(file)).map_err(during)?;
+        holder = named.map(|(pid, _)| pid);
+        if named.is_some_and(|(_, certain)| certain || began.elapsed() > DOUBT) {
             break;
         }
         std::thread::sleep(PAUSE);
@@ -179,10 +182,13 @@ pub(crate) fn own() {
     }
 }
 
-/// Another instance has taken the service over.
+/// Another instance has taken the service over, and shares the lock: here it is let go of, so that this process is in
+/// nobody's way for as long as its last requests take.
+#[cfg(target_os = "linux")]
 pub(crate) fn disown() {
     if let Some(held) = HELD.get() {
         held.owner.store(NOBODY, Ordering::Release);
+        _ = sys::let_go(held.lock.as_fd());
     }
 }
 
@@ -244,15 +250,19 @@ extern "C" fn remove_at_exit() {
     remove();
 }
 
-/// The process that a locked pidfile names, if it is certain that it holds the lock.
-fn named_holder(file: &File) -> io::Result<Option<Pid>> {
+/// The process that a locked pidfile names, and whether it is certain that it holds the lock; `None` if it does not.
+fn named_holder(file: &File) -> io::Result<Option<(Pid, bool)>> {
     let Some(pid) = read_pid(file)? else { return Ok(None) };
-    let holds = match holds_lock(pid, &fstat(file)?) {
-        Some(holds) => holds,
-        // Another user's process, or no /proc: then that it lives must do.
-        None => !matches!(nix::sys::signal::kill(pid, None), Err(Errno::ESRCH)),
+    if let Some(holds) = holds_lock(pid, &fstat(file)?) {
+        return Ok(holds.then_some((pid, true)));
+    }
+    // No right to look, or no /proc: then that it lives must do. Whom an ordinary user may not even signal is another
+    // user's process, and has nothing to do with this user's file.
+    let may_hold = match nix::sys::signal::kill(pid, None) {
+        Ok(()) => true,
+        Err(error) => error == Errno::EPERM && geteuid().is_root(),
     };
-    Ok(holds.then_some(pid))
+    Ok(may_hold.then_some((pid, false)))
 }
 
 /// The pid in the first line of a pidfile; `None` for anything else.

@@ -13,6 +13,7 @@ use crate::detach::Step;
 use crate::error::{During, Error};
 use crate::inherited::{EnvironmentPlan, StillIgnored, is_pattern};
 use crate::privileges::Privileges;
+use crate::surroundings::NULL;
 
 /// What the start does.
 pub(crate) struct Plan {
@@ -54,8 +55,8 @@ impl Plan {
         Ok(Self {
             still_ignored,
             environment: EnvironmentPlan { inherited: environment, keep: daemon.keep_env.clone(), account: Vec::new() },
-            stdout: path("stdout", &daemon.stdout)?,
-            stderr: path("stderr", &daemon.stderr)?,
+            stdout: path("stdout", &daemon.stdout)?.filter(is_log),
+            stderr: path("stderr", &daemon.stderr)?.filter(is_log),
             umask: Mode::from_bits_truncate(umask as nix::libc::mode_t),
             working_directory: path("working_directory", &daemon.working_directory)?.unwrap_or_else(|| "/".into()),
             chroot: path("chroot", &daemon.chroot)?,
@@ -85,6 +86,11 @@ impl Plan {
             None => &self.working_directory,
         }
     }
+}
+
+/// `/dev/null` may be named, too, and is no file to append to.
+fn is_log(path: &PathBuf) -> bool {
+    path != Path::new(NULL)
 }
 
 /// A path as the person meant it who stood in the current directory.

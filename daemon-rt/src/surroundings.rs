@@ -17,7 +17,7 @@ use crate::inherited::FIRST;
 use crate::plan::Plan;
 use crate::trusted::{Place, kind};
 
-const NULL: &str = "/dev/null";
+pub(crate) const NULL: &str = "/dev/null";
 
 /// `/dev/null`, opened while the starter can still say that it is not there.
 ///

@@ -206,6 +206,13 @@ pub(crate) fn peek<'a>(fd: RawFd) -> BorrowedFd<'a> {
     unsafe { BorrowedFd::borrow_raw(fd) }
 }
 
+/// Has a descriptor lead where standard input leads, and so lets go of what it led to; it stays open for its owner.
+#[cfg(target_os = "linux")]
+pub(crate) fn let_go(fd: BorrowedFd<'_>) -> nix::Result<()> {
+    // SAFETY: both are plain numbers, of descriptors that are open and stay so; dup3(2) exchanges in one step.
+    Errno::result(unsafe { libc::dup3(libc::STDIN_FILENO, fd.as_raw_fd(), libc::O_CLOEXEC) }).map(drop)
+}
+
 /// Takes over an inherited descriptor that the environment names, to be closed on exec.
 pub(crate) fn adopt(fd: RawFd) -> io::Result<OwnedFd> {
     // Fails where it is not open.

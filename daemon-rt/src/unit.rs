@@ -36,7 +36,7 @@ pub enum Manager {
     S6,
     /// A shell script that makes a service directory
     Runit,
-    /// A [program] section
+    /// A section for its conf.d directory
     Supervisord,
     /// A property list for /Library/LaunchDaemons
     Launchd,

@@ -101,9 +101,14 @@ impl Proc {
         sys::pidfd_signal(&self.handle, signal).unwrap_or_else(|error| panic!("signal {signal} to {self:?}: {error}"));
     }
 
+    /// Sends it a signal, unless it has ended already.
+    pub fn send(&self, signal: i32) {
+        let _ = sys::pidfd_signal(&self.handle, signal);
+    }
+
     /// Ends it with SIGKILL, unless it has ended already.
     pub fn kill(&self) {
-        let _ = sys::pidfd_signal(&self.handle, libc::SIGKILL);
+        self.send(libc::SIGKILL);
     }
 
     /// `/proc/PID/stat`.

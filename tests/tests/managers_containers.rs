@@ -95,7 +95,7 @@ fn under_a_shell_as_pid_1_it_stays_if_it_is_told_to() {
     let machine = Pid1::boot(root(), Shim::Shell, ["env", "DAEMON_MODE=foreground", "greeter"]);
     wait_until_it_greets(&machine);
     assert_eq!(status_of(&machine, greeter(&machine), "PPid"), "1");
-    machine.sh("kill $(pidof greeter)").expect_success();
+    machine.sh("kill $(pidof greeter)"); // whose own status may be lost as the container ends
     assert_eq!(machine.wait_for_end(), 0);
 }
 

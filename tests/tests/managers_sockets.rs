@@ -222,8 +222,8 @@ fn descriptors_are_stored_only_by_a_manager_and_under_a_sound_name() {
     let store = |name: &str| scene.launch(bin("svc")).set("init:store", name).arg("main:exit=9");
     store("x").set("mode", "foreground").run().assert_exited(1).assert_says(&["no manager that stores descriptors"]);
     let manager = NotifySocket::at(scene.path("notify"));
-    let managed = |name: &str| store(name).env("NOTIFY_SOCKET", scene.path("notify"));
-    managed("connection").arg("init:remove_stored=connection").run().assert_exited(9);
+    let stored = |name: &str| store(name).env("NOTIFY_SOCKET", scene.path("notify"));
+    stored("connection").arg("init:remove_stored=connection").run().assert_exited(9);
     assert_eq!(manager.pending(), ["FDSTORE=1\nFDNAME=connection", "FDSTOREREMOVE=1\nFDNAME=connection", "READY=1"]);
     for unsound in ["", "a:b", "a\nREADY=1", &"x".repeat(256)] {
         store(unsound)

@@ -113,6 +113,29 @@ fn systemd_gives_up_and_breaks_nothing_where_another_instance_runs() {
 }
 
 #[test]
+fn systemd_gives_up_root_beforehand_where_nothing_needs_it() {
+    require!(machine(), tool("systemd-analyze"));
+    let text = fs::read_to_string(golden("activated.service")).expect("it is there");
+    let (service, socket) = text.split_once("# /etc/systemd/system/greeter.socket\n").expect("two files");
+    let call = "#!/bin/sh\nexec /usr/bin/svc user=daemon capabilities=CAP_NET_BIND_SERVICE \"$@\"\n";
+    let machine = Systemd::boot(
+        Root::new()
+            .copy("/usr/bin/svc", bin("svc"))
+            .script("/usr/bin/greeter", call)
+            .text("/etc/systemd/system/greeter.service", service)
+            .text("/etc/systemd/system/greeter.socket", socket),
+    );
+    machine.systemctl(["start", "greeter"]).expect_success();
+    let pid = machine.main_pid("greeter").expect("it runs");
+    let status = fs::read_to_string(machine.path(format!("/proc/{pid}/status"))).expect("it runs");
+    assert!(status.contains("\nUid:\t1\t1\t1\t1\n"), "{status}");
+    assert!(status.contains(&format!("\nCapPrm:\t{:016x}\n", 1 << 10)), "{status}");
+    assert!(machine.connect("127.0.0.1:80").is_ok(), "the socket is open");
+    machine.systemctl(["stop", "greeter"]).expect_success();
+    assert_eq!(machine.show("greeter", "Result"), "success");
+}
+
+#[test]
 fn openrc_runs_it() {
     require!(machine(), tool("openrc-init"));
     openrc(&OpenRc::boot(root()));

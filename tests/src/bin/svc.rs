@@ -95,12 +95,7 @@ fn act(action: &str) -> Result<()> {
         "err" => return Err(value.into()),
         "long_err" => return Err("line of an error\n".repeat(value.parse()?).into()),
         // An error and its sources, as `outermost|source|its source`.
-        "chain" => {
-            return Err(value
-                .rsplit('|')
-                .fold(None, |source, text| Some(Box::new(Layer(text.into(), source))))
-                .ok_or("chain=TEXT")?);
-        }
+        "chain" => return Err(Layer::chain(value).into()),
         "panic" => panic!("{value}"),
         "panic_any" => std::panic::panic_any(value.len()),
         "exit" => std::process::exit(value.parse()?),
@@ -179,7 +174,8 @@ fn act(action: &str) -> Result<()> {
         "take" => {
             let (path, kinds) = value.split_once(':').ok_or("take=PATH:KINDS")?;
             let passed = daemon_rt::listeners()?;
-            std::fs::write(path, passed.iter().map(|passed| format!("{}\n", passed.name())).collect::<String>())?;
+            let mut names = File::create(path)?;
+            passed.iter().try_for_each(|passed| writeln!(names, "{}", passed.name()))?;
             passed.into_iter().zip(kinds.split(',')).try_for_each(|(passed, kind)| take(passed, kind))?;
         }
         "listener_or" => {
@@ -213,6 +209,13 @@ fn act(action: &str) -> Result<()> {
 /// An error with a source.
 #[derive(Debug)]
 struct Layer(String, Option<Box<Layer>>);
+
+impl Layer {
+    fn chain(text: &str) -> Self {
+        let (text, source) = text.split_once('|').map_or((text, None), |(text, source)| (text, Some(source)));
+        Self(text.to_owned(), source.map(|source| Box::new(Self::chain(source))))
+    }
+}
 
 impl std::fmt::Display for Layer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -7,6 +7,7 @@ use std::{
 };
 
 use daemon_tests::{Launch, Proc, Scene, require};
+use nix::unistd::{User, geteuid};
 
 use crate::{refused, service, started};
 
@@ -40,17 +41,24 @@ fn entries(file: &Path) -> Entries {
     set
 }
 
-/// What is said of the user who runs the test, and the `PATH`; and these.
+/// The `PATH`, and what is said of a user who has an entry, or has none.
+fn said_of(user: Option<User>) -> Entries {
+    let said = match user {
+        None => vec!["HOME=/".to_owned()],
+        Some(user) => vec![
+            format!("HOME={}", user.dir.display()),
+            format!("USER={}", user.name),
+            format!("LOGNAME={}", user.name),
+            format!("SHELL={}", user.shell.display()),
+        ],
+    };
+    said.into_iter().chain([PATH.to_owned()]).collect()
+}
+
+/// What is said of the user who runs the test; and these.
 fn ordinary(more: &[&str]) -> Entries {
-    let me = nix::unistd::User::from_uid(nix::unistd::geteuid()).unwrap().expect("an entry in /etc/passwd");
-    let said = [
-        PATH.to_owned(),
-        format!("HOME={}", me.dir.display()),
-        format!("USER={}", me.name),
-        format!("LOGNAME={}", me.name),
-        format!("SHELL={}", me.shell.display()),
-    ];
-    said.into_iter().chain(more.iter().map(|&entry| entry.to_owned())).collect()
+    let me = User::from_uid(geteuid()).expect("the users of this machine");
+    said_of(me).into_iter().chain(more.iter().map(|&entry| entry.to_owned())).collect()
 }
 
 #[test]
@@ -136,16 +144,9 @@ fn the_callers_path_can_be_kept() {
 fn what_is_said_of_the_user_is_of_the_target() {
     require!(root());
     let scene = Scene::new();
-    let nobody = nix::unistd::User::from_name("nobody").unwrap().unwrap();
+    let nobody = User::from_name("nobody").unwrap();
     let launch = service(&scene).set("user", "nobody").env("HOME", "/root").env("USER", "root");
-    let wanted = [
-        PATH.to_owned(),
-        format!("HOME={}", nobody.dir.display()),
-        "USER=nobody".to_owned(),
-        "LOGNAME=nobody".to_owned(),
-        format!("SHELL={}", nobody.shell.display()),
-    ];
-    assert_eq!(handed_on(launch, &scene), Entries::from(wanted));
+    assert_eq!(handed_on(launch, &scene), said_of(nobody));
 }
 
 #[test]
@@ -153,7 +154,7 @@ fn who_has_no_entry_is_nobody_in_particular() {
     require!(root());
     let scene = Scene::new();
     let launch = service(&scene).ordinary(54321).env("HOME", "/root").env("USER", "root");
-    assert_eq!(handed_on(launch, &scene), Entries::from([PATH, "HOME=/"].map(String::from)));
+    assert_eq!(handed_on(launch, &scene), said_of(None));
 }
 
 /// Not only out of the environment: out of the daemon's memory, where root and its core file would show it.

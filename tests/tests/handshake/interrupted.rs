@@ -57,11 +57,12 @@ fn e04_interrupted_by_everything_at_once() {
     let scene = Scene::new();
     let barrier = Barrier::new(&scene);
     let running = waiting(&barrier, "init", service(&scene).arg("init:spawn=exec setsid sleep 1000"));
-    let starter = running.process();
     // Stopped, it finds all of them pending when it goes on.
-    starter.signal(libc::SIGSTOP);
-    INTERRUPTIONS.iter().for_each(|&(signal, _)| starter.signal(signal));
-    starter.signal(libc::SIGCONT);
+    running.signal(libc::SIGSTOP);
+    for (signal, _) in INTERRUPTIONS {
+        running.signal(signal);
+    }
+    running.signal(libc::SIGCONT);
     let started = running.wait();
     let by = started.status.signal();
     assert!(INTERRUPTIONS.iter().any(|&(signal, _)| by == Some(signal)), "{started:?}");
@@ -105,7 +106,9 @@ fn e04_what_the_caller_ignores_does_not_interrupt() {
     let barrier = Barrier::new(&scene);
     let running = waiting(&barrier, "init", service(&scene).ignoring(ignored));
     let daemon = half_started(&scene, &running);
-    ignored.into_iter().for_each(|signal| running.signal(signal));
+    for signal in ignored {
+        running.signal(signal);
+    }
     barrier.open();
     let started = running.wait();
     assert_eq!(ready(&scene, &started).pid(), daemon.pid());

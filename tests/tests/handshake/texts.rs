@@ -4,7 +4,7 @@ use std::fs;
 
 use daemon_tests::{Scene, Started, Stdio};
 
-use crate::{failed, only_line, ready, service};
+use crate::{failed, only_line, service};
 
 const HOOKS: [&str; 3] = ["configure", "privileged_init", "init"];
 

@@ -42,7 +42,7 @@ pub(crate) fn strike(scene: &Scene, launch: Launch<'_>, target: Target, nth: usi
     let starter = Pid::from_raw(running.pid());
     let mut tracer = Tracer { target, nth, signal, processes: vec![starter], executed: false, calls: 0 };
     // Whom a thread traces goes on, untraced, when the thread ends.
-    let traced = thread::spawn(move || {
+    let watching = thread::spawn(move || {
         ptrace::seize(
             starter,
             Options::PTRACE_O_TRACESYSGOOD | Options::PTRACE_O_TRACEEXEC | Options::PTRACE_O_TRACEFORK,
@@ -52,7 +52,7 @@ pub(crate) fn strike(scene: &Scene, launch: Launch<'_>, target: Target, nth: usi
         gate.open();
         (tracer.watch(), tracer.processes.len() > 1)
     });
-    let (struck, forked) = traced.join().expect("a tracer");
+    let (struck, forked) = watching.join().expect("a tracer");
     Stricken { started: running.wait(), struck, forked }
 }
 

@@ -23,6 +23,7 @@ mod second;
 
 use std::{
     fs,
+    os::unix::fs::chown,
     path::{Path, PathBuf},
 };
 
@@ -57,6 +58,14 @@ impl<'s> Home<'s> {
 
     fn path(&self, name: &str) -> PathBuf {
         self.directory.join(name)
+    }
+
+    /// A new file of this user's.
+    fn file(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.path(name);
+        fs::write(&path, content).expect("a new file");
+        chown(&path, self.uid, self.uid).expect("chown");
+        path
     }
 
     /// The service, started by this user with this pidfile.

@@ -47,10 +47,15 @@ fn assert_one_winner(scene: &Scene, pidfile: &std::path::Path, (winners, losers)
 /// The race over a pidfile with this content, or none.
 fn race_over(found: Option<&[u8]>) {
     let scene = Scene::new();
+    race_at_home(&Home::own(&scene), found);
+}
+
+fn race_at_home(home: &Home<'_>, found: Option<&[u8]>) {
+    let pidfile = home.path("service.pid");
     if let Some(found) = found {
-        scene.file("service.pid", found);
+        home.file("service.pid", found);
     }
-    assert_one_winner(&scene, &scene.pidfile(), &race(&scene, || service(&scene)));
+    assert_one_winner(home.scene, &pidfile, &race(home.scene, || home.service(&pidfile)));
 }
 
 #[test]
@@ -67,7 +72,12 @@ fn e20_fifty_starters_over_a_stale_file() {
 
 #[test]
 fn e20_fifty_starters_over_a_file_that_names_another_process() {
-    race_over(Some(b"1\n"));
+    // An ordinary user may not look at that process.
+    let scene = Scene::new();
+    for home in Home::all(&scene) {
+        race_at_home(&home, Some(b"1\n"));
+        fs::remove_file(scene.path("gate")).unwrap();
+    }
 }
 
 #[test]
@@ -198,37 +208,61 @@ fn e29_probes_that_take_the_lock_for_a_moment_do_not_either() {
     });
 }
 
-/// The pidfile, locked by somebody who is no service.
-fn locked(scene: &Scene, found: &str) -> Flock<File> {
-    let file = File::open(scene.file("service.pid", found)).unwrap();
+/// What may be found in a pidfile that somebody has locked who is no service.
+const FOUND: [&str; 3] = ["", "999999999\n", "1\n"];
+
+/// A lock on such a file.
+fn locked(home: &Home<'_>, found: &str) -> Flock<File> {
+    let file = File::open(home.file("service.pid", found)).unwrap();
     Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| errno).unwrap()
 }
 
 #[test]
 fn e29_a_lock_that_is_held_for_a_tenth_of_a_second_does_not_make_a_start_fail() {
-    for found in ["", "999999999\n", "1\n"] {
+    for found in FOUND {
         let scene = Scene::new();
-        let lock = locked(&scene, found);
-        let running = service(&scene).spawn();
-        thread::sleep(Duration::from_millis(100));
-        drop(lock);
-        running.wait().assert_ready();
-        assert_eq!(scene.pid_in_pidfile(), Some(scene.daemon().pid()));
+        for home in Home::all(&scene) {
+            let lock = locked(&home, found);
+            let pidfile = home.path("service.pid");
+            let running = home.service(&pidfile).spawn();
+            thread::sleep(Duration::from_millis(100));
+            drop(lock);
+            running.wait().assert_ready();
+            assert_eq!(content(&pidfile), naming(scene.daemon().pid()));
+            stop(&scene, &scene.daemon());
+        }
     }
 }
 
 #[test]
 fn e29_a_lock_that_is_held_for_ever_is_waited_for_no_longer_than_a_second() {
-    for found in ["", "999999999\n", "1\n"] {
+    for found in FOUND {
         let scene = Scene::new();
-        let lock = locked(&scene, found);
-        let started = service(&scene).run();
-        started.assert_exited(80).assert_says(&["already running", "service.pid"]);
-        assert!((200..3000).contains(&started.elapsed.as_millis()), "{started:?}");
-        // Whoever is named in the file does not hold it.
-        assert!(!started.stderr.contains("pid 1\n") && !started.stderr.contains("999999999"), "{started:?}");
-        assert_eq!(content(scene.pidfile()), found);
-        drop(lock);
-        ready_daemon(&scene, service(&scene));
+        for home in Home::all(&scene) {
+            let lock = locked(&home, found);
+            let pidfile = home.path("service.pid");
+            let started = home.service(&pidfile).run();
+            started.assert_exited(80).assert_says(&["already running", "service.pid"]);
+            assert!((200..3000).contains(&started.elapsed.as_millis()), "{started:?}");
+            // Whoever is named in the file does not hold it.
+            assert!(!started.stderr.contains("pid 1\n") && !started.stderr.contains("999999999"), "{started:?}");
+            assert_eq!(content(&pidfile), found);
+            drop(lock);
+            home.service(&pidfile).run().assert_ready();
+            stop(&scene, &scene.daemon());
+        }
     }
+}
+
+#[test]
+fn e29_a_lock_that_is_held_for_a_moment_does_no_harm_without_proc_either() {
+    require!(root());
+    let scene = Scene::new();
+    // Nobody can tell that the process that is named, which lives, does not hold it.
+    let home = Home::own(&scene);
+    let lock = locked(&home, "1\n");
+    let running = home.service(home.path("service.pid")).without_proc().spawn();
+    thread::sleep(Duration::from_millis(20));
+    drop(lock);
+    running.wait().assert_ready();
 }

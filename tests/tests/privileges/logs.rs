@@ -209,6 +209,15 @@ fn e17_a_relative_path_starts_where_the_person_stood() {
     assert_eq!((content(here.join("log")).as_str(), scene.pid_in_pidfile()), ("err\n", Some(daemon.pid())));
 }
 
+#[test]
+fn dev_null_may_be_named() {
+    require!(root());
+    let scene = Scene::new();
+    let daemon = started(talking(as_nobody(&scene)).set("stdout", "/dev/null").set("stderr", "/dev/null"), &scene);
+    let streams = daemon.descriptors();
+    assert!([1, 2].iter().all(|number| streams[number].target == Path::new("/dev/null")));
+}
+
 /// The service where this lies in the place of `/dev/null`.
 fn with_null<'s>(scene: &'s Scene, replace: &str) -> Launch<'s> {
     in_namespaces(scene, &[], replace).set("pidfile", scene.pidfile())

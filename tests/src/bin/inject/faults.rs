@@ -2,7 +2,7 @@
 
 use libc::{
     EACCES, EADDRINUSE, EAFNOSUPPORT, EAGAIN, EBUSY, ECHILD, EDQUOT, EINTR, EINVAL, EIO, EMFILE, ENFILE, ENOBUFS,
-    ENOENT, ENOLCK, ENOMEM, ENOSPC, ENOSYS, EPERM, EPIPE, EROFS, ESRCH,
+    ENOENT, ENOLCK, ENOMEM, ENOSPC, ENOSYS, EPERM, EROFS, ESRCH,
 };
 
 /// What befalls a call.
@@ -72,7 +72,8 @@ kinds! {
     lseek SYS_lseek: EINVAL;
     read SYS_read: ENOMEM EINTR EAGAIN EIO;
     pread64 SYS_pread64: ENOMEM EINTR EIO;
-    write SYS_write: ENOMEM EPERM EINTR EAGAIN EIO ENOSPC EPIPE;
+    // Not EPIPE, which comes only where the reader is gone: then nobody is there to be told.
+    write SYS_write: ENOMEM EPERM EINTR EAGAIN EIO ENOSPC;
     pwrite64 SYS_pwrite64: ENOMEM EPERM EINTR EIO ENOSPC EDQUOT;
     ftruncate SYS_ftruncate: EPERM EINTR EIO;
     // By Linux's rule the descriptor is closed whatever close(2) says.
@@ -100,7 +101,7 @@ kinds! {
     connect SYS_connect: ENOMEM EPERM EINTR EAGAIN EACCES;
     bind SYS_bind: ENOMEM EPERM EACCES EADDRINUSE EIO ENOSPC EROFS;
     listen SYS_listen: ENOMEM EADDRINUSE;
-    sendto SYS_sendto: ENOMEM EPERM EINTR EAGAIN ENOBUFS EPIPE;
+    sendto SYS_sendto: ENOMEM EPERM EINTR EAGAIN ENOBUFS;
     // Processes.
     clone SYS_clone: ENOMEM EPERM EAGAIN ENOSYS;
     clone3 SYS_clone3: ENOMEM EPERM EAGAIN ENOSYS;

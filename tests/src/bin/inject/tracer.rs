@@ -34,7 +34,7 @@ pub(crate) struct Call {
     pub(crate) role: Role,
     pub(crate) number: i64,
     pub(crate) nth: usize,
-    pub(crate) first_argument: u64,
+    pub(crate) arguments: [u64; 6],
     /// As strace would show it, roughly.
     pub(crate) shown: String,
 }
@@ -69,6 +69,7 @@ pub(crate) fn run<'s>(scene: &'s Scene, launch: Launch<'s>, strike: Option<(&Cal
             let mut tracer = Tracer {
                 strike,
                 processes: vec![starter],
+                forked: false,
                 main: false,
                 ready: false,
                 inside: HashMap::new(),
@@ -88,6 +89,8 @@ struct Tracer<'a> {
     strike: Option<(&'a Call, Fault)>,
     /// In the order of [`ROLES`].
     processes: Vec<Pid>,
+    /// The starter has forked. (The child may be heard of before, or after.)
+    forked: bool,
     /// `main` has begun: its first call is getpid(2), with which the library asks whether it is PID 1.
     main: bool,
     /// The daemon has announced readiness.
@@ -119,6 +122,10 @@ impl Tracer<'_> {
                 WaitStatus::Exited(..) | WaitStatus::Signaled(..) => continue,
                 WaitStatus::PtraceEvent(_, _, event) if event == Event::PTRACE_EVENT_EXEC as i32 => {
                     self.inside.insert(pid, true);
+                    None
+                }
+                WaitStatus::PtraceEvent(_, _, event) if event == Event::PTRACE_EVENT_FORK as i32 => {
+                    self.forked = true;
                     None
                 }
                 WaitStatus::PtraceSyscall(_) => {
@@ -160,7 +167,7 @@ impl Tracer<'_> {
         *count += 1;
         let arguments = [registers.rdi, registers.rsi, registers.rdx, registers.r10, registers.r8, registers.r9];
         let shown = show(pid, number, arguments);
-        let call = Call { role, number, nth: *count, first_argument: arguments[0], shown };
+        let call = Call { role, number, nth: *count, arguments, shown };
         // The daemon's last call is the one by which it says that it is ready.
         self.ready |= role == Role::Daemon
             && number == libc::SYS_write
@@ -178,7 +185,7 @@ impl Tracer<'_> {
                 }
             }
             self.seen.struck = Some(call.clone());
-            self.seen.forked = self.processes.len() > 1;
+            self.seen.forked = self.forked;
         }
         self.seen.calls.push(call);
     }

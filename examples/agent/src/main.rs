@@ -1,0 +1,77 @@
+//! A memory for shells: what one remembers, every other of the same user can recall, until nobody has asked for some
+//! minutes. It is kept by an agent in the background, which the first call starts, so that nobody has to.
+//!
+//! ```text
+//! $ agent set greeting hello
+//! $ agent get greeting
+//! hello
+//! ```
+//!
+//! Client and agent are the same program. The client connects to the agent's socket; where nobody answers it calls
+//! itself as `agent serve`, which returns when the agent is ready, and connects again.
+
+mod client;
+mod serve;
+
+use std::error::Error;
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use places::Places;
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+/// A memory for shells.
+#[derive(Parser)]
+struct Options {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Remember a value
+    Set {
+        /// Its name
+        key: String,
+        /// What to remember
+        value: String,
+    },
+    /// Recall a value; status 1 if there is none
+    Get {
+        /// Its name
+        key: String,
+    },
+    /// Add one to a number, which is 0 at first, and show it
+    Count {
+        /// Its name
+        key: String,
+    },
+    /// Run the agent, which the other commands start when they need it
+    Serve {
+        /// After how many seconds without a call it ends
+        #[arg(long, default_value_t = 600)]
+        idle: u64,
+    },
+}
+
+fn main() -> ExitCode {
+    match Options::parse().command {
+        Command::Serve { .. } => serve::main(),
+        Command::Set { key, value } => client::main(&["set", &key, &value]),
+        Command::Get { key } => client::main(&["get", &key]),
+        Command::Count { key } => client::main(&["count", &key]),
+    }
+}
+
+/// The agent's socket, beside its pidfile: in `$XDG_RUNTIME_DIR`, or in a directory of this user's below that for
+/// temporary files.
+fn socket(places: &Places) -> PathBuf {
+    places.pidfile.with_extension("sock")
+}
+
+fn places() -> io::Result<Places> {
+    Places::of("agent")
+}

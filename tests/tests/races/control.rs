@@ -1,0 +1,69 @@
+//! E28: start against stop against restart, all at the same moment.
+
+use daemon_tests::{Proc, Scene, Started};
+
+use crate::{at_once, ctl::Ctl, rounds};
+
+/// What a command may end with, whoever was faster: done; refused because another runs, or ended it meanwhile, with a
+/// message.
+fn assert_sensible(line: &str, ended: &Started) {
+    let said = !ended.stderr.is_empty();
+    let sensible = match ended.status.code() {
+        Some(0) => true,
+        // A start that a stop or restart has ended says how: its daemon was terminated (143) or killed.
+        Some(code) => said && matches!((line, code), ("start" | "restart", 1 | 80 | 92 | 128..) | ("stop", 1)),
+        None => false,
+    };
+    assert!(sensible, "{line}: {ended:#?}");
+}
+
+/// At most one instance is left, and the pidfile names it; then start and stop do what they should.
+fn fight(scene: &Scene, ctl: &Ctl<'_>, lines: &[&str]) {
+    for round in 0..rounds() {
+        if round % 2 == 1 {
+            ctl.start();
+        }
+        let commands = lines.iter().map(|line| ctl.command(line)).collect();
+        let (_gate, running) = at_once(scene, round, commands);
+        for (line, running) in lines.iter().zip(running) {
+            assert_sensible(line, &running.wait());
+        }
+        // One that was told to end may still be about to.
+        scene.wait_until("peace", || match scene.processes().as_slice() {
+            [] => true,
+            [daemon] => scene.pid_in_pidfile() == Some(Proc::pid(daemon)),
+            _ => false,
+        });
+        ctl.succeeds("stop");
+        scene.assert_no_leftovers();
+        ctl.start();
+        ctl.succeeds("stop");
+        scene.assert_no_leftovers();
+    }
+}
+
+#[test]
+fn e28_start_against_stop() {
+    let scene = Scene::new();
+    fight(&scene, &Ctl::new(&scene), &["start", "stop"].repeat(6));
+}
+
+#[test]
+fn e28_start_against_stop_against_restart() {
+    let scene = Scene::new();
+    fight(&scene, &Ctl::new(&scene), &["start", "stop", "restart"].repeat(4));
+}
+
+#[test]
+fn e28_start_against_stop_against_a_restart_that_hands_over() {
+    let scene = Scene::new();
+    let ctl = Ctl::new(&scene).with("listen", scene.path("address"));
+    fight(&scene, &ctl, &["start", "stop", "restart"].repeat(4));
+}
+
+#[test]
+fn e28_restarts_against_each_other() {
+    let scene = Scene::new();
+    let ctl = Ctl::new(&scene).with("listen", scene.path("address"));
+    fight(&scene, &ctl, &["restart"; 8]);
+}

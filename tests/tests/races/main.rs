@@ -1,0 +1,74 @@
+//! Races, in rounds: many starters at once, start against stop against restart, and what comes at a random moment.
+//!
+//! `DAEMON_TESTS_ROUNDS` says how many rounds (3); `DAEMON_TESTS_SEED` repeats the moments of a run that failed, which
+//! each failure shows.
+//!
+//! | module | holds |
+//! | --- | --- |
+//! | `starters` | E20, E24: fifty starters over each kind of pidfile |
+//! | `control` | E28: start against stop against restart |
+//! | `replaced` | E23: the file is unlinked and replaced while starters want it |
+//! | `moments` | E04, E14: signals and terminal hang-ups at random moments of the start |
+
+#[path = "../common/mod.rs"]
+#[allow(dead_code, reason = "each test uses a part")]
+mod common;
+#[path = "../common/ctl.rs"]
+mod ctl;
+
+mod control;
+mod moments;
+mod replaced;
+mod starters;
+
+use std::{env, fmt::Debug, str::FromStr, time::SystemTime};
+
+use daemon_tests::{Gate, Launch, Running, Scene, Started};
+
+/// A number in the environment.
+fn number<T: FromStr<Err: Debug>>(name: &str) -> Option<T> {
+    env::var(name).ok().map(|value| value.parse().expect("a number"))
+}
+
+/// How often each race is run.
+fn rounds() -> usize {
+    number("DAEMON_TESTS_ROUNDS").unwrap_or(3)
+}
+
+/// Moments and choices that the seed decides.
+struct Dice(u64);
+
+impl Dice {
+    fn new() -> Self {
+        let now = || SystemTime::UNIX_EPOCH.elapsed().map_or(1, |since| u64::from(since.subsec_nanos()));
+        let seed = number("DAEMON_TESTS_SEED").unwrap_or_else(now);
+        eprintln!("DAEMON_TESTS_SEED={seed}");
+        Self(seed)
+    }
+
+    /// Below this number. (SplitMix64.)
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % end
+    }
+
+    fn one_of<T: Copy>(&mut self, choices: &[T]) -> T {
+        choices[usize::try_from(self.below(choices.len() as u64)).expect("an index")]
+    }
+}
+
+/// Starts all at the same moment. They are under way; the gate has to stay open for the last of them.
+fn at_once<'s>(scene: &'s Scene, round: usize, launches: Vec<Launch<'s>>) -> (Gate, Vec<Running<'s>>) {
+    let mut gate = scene.gate(&format!("gate {round}"));
+    let waiting = launches.into_iter().map(|launch| launch.behind(&gate).spawn()).collect();
+    gate.open();
+    (gate, waiting)
+}
+
+/// Those that succeeded, and the others.
+fn outcomes((_gate, running): (Gate, Vec<Running<'_>>)) -> (Vec<Started>, Vec<Started>) {
+    running.into_iter().map(Running::wait).partition(|started| started.status.success())
+}

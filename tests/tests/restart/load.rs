@@ -1,0 +1,128 @@
+//! Restarts under constant load: no request fails.
+
+use std::collections::BTreeSet;
+use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use daemon_tests::{Proc, Scene};
+
+use crate::ctl::Ctl;
+use crate::{address, answer, answering, assert_owner, request};
+
+const CLIENTS: usize = 3;
+
+/// Requests, one after the other from each client, for as long as `work` takes. All must be answered; by whom, and how
+/// many there were.
+fn under_load(address: SocketAddr, work: impl FnOnce()) -> (BTreeSet<i32>, usize) {
+    let over = AtomicBool::new(false);
+    let client = || {
+        let mut answers = Vec::new();
+        while !over.load(Ordering::Relaxed) {
+            answers.push(request(address).unwrap_or_else(|error| panic!("request {}: {error}", answers.len())));
+        }
+        answers
+    };
+    thread::scope(|scope| {
+        let clients: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(client)).collect();
+        let worked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+        over.store(true, Ordering::Relaxed);
+        let answers = clients.into_iter().flat_map(|client| client.join().expect("every request is answered"));
+        let answers: Vec<_> = answers.collect();
+        worked.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        (answers.iter().copied().collect(), answers.len())
+    })
+}
+
+/// Restarts, and waits until the new instance answers.
+#[track_caller]
+fn restart(ctl: &Ctl<'_>, scene: &Scene) -> i32 {
+    ctl.run("restart").assert_ready();
+    let new = scene.pid_in_pidfile().expect("the new one's");
+    scene.wait_until("the new one to answer", || request(address(scene)).is_ok_and(|pid| pid == new));
+    new
+}
+
+#[test]
+fn no_request_fails_however_often_it_is_restarted() {
+    let scene = Scene::new();
+    let ctl = answering(&scene);
+    let mut owners = BTreeSet::from([ctl.start().pid()]);
+    let (answerers, count) = under_load(address(&scene), || owners.extend((0..12).map(|_| restart(&ctl, &scene))));
+    assert_eq!(owners.len(), 13);
+    assert!(answerers.is_subset(&owners) && answerers.len() > 6, "{answerers:?} of {owners:?}");
+    assert!(count > 200, "there were only {count} requests");
+    assert!(owners.contains(&assert_owner(&scene).pid()));
+}
+
+#[test]
+fn restarts_and_starts_at_once_leave_one_owner_and_lose_no_request() {
+    let scene = Scene::new();
+    let ctl = answering(&scene);
+    ctl.start();
+    under_load(address(&scene), || {
+        let restarts: Vec<_> = (0..5).map(|_| ctl.command("restart").spawn()).collect();
+        let starts: Vec<_> = (0..20).map(|_| ctl.command("start").spawn()).collect();
+        for restart in restarts {
+            restart.wait().assert_ready();
+        }
+        for start in starts {
+            start.wait().assert_exited(80);
+        }
+    });
+    assert_owner(&scene);
+}
+
+#[test]
+fn the_old_one_answers_what_it_has_accepted() {
+    let scene = Scene::new();
+    let ctl = answering(&scene);
+    let old = ctl.start();
+    let open = TcpStream::connect(address(&scene)).unwrap();
+    // One after the other is accepted.
+    assert_eq!(request(address(&scene)).unwrap(), old.pid());
+    ctl.run("restart").assert_ready();
+    let new = scene.pid_in_pidfile().unwrap();
+    scene.wait_until("the new one to answer", || request(address(&scene)).is_ok_and(|pid| pid == new));
+    assert!(!old.is_gone());
+    // It has nothing to do with the service any more, which can be controlled.
+    assert!(ctl.succeeds("status").contains(&new.to_string()));
+    ctl.run("start").assert_exited(80);
+    assert_eq!(answer(open).unwrap(), old.pid());
+    assert!(scene.exit_status(&old).success());
+    assert_owner(&scene);
+}
+
+/// One that answers its last requests is not in the way of those that come after.
+#[test]
+fn the_new_one_can_end_before_the_old_one_has() {
+    for (signal, status) in [(libc::SIGTERM, 3), (libc::SIGKILL, 1)] {
+        let scene = Scene::new();
+        let ctl = answering(&scene);
+        let old = ctl.start();
+        let open = TcpStream::connect(address(&scene)).unwrap();
+        request(address(&scene)).unwrap();
+        ctl.run("restart").assert_ready();
+        let new = Proc::new(scene.pid_in_pidfile().unwrap()).unwrap();
+        new.signal(signal);
+        scene.exit_status(&new);
+        ctl.run("status").assert_exited(status);
+        ctl.run("start").assert_ready();
+        assert!(!old.is_gone());
+        drop(open);
+        scene.exit_status(&old);
+        assert_owner(&scene);
+    }
+}
+
+/// As with sockets from a manager: the address is the one that the first instance chose.
+#[test]
+fn the_address_stays() {
+    let scene = Scene::new();
+    let ctl = answering(&scene);
+    ctl.start();
+    let before = address(&scene);
+    ctl.run("restart").assert_ready();
+    assert_eq!(address(&scene), before);
+    assert_owner(&scene);
+}

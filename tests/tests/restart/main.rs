@@ -1,0 +1,75 @@
+//! The restart that loses no connection. R is the process that runs `restart`, O the old instance, N the new one.
+//!
+//! | module | holds |
+//! | --- | --- |
+//! | `load` | restarts under constant load |
+//! | `failures` | R, O or N dies, at every moment |
+//! | `kinds` | services that cannot hand over, do not run, are another user's |
+//! | `socket` | the control socket, and who may speak there |
+//! | `systemd` | `ExecReload=` |
+
+#[path = "../common/mod.rs"]
+#[allow(dead_code, reason = "these tests use a part")]
+mod common;
+#[path = "../common/ctl.rs"]
+mod ctl;
+
+mod failures;
+mod kinds;
+mod load;
+mod socket;
+mod systemd;
+
+use std::{
+    fs,
+    io::{self, BufRead, BufReader, Write},
+    net::{SocketAddr, TcpStream},
+    path::PathBuf,
+    time::Duration,
+};
+
+use daemon_tests::{Proc, Scene};
+
+use crate::ctl::Ctl;
+
+/// The service, which answers requests.
+fn answering(scene: &Scene) -> Ctl<'_> {
+    Ctl::new(scene).with("listen", scene.path("address"))
+}
+
+/// Where it answers.
+fn address(scene: &Scene) -> SocketAddr {
+    fs::read_to_string(scene.path("address")).expect("the service listens").parse().expect("an address")
+}
+
+/// One request, on a connection of its own: the pid of the instance that answers.
+fn request(address: SocketAddr) -> io::Result<i32> {
+    let connection = TcpStream::connect(address)?;
+    connection.set_read_timeout(Some(Duration::from_secs(10)))?;
+    answer(connection)
+}
+
+fn answer(mut connection: TcpStream) -> io::Result<i32> {
+    connection.write_all(b"who?\n")?;
+    let mut line = String::new();
+    BufReader::new(connection).read_line(&mut line)?;
+    line.trim().parse().map_err(|_| io::Error::other(format!("cut short: {line:?}")))
+}
+
+/// This one instance owns the service, as far as can be told: it is alone, it answers, the pidfile names it, it holds
+/// the lock, and nothing of a restart is left.
+#[track_caller]
+fn assert_owner(scene: &Scene) -> Proc {
+    scene.wait_until("the end of the others", || scene.processes().len() == 1);
+    let owner = scene.daemon();
+    assert_eq!(scene.pid_in_pidfile(), Some(owner.pid()));
+    assert!(owner.descriptors().values().any(|open| open.target == scene.pidfile() && !open.locks.is_empty()));
+    assert_eq!(request(address(scene)).expect("an answer"), owner.pid());
+    assert!(!new_socket(scene).exists());
+    owner
+}
+
+/// Where N's control socket is until the commit.
+fn new_socket(scene: &Scene) -> PathBuf {
+    scene.path("service.pid.control.new")
+}
