@@ -6,6 +6,8 @@ use proc_macro::TokenStream;
 mod args;
 mod entry;
 mod expand;
+#[cfg(test)]
+mod fuzz;
 mod tokens;
 mod values;
 

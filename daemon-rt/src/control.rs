@@ -194,25 +194,29 @@ impl Control {
                 Status::Dead { pid: None }
             }));
         };
-        let dead = Status::Dead { pid: Some(pid.as_raw()) };
         let process = match sys::pidfd_open(pid) {
             Ok(process) => process,
-            Err(Errno::ESRCH | Errno::EINVAL) => return self.dead_or_starting(&file, dead),
+            Err(Errno::ESRCH | Errno::EINVAL) => return self.dead_or_starting(&file, pid),
             Err(error) => return Err(self.error(pid, error.into())),
         };
         // The process that is open now is the daemon only if the daemon holds the lock even now.
         match pidfile::holds_lock(pid, &fstat(&file).map_err(|error| reading(error.into()))?) {
             Some(true) => Ok(Found::Instance(Instance { pid, process })),
-            Some(false) => self.dead_or_starting(&file, dead),
+            Some(false) => self.dead_or_starting(&file, pid),
             None => unknown(format!("whether process {pid} holds the lock cannot be seen")),
         }
     }
 
-    /// The named process is not the daemon: nobody is, or one that has not written its pid yet.
-    fn dead_or_starting(&self, file: &File, dead: Status) -> Result<Found, Error> {
-        let locked = pidfile::is_locked(file).map_err(|error| self.error("the pidfile", error))?;
-        let unknown = || Status::Unknown("the pidfile is locked by a process that it does not name".to_owned());
-        Ok(Found::Other(if locked { unknown() } else { dead }))
+    /// The named process is not the daemon: nobody is, or one that has not written its pid yet, or just has.
+    fn dead_or_starting(&self, file: &File, named: Pid) -> Result<Found, Error> {
+        let reading = |error| self.error("the pidfile", error);
+        if !pidfile::is_locked(file).map_err(reading)? {
+            return Ok(Found::Other(Status::Dead { pid: Some(named.as_raw()) }));
+        }
+        if pidfile::read_pid(file).map_err(reading)? != Some(named) {
+            return self.find();
+        }
+        Ok(Found::Other(Status::Unknown("the pidfile is locked by a process that it does not name".to_owned())))
     }
 
     fn send(&self, instance: &Instance, signal: i32) -> Result<(), Error> {

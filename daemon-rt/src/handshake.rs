@@ -16,6 +16,9 @@ use nix::unistd::Pid;
 use crate::inherited::retry;
 use crate::sys;
 
+#[cfg(test)]
+mod tests;
+
 /// The longest text of a failure, in bytes.
 pub(crate) const LONGEST_FAILURE: usize = 4000;
 /// The longest text of a progress message, in bytes.

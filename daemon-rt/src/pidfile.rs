@@ -19,6 +19,9 @@ use crate::error::{During, Error};
 use crate::trusted::{Place, same_file};
 use crate::{handover, shutdown, sys};
 
+#[cfg(test)]
+mod tests;
+
 /// How long a busy lock is asked for again while nobody can be named who holds it: a prober may have it for a moment,
 /// and the winner of a race needs one to write its pid.
 const BUSY: Duration = Duration::from_secs(1);

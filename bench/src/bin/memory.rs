@@ -5,6 +5,7 @@ use std::env::args;
 use std::io::{Read, Write, pipe};
 
 use daemon_bench::{fork, leave, sleep};
+use daemon_rt::Daemon;
 use nix::unistd::{ForkResult, setsid};
 
 fn main() -> std::io::Result<()> {
@@ -43,10 +44,10 @@ fn floor(_memory: &[u8]) -> std::io::Result<()> {
 
 /// The attribute stands above `main` only; this is what it expands to.
 fn ours() {
-    let mut daemon = daemon_rt::Daemon::new();
+    let mut daemon = Daemon::new();
     let service = daemon
         .hooks()
-        .configure(|| Ok::<_, String>((place() == "configure").then(touch)))
+        .configure(|_: &mut Daemon| Ok::<_, String>((place() == "configure").then(touch)))
         .init(|memory: Option<Vec<u8>>| Ok::<_, String>(memory.unwrap_or_else(touch)))
         .main(|_: Vec<u8>| -> () { sleep() });
     // SAFETY: nothing in this program has opened a descriptor, kept a pointer into the environment or started a thread.

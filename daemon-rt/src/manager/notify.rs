@@ -190,7 +190,8 @@ impl Notifier {
 /// then. Connections survive a restart that way.
 ///
 /// Follows `FDSTORE=1` of sd_notify(3); the unit must set `FileDescriptorStoreMax=`. The manager drops what it stores
-/// when the other end hangs up.
+/// when the other end hangs up; a TCP connection is closed for its peer by [`TcpStream::shutdown`](std::net::TcpStream::shutdown)
+/// alone, for the manager has a copy of it.
 ///
 /// # Errors
 /// If there is no manager that stores descriptors, or it cannot be reached. The name must be shorter than 256 bytes

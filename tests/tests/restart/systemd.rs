@@ -33,5 +33,5 @@ fn exec_reload_restarts_and_the_unit_follows_the_new_main_process() {
         assert_eq!(machine.show("ctl", "ActiveState"), "active");
     }
     machine.systemctl(["stop", "ctl"]).expect_success();
-    assert_eq!(machine.show("ctl", "Result"), "success");
+    assert_eq!(machine.show("ctl", "Result"), "success", "{}", machine.status("ctl"));
 }

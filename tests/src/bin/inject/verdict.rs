@@ -159,7 +159,9 @@ fn detached(scenario: Scenario, scene: &Scene, struck: Option<&Call>) -> Violati
     let (ignored, blocked) = (daemon.ignored(), daemon.blocked());
     // pthread_create(3) does not look whether the mask could be restored.
     let by_library = struck.is_some_and(|call| call.number == libc::SYS_rt_sigprocmask && call.nth > 1);
-    check(ignored == [libc::SIGPIPE] && (by_library || blocked.is_empty()), || format!("ignored {ignored:?}, blocked {blocked:?}"))?;
+    check(ignored == [libc::SIGPIPE] && (by_library || blocked.is_empty()), || {
+        format!("ignored {ignored:?}, blocked {blocked:?}")
+    })?;
     let environ = daemon.environ();
     let secret = |entry: &OsString| entry.to_string_lossy().contains("SECRET");
     check(!environ.iter().any(secret), || format!("environment {environ:?}"))?;

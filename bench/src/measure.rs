@@ -1,0 +1,138 @@
+//! Starting a program and waiting for its end, and ending the daemon that it may have left.
+
+use std::ffi::{CString, OsStr};
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use daemon_bench::PLACE;
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions, posix_spawn};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::stat::Mode;
+use nix::sys::wait::{WaitStatus, wait, waitpid};
+use nix::unistd::Pid;
+
+/// An environment as a person's shell has it, the same on every machine.
+const ENVIRONMENT: [&str; 12] = [
+    "EDITOR=vi",
+    "HOME=/root",
+    "LANG=C.UTF-8",
+    "LC_TIME=C.UTF-8",
+    "LOGNAME=root",
+    "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "PWD=/root",
+    "SHELL=/bin/bash",
+    "SHLVL=1",
+    "SSH_CONNECTION=192.0.2.1 50000 192.0.2.2 22",
+    "TERM=xterm-256color",
+    "USER=root",
+];
+
+/// A command line that is ready to be executed, so that only what the system does is measured.
+pub struct Program {
+    path: CString,
+    arguments: Vec<CString>,
+    environment: Vec<CString>,
+    expected: i32,
+}
+
+impl Program {
+    pub fn new(path: impl AsRef<Path>) -> Self {
+        let path = c_string(path.as_ref());
+        let environment = ENVIRONMENT.iter().map(c_string).collect();
+        Self { arguments: vec![path.clone()], path, environment, expected: 0 }
+    }
+
+    pub fn argument(mut self, argument: impl AsRef<OsStr>) -> Self {
+        self.arguments.push(c_string(argument));
+        self
+    }
+
+    pub fn variable(mut self, assignment: &str) -> Self {
+        self.environment.push(c_string(assignment));
+        self
+    }
+
+    /// Ends with this exit status, not 0.
+    pub fn fails_with(mut self, status: i32) -> Self {
+        self.expected = status;
+        self
+    }
+
+    /// From before posix_spawn(3), which is a vfork(2) and an execve(2), to the end of the process that it started.
+    pub fn run(&self) -> Duration {
+        let (streams, attributes) = (null_streams(), PosixSpawnAttr::init().expect("memory"));
+        let began = Instant::now();
+        let started = posix_spawn(self.path.as_c_str(), &streams, &attributes, &self.arguments, &self.environment);
+        let end = started.and_then(wait_for);
+        let took = began.elapsed();
+        match end {
+            Ok(WaitStatus::Exited(_, status)) if status == self.expected => took,
+            end => panic!("{:?}: {end:?}", self.arguments),
+        }
+    }
+}
+
+fn c_string(text: impl AsRef<OsStr>) -> CString {
+    CString::new(text.as_ref().as_bytes()).expect("no NUL")
+}
+
+fn null_streams() -> PosixSpawnFileActions {
+    let mut streams = PosixSpawnFileActions::init().expect("memory");
+    for stream in 0..=2 {
+        streams.add_open(stream, "/dev/null", OFlag::O_RDWR, Mode::empty()).expect("memory");
+    }
+    streams
+}
+
+/// Waits for one process and takes away whatever else ends meanwhile, as PID 1 does: start-stop-daemon takes a zombie
+/// for a running service.
+fn wait_for(pid: Pid) -> nix::Result<WaitStatus> {
+    loop {
+        let end = wait()?;
+        if end.pid() == Some(pid) {
+            return Ok(end);
+        }
+    }
+}
+
+/// Makes the daemons this process's children when their starters have ended.
+pub fn adopt_orphans() {
+    nix::sys::prctl::set_child_subreaper(true).expect("Linux");
+}
+
+/// The processes that this one has started or adopted.
+pub fn children() -> Vec<Pid> {
+    let children = fs::read_to_string("/proc/thread-self/children").expect("/proc");
+    children.split_whitespace().map(|pid| Pid::from_raw(pid.parse().expect("a pid"))).collect()
+}
+
+/// Ends every daemon by its pid, one that is still being started included.
+pub fn end_daemons() {
+    loop {
+        for child in children() {
+            _ = kill(child, Signal::SIGKILL);
+        }
+        match wait() {
+            Ok(_) => {}
+            Err(Errno::ECHILD) => return,
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+/// Ends one child.
+pub fn end(pid: Pid) {
+    kill(pid, Signal::SIGTERM).expect("it is a child");
+    waitpid(pid, None).expect("it is a child");
+}
+
+/// Removes what killed daemons have left, so that every start is a first one.
+pub fn tidy() {
+    for file in fs::read_dir(PLACE).expect("it was created") {
+        _ = fs::remove_file(file.expect("it can be read").path());
+    }
+}

@@ -1,0 +1,145 @@
+//! What is measured.
+
+use std::path::Path;
+
+use nix::fcntl::{OFlag, open};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::stat::Mode;
+
+use crate::measure::{Program, end_daemons, tidy};
+use crate::stop;
+use crate::table::{Subject, Table};
+
+type Part = fn(&Path, usize) -> Vec<Table>;
+
+/// The parts by their names, the start first: it is the one that is plotted.
+pub const ALL: [(&str, Part); 6] = [
+    ("start", start),
+    ("descriptors", descriptors),
+    ("limit", limit),
+    ("memory", memory),
+    ("refusal", refusal),
+    ("stop", stop::stop),
+];
+
+/// A start, and the end of its daemon, which does not count.
+fn daemon<'a>(name: &str, program: Program) -> Subject<'a> {
+    let run = move || {
+        let took = program.run();
+        end_daemons();
+        tidy();
+        took
+    };
+    Subject { name: name.to_owned(), run: Box::new(run) }
+}
+
+/// The second floor is that of what looks users up, the third that of musl.
+fn start(programs: &Path, rounds: usize) -> Vec<Table> {
+    let at = |name: &str| Program::new(programs.join(name));
+    let mut subjects = vec![
+        daemon("floor: two forks, setsid, one byte", at("floor")),
+        daemon("ours, no settings", at("ours")),
+        daemon("the floor in C", at("c-floor")),
+        daemon("daemon(3) in C, one fork", at("c-daemon3")),
+        daemon("daemon(7)'s steps in C", at("c-steps")),
+        daemon("daemonize", at("daemonize")),
+        daemon("fork", at("fork")),
+        daemon("dmon", at("dmon")),
+        daemon("floor + user and groups", at("floor").argument("--lookups")),
+        daemon("ours, pidfile and user", at("ours_user")),
+        daemon("ours, every setting", at("ours_full")),
+        daemon("daemonize, pidfile and user", at("daemonize_user")),
+        daemon("dmon, pidfile and user", at("dmon_user")),
+    ];
+    let mut references = vec![0, 8];
+    // Debian's python3 knows Debian's python-daemon.
+    if Path::new("/usr/lib/python3/dist-packages/daemon").exists() {
+        let python = Program::new("/usr/bin/python3").argument(programs.join("python_daemon.py"));
+        // Compared with the floor, hence before the other one.
+        subjects.insert(8, daemon("python-daemon", python));
+        references[1] += 1;
+    }
+    if programs.join("musl-ours").exists() {
+        references.push(subjects.len());
+        subjects.push(daemon("floor, musl", at("musl-floor")));
+        subjects.push(daemon("ours, no settings, musl", at("musl-ours")));
+        subjects.push(daemon("ours, pidfile and user, musl", at("musl-ours_user")));
+    }
+    vec![Table::measure("From exec to the starter's exit 0", rounds, &references, subjects)]
+}
+
+/// Descriptors that the starter inherits.
+fn descriptors(programs: &Path, rounds: usize) -> Vec<Table> {
+    let at = |name: &str| Program::new(programs.join(name));
+    let table = |count| {
+        // These are not closed on exec.
+        let null = || open("/dev/null", OFlag::O_RDONLY, Mode::empty()).expect("the limit allows that many");
+        let inherited: Vec<_> = (0..count).map(|_| null()).collect();
+        let subjects = vec![
+            daemon("floor", at("floor")),
+            daemon("ours, no settings", at("ours")),
+            daemon("daemon(7)'s steps in C", at("c-steps")),
+        ];
+        let table = Table::measure(&format!("{count} inherited descriptors"), rounds, &[0], subjects);
+        drop(inherited);
+        table
+    };
+    [20, 2_000, 15_000].map(table).into()
+}
+
+/// The limit of descriptors, which must not matter.
+fn limit(programs: &Path, rounds: usize) -> Vec<Table> {
+    let at = |name: &str| Program::new(programs.join(name));
+    let before = getrlimit(Resource::RLIMIT_NOFILE).expect("Linux");
+    let table = |limit| {
+        setrlimit(Resource::RLIMIT_NOFILE, limit, limit.max(before.1)).ok()?;
+        let subjects = vec![
+            daemon("floor", at("floor")),
+            daemon("ours, no settings", at("ours")),
+            daemon("daemon(7)'s steps in C", at("c-steps")),
+        ];
+        let rounds = if limit > 100_000 { rounds.div_ceil(10) } else { rounds };
+        Some(Table::measure(&format!("RLIMIT_NOFILE {limit}"), rounds, &[0], subjects))
+    };
+    let tables = [1_024, 20_000, 1_048_576].into_iter().filter_map(table).collect();
+    setrlimit(Resource::RLIMIT_NOFILE, before.0, before.1).expect("it was so before");
+    tables
+}
+
+/// Much memory that is in use when the process forks, or later.
+fn memory(programs: &Path, rounds: usize) -> Vec<Table> {
+    let table = |mebibytes: usize| {
+        let at = |place: &str| Program::new(programs.join("memory")).argument(place).argument(mebibytes.to_string());
+        let huge = "GLIBC_TUNABLES=glibc.malloc.hugetlb=1";
+        let subjects = vec![
+            daemon("an empty program that touches it", at("empty")),
+            daemon("floor, before the forks", at("floor")),
+            daemon("ours, in `configure`", at("configure")),
+            daemon("ours, in `init`", at("init")),
+            daemon("an empty program, huge pages", at("empty").variable(huge)),
+            daemon("ours, in `configure`, huge pages", at("configure").variable(huge)),
+        ];
+        // A gibibyte takes a quarter of a second.
+        let rounds = rounds.div_ceil(if mebibytes > 100 { 20 } else { 4 });
+        Table::measure(&format!("{mebibytes} MiB touched"), rounds, &[0, 4], subjects)
+    };
+    [10, 100, 1024].map(table).into()
+}
+
+/// A second start while the service runs.
+fn refusal(programs: &Path, rounds: usize) -> Vec<Table> {
+    const REFUSED: i32 = 80;
+    let at = |name: &str| Program::new(programs.join(name));
+    let alone = |name: &str, program: Program| Subject { name: name.to_owned(), run: Box::new(move || program.run()) };
+    at("ours_pidfile").run();
+    at("ours_user").run();
+    let subjects = vec![
+        alone("an empty program", at("empty")),
+        alone("a refused start, pidfile", at("ours_pidfile").fails_with(REFUSED)),
+        alone("a refused start, pidfile and user", at("ours_user").fails_with(REFUSED)),
+    ];
+    let table = Table::measure("A second start is refused", rounds, &[0], subjects);
+    end_daemons();
+    tidy();
+    vec![table]
+}
