@@ -31,11 +31,13 @@ fn main() {
     let wanted: Vec<String> = arguments.collect();
     let wants = |part: &str| wanted.is_empty() || wanted.iter().any(|wanted| wanted == part);
 
-    if let Err(error) = fs::create_dir(PLACE) {
-        eprintln!("{PLACE}: {error}. Only root can run this, and only once at a time.");
-        process::exit(1);
-    }
-    measure::adopt_orphans();
+    let ground = match measure::Ground::prepare() {
+        Ok(ground) => ground,
+        Err(error) => {
+            eprintln!("{PLACE}: {error}. Only root can run this, and only once at a time.");
+            process::exit(1);
+        }
+    };
     let mut results = Results { machine: machine::Machine::this(), rounds, tables: Vec::new(), resident: Vec::new() };
     for (name, part) in parts::ALL {
         if wants(name) {
@@ -49,7 +51,7 @@ fn main() {
         results.resident = resident::measure(&programs);
         resident::print(&results.resident);
     }
-    fs::remove_dir_all(PLACE).expect("the directory was created above");
+    drop(ground);
 
     // A part alone is for trying something out.
     if wanted.is_empty() {

@@ -1,10 +1,10 @@
 //! Starting a program and waiting for its end, and ending the daemon that it may have left.
 
 use std::ffi::{CString, OsStr};
-use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
+use std::{fs, io};
 
 use daemon_bench::PLACE;
 use nix::errno::Errno;
@@ -12,7 +12,7 @@ use nix::fcntl::OFlag;
 use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions, posix_spawn};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::Mode;
-use nix::sys::wait::{WaitStatus, wait, waitpid};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, wait, waitpid};
 use nix::unistd::Pid;
 
 /// An environment as a person's shell has it, the same on every machine.
@@ -99,13 +99,30 @@ fn wait_for(pid: Pid) -> nix::Result<WaitStatus> {
     }
 }
 
-/// Makes the daemons this process's children when their starters have ended.
-pub fn adopt_orphans() {
-    nix::sys::prctl::set_child_subreaper(true).expect("Linux");
+/// What the measured programs need, and what must not be left of them, however the measurement ends.
+pub struct Ground(());
+
+impl Ground {
+    /// Creates the directory of the pidfiles, and makes the daemons this process's children when their starters end.
+    pub fn prepare() -> io::Result<Self> {
+        fs::create_dir(PLACE)?;
+        let ground = Self(());
+        nix::sys::prctl::set_child_subreaper(true)?;
+        Ok(ground)
+    }
 }
 
-/// The processes that this one has started or adopted.
+impl Drop for Ground {
+    fn drop(&mut self) {
+        end_daemons();
+        _ = fs::remove_dir_all(PLACE);
+    }
+}
+
+/// The processes that this one has started or adopted, and that run.
 pub fn children() -> Vec<Pid> {
+    // An intermediate process that its starter has not waited for is a zombie.
+    while matches!(waitpid(None, Some(WaitPidFlag::WNOHANG)), Ok(end) if end.pid().is_some()) {}
     let children = fs::read_to_string("/proc/thread-self/children").expect("/proc");
     children.split_whitespace().map(|pid| Pid::from_raw(pid.parse().expect("a pid"))).collect()
 }

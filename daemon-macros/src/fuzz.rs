@@ -14,7 +14,7 @@ const VALUES: &str = r##""/run/x.pid" "relative" "" "\0" "nobody" "CAP_KILL" "CA
     99999999999999999999 1u8 1_000 'a' true false bind Self::bind ::a::b <T as U>::f f::<A,B> |x|x {f} (1,2) [1]
     ["adm",5] ["CAP_KILL","CAP_KILL"] ["CAP_X"] [] &X *x if x.y() f(a)? move const unsafe loop"##;
 
-const PIECES: &str = r##"= == => , , ; : :: . .. ... < > >> << - -> + * & && | || ! ? # $ @ ~ ^ % / _ ' " 'a fn main
+const PIECES: &str = r##"= == => , , ; : :: . .. ... < > >> << - -> + * & && | || ! ? # $ @ ~ ^ % / _ 'a fn main
     pub(crate) async const unsafe extern "C" impl dyn where mut ref crate self #[x] #![x] #[doc="x"] #[tokio::main] T
     i32 io::Result<()> () {} [] Ready state:S (a,b):(A,B) return"##;
 

@@ -11,7 +11,7 @@ use clap_complete::Shell;
 use crate::control::{Control, Reloaded, Status, Stopped};
 use crate::daemon::{Daemon, Mode};
 use crate::error::Error;
-use crate::unit::{self, Manager};
+use crate::unit::{self, Facts, Manager};
 
 /// What a service is told to do on its command line; [`Daemon::action`] has it done.
 ///
@@ -53,6 +53,12 @@ pub enum Action {
     Unit {
         /// The manager
         manager: Manager,
+        /// What the service is, in a line
+        #[arg(long, value_name = "TEXT", default_value = "")]
+        description: String,
+        /// A stream socket that the manager opens for the service (systemd prints a .socket for it): a port, ADDRESS:PORT or a path
+        #[arg(long, value_name = "SOCKET")]
+        listen: Vec<String>,
     },
 }
 
@@ -116,8 +122,9 @@ impl Daemon {
         }
     }
 
-    /// Does what is no start; `None` where a start is to follow. `pidfile` is that of the settings.
-    pub(crate) fn perform(&self, pidfile: Option<&Path>) -> Result<Option<ExitCode>, Error> {
+    /// Does what is no start; `None` where a start is to follow. `pidfile` is that of the settings; `privileged_init`
+    /// says whether there is such a hook.
+    pub(crate) fn perform(&self, pidfile: Option<&Path>, privileged_init: bool) -> Result<Option<ExitCode>, Error> {
         let name = self.service_name();
         let control = || {
             let problem = "the control commands find the service by its pidfile: set one";
@@ -141,7 +148,10 @@ impl Daemon {
                 say(&if *json { as_json(&name, &status) } else { as_text(&name, &status) });
                 return Ok(Some(lsb(&status)));
             }
-            Action::Unit { manager } => say(unit::print(self, *manager)?.trim_end()),
+            Action::Unit { manager, description, listen } => {
+                let facts = Facts::here(self, description.clone(), listen.clone(), privileged_init);
+                say(unit::print(self, *manager, &facts)?.trim_end());
+            }
         }
         Ok(Some(ExitCode::SUCCESS))
     }

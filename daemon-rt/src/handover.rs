@@ -173,13 +173,14 @@ fn answer(control: &ControlSocket, connection: &OwnedFd) -> io::Result<()> {
         word::RELOAD if reload::reload_and_wait() => send(connection, word::RELOADED, &[]),
         word::RELOAD if shutdown::ends_by(libc::SIGHUP) => send(connection, word::CANNOT, &[]),
         word::RELOAD => send(connection, word::SIGNAL, &[]),
-        word::HAND_OVER => hand_over(control, connection),
+        word::HAND_OVER => hand_over(control, connection, Pid::from_raw(peer.pid())),
         _ => Ok(()),
     }
 }
 
 /// O's side of the restart. Whatever goes wrong, the pidfile says whether this process still owns the service.
-fn hand_over(control: &ControlSocket, connection: &OwnedFd) -> io::Result<()> {
+fn hand_over(control: &ControlSocket, connection: &OwnedFd, restarter: Pid) -> io::Result<()> {
+    let restarter = sys::pidfd_open(restarter);
     let Some(lock) = pidfile::lock_descriptor() else { return send(connection, word::CANNOT, &[]) };
     {
         let listeners = locked(&control.listeners);
@@ -197,6 +198,11 @@ fn hand_over(control: &ControlSocket, connection: &OwnedFd) -> io::Result<()> {
     if told || pidfile::read_pid(&named)?.is_some_and(|pid| pid != getpid()) {
         pidfile::disown();
         locked(&control.listeners).clear();
+        // N is R's child until R has ended. A manager that sees this process end before would take N for a stranger.
+        if let Ok(restarter) = restarter {
+            let patience = PollTimeout::try_from(PATIENCE).unwrap_or(PollTimeout::MAX);
+            _ = retry(|| poll(&mut [PollFd::new(restarter.as_fd(), PollFlags::POLLIN)], patience));
+        }
         // As an administrator would: the service finishes what it has begun.
         kill(getpid(), Signal::SIGTERM)?;
     }

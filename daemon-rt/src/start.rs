@@ -62,7 +62,7 @@ fn begin(daemon: &mut Daemon, service: &mut Service<'_>, start: &StartOfMain) ->
     let alone = forks.then(alone).transpose()?;
     let mut plan = Plan::new(daemon, environment, still_ignored)?;
     #[cfg(all(feature = "cli", target_os = "linux"))]
-    if let Some(code) = daemon.perform(plan.pidfile.as_deref())? {
+    if let Some(code) = daemon.perform(plan.pidfile.as_deref(), service.privileged_init.is_some())? {
         complain::flush();
         return Ok(Some(code));
     }

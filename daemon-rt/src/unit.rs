@@ -64,21 +64,22 @@ pub(crate) struct Facts {
     pub(crate) sockets: Vec<String>,
 }
 
-/// The service file for this very binary, called with the arguments before `unit` that it was called with now.
-pub(crate) fn print(daemon: &Daemon, manager: Manager) -> Result<String, Error> {
+impl Facts {
+    /// What this binary's command line and hooks say: it is called in the service file with the arguments before `unit`
+    /// that it was called with now.
+    pub(crate) fn here(daemon: &Daemon, description: String, sockets: Vec<String>, privileged_init: bool) -> Self {
+        let arguments = std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned());
+        let mut arguments: Vec<String> = arguments.collect();
+        arguments.truncate(arguments.iter().rposition(|argument| argument == "unit").unwrap_or(0));
+        // Where the service does not reload, the command `reload` does no harm.
+        Self { description, arguments, reloads: daemon.control, privileged_init, sockets }
+    }
+}
+
+/// The service file for this very binary.
+pub(crate) fn print(daemon: &Daemon, manager: Manager, facts: &Facts) -> Result<String, Error> {
     let executable = std::env::current_exe().map_err(|error| refuse("the path of this binary", error.to_string()))?;
-    let arguments = std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned());
-    let mut arguments: Vec<String> = arguments.collect();
-    arguments.truncate(arguments.iter().rposition(|argument| argument == "unit").unwrap_or(0));
-    // Not known here, and so what does no harm.
-    let facts = Facts {
-        description: String::new(),
-        arguments,
-        reloads: daemon.control,
-        privileged_init: true,
-        sockets: Vec::new(),
-    };
-    unit(daemon, manager, &executable, &facts)
+    unit(daemon, manager, &executable, facts)
 }
 
 /// What a service file says of the service, from its own settings.

@@ -38,6 +38,11 @@ pub fn unprivileged() -> Result<(), String> {
     that(!nix::unistd::geteuid().is_root(), "needs an ordinary user")
 }
 
+/// The tracer of the fault injection knows the registers of this machine.
+pub fn x86_64() -> Result<(), String> {
+    that(cfg!(target_arch = "x86_64"), "needs x86-64")
+}
+
 /// This program is found in `PATH`.
 pub fn tool(name: &str) -> Result<(), String> {
     let path = env::var_os("PATH").unwrap_or_default();

@@ -3,14 +3,7 @@
 #[path = "common/example.rs"]
 mod example;
 
-use std::{
-    collections::BTreeSet,
-    fs,
-    os::unix::fs::MetadataExt,
-    path::PathBuf,
-    sync::LazyLock,
-    time::Duration,
-};
+use std::{collections::BTreeSet, fs, os::unix::fs::MetadataExt, path::PathBuf, sync::LazyLock, time::Duration};
 
 use daemon_tests::{Launch, Proc, Scene, Started, require};
 use nix::unistd::geteuid;

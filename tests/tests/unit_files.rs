@@ -136,6 +136,18 @@ fn systemd_gives_up_root_beforehand_where_nothing_needs_it() {
 }
 
 #[test]
+fn what_is_not_a_setting_is_said_on_the_command_line() {
+    let arguments = ["unit", "--description", "Says hello", "--listen", "127.0.0.1:80", "systemd"];
+    let printed = std::process::Command::new(bin("controlled")).args(arguments).output().expect("it runs");
+    let text = String::from_utf8(printed.stdout).expect("it is text");
+    let (service, socket) = text.split_once("# /etc/systemd/system/controlled.socket\n").expect("two files");
+    assert!(service.contains("\nDescription=Says hello\n"), "{text}");
+    assert!(socket.contains("\nListenStream=127.0.0.1:80\n"), "{text}");
+    // Without a `privileged_init` the bounding set is known.
+    assert!(service.contains("\nCapabilityBoundingSet="), "{text}");
+}
+
+#[test]
 fn openrc_runs_it() {
     require!(machine(), tool("openrc-init"));
     openrc(&OpenRc::boot(root()));

@@ -4,7 +4,8 @@
 //! - `pidfile=PATH`, `user=NAME`: settings
 //! - `listen=FILE`: the service answers requests, at an address that it writes into the file, and takes its listener
 //!   from the library
-//! - `alone=FILE`: the same, but it makes its listener itself
+//! - `alone=FILE`: the same, but it makes its listener itself; with both it answers at the former
+//! - `blocking`, `shuts`: what it should not do to a listener that it shares: set it blocking, shut it down at the end
 //! - `warm_up=FIFO`: `init` waits until someone has opened it for writing, and closed it
 //! - `fail`: `init` fails
 //! - `stubborn`: it does not end at SIGTERM
@@ -15,8 +16,8 @@ use std::convert::Infallible;
 use std::error::Error;
 use std::fs::{self, OpenOptions};
 use std::io::{self, BufRead, BufReader, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::fd::AsFd;
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsFd, OwnedFd};
 use std::thread;
 
 use daemon_rt::{Daemon, daemon, listener_or, reloads, shutdown};
@@ -40,7 +41,12 @@ fn main((settings, listener): (Settings, Option<TcpListener>)) -> Result<()> {
             thread::park();
         }
     }
-    listener.map_or(Ok(()), |listener| serve(&listener))?;
+    if let Some(listener) = listener {
+        serve(&listener)?;
+        if settings.get("shuts").is_some() {
+            TcpStream::from(OwnedFd::from(listener)).shutdown(Shutdown::Both)?;
+        }
+    }
     shutdown().wait();
     Ok(())
 }
@@ -65,22 +71,29 @@ fn init(settings: Settings) -> Result<(Settings, Option<TcpListener>)> {
     }
     wait_at(settings.get("warm_up").unwrap_or_default());
     let any = || TcpListener::bind("127.0.0.1:0");
-    let listener = match (settings.get("listen"), settings.get("alone")) {
-        (Some(path), _) => Some((path, listener_or(any)?)),
-        (_, Some(path)) => {
-            let before: Option<SocketAddr> = fs::read_to_string(path).ok().and_then(|text| text.parse().ok());
-            Some((path, before.map_or_else(any, TcpListener::bind)?))
-        }
-        _ => None,
-    };
+    let mut listener = None;
+    if let Some(path) = settings.get("alone") {
+        let before: Option<SocketAddr> = fs::read_to_string(path).ok().and_then(|text| text.parse().ok());
+        listener = Some(noted(path, before.map_or_else(any, TcpListener::bind)?)?);
+    }
+    if let Some(path) = settings.get("listen") {
+        // The other stays open, for as long as the process lives.
+        std::mem::forget(listener.replace(noted(path, listener_or(any)?)?));
+    }
     if settings.get("fail").is_some() {
         return Err("as it was told to".into());
     }
-    let Some((path, listener)) = listener else { return Ok((settings, None)) };
+    if let Some(listener) = &listener {
+        // Another instance may be faster to accept what poll(2) has seen.
+        listener.set_nonblocking(settings.get("blocking").is_none())?;
+    }
+    Ok((settings, listener))
+}
+
+/// The listener, when its address is in the file.
+fn noted(path: &str, listener: TcpListener) -> io::Result<TcpListener> {
     fs::write(path, listener.local_addr()?.to_string())?;
-    // Another instance may be faster to accept what poll(2) has seen.
-    listener.set_nonblocking(true)?;
-    Ok((settings, Some(listener)))
+    Ok(listener)
 }
 
 /// Waits until the FIFO's other side has come and gone.

@@ -1,5 +1,6 @@
 //! A service with a command line of its own, which has the control commands among its arguments.
 
+use std::convert::Infallible;
 use std::path::PathBuf;
 
 use clap::Parser;
@@ -25,8 +26,8 @@ fn main(note: String) {
     drop(note);
 }
 
-fn configure(daemon: &mut Daemon) -> Result<String, clap::Error> {
-    let options = Options::try_parse().unwrap_or_else(|error| error.exit());
+fn configure(daemon: &mut Daemon) -> Result<String, Infallible> {
+    let options = Options::parse();
     daemon.pidfile(options.pidfile).action(options.action.unwrap_or_default());
     Ok(options.note)
 }

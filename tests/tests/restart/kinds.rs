@@ -42,6 +42,16 @@ fn one_that_has_made_its_listener_itself_is_ended_first() {
     }
 }
 
+/// A limit: the new instance runs while the old one has the port that is not handed over.
+#[test]
+fn one_that_has_made_some_of_its_listeners_itself_goes_on() {
+    let scene = Scene::new();
+    let ctl = answering(&scene).with("alone", scene.path("other"));
+    let old = ctl.start();
+    ctl.run("restart").assert_exited(1).assert_says(&["Address already in use"]);
+    assert_eq!(assert_owner(&scene).pid(), old.pid());
+}
+
 #[test]
 fn one_that_does_not_end_is_killed() {
     let scene = Scene::new();

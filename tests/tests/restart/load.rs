@@ -126,3 +126,24 @@ fn the_address_stays() {
     assert_eq!(address(&scene), before);
     assert_owner(&scene);
 }
+
+/// A limit: what one instance does to the listener itself, it does to the other's.
+#[test]
+fn the_instances_share_the_listener() {
+    let scene = Scene::new();
+    let ctl = answering(&scene).with("shuts", "");
+    let old = ctl.start();
+    let blocks = |process: &Proc| {
+        let sockets =
+            process.descriptors().into_values().filter(|open| open.target.to_string_lossy().starts_with("socket:"));
+        sockets.filter(|open| open.flags & libc::O_NONBLOCK != 0).count() == 0
+    };
+    let open = TcpStream::connect(address(&scene)).unwrap();
+    request(address(&scene)).unwrap();
+    assert!(!blocks(&old));
+    ctl.with("blocking", "").run("restart").assert_ready();
+    assert!(blocks(&old), "O_NONBLOCK is the listener's, not the descriptor's");
+    drop(open);
+    scene.exit_status(&old);
+    assert!(request(address(&scene)).is_err(), "shutdown(2) ends it for both");
+}

@@ -60,9 +60,13 @@ fn answer(mut connection: TcpStream) -> io::Result<i32> {
 /// the lock, and nothing of a restart is left.
 #[track_caller]
 fn assert_owner(scene: &Scene) -> Proc {
-    scene.wait_until("the end of the others", || scene.processes().len() == 1);
-    let owner = scene.daemon();
-    assert_eq!(scene.pid_in_pidfile(), Some(owner.pid()));
+    let mut owner = None;
+    scene.wait_until("one process, that the pidfile names", || {
+        let mut processes = scene.processes();
+        owner = processes.pop().filter(|last| processes.is_empty() && scene.pid_in_pidfile() == Some(last.pid()));
+        owner.is_some()
+    });
+    let owner = owner.expect("the owner");
     assert!(owner.descriptors().values().any(|open| open.target == scene.pidfile() && !open.locks.is_empty()));
     assert_eq!(request(address(scene)).expect("an answer"), owner.pid());
     assert!(!new_socket(scene).exists());

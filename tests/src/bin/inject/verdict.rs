@@ -68,7 +68,7 @@ pub(crate) fn judge(
         good(scenario, scene, seen.struck.as_ref()).map_err(with_outcome)?;
     } else {
         nothing_left(scenario, scene, seen.struck.as_ref()).map_err(with_outcome)?;
-        says_why(&started, seen.struck.as_ref()).map_err(with_outcome)?;
+        says_why(&started, fault, seen.struck.as_ref()).map_err(with_outcome)?;
     }
     match (&seen.struck, started.status.success()) {
         (None, success) if success == scenario.succeeds() => Ok(Outcome::Missed),
@@ -83,12 +83,14 @@ fn is_starter(struck: Option<&Call>) -> bool {
 }
 
 /// The message on stderr, unless it was the writing of it that failed.
-fn says_why(started: &Started, struck: Option<&Call>) -> Violations {
+fn says_why(started: &Started, fault: Option<Fault>, struck: Option<&Call>) -> Violations {
     let stderr = |call: &Call| is_starter(Some(call)) && call.number == libc::SYS_write && call.arguments[0] == 2;
     let named = |line: &str| {
         // Before `configure` has set the name it is the binary's.
         let text = [NAME, "svc"].iter().find_map(|name| line.strip_prefix(name)?.strip_prefix(": "));
-        text.is_some_and(|text| text.starts_with("cannot ") || text.starts_with("already running: "))
+        // How a process died is the whole truth only where it was killed.
+        let step = |text: &str| fault == Some(Fault::Kill) || !text.starts_with("cannot start: ");
+        text.is_some_and(|text| text.starts_with("cannot ") && step(text) || text.starts_with("already running: "))
     };
     // Rust's runtime without memory, and the C library's modules for names, say what they want to and end by SIGABRT.
     let aborted = started.status.signal() == Some(libc::SIGABRT) && !started.stderr.is_empty();

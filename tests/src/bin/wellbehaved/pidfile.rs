@@ -36,7 +36,8 @@ fn look_at_owner(subject: &Subject, table: &mut Table) {
     let start = subject.start(&scene, subject.launch(&scene).umask(0));
     let daemon = start.daemon();
     let found = fs::metadata(subject.path()).expect("a pidfile");
-    let flocked = daemon.descriptors().into_iter().find(|(_, open)| !open.locks.is_empty() && open.target == subject.path());
+    let flocked =
+        daemon.descriptors().into_iter().find(|(_, open)| !open.locks.is_empty() && open.target == subject.path());
     let me = nix::unistd::geteuid().as_raw();
     // Whoever can open a file can lock it with flock(2), and so keep the service from starting.
     let by_flock = flocked.as_ref().is_some_and(|(_, open)| open.locks.iter().any(|lock| lock.contains("FLOCK")));

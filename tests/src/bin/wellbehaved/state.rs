@@ -123,7 +123,8 @@ fn has_stdio(open: &BTreeMap<i32, Descriptor>) -> bool {
 }
 
 fn show_stdio(open: &BTreeMap<i32, Descriptor>) -> String {
-    let show = |number| open.get(&number).map_or("closed".into(), |open: &Descriptor| open.target.display().to_string());
+    let show =
+        |number| open.get(&number).map_or("closed".into(), |open: &Descriptor| open.target.display().to_string());
     let shown = [0, 1, 2].map(show);
     if shown.iter().all(|target| *target == shown[0]) { format!("all {}", shown[0]) } else { shown.join(", ") }
 }
@@ -175,7 +176,11 @@ fn look_at_identity(daemon: &Proc, table: &mut Table) {
     }
     let callers = |group: &&u32| **group == 0 || GROUPS.contains(group);
     let foreign: Vec<_> = status.groups.iter().filter(callers).filter(|group| !of_the_user.contains(group)).collect();
-    table.answer("13g", foreign.is_empty(), format!("{} of the caller's are left{}", foreign.len(), examples(&foreign)));
+    table.answer(
+        "13g",
+        foreign.is_empty(),
+        format!("{} of the caller's are left{}", foreign.len(), examples(&foreign)),
+    );
 }
 
 fn look_at_pidfile(subject: &Subject, daemon: &Proc, table: &mut Table) {

@@ -29,11 +29,7 @@ pub(crate) struct Subject {
 }
 
 impl Subject {
-    pub(crate) fn new(
-        mut command: Vec<OsString>,
-        pidfile: Option<PathBuf>,
-        stop_signal: i32,
-    ) -> Result<Self, String> {
+    pub(crate) fn new(mut command: Vec<OsString>, pidfile: Option<PathBuf>, stop_signal: i32) -> Result<Self, String> {
         let program = find_program(&command.remove(0))?;
         if !(1..=64).contains(&stop_signal) {
             return Err(format!("there is no signal {stop_signal}"));
