@@ -1,4 +1,6 @@
 //! The harness: `daemon-bench DIRECTORY ROUNDS [PART]…`, called by `run`, which has put all programs into the directory.
+//!
+//! `daemon-bench DIRECTORY ROUNDS compare PROGRAM…` compares daemons, such as those of two versions, with the first one.
 
 mod machine;
 mod measure;
@@ -46,6 +48,11 @@ fn main() {
                 results.tables.push(table);
             }
         }
+    }
+    if let [compare, others @ ..] = &wanted[..]
+        && compare == "compare"
+    {
+        println!("{}", parts::compare(others, rounds));
     }
     if wants("resident") {
         results.resident = resident::measure(&programs);

@@ -33,6 +33,12 @@ fn daemon<'a>(name: &str, program: Program) -> Subject<'a> {
     Subject { name: name.to_owned(), run: Box::new(run) }
 }
 
+/// The start of any daemons, in comparison with the first.
+pub fn compare(programs: &[String], rounds: usize) -> Table {
+    let subjects = programs.iter().map(|program| daemon(program, Program::new(program))).collect();
+    Table::measure("Compared", rounds, &[0], subjects)
+}
+
 /// The second floor is that of what looks users up, the third that of musl.
 fn start(programs: &Path, rounds: usize) -> Vec<Table> {
     let at = |name: &str| Program::new(programs.join(name));

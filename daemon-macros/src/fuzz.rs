@@ -14,9 +14,9 @@ const VALUES: &str = r##""/run/x.pid" "relative" "" "\0" "nobody" "CAP_KILL" "CA
     99999999999999999999 1u8 1_000 'a' true false bind Self::bind ::a::b <T as U>::f f::<A,B> |x|x {f} (1,2) [1]
     ["adm",5] ["CAP_KILL","CAP_KILL"] ["CAP_X"] [] &X *x if x.y() f(a)? move const unsafe loop"##;
 
-const PIECES: &str = r##"= == => , , ; : :: . .. ... < > >> << - -> + * & && | || ! ? # $ @ ~ ^ % / _ 'a fn main
+const PIECES: &str = r#"= == => , , ; : :: . .. ... < > >> << - -> + * & && | || ! ? # $ @ ~ ^ % / _ 'a fn main
     pub(crate) async const unsafe extern "C" impl dyn where mut ref crate self #[x] #![x] #[doc="x"] #[tokio::main] T
-    i32 io::Result<()> () {} [] Ready state:S (a,b):(A,B) return"##;
+    i32 io::Result<()> () {} [] Ready state:S (a,b):(A,B) return"#;
 
 fn words(words: &'static str) -> impl Strategy<Value = String> {
     prop::sample::select(words.split_whitespace().collect::<Vec<_>>()).prop_map(str::to_owned)
@@ -99,11 +99,37 @@ proptest! {
 #[test]
 fn corpus() {
     for arguments in [
-        ",", ",,", "=", "= =", "pidfile =", "pidfile = ,", "= \"/x\"", "pidfile = = \"/x\"", "pidfile(\"/x\")",
-        "umask = -", "umask = - -1", "umask = 0o", "groups = [,]", "groups = [", "start_timeout = \"\"",
-        "start_timeout = \"1é\"", "start_timeout = \"s\"", "start_timeout = \"18446744073709551616s\"",
-        "capabilities = [[\"CAP_KILL\"]]", "crate", "crate = ", "crate = <", "init = <", "init = >", "init = a < b, c",
-        "init = |", "main_loop = f, main_loop = f", "r#pidfile = \"/x\"", "keep_env = [\"*\", \"**\", \"\"]", "\"\"", "{}",
+        ",",
+        ",,",
+        "=",
+        "= =",
+        "pidfile =",
+        "pidfile = ,",
+        "= \"/x\"",
+        "pidfile = = \"/x\"",
+        "pidfile(\"/x\")",
+        "umask = -",
+        "umask = - -1",
+        "umask = 0o",
+        "groups = [,]",
+        "groups = [",
+        "start_timeout = \"\"",
+        "start_timeout = \"1é\"",
+        "start_timeout = \"s\"",
+        "start_timeout = \"18446744073709551616s\"",
+        "capabilities = [[\"CAP_KILL\"]]",
+        "crate",
+        "crate = ",
+        "crate = <",
+        "init = <",
+        "init = >",
+        "init = a < b, c",
+        "init = |",
+        "main_loop = f, main_loop = f",
+        "r#pidfile = \"/x\"",
+        "keep_env = [\"*\", \"**\", \"\"]",
+        "\"\"",
+        "{}",
     ] {
         if arguments.parse::<TokenStream>().is_ok() {
             assert_located(arguments).expect(arguments);

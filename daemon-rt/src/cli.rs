@@ -136,7 +136,9 @@ impl Daemon {
             Action::Stop { timeout } => match control()?.stop(*timeout)? {
                 Stopped::NotRunning => say(&format!("{name} is not running")),
                 Stopped::Terminated { pid } => say(&format!("{name} has ended (pid {pid})")),
-                Stopped::Killed { pid } => say(&format!("{name} did not end in {timeout:?} and was killed (pid {pid})")),
+                Stopped::Killed { pid } => {
+                    say(&format!("{name} did not end in {timeout:?} and was killed (pid {pid})"));
+                }
             },
             Action::Reload { timeout } => match control()?.reload(*timeout)? {
                 Reloaded::Done => say(&format!("{name} has reloaded")),

@@ -156,8 +156,7 @@ impl StillIgnored {
 /// Puts every signal that is ignored back to its default. Handlers do not survive exec, so there are none but those
 /// that this program's own runtime has installed, and they stay; so does the ignored SIGPIPE, which is Rust's doing.
 pub(crate) fn reset_signals() -> Result<StillIgnored, Error> {
-    let is_ignored =
-        |signal| sys::is_ignored(signal).during(Step::ResetSignals, format_args!("signal {signal}"));
+    let is_ignored = |signal| sys::is_ignored(signal).during(Step::ResetSignals, format_args!("signal {signal}"));
     let mut still = StillIgnored::default();
     for (still, signal) in still.0.iter_mut().zip(CALLERS) {
         *still = is_ignored(signal)?;

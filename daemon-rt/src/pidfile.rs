@@ -91,27 +91,21 @@ fn acquire(path: &Path, create: bool) -> Result<(), Error> {
 /// Opens the file to lock it, which needs no more than reading: the daemon keeps this descriptor, and must not be able
 /// to forge the pid.
 fn open(place: &Place<'_>, create: bool) -> io::Result<Option<OwnedFd>> {
-    let file = match place.open(OFlag::O_RDONLY) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            if !create {
-                return Ok(None);
-            }
-            // With its mode from the first moment, whatever the caller's mask: another starter has to be able to open it.
-            let mask = umask(Mode::all().difference(MODE));
-            let created = place.create(OFlag::O_RDONLY, MODE);
-            umask(mask);
-            match created {
-                // Another starter was faster; its file is there now.
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => place.open(OFlag::O_RDONLY),
-                result => result,
-            }
+    loop {
+        match place.open(OFlag::O_RDONLY) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !create => return Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            result => return result.map(Some),
         }
-        result => result,
-    };
-    match file {
-        // Created by another starter, and removed since.
-        Err(error) if create && error.kind() == io::ErrorKind::NotFound => open(place, create),
-        result => result.map(Some),
+        // With its mode from the first moment, whatever the caller's mask: another starter has to be able to open it.
+        let mask = umask(Mode::all().difference(MODE));
+        let created = place.create(OFlag::O_RDONLY, MODE);
+        umask(mask);
+        match created {
+            // Another starter was faster; its file is there now, unless it has been removed since.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            result => return result.map(Some),
+        }
     }
 }
 
@@ -174,8 +168,7 @@ pub(crate) fn write() -> Result<(), Error> {
         own();
     }
     sys::at_exit(remove_at_exit).during(Step::WritePidfile, "its removal at exit")?;
-    shutdown::tidy_up_when_ended();
-    Ok(())
+    shutdown::tidy_up_when_ended().during(Step::WritePidfile, "its removal when a signal comes")
 }
 
 /// From here on it is this process that removes the file at its end.

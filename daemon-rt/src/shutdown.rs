@@ -55,12 +55,9 @@ pub fn shutdown() -> &'static Shutdown {
 
 /// Has the pidfile removed by the signals that end this process, as long as it has not asked for [`shutdown`]. What
 /// `configure` has handled is left alone.
-pub(crate) fn tidy_up_when_ended() {
-    for signal in ENDING.map(|signal| signal as libc::c_int) {
-        if sys::is_default(signal) {
-            sys::handle(signal, end).expect("these signals can be handled");
-        }
-    }
+pub(crate) fn tidy_up_when_ended() -> nix::Result<()> {
+    let mut left = ENDING.into_iter().map(|signal| signal as libc::c_int).filter(|&signal| sys::is_default(signal));
+    left.try_for_each(|signal| sys::handle(signal, end))
 }
 
 /// Whether this signal, if it came, would end this process. One that is blocked waits for sigwait(3) or signalfd(2).

@@ -5,7 +5,7 @@ mod example;
 
 use std::{collections::BTreeSet, fs, os::unix::fs::MetadataExt, path::PathBuf, sync::LazyLock, time::Duration};
 
-use daemon_tests::{Launch, Proc, Scene, Started, require};
+use daemon_tests::{Launch, Proc, Running, Scene, Started, require};
 use nix::unistd::geteuid;
 
 static AGENT: LazyLock<PathBuf> = LazyLock::new(|| example::example("agent"));
@@ -81,10 +81,10 @@ fn a_hundred_first_calls_at_once_start_one_agent() {
     let user = User::new(&scene);
     for stale in [false, true] {
         let mut gate = scene.gate(if stale { "again" } else { "gate" });
-        let limit = Duration::from_secs(60);
+        let limit = Duration::from_mins(1);
         let calls: Vec<_> = (0..100).map(|_| user.call("count calls").behind(&gate).limit(limit).spawn()).collect();
         gate.open();
-        let calls: Vec<Started> = calls.into_iter().map(|call| call.wait()).collect();
+        let calls: Vec<Started> = calls.into_iter().map(Running::wait).collect();
         let answers: BTreeSet<u32> = calls
             .iter()
             .map(|call| call.assert_ready().stdout.trim().parse().unwrap_or_else(|_| panic!("no number: {call:?}")))

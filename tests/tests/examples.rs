@@ -9,7 +9,6 @@ use std::{
     io::{self, Read, Write},
     net::{TcpListener, TcpStream},
     path::{Path, PathBuf},
-    process::Command,
 };
 
 use daemon_tests::{

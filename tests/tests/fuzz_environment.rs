@@ -21,8 +21,7 @@ const MODES: [&str; 5] = ["detach", "foreground", "auto", "Detach", " detach"];
 const PIDS: [&str; 9] = ["SELF", "0", "1", "-1", "2147483648", "99999999999999999999", "+5", " 7", "5x"];
 const NUMBERS: [&str; 9] = ["0", "1", "3", "-3", "253", "2147483647", "18446744073709551616", "1e3", "0x3"];
 const NAMES: [&str; 6] = [":", "a:b:c", "connection", "::::::::", "a b", "\u{1}"];
-const SOCKETS: [&str; 8] =
-    ["/nowhere/notify", "/dev/null", "/", "@", "@nobody", "vsock:2:9999", "vsock:x", "relative"];
+const SOCKETS: [&str; 8] = ["/nowhere/notify", "/dev/null", "/", "@", "@nobody", "vsock:2:9999", "vsock:x", "relative"];
 const DIRECTORIES: [&str; 5] = ["/nowhere", "relative", "/dev/null", "/proc", "."];
 
 /// Nothing, one of these, or anything: bytes that are no text, and long ones.
@@ -54,7 +53,7 @@ fn variables() -> impl Strategy<Value = Variables> {
         ("XPC_SERVICE_NAME", &NAMES),
     ];
     let each = kinds.map(|(name, likely)| value(likely).prop_map(move |value| value.map(|value| (name, value))));
-    each.to_vec().prop_map(|found| found.into_iter().flatten().collect())
+    Vec::from(each).prop_map(|found| found.into_iter().flatten().collect())
 }
 
 /// Through a shell, which puts its pid, that of the service to be, in the place of SELF.
@@ -127,4 +126,13 @@ fn any_environment_of_a_service_that_asks_for_its_sockets() {
         let launch = launch(&scene, variables).set("init:take", format!("{}:", names.display()));
         check(&scene, &launch.set("main:write", &ready).run(), &ready)
     });
+}
+
+/// Found by the above: creating a file says "not found" where none can be made, as in a directory that was removed.
+#[test]
+fn a_pidfile_where_no_file_can_be_made() {
+    let scene = Scene::new();
+    let started = scene.launch(bin("svc")).arg("pidfile=/proc/service.pid").run();
+    started.assert_exited(92).assert_says(&["svc: cannot write the pidfile: /proc/service.pid: "]);
+    scene.assert_no_leftovers();
 }

@@ -7,15 +7,16 @@ use nix::unistd::Pid;
 
 /// Any message, texts up to twice as long as they may be among them.
 fn message() -> impl Strategy<Value = Message> {
-    let text = |longest: usize| {
-        prop_oneof![4 => "\\PC{0,40}", 1 => (0..2 * longest, any::<char>()).prop_map(|(n, c)| c.to_string().repeat(n))]
-    };
+    let text = |longest: usize| prop_oneof![4 => "\\PC{0,40}", 1 => (0..2 * longest, any::<char>()).prop_map(|(n, c)| c.to_string().repeat(n))];
     prop_oneof![
         (1..=i32::MAX).prop_map(|pid| Message::Forked(Pid::from_raw(pid))),
         text(LONGEST_PROGRESS).prop_map(Message::Progress),
         Just(()).prop_map(|()| Message::Ready),
-        (any::<u8>(), text(LONGEST_FAILURE))
-            .prop_map(|(status, text)| Message::Failed(Failure { status, errno: None, text })),
+        (any::<u8>(), text(LONGEST_FAILURE)).prop_map(|(status, text)| Message::Failed(Failure {
+            status,
+            errno: None,
+            text
+        })),
     ]
 }
 
@@ -87,14 +88,14 @@ proptest! {
 #[test]
 fn malformed_messages() {
     let malformed: [&[u8]; 8] = [
-        b"X\0\0\0",          // no such kind
-        b"\0\0\0\0",         // zeros
-        b"F\0\0\0",          // no pid
-        b"F\0\x01\x000",     // pid 0
-        b"F\0\x02\x00-1",    // a negative one
+        b"X\0\0\0",                // no such kind
+        b"\0\0\0\0",               // zeros
+        b"F\0\0\0",                // no pid
+        b"F\0\x01\x000",           // pid 0
+        b"F\0\x02\x00-1",          // a negative one
         b"F\0\x0b\x0099999999999", // too large a one
-        b"E\x01\xa1\x0f",    // a text longer than any
-        b"P\0\xff\xff",      // the same, before any of it is there
+        b"E\x01\xa1\x0f",          // a text longer than any
+        b"P\0\xff\xff",            // the same, before any of it is there
     ];
     for bytes in malformed {
         assert_eq!(Message::decode(&mut bytes.to_vec()), Err(Malformed), "{bytes:?}");
@@ -102,5 +103,8 @@ fn malformed_messages() {
     for incomplete in [b"".as_slice(), b"R", b"R\0\0", b"F\0\x02\x001"] {
         assert_eq!(Message::decode(&mut incomplete.to_vec()), Ok(None), "{incomplete:?}");
     }
-    assert_eq!(Message::decode(&mut b"P\0\x02\x00\xff\xfe".to_vec()), Ok(Some(Message::Progress("\u{fffd}\u{fffd}".into()))));
+    assert_eq!(
+        Message::decode(&mut b"P\0\x02\x00\xff\xfe".to_vec()),
+        Ok(Some(Message::Progress("\u{fffd}\u{fffd}".into())))
+    );
 }

@@ -1,6 +1,6 @@
 //! A service with a command line of its own, which has the control commands among its arguments.
 
-use std::convert::Infallible;
+use std::io;
 use std::path::PathBuf;
 
 use clap::Parser;
@@ -26,8 +26,8 @@ fn main(note: String) {
     drop(note);
 }
 
-fn configure(daemon: &mut Daemon) -> Result<String, Infallible> {
+fn configure(daemon: &mut Daemon) -> io::Result<String> {
     let options = Options::parse();
-    daemon.pidfile(options.pidfile).action(options.action.unwrap_or_default());
+    daemon.pidfile(std::path::absolute(options.pidfile)?).action(options.action.unwrap_or_default());
     Ok(options.note)
 }

@@ -82,7 +82,9 @@ fn two_who_stop_it_at_once_both_succeed() {
     for _ in 0..5 {
         ctl.start();
         let both = [ctl.command("stop").spawn(), ctl.command("stop").spawn()];
-        both.into_iter().for_each(|stop| _ = stop.wait().assert_exited(0));
+        for stop in both {
+            stop.wait().assert_exited(0);
+        }
         scene.assert_no_leftovers();
     }
 }

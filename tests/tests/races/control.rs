@@ -1,6 +1,11 @@
 //! E28: start against stop against restart, all at the same moment.
 
-use daemon_tests::{Proc, Scene, Started};
+use std::{
+    fs,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
+
+use daemon_tests::{Proc, Running, Scene, Started};
 
 use crate::{at_once, ctl::Ctl, rounds};
 
@@ -25,15 +30,23 @@ fn fight(scene: &Scene, ctl: &Ctl<'_>, lines: &[&str]) {
         }
         let commands = lines.iter().map(|line| ctl.command(line)).collect();
         let (_gate, running) = at_once(scene, round, commands);
-        for (line, running) in lines.iter().zip(running) {
-            assert_sensible(line, &running.wait());
-        }
+        let ended: Vec<Started> = running.into_iter().map(Running::wait).collect();
+        lines.iter().zip(&ended).for_each(|(line, ended)| assert_sensible(line, ended));
         // One that was told to end may still be about to.
-        scene.wait_until("peace", || match scene.processes().as_slice() {
-            [] => true,
-            [daemon] => scene.pid_in_pidfile() == Some(Proc::pid(daemon)),
-            _ => false,
-        });
+        let peace = catch_unwind(AssertUnwindSafe(|| {
+            scene.wait_until("peace", || match scene.processes().as_slice() {
+                [] => true,
+                [daemon] => scene.pid_in_pidfile() == Some(Proc::pid(daemon)),
+                _ => false,
+            });
+        }));
+        assert!(
+            peace.is_ok(),
+            "round {round}: the pidfile holds {:?}, locked by {:?}\n{ended:#?}\n{}",
+            fs::read_to_string(scene.pidfile()),
+            scene.lock_holders(scene.pidfile()),
+            scene.tree()
+        );
         ctl.succeeds("stop");
         scene.assert_no_leftovers();
         ctl.start();

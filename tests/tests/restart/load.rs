@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use daemon_tests::{Proc, Scene};
+use daemon_tests::{Descriptor, Proc, Scene};
 
 use crate::ctl::Ctl;
 use crate::{address, answer, answering, assert_owner, request};
@@ -127,23 +127,29 @@ fn the_address_stays() {
     assert_owner(&scene);
 }
 
-/// A limit: what one instance does to the listener itself, it does to the other's.
+/// A limit: `O_NONBLOCK` is the listener's, not the descriptor's.
 #[test]
-fn the_instances_share_the_listener() {
+fn the_new_one_makes_the_listener_block_for_the_old_one_as_well() {
+    let scene = Scene::new();
+    let ctl = answering(&scene);
+    let old = ctl.start();
+    let listens = |open: &Descriptor| open.target.to_string_lossy().starts_with("socket:");
+    let blocks =
+        || old.descriptors().values().filter(|open| listens(open)).all(|open| open.flags & libc::O_NONBLOCK == 0);
+    let _open = TcpStream::connect(address(&scene)).unwrap();
+    request(address(&scene)).unwrap();
+    assert!(!blocks());
+    ctl.with("blocking", "").run("restart").assert_ready();
+    assert!(blocks());
+}
+
+/// A limit: shutdown(2) ends the listener, where closing the descriptor would do.
+#[test]
+fn the_old_one_can_end_the_listener_for_the_new_one_as_well() {
     let scene = Scene::new();
     let ctl = answering(&scene).with("shuts", "");
     let old = ctl.start();
-    let blocks = |process: &Proc| {
-        let sockets =
-            process.descriptors().into_values().filter(|open| open.target.to_string_lossy().starts_with("socket:"));
-        sockets.filter(|open| open.flags & libc::O_NONBLOCK != 0).count() == 0
-    };
-    let open = TcpStream::connect(address(&scene)).unwrap();
-    request(address(&scene)).unwrap();
-    assert!(!blocks(&old));
-    ctl.with("blocking", "").run("restart").assert_ready();
-    assert!(blocks(&old), "O_NONBLOCK is the listener's, not the descriptor's");
-    drop(open);
+    ctl.run("restart").assert_ready();
     scene.exit_status(&old);
-    assert!(request(address(&scene)).is_err(), "shutdown(2) ends it for both");
+    scene.wait_until("the listener's end", || request(address(&scene)).is_err());
 }

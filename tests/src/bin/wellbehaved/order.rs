@@ -15,7 +15,9 @@ const CALLS: &str = "trace=setgroups,setuid,setgid,setreuid,setregid,setresuid,s
 
 pub(crate) fn look(subject: &Subject, table: &mut Table) {
     if let Err(reason) = require::tool("strace") {
-        ["13o", "15"].into_iter().for_each(|key| table.not_applicable(key, &reason));
+        for key in ["13o", "15"] {
+            table.not_applicable(key, &reason);
+        }
         return;
     }
     let scene = Scene::new();

@@ -48,8 +48,10 @@ pub(crate) fn look(subject: &Subject, table: &mut Table) {
         start = subject.start(&scene, hostile(subject, &scene, false));
         let words = format!("{refused} with signals ignored and blocked; without that {}", start.ended());
         table.answer("start", false, words);
-        table.answer("2", false, "it does not start with them ignored");
-        table.answer("3", false, "it does not start with them blocked");
+        if start.daemon.is_some() {
+            table.answer("2", false, "it does not start with them ignored");
+            table.answer("3", false, "it does not start with them blocked");
+        }
     } else {
         table.answer("start", start.says_ready() && start.daemon.is_some(), start.ended());
     }
@@ -130,14 +132,14 @@ fn show_stdio(open: &BTreeMap<i32, Descriptor>) -> String {
 }
 
 fn look_at_session(start: &Start, daemon: &Proc, table: &mut Table) {
-    let stat = daemon.stat();
+    let found = daemon.stat();
     let pid = daemon.pid();
     table.answer("5", pid != start.starter, format!("started as {}, runs as {pid}", start.starter));
-    let own = start.starter == stat.session || stat.session == pid || Proc::new(stat.session).is_none();
-    let terminal = if stat.tty_nr == 0 { "no terminal" } else { "the caller's terminal" };
-    table.answer("6", own && stat.tty_nr == 0, format!("session {}, {terminal}", stat.session));
-    table.answer("7", stat.session != pid, format!("session {}, pid {pid}", stat.session));
-    let alone = stat.session == pid || Proc::new(stat.session).is_none();
+    let own = start.starter == found.session || found.session == pid || Proc::new(found.session).is_none();
+    let terminal = if found.tty_nr == 0 { "no terminal" } else { "the caller's terminal" };
+    table.answer("6", own && found.tty_nr == 0, format!("session {}, {terminal}", found.session));
+    table.answer("7", found.session != pid, format!("session {}, pid {pid}", found.session));
+    let alone = found.session == pid || Proc::new(found.session).is_none();
     table.answer("8", alone && is_left_to_init(daemon), format!("its parent is {}", parent(daemon)));
 }
 
@@ -156,11 +158,14 @@ fn look_at_surroundings(scene: &Scene, daemon: &Proc, table: &mut Table) {
 
 fn look_at_identity(daemon: &Proc, table: &mut Table) {
     let status = daemon.status();
-    if !geteuid().is_root() {
-        return ["13", "13g"].into_iter().for_each(|key| table.not_applicable(key, "it was not started by root"));
-    }
-    if status.euid == 0 {
-        return ["13", "13g"].into_iter().for_each(|key| table.not_applicable(key, "it stays root"));
+    let unchanged = match () {
+        () if !geteuid().is_root() => Some("it was not started by root"),
+        () if status.euid == 0 => Some("it stays root"),
+        () => None,
+    };
+    if let Some(reason) = unchanged {
+        table.not_applicable("13", reason);
+        return table.not_applicable("13g", reason);
     }
     let one = |ids: [u32; 4]| ids.iter().all(|id| *id == ids[0] && *id != 0);
     let users = [status.ruid, status.euid, status.suid, status.fuid];

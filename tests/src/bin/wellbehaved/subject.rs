@@ -111,8 +111,8 @@ impl Start {
         if !holds_within(LIMIT, || !running.is_running()) {
             return Self { starter, status: None, pipes_closed: false, daemon: None };
         }
-        let started = running.wait();
-        Self { starter, status: Some(started.status), pipes_closed: started.pipes_closed, daemon: None }
+        let outcome = running.wait();
+        Self { starter, status: Some(outcome.status), pipes_closed: outcome.pipes_closed, daemon: None }
     }
 
     /// The starter ended with status 0.
