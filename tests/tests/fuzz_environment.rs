@@ -59,7 +59,8 @@ fn variables() -> impl Strategy<Value = Variables> {
 /// Through a shell, which puts its pid, that of the service to be, in the place of SELF.
 fn launch<'s>(scene: &'s Scene, variables: &Variables) -> Launch<'s> {
     let own = variables.iter().filter(|(_, value)| value == SELF);
-    let script: String = own.map(|(name, _)| format!("export {name}=$$; ")).collect();
+    let script: Vec<_> = own.map(|(name, _)| format!("export {name}=$$; ")).collect();
+    let script = script.concat();
     let entries = variables.iter().map(|(name, value)| [name.as_bytes(), b"=", value].concat());
     let launch = scene.launch("/bin/sh").args(["-c", &format!("{script}exec \"$@\""), "sh"]).arg(bin("svc"));
     launch.raw_env(entries).limit(Duration::from_secs(15))

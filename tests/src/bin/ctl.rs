@@ -51,6 +51,7 @@ fn main((settings, listener): (Settings, Option<TcpListener>)) -> Result<()> {
     Ok(())
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "a hook returns a `Result`")]
 fn configure(daemon: &mut Daemon) -> std::result::Result<Settings, Infallible> {
     let words = std::env::var("CTL").unwrap_or_default();
     let pair = |word: &str| word.split_once('=').map_or((word.into(), String::new()), |(k, v)| (k.into(), v.into()));
@@ -124,7 +125,7 @@ fn serve(listener: &TcpListener) -> Result<()> {
         // A signal interrupts it; then nobody has come.
         _ = poll(&mut ready, PollTimeout::NONE);
         if let Ok((peer, _)) = listener.accept() {
-            requests.push(thread::spawn(move || answer(peer)));
+            requests.push(thread::spawn(move || answer(&peer)));
             requests.retain(|request| !request.is_finished());
         }
     }
@@ -134,9 +135,9 @@ fn serve(listener: &TcpListener) -> Result<()> {
     Ok(())
 }
 
-fn answer(peer: TcpStream) -> io::Result<()> {
+fn answer(peer: &TcpStream) -> io::Result<()> {
     // What it accepts is blocking on Linux, whatever the listener is.
     let mut line = String::new();
-    BufReader::new(&peer).read_line(&mut line)?;
-    writeln!(&peer, "{}", std::process::id())
+    BufReader::new(peer).read_line(&mut line)?;
+    writeln!(&*peer, "{}", std::process::id())
 }

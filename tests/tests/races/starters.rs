@@ -60,5 +60,5 @@ fn e20_over_garbage() {
 
 #[test]
 fn e20_over_an_over_long_file() {
-    fifty_over(Some(&[b'7'; 1 << 20]));
+    fifty_over(Some(&vec![b'7'; 1 << 20]));
 }

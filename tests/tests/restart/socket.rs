@@ -106,7 +106,7 @@ fn nonsense_is_ignored() {
     }
     // One who connects and says nothing keeps nobody waiting.
     let silent =
-        r#"use Socket; socket(S, PF_UNIX, SOCK_SEQPACKET, 0); connect(S, pack_sockaddr_un($ARGV[0])); sleep 1000"#;
+        r"use Socket; socket(S, PF_UNIX, SOCK_SEQPACKET, 0); connect(S, pack_sockaddr_un($ARGV[0])); sleep 1000";
     let silent = scene.launch("/usr/bin/perl").args(["-e", silent]).arg(ctl.socket()).spawn();
     ctl.run("restart").assert_ready();
     silent.signal(libc::SIGKILL);

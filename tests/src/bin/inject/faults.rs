@@ -58,7 +58,7 @@ macro_rules! kinds {
 
 kinds! {
     // Files.
-    openat SYS_openat path 1: ENOMEM EPERM EINTR EACCES EIO EMFILE ENFILE ENOSPC ENOSYS;
+    openat SYS_openat path 1: ENOENT ENOMEM EPERM EINTR EACCES EIO EMFILE ENFILE ENOSPC ENOSYS;
     open SYS_open path 0: ENOMEM EPERM EINTR EACCES EIO EMFILE ENFILE ENOSPC;
     newfstatat SYS_newfstatat path 1: ENOMEM EACCES EIO ENOSYS;
     fstat SYS_fstat: ENOMEM EIO;

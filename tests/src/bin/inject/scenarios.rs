@@ -91,7 +91,9 @@ impl Scenario {
             Self::Hostile => {
                 scene.file("service.pid", "999999999\n");
                 scene.file("service.pid.control", "");
-                [out, err].iter().for_each(|log| drop(scene.file(log, "from before\n")));
+                for log in [out, err] {
+                    scene.file(log, "from before\n");
+                }
                 dropping(launch)
                     .hostile()
                     .stdin(daemon_tests::Stdio::Closed)

@@ -132,9 +132,9 @@ impl Tracer<'_> {
                     let inside = self.inside.entry(pid).or_default();
                     *inside = !*inside;
                     if *inside {
-                        self.enter(pid)
+                        self.enter(pid);
                     } else {
-                        self.leave(pid)
+                        self.leave(pid);
                     }
                     None
                 }
@@ -191,12 +191,12 @@ impl Tracer<'_> {
     }
 
     fn leave(&mut self, pid: Pid) {
-        if let Some((_, error)) = self.failing.take_if(|(failing, _)| *failing == pid) {
-            if let Ok(mut registers) = ptrace::getregs(pid) {
-                registers.rax = i64::from(-error).cast_unsigned();
-                // A process that is killed meanwhile needs none.
-                _ = ptrace::setregs(pid, registers);
-            }
+        if let Some((_, error)) = self.failing.take_if(|(failing, _)| *failing == pid)
+            && let Ok(mut registers) = ptrace::getregs(pid)
+        {
+            registers.rax = i64::from(-error).cast_unsigned();
+            // A process that is killed meanwhile needs none.
+            _ = ptrace::setregs(pid, registers);
         }
     }
 }

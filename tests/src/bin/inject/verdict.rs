@@ -84,7 +84,8 @@ fn is_starter(struck: Option<&Call>) -> bool {
 
 /// The message on stderr, unless it was the writing of it that failed.
 fn says_why(started: &Started, fault: Option<Fault>, struck: Option<&Call>) -> Violations {
-    let stderr = |call: &Call| is_starter(Some(call)) && call.number == libc::SYS_write && call.arguments[0] == 2;
+    // On stderr, or, in the daemon, to the starter.
+    let writing = |call: &Call| call.number == libc::SYS_write && (call.arguments[0] == 2 || call.role == Role::Daemon);
     let named = |line: &str| {
         // Before `configure` has set the name it is the binary's.
         let text = [NAME, "svc"].iter().find_map(|name| line.strip_prefix(name)?.strip_prefix(": "));
@@ -94,7 +95,7 @@ fn says_why(started: &Started, fault: Option<Fault>, struck: Option<&Call>) -> V
     };
     // Rust's runtime without memory, and the C library's modules for names, say what they want to and end by SIGABRT.
     let aborted = started.status.signal() == Some(libc::SIGABRT) && !started.stderr.is_empty();
-    let said = aborted || struck.is_some_and(stderr) || started.stderr.lines().any(named);
+    let said = aborted || struck.is_some_and(writing) || started.stderr.lines().any(named);
     check(said, || "no message".to_owned())
 }
 
@@ -157,7 +158,9 @@ fn detached(scenario: Scenario, scene: &Scene, struck: Option<&Call>) -> Violati
 
     check(status.umask == Some(0o27), || format!("umask {:?}", status.umask))?;
     let (cwd, its_root) = (daemon.cwd(), daemon.root());
-    check(cwd == directory && its_root == root, || format!("directory {cwd:?}, root {its_root:?}"))?;
+    check(cwd == directory && its_root == root, || {
+        format!("directory {}, root {}", cwd.display(), its_root.display())
+    })?;
     let (ignored, blocked) = (daemon.ignored(), daemon.blocked());
     // pthread_create(3) does not look whether the mask could be restored.
     let by_library = struck.is_some_and(|call| call.number == libc::SYS_rt_sigprocmask && call.nth > 1);
