@@ -107,6 +107,11 @@ fn beside(pidfile: &Path, ending: &str) -> PathBuf {
     path.into()
 }
 
+/// Whether this service can be handed over.
+pub(crate) fn has_socket() -> bool {
+    SOCKET.get().is_some()
+}
+
 /// Removes the control socket, if it is this process's. Only what signal-safety(7) allows is called here.
 pub(crate) fn remove_socket() {
     if let Some(control) = SOCKET.get() {

@@ -14,6 +14,10 @@ pub(crate) fn bind_socket(path: &Path) -> Result<(), Error> {
     Err(Error::step(Step::WritePidfile, path.display().to_string(), io::Error::from(io::ErrorKind::Unsupported)))
 }
 
+pub(crate) fn has_socket() -> bool {
+    false
+}
+
 pub(crate) fn remove_socket() {}
 
 pub(crate) fn keep_listener(_: &str, _: BorrowedFd<'_>) {}

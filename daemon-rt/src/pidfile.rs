@@ -32,6 +32,8 @@ const MODE: Mode = Mode::S_IRUSR.union(Mode::S_IWUSR);
 
 /// The pid of no process.
 const NOBODY: i32 = 0;
+/// The same, once another instance has taken the service over.
+const GIVEN_UP: i32 = -1;
 
 /// The pidfile that this process holds. There is one, and signal handlers look at it.
 static HELD: OnceLock<Held> = OnceLock::new();
@@ -173,18 +175,17 @@ pub(crate) fn write() -> Result<(), Error> {
 
 /// From here on it is this process that removes the file at its end.
 pub(crate) fn own() {
+    let own = |owner| (owner != GIVEN_UP).then(|| getpid().as_raw());
     if let Some(held) = HELD.get() {
-        held.owner.store(getpid().as_raw(), Ordering::Release);
+        // The next restart may have been faster than this process in getting here.
+        _ = held.owner.fetch_update(Ordering::AcqRel, Ordering::Acquire, own);
     }
 }
 
-/// Another instance has taken the service over, and shares the lock: here it is let go of, so that this process is in
-/// nobody's way for as long as its last requests take.
-#[cfg(target_os = "linux")]
+/// Another instance has taken the service over.
 pub(crate) fn disown() {
     if let Some(held) = HELD.get() {
-        held.owner.store(NOBODY, Ordering::Release);
-        _ = sys::let_go(held.lock.as_fd());
+        held.owner.store(GIVEN_UP, Ordering::Release);
     }
 }
 
@@ -235,6 +236,8 @@ pub(crate) fn remove() {
     if held.owner.load(Ordering::Acquire) == getpid().as_raw()
         && held.reachable.load(Ordering::Acquire)
         && lstat(&held.path).is_ok_and(|found| same_file(&found, &held.file))
+        // A restart may have given it to another instance, and this one has not heard of it yet.
+        && (!handover::has_socket() || names_this_process())
     {
         // The user as whom the service runs may often not do it. The lock, which ends with the process, is what counts.
         _ = unlink(&held.path);

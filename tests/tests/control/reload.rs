@@ -1,6 +1,7 @@
 //! Reading the configuration again: the command returns when that is done.
 
-use std::fs;
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
 use std::time::Duration;
 
 use daemon_rt::control::{Control, Reloaded};
@@ -55,6 +56,8 @@ fn one_that_takes_too_long_is_an_error_and_nothing_else() {
     ctl.run("reload --timeout 200ms").assert_exited(1).assert_says(&["timed out"]);
     ctl.succeeds("status");
     drop(at_barrier(&scene, &fifo));
+    let nobody_waits = || OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(&fifo).is_err();
+    scene.wait_until("the end of that reload", nobody_waits);
     let reload = ctl.command("reload").spawn();
     drop(at_barrier(&scene, &fifo));
     reload.wait().assert_exited(0);
