@@ -96,8 +96,9 @@ pub(crate) fn detach(
 
 /// Steps 12–14, with the hooks between them: the same in the foreground.
 pub(crate) fn initialize(plan: &Plan, service: &mut Service<'_>) -> Result<(), Failure> {
-    pidfile::write()?; // 12
+    // First, so that whoever finds this process by its pidfile finds the socket, too.
     plan.control_path().map_or(Ok(()), handover::bind_socket)?;
+    pidfile::write()?; // 12
     hook::run("privileged_init", service.privileged_init.take())?;
     privileges::drop(plan)?; // 13
     hook::run("init", service.init.take())?;

@@ -107,9 +107,13 @@ fn beside(pidfile: &Path, ending: &str) -> PathBuf {
     path.into()
 }
 
-/// Whether this service can be handed over.
-pub(crate) fn has_socket() -> bool {
-    SOCKET.get().is_some()
+/// Whether the pidfile is, or is about to be, another instance's: a restart is under way, or is over and this process has
+/// not heard of it yet. Only what signal-safety(7) allows is called here.
+pub(crate) fn is_passed_on(lock: BorrowedFd<'_>) -> bool {
+    let mut range = whole_file();
+    let mut is_locked =
+        |lock| fcntl(lock, FcntlArg::F_OFD_GETLK(&mut range)).is_ok() && i32::from(range.l_type) != libc::F_UNLCK;
+    SOCKET.get().is_some() && (is_locked(lock) || !pidfile::names_this_process())
 }
 
 /// Removes the control socket, if it is this process's. Only what signal-safety(7) allows is called here.
@@ -355,6 +359,17 @@ fn take_over(path: &Path, instance: &Instance, pidfile: &File) -> io::Result<boo
     Ok(true)
 }
 
+/// The whole of a file, to be locked by one.
+fn whole_file() -> libc::flock {
+    libc::flock {
+        l_type: libc::F_WRLCK.try_into().unwrap_or(1),
+        l_whence: libc::SEEK_SET.try_into().unwrap_or(0),
+        l_start: 0,
+        l_len: 0,
+        l_pid: 0,
+    }
+}
+
 /// One restart at a time. An open-file-description lock on the pidfile has nothing to do with its flock(2). `None` if
 /// the file is not there any more when the lock is had.
 fn lock_restart(path: &Path) -> io::Result<Option<File>> {
@@ -363,13 +378,7 @@ fn lock_restart(path: &Path) -> io::Result<Option<File>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         result => File::from(result?),
     };
-    let range = libc::flock {
-        l_type: libc::F_WRLCK.try_into().unwrap_or(1),
-        l_whence: libc::SEEK_SET.try_into().unwrap_or(0),
-        l_start: 0,
-        l_len: 0,
-        l_pid: 0,
-    };
+    let range = whole_file();
     retry(|| fcntl(&pidfile, FcntlArg::F_OFD_SETLKW(&range)))?;
     Ok(place.still_is(&pidfile)?.then_some(pidfile))
 }
@@ -392,6 +401,9 @@ pub(crate) fn commit(new: Pid) -> io::Result<()> {
     }
     let line = format!("{new}\n");
     pidfile.write_all_at(line.as_bytes(), 0)?;
+    if fstat(pidfile)?.st_nlink == 0 {
+        return Err(io::Error::other("the older instance has ended, and has removed the pidfile"));
+    }
     // From here on there is no way back, and what fails is made up for by N, which finds its pid in the file.
     _ = pidfile.set_len(line.len() as u64);
     _ = send(&under_way.connection, word::COMMIT, &[]);

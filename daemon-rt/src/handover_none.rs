@@ -14,7 +14,7 @@ pub(crate) fn bind_socket(path: &Path) -> Result<(), Error> {
     Err(Error::step(Step::WritePidfile, path.display().to_string(), io::Error::from(io::ErrorKind::Unsupported)))
 }
 
-pub(crate) fn has_socket() -> bool {
+pub(crate) fn is_passed_on(_: BorrowedFd<'_>) -> bool {
     false
 }
 

@@ -182,10 +182,13 @@ pub(crate) fn own() {
     }
 }
 
-/// Another instance has taken the service over.
+/// Another instance has taken the service over, and shares the lock: here it is let go of, so that this process is in
+/// nobody's way for as long as its last requests take.
+#[cfg(target_os = "linux")]
 pub(crate) fn disown() {
     if let Some(held) = HELD.get() {
         held.owner.store(GIVEN_UP, Ordering::Release);
+        _ = sys::let_go(held.lock.as_fd());
     }
 }
 
@@ -236,8 +239,7 @@ pub(crate) fn remove() {
     if held.owner.load(Ordering::Acquire) == getpid().as_raw()
         && held.reachable.load(Ordering::Acquire)
         && lstat(&held.path).is_ok_and(|found| same_file(&found, &held.file))
-        // A restart may have given it to another instance, and this one has not heard of it yet.
-        && (!handover::has_socket() || names_this_process())
+        && !handover::is_passed_on(held.lock.as_fd())
     {
         // The user as whom the service runs may often not do it. The lock, which ends with the process, is what counts.
         _ = unlink(&held.path);

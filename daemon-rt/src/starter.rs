@@ -34,6 +34,9 @@ mod status {
     pub(super) const KILLED: u8 = 128;
 }
 
+/// How long the killed may take to be gone.
+const DYING: Duration = Duration::from_secs(1);
+
 /// What may interrupt a person's wait.
 const INTERRUPTIONS: [Signal; 4] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT];
 
@@ -267,6 +270,11 @@ impl Start {
                     immortal.push(pid);
                 }
             }
+        }
+        // Without /proc only the daemon was found: the others of the group are dying, immortals excepted.
+        let began = Instant::now();
+        while sys::reap_of_group(self.intermediate) && began.elapsed() < DYING {
+            std::thread::sleep(DYING / 1000);
         }
         _ = sys::wait(self.intermediate, true, true);
     }

@@ -127,6 +127,12 @@ pub(crate) fn reap_any() -> Option<(Pid, End)> {
     wait_for(libc::P_ALL, 0, libc::WEXITED | libc::WNOHANG).ok().flatten()
 }
 
+/// Reaps one of a process group that has ended, if any has; `false` where nobody in it is a child of this process.
+pub(crate) fn reap_of_group(group: Pid) -> bool {
+    let group = libc::id_t::try_from(group.as_raw()).unwrap_or(0);
+    wait_for(libc::P_PGID, group, libc::WEXITED | libc::WNOHANG).is_ok()
+}
+
 fn wait_for(which: libc::idtype_t, id: libc::id_t, options: c_int) -> nix::Result<Option<(Pid, End)>> {
     // SAFETY: all zeros are a valid siginfo_t, whose pid 0 says that there was nothing to report.
     let mut info: libc::siginfo_t = unsafe { mem::zeroed() };

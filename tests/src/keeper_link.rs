@@ -30,7 +30,10 @@ struct Told {
 impl Told {
     fn hear(&mut self, event: &Event) {
         match event {
-            Event::Done(number, pid) => _ = self.answers.insert(*number, Ok(*pid)),
+            Event::Done(number, pid) => {
+                self.ended.remove(pid); // Of another process, which had this number before.
+                self.answers.insert(*number, Ok(*pid));
+            }
             Event::Refused(number, text) => _ = self.answers.insert(*number, Err(text.clone())),
             Event::Ended(pid, status) => _ = self.ended.insert(*pid, (*status, Instant::now())),
         }

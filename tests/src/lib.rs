@@ -63,3 +63,13 @@ pub fn bin(name: &str) -> PathBuf {
     let found = me.ancestors().skip(1).take(2).map(|dir| dir.join(name)).find(|path| path.is_file());
     found.unwrap_or_else(|| panic!("no binary `{name}` beside {}: `cargo build --workspace` makes it", me.display()))
 }
+
+/// Sets a flag when it is dropped, by a panic too, so that threads which work until it is set end with the test.
+#[derive(Debug)]
+pub struct SetOnDrop<'a>(pub &'a std::sync::atomic::AtomicBool);
+
+impl Drop for SetOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, std::sync::atomic::Ordering::Relaxed);
+    }
+}

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
 use daemon_rt::control::{Control, Status};
-use daemon_tests::Scene;
+use daemon_tests::{Scene, SetOnDrop};
 
 use crate::ctl::Ctl;
 
@@ -21,6 +21,7 @@ fn e29_status_by_the_thousand_never_makes_a_start_fail() {
     };
     thread::scope(|scope| {
         let asking = [scope.spawn(probe), scope.spawn(probe)];
+        let _over = SetOnDrop(&over);
         for _ in 0..20 {
             let pid = ctl.start().pid();
             let told = control.status().expect("an answer");
@@ -32,6 +33,5 @@ fn e29_status_by_the_thousand_never_makes_a_start_fail() {
         while probes.load(Ordering::Relaxed) < 5000 && !asking.iter().any(thread::ScopedJoinHandle::is_finished) {
             thread::yield_now();
         }
-        over.store(true, Ordering::Relaxed);
     });
 }

@@ -9,7 +9,7 @@ use nix::{
     unistd::Pid,
 };
 
-use crate::{Barrier, failed, half_started, nothing_left, only_line, ready, service, stop};
+use crate::{Barrier, PROMPT, failed, half_started, nothing_left, only_line, ready, service, stop};
 
 /// The signals by which a person ends what runs.
 const INTERRUPTIONS: [(i32, &str); 4] =
@@ -208,6 +208,25 @@ fn a_suspended_starter_does_not_hold_up_the_daemon() {
 }
 
 #[test]
+fn a_suspended_starter_does_not_hold_up_a_failure_either() {
+    let scene = Scene::new();
+    let barrier = Barrier::new(&scene);
+    let progress = (0..2000).map(|number| format!("init:status=step {number} {}", "x".repeat(40)));
+    let launch = service(&scene).args(barrier.at("init")).args(progress).arg("init:long_err=1000");
+    let running = launch.spawn();
+    barrier.await_hook();
+    let daemon = half_started(&scene, &running);
+    running.signal(libc::SIGSTOP);
+    scene.wait_until("the stop", || running.process().stat().state == 'T');
+    barrier.open();
+    daemon.wait_gone(PROMPT);
+    running.signal(libc::SIGCONT);
+    let started = running.wait();
+    started.assert_says(&["svc: cannot initialize: line of an error\n", "… [cut at 4000 bytes]\n"]);
+    failed(&scene, &started, 1);
+}
+
+#[test]
 fn a_suspended_starter_learns_of_a_failure_when_it_goes_on() {
     let scene = Scene::new();
     let barrier = Barrier::new(&scene);
@@ -215,7 +234,7 @@ fn a_suspended_starter_learns_of_a_failure_when_it_goes_on() {
     let (starter, daemon) = (running.process(), half_started(&scene, &running));
     starter.signal(libc::SIGSTOP);
     daemon.kill();
-    daemon.wait_gone(crate::PROMPT);
+    daemon.wait_gone(PROMPT);
     starter.signal(libc::SIGCONT);
     failed(&scene, &running.wait(), 137);
 }

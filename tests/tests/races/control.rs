@@ -22,14 +22,18 @@ fn assert_sensible(line: &str, ended: &Started) {
     assert!(sensible, "{line}: {ended:#?}");
 }
 
-/// At most one instance is left, and the pidfile names it; then start and stop do what they should.
-fn fight(scene: &Scene, ctl: &Ctl<'_>, lines: &[&str]) {
+/// At most one instance is left, and the pidfile names it; then start and stop do what they should. `listens` is a
+/// service that can hand its sockets over.
+fn fight(listens: bool, lines: &[&str]) {
     for round in 0..rounds() {
+        let scene = &Scene::new();
+        let ctl = Ctl::new(scene);
+        let ctl = if listens { ctl.with("listen", scene.path("address")) } else { ctl };
         if round % 2 == 1 {
             ctl.start();
         }
         let commands = lines.iter().map(|line| ctl.command(line)).collect();
-        let (_gate, running) = at_once(scene, round, commands);
+        let (_gate, running) = at_once(scene, commands);
         let ended: Vec<Started> = running.into_iter().map(Running::wait).collect();
         lines.iter().zip(&ended).for_each(|(line, ended)| assert_sensible(line, ended));
         // One that was told to end may still be about to.
@@ -57,26 +61,20 @@ fn fight(scene: &Scene, ctl: &Ctl<'_>, lines: &[&str]) {
 
 #[test]
 fn e28_start_against_stop() {
-    let scene = Scene::new();
-    fight(&scene, &Ctl::new(&scene), &["start", "stop"].repeat(6));
+    fight(false, &["start", "stop"].repeat(6));
 }
 
 #[test]
 fn e28_start_against_stop_against_restart() {
-    let scene = Scene::new();
-    fight(&scene, &Ctl::new(&scene), &["start", "stop", "restart"].repeat(4));
+    fight(false, &["start", "stop", "restart"].repeat(4));
 }
 
 #[test]
 fn e28_start_against_stop_against_a_restart_that_hands_over() {
-    let scene = Scene::new();
-    let ctl = Ctl::new(&scene).with("listen", scene.path("address"));
-    fight(&scene, &ctl, &["start", "stop", "restart"].repeat(4));
+    fight(true, &["start", "stop", "restart"].repeat(4));
 }
 
 #[test]
 fn e28_restarts_against_each_other() {
-    let scene = Scene::new();
-    let ctl = Ctl::new(&scene).with("listen", scene.path("address"));
-    fight(&scene, &ctl, &["restart"; 8]);
+    fight(true, &["restart"; 8]);
 }

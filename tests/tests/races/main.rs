@@ -61,8 +61,8 @@ impl Dice {
 }
 
 /// Starts all at the same moment. They are under way; the gate has to stay open for the last of them.
-fn at_once<'s>(scene: &'s Scene, round: usize, launches: Vec<Launch<'s>>) -> (Gate, Vec<Running<'s>>) {
-    let mut gate = scene.gate(&format!("gate {round}"));
+fn at_once<'s>(scene: &'s Scene, launches: Vec<Launch<'s>>) -> (Gate, Vec<Running<'s>>) {
+    let mut gate = scene.gate("gate");
     let waiting = launches.into_iter().map(|launch| launch.behind(&gate).spawn()).collect();
     gate.open();
     (gate, waiting)

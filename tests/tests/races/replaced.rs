@@ -28,12 +28,12 @@ fn meddle(scene: &Scene, dice: &mut Dice, over: &AtomicBool) {
 fn e23_whoever_has_the_file_now_is_the_service_and_nobody_else_removes_it() {
     const STARTERS: usize = 12;
     let mut dice = Dice::new();
-    for round in 0..rounds() {
+    for _ in 0..rounds() {
         let scene = Scene::new();
         let over = AtomicBool::new(false);
         let (winners, losers): (Vec<Started>, Vec<Started>) = thread::scope(|scope| {
             scope.spawn(|| meddle(&scene, &mut dice, &over));
-            let starters = at_once(&scene, round, (0..STARTERS).map(|_| service(&scene)).collect());
+            let starters = at_once(&scene, (0..STARTERS).map(|_| service(&scene)).collect());
             let outcomes = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| outcomes(starters)));
             over.store(true, Ordering::Relaxed);
             outcomes.expect("starters that end")

@@ -10,14 +10,14 @@ const STARTERS: usize = 50;
 
 /// One wins, and the others name it and change nothing, in every round.
 fn fifty_over(found: Option<&[u8]>) {
-    let scene = Scene::new();
     for round in 0..rounds() {
+        let scene = Scene::new();
         match found {
             Some(found) => drop(scene.file("service.pid", found)),
             None => assert!(!scene.pidfile().exists()),
         }
         let starters = (0..STARTERS).map(|_| service(&scene)).collect();
-        let (winners, losers) = outcomes(at_once(&scene, round, starters));
+        let (winners, losers) = outcomes(at_once(&scene, starters));
         assert_eq!((winners.len(), losers.len()), (1, STARTERS - 1), "round {round}: {winners:#?}");
         let daemon = scene.daemon();
         assert_eq!(fs::read(scene.pidfile()).unwrap(), format!("{}\n", daemon.pid()).into_bytes(), "round {round}");

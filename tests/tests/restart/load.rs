@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use daemon_tests::{Descriptor, Proc, Scene};
+use daemon_tests::{Descriptor, Proc, Scene, require};
 
 use crate::ctl::Ctl;
 use crate::{address, answer, answering, assert_owner, request};
@@ -152,4 +152,17 @@ fn the_old_one_can_end_the_listener_for_the_new_one_as_well() {
     ctl.run("restart").assert_ready();
     scene.exit_status(&old);
     scene.wait_until("the listener's end", || request(address(&scene)).is_err());
+}
+
+/// Else a manager that sees the old one end would find that the new one is the restarter's child, and so a stranger.
+#[test]
+fn the_old_one_ends_after_the_restarter() {
+    require!(tool("strace"));
+    let scene = Scene::new();
+    let ctl = answering(&scene);
+    let old = ctl.start();
+    let slow = ctl.command("restart").strace("calls", &["-e", "inject=exit_group:delay_enter=500000"]);
+    let restarter = slow.spawn().process();
+    scene.wait_until("the end of the old one", || old.is_gone());
+    assert!(restarter.is_gone());
 }

@@ -1,8 +1,8 @@
 //! What can go wrong with each system call.
 
 use libc::{
-    EACCES, EADDRINUSE, EAFNOSUPPORT, EAGAIN, EBUSY, ECHILD, EDQUOT, EINTR, EINVAL, EIO, EMFILE, ENFILE, ENOBUFS,
-    ENOENT, ENOLCK, ENOMEM, ENOSPC, ENOSYS, EPERM, EROFS, ESRCH,
+    EACCES, EADDRINUSE, EAFNOSUPPORT, EAGAIN, EBUSY, EDQUOT, EINTR, EINVAL, EIO, EMFILE, ENFILE, ENOBUFS, ENOENT,
+    ENOLCK, ENOMEM, ENOSPC, ENOSYS, EPERM, EROFS, ESRCH,
 };
 
 /// What befalls a call.
@@ -108,7 +108,7 @@ kinds! {
     vfork SYS_vfork: ENOMEM EAGAIN;
     fork SYS_fork: ENOMEM EAGAIN;
     exit_group SYS_exit_group:;
-    waitid SYS_waitid: ENOMEM EINTR ECHILD ENOSYS;
+    waitid SYS_waitid: ENOMEM EINTR ENOSYS;
     kill SYS_kill: EPERM ESRCH;
     setsid SYS_setsid: EPERM ENOSYS;
     getsid SYS_getsid: EPERM ESRCH;
