@@ -199,7 +199,9 @@ impl Heard {
 
     fn is_held_by(&self, process: &Proc) -> bool {
         let pipe = fs::read_link(format!("/proc/self/fd/{}", self.pipe.as_raw_fd())).expect("the name of a pipe");
-        process.descriptors().values().any(|descriptor| descriptor.target == pipe)
+        // It may end just now.
+        let open = fs::read_dir(format!("/proc/{}/fd", process.pid())).into_iter().flatten().flatten();
+        open.map(|descriptor| fs::read_link(descriptor.path())).any(|target| target.is_ok_and(|target| target == pipe))
     }
 }
 
