@@ -143,7 +143,9 @@ pub(crate) fn answer_calls() -> Result<(), Error> {
     let Some(control) = SOCKET.get() else { return Ok(()) };
     let listening = || -> io::Result<()> {
         listen(&control.socket, Backlog::new(8)?)?;
-        spawn(|| answer_all(control))
+        // One that is blocked waits for sigwait(3) or signalfd(2).
+        let hangup_waits = SigSet::thread_get_mask()?.contains(Signal::SIGHUP);
+        spawn(move || answer_all(control, hangup_waits))
     };
     listening().during(Step::Notify, control.path.display())
 }
@@ -161,26 +163,28 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn answer_all(control: &'static ControlSocket) {
+fn answer_all(control: &'static ControlSocket, hangup_waits: bool) {
     loop {
         match retry(|| accept4(control.socket.as_raw_fd(), SockFlag::SOCK_CLOEXEC)) {
             // Each in a thread of its own: a reload that takes long must not keep a restart waiting. Whatever is wrong
             // with one caller is nothing to the others, nor to the service.
-            Ok(connection) => _ = sys::adopt(connection).map(|caller| spawn(move || _ = answer(control, &caller))),
+            Ok(connection) => {
+                _ = sys::adopt(connection).map(|caller| spawn(move || _ = answer(control, &caller, hangup_waits)));
+            }
             // No descriptor is left, say: wait for one.
             Err(_) => std::thread::sleep(Duration::from_millis(100)),
         }
     }
 }
 
-fn answer(control: &ControlSocket, connection: &OwnedFd) -> io::Result<()> {
+fn answer(control: &ControlSocket, connection: &OwnedFd, hangup_waits: bool) -> io::Result<()> {
     let peer = getsockopt(connection, sockopt::PeerCredentials)?;
     if peer.uid() != 0 && peer.uid() != geteuid().as_raw() {
         return Ok(());
     }
     match receive(connection, Some(PATIENCE))?.0.as_slice() {
         word::RELOAD if reload::reload_and_wait() => send(connection, word::RELOADED, &[]),
-        word::RELOAD if shutdown::ends_by(libc::SIGHUP) => send(connection, word::CANNOT, &[]),
+        word::RELOAD if !hangup_waits && shutdown::ends_by(libc::SIGHUP) => send(connection, word::CANNOT, &[]),
         word::RELOAD => send(connection, word::SIGNAL, &[]),
         word::HAND_OVER => hand_over(control, connection, Pid::from_raw(peer.pid())),
         _ => Ok(()),

@@ -60,16 +60,9 @@ pub(crate) fn tidy_up_when_ended() -> nix::Result<()> {
     left.try_for_each(|signal| sys::handle(signal, end))
 }
 
-/// Whether this signal, if it came, would end this process. One that is blocked waits for sigwait(3) or signalfd(2).
+/// Whether this signal, if it is not blocked, would end this process.
 pub(crate) fn ends_by(signal: libc::c_int) -> bool {
-    (sys::is_default(signal) || sys::is_handled_by(signal, end)) && !is_blocked(signal).unwrap_or(false)
-}
-
-/// Whether the main thread blocks a signal, whichever thread asks.
-fn is_blocked(signal: libc::c_int) -> Option<bool> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let blocked = status.lines().find_map(|line| line.strip_prefix("SigBlk:"))?;
-    Some(u64::from_str_radix(blocked.trim(), 16).ok()? >> (signal - 1) & 1 == 1)
+    sys::is_default(signal) || sys::is_handled_by(signal, end)
 }
 
 /// The handler: only what signal-safety(7) allows.

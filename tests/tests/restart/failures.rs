@@ -70,7 +70,9 @@ fn if_the_new_one_is_killed_when_it_is_ready_but_not_committed_the_old_one_goes_
     let waits = || fs::read_to_string(format!("/proc/{}/wchan", new.pid())).is_ok_and(|at| at.contains("pipe_read"));
     scene.wait_until("readiness", waits);
     new.kill();
-    scene.wait_until("its end", || new.is_gone());
+    // That of all its threads: the restarter waits for no less.
+    let threads = || fs::read_dir(format!("/proc/{}/task", new.pid())).map_or(0, Iterator::count);
+    scene.wait_until("its end", || new.is_gone() && threads() <= 1);
     restart.signal(libc::SIGCONT);
     restart.wait().assert_exited(128 + libc::SIGKILL);
     assert_goes_on(&scene, &old);
