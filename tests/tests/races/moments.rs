@@ -1,6 +1,6 @@
 //! E04, E14: signals and hang-ups at random moments of the start: all or nothing.
 
-use std::{fs, os::unix::process::ExitStatusExt, thread, time::Duration};
+use std::{os::unix::process::ExitStatusExt, thread, time::Duration};
 
 use daemon_tests::{Proc, Running, Scene, Started};
 use libc::{SIGABRT, SIGCONT, SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGSTOP, SIGTERM};
@@ -54,8 +54,8 @@ fn send(running: &Running<'_>, signal: i32) {
 #[test]
 fn e04_the_starter_gets_a_signal_at_a_random_moment() {
     let mut dice = Dice::new();
-    let scene = Scene::new();
     for _ in 0..rounds() * STARTS {
+        let scene = Scene::new();
         let signal = dice.one_of(&[SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGKILL]);
         let moment = dice.below(START);
         let running = service(&scene).arg("init:status=half way").spawn();
@@ -71,8 +71,8 @@ fn e04_the_starter_gets_a_signal_at_a_random_moment() {
 #[test]
 fn e04_the_starter_is_suspended_at_a_random_moment() {
     let mut dice = Dice::new();
-    let scene = Scene::new();
     for _ in 0..rounds() * STARTS {
+        let scene = Scene::new();
         let moment = dice.below(START);
         let running = service(&scene).arg("init:status=half way").spawn();
         thread::sleep(Duration::from_micros(moment));
@@ -88,10 +88,9 @@ fn e04_the_starter_is_suspended_at_a_random_moment() {
 #[test]
 fn e01_the_daemon_gets_a_signal_at_a_random_moment() {
     let mut dice = Dice::new();
-    let scene = Scene::new();
     for _ in 0..rounds() * STARTS {
+        let scene = Scene::new();
         let signal = dice.one_of(&[SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGKILL, SIGABRT]);
-        let _ = fs::remove_file(scene.pidfile()); // Left by one that was killed.
         let running = service(&scene).arg("init:sleep=10").arg("init:status=half way").spawn();
         scene.wait_until("the pid", || scene.pid_in_pidfile().is_some() || !running.is_running());
         let moment = dice.below(START);

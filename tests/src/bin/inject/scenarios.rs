@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use daemon_tests::{Launch, Scene, bin};
+use daemon_tests::{Launch, Scene, Stdio, bin};
 
 /// The name that the service is given, with which each message begins.
 pub(crate) const NAME: &str = "full";
@@ -72,6 +72,7 @@ impl Scenario {
         let [out, err] = self.logs(scene);
         let launch = scene
             .launch(bin("svc"))
+            .stdin(Stdio::Pipe) // Not /dev/null, which it is to become.
             .set("name", NAME)
             .set("pidfile", self.pidfile(scene))
             .set("control_socket", "")
@@ -96,7 +97,7 @@ impl Scenario {
                 }
                 dropping(launch)
                     .hostile()
-                    .stdin(daemon_tests::Stdio::Closed)
+                    .stdin(Stdio::Closed)
                     .set("chroot", scene.path(""))
                     .set("working_directory", "/inside")
             }
