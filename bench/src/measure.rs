@@ -62,7 +62,7 @@ impl Program {
         self
     }
 
-    /// From before posix_spawn(3), which is a vfork(2) and an execve(2), to the end of the process that it started.
+    /// The time from the call of posix_spawn, a vfork and an execve, to the end of the process that it started.
     pub fn run(&self) -> Duration {
         let (streams, attributes) = (null_streams(), PosixSpawnAttr::init().expect("memory"));
         let began = Instant::now();

@@ -6,7 +6,7 @@ use crate::table::{Row, Table};
 
 const LABELS: f64 = 250.0;
 const BARS: f64 = 430.0;
-const WIDTH: f64 = LABELS + BARS + 110.0;
+const WIDTH: f64 = LABELS + BARS + 140.0;
 const ROW: f64 = 24.0;
 const TOP: f64 = 44.0;
 /// The bars end here, as multiples of the first row's: what takes longer gets a broken one.
@@ -24,21 +24,26 @@ text { font: 13px system-ui, sans-serif; fill: #1f2328 }
   .spread { stroke: #e6edf3 } .guide { stroke: #656c76 }
 }";
 
+/// The height of so many rows.
+fn rows(count: usize) -> f64 {
+    ROW * f64::from(u32::try_from(count).expect("few"))
+}
+
 pub fn bars(table: &Table) -> String {
     let unit = table.rows[0].time.median * LONGEST / BARS;
-    let height = TOP + ROW * table.rows.len() as f64 + 12.0;
+    let height = TOP + rows(table.rows.len()) + 12.0;
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" role=\"img\">\n\
          <title>{}</title>\n<style>{STYLE}\n</style>\n\
          <text x=\"8\" y=\"20\">{}, in microseconds</text>\n\
-         <text x=\"8\" y=\"36\" class=\"note\">Median; the line is p25–p75; × is the ratio to the floor in the same round.</text>\n",
+         <text x=\"8\" y=\"36\" class=\"note\">Median; the line is p25–p75; × is the ratio, round by round, to the floor that stands above.</text>\n",
         table.title, table.title
     );
     let guide = LABELS + BARS / LONGEST;
     let (from, to) = (TOP, height - 10.0);
     _ = writeln!(svg, "<line class=\"guide\" x1=\"{guide:.1}\" y1=\"{from}\" x2=\"{guide:.1}\" y2=\"{to}\"/>");
     for (index, row) in table.rows.iter().enumerate() {
-        bar(&mut svg, row, unit, TOP + ROW * index as f64);
+        bar(&mut svg, row, unit, TOP + rows(index));
     }
     svg + "</svg>\n"
 }

@@ -78,7 +78,7 @@ fn count(program: &str) -> BTreeMap<&'static str, usize> {
     let mut counts = BTreeMap::new();
     // A line for each call, and `" > program(function+0x1) [0x2]"` for each frame of its stack. A call that another
     // process interrupts has two lines, the second with the stack.
-    for call in log.split("\n").fold(Vec::<(&str, Vec<&str>)>::new(), gather) {
+    for call in log.split('\n').fold(Vec::<(&str, Vec<&str>)>::new(), gather) {
         let (line, frames) = call;
         if line.contains("<unfinished ...>") || line.contains("pause(") || line.contains("+++") || line.contains("---")
         {
