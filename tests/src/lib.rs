@@ -27,6 +27,7 @@
 //! | `launch` | [`Launch`]: what to start, and in what surroundings |
 //! | `outcome` | [`Running`], [`Started`]: a start under way, and what came of it |
 //! | `proc` | [`Proc`]: a process seen through /proc |
+//! | `stranger` | [`Stranger`]: a process that gets the number of one that has ended, and must not be hit |
 //! | `terminal` | [`Terminal`]: a pseudo-terminal whose other end the test holds |
 //! | [`managers`] | service managers, each in a machine of its own |
 //! | `require` | [`require!`]: tests that need root or a tool, and say so |
@@ -43,6 +44,7 @@ mod proc;
 pub mod protocol;
 pub mod require;
 mod scene;
+mod stranger;
 mod sys;
 mod terminal;
 
@@ -53,6 +55,7 @@ pub use outcome::{Running, Started};
 pub use proc::{Descriptor, Proc};
 pub use protocol::Stdio;
 pub use scene::{Gate, Scene};
+pub use stranger::Stranger;
 pub use sys::{ALL_SIGNALS, fork, securebits, session_keyring, signal_set, ways_back_to_root};
 pub use terminal::Terminal;
 

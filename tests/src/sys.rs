@@ -6,7 +6,7 @@
 #![allow(unsafe_code)]
 
 use std::{
-    fs, io,
+    fs, io, mem,
     os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd},
     ptr,
 };
@@ -14,6 +14,7 @@ use std::{
 use libc::{c_int, c_long, c_ulong};
 use nix::{
     fcntl::{FcntlArg, FdFlag, fcntl},
+    sys::signal::{SigSet, SigmaskHow},
     unistd::{ForkResult, Pid},
 };
 
@@ -36,6 +37,32 @@ pub fn fork() -> io::Result<ForkResult> {
     assert_eq!(threads, 1, "fork in a process with several threads");
     // SAFETY: the only thread is this one, and it is here: no lock of the allocator or of anything else can be held.
     Ok(unsafe { nix::unistd::fork() }?)
+}
+
+/// A child with exactly this pid, see clone(2) on `set_tid`; an error (`EEXIST`) while somebody has it. It has every
+/// signal blocked, none of this process's descriptors, does nothing until it is killed, and dies with this thread.
+/// Needs root, or the capability to checkpoint.
+pub(crate) fn child_with_pid(pid: i32) -> io::Result<()> {
+    // SAFETY: zeros are valid for all of its fields, which are numbers.
+    let mut how: libc::clone_args = unsafe { mem::zeroed() };
+    how.exit_signal = u64::try_from(libc::SIGCHLD).expect("a number");
+    how.set_tid = &raw const pid as u64;
+    how.set_tid_size = 1;
+    let blocked = SigSet::all().thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
+    // SAFETY: a fork: the child gets a copy of this process's memory and this thread alone. It calls nothing but system
+    // calls (a lock of the allocator's, say, may be held in it for ever), and never returns from here.
+    let result = unsafe { libc::syscall(libc::SYS_clone3, &raw const how, size_of_val(&how)) };
+    if result == 0 {
+        let _ = prctl(libc::PR_SET_PDEATHSIG, c_ulong::try_from(libc::SIGKILL).unwrap_or(9), 0);
+        let _ = close_range(0, RawFd::MAX);
+        loop {
+            // SAFETY: pause(2) has no precondition.
+            unsafe { libc::pause() };
+        }
+    }
+    let result = check(result);
+    blocked.thread_set_mask()?;
+    result.map(drop)
 }
 
 /// Reaps a child, by pid or any (-1), if one has ended: its pid and raw status. (nix fails where the status names a

@@ -11,7 +11,7 @@ use crate::{at_once, ctl::Ctl, rounds};
 
 /// What a command may end with, whoever was faster: done; refused because another runs, or ended it meanwhile, with a
 /// message.
-fn assert_sensible(line: &str, ended: &Started) {
+pub(crate) fn assert_sensible(line: &str, ended: &Started) {
     let said = !ended.stderr.is_empty();
     let sensible = match ended.status.code() {
         Some(0) => true,

@@ -8,6 +8,7 @@
 //! | `starters` | E20, E24: fifty starters over each kind of pidfile |
 //! | `control` | E28: start against stop against restart |
 //! | `replaced` | E23: the file is unlinked and replaced while starters want it |
+//! | `reuse` | E25, E28: a stranger gets the number of the daemon that has just died |
 //! | `moments` | E04, E14: signals and terminal hang-ups at random moments of the start |
 
 #[path = "../common/mod.rs"]
@@ -19,6 +20,7 @@ mod ctl;
 mod control;
 mod moments;
 mod replaced;
+mod reuse;
 mod starters;
 
 use std::{env, fmt::Debug, str::FromStr, time::SystemTime};
