@@ -9,6 +9,7 @@ use nix::unistd::{self, Gid, Group, Uid, User, geteuid};
 use crate::daemon::{Daemon, NameOrId};
 use crate::detach::Step;
 use crate::error::{During, Error};
+use crate::sys;
 
 /// Whom the service becomes.
 #[derive(Debug)]
@@ -123,7 +124,7 @@ fn absent<T>(result: nix::Result<Option<T>>) -> nix::Result<Option<T>> {
 #[cfg(not(target_vendor = "apple"))]
 fn groups_of(user: &User, gid: Gid) -> Result<Vec<Gid>, Error> {
     let name = std::ffi::CString::new(user.name.as_str()).during(Step::DropPrivileges, &user.name)?;
-    unistd::getgrouplist(&name, gid).during(Step::DropPrivileges, format_args!("the groups of {}", user.name))
+    sys::groups_of(&name, gid).during(Step::DropPrivileges, format_args!("the groups of {}", user.name))
 }
 
 #[cfg(target_vendor = "apple")]

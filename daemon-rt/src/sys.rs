@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
-use nix::unistd::{ForkResult, Pid};
+use nix::unistd::{ForkResult, Gid, Pid};
 
 use crate::hooks::Service;
 use crate::{Daemon, start};
@@ -468,6 +468,23 @@ pub(crate) fn unset(_: &StartOfMain, name: &str) {
 }
 
 // Privileges
+
+/// The groups of a user, the primary one first. (nix asks for no more of them than sysconf(3) allows, which with musl
+/// are 32, whatever the kernel allows.)
+#[cfg(not(target_vendor = "apple"))]
+pub(crate) fn groups_of(user: &CStr, primary: Gid) -> nix::Result<Vec<Gid>> {
+    /// As many as Linux allows a process, see setgroups(2).
+    const MOST: c_int = 1 << 16;
+    let mut groups = vec![0; MOST as usize];
+    let mut count = MOST;
+    // SAFETY: the name ends with a NUL byte, and there is room for `count` groups.
+    let result = unsafe { libc::getgrouplist(user.as_ptr(), primary.as_raw(), groups.as_mut_ptr(), &raw mut count) };
+    match result {
+        -1 if count > MOST => Err(Errno::EINVAL),
+        -1 => Err(Errno::last()),
+        _ => Ok(groups[..usize::try_from(count).unwrap_or(0)].iter().copied().map(Gid::from_raw).collect()),
+    }
+}
 
 /// Permitted, effective and inheritable capabilities of this thread, a bit each, see capabilities(7).
 #[cfg(target_os = "linux")]

@@ -67,6 +67,15 @@ pub fn bin(name: &str) -> PathBuf {
     found.unwrap_or_else(|| panic!("no binary `{name}` beside {}: `cargo build --workspace` makes it", me.display()))
 }
 
+/// What the C library says of an error, as it stands in messages; each has its own words.
+pub fn errno_text(errno: i32) -> String {
+    std::io::Error::from_raw_os_error(errno).to_string()
+}
+
+/// Of which signal a process dies whose main thread overflows its stack. Rust's runtime reports that and aborts, but
+/// with musl, which does not tell where the main thread's stack ends, the fault stays what it is.
+pub const OVERFLOW: i32 = if cfg!(target_env = "musl") { libc::SIGSEGV } else { libc::SIGABRT };
+
 /// Sets a flag when it is dropped, by a panic too, so that threads which work until it is set end with the test.
 #[derive(Debug)]
 pub struct SetOnDrop<'a>(pub &'a std::sync::atomic::AtomicBool);

@@ -43,6 +43,11 @@ pub fn x86_64() -> Result<(), String> {
     that(cfg!(target_arch = "x86_64"), "needs x86-64")
 }
 
+/// The fault injection knows the system calls that the C library works by.
+pub fn glibc() -> Result<(), String> {
+    that(cfg!(target_env = "gnu"), "needs glibc: faults are listed for the system calls that it makes")
+}
+
 /// This program is found in `PATH`.
 pub fn tool(name: &str) -> Result<(), String> {
     let path = env::var_os("PATH").unwrap_or_default();

@@ -121,9 +121,10 @@ pub(crate) fn close_range(first: RawFd, last: RawFd) -> io::Result<()> {
 }
 
 /// Sets a resource limit, soft and hard.
+#[allow(clippy::cast_possible_wrap, reason = "the resources are small numbers, of another type in each C library")]
 pub(crate) fn set_rlimit(resource: u32, soft: u64, hard: u64) -> io::Result<()> {
     let limit = libc::rlimit { rlim_cur: soft, rlim_max: hard };
-    // SAFETY: the struct outlives the call, which only reads it. (The C libraries differ in the first one's type.)
+    // SAFETY: the struct outlives the call, which only reads it.
     check(unsafe { libc::setrlimit(resource as _, &raw const limit) }.into()).map(drop)
 }
 

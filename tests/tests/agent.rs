@@ -1,14 +1,14 @@
 //! `examples/agent`: the tool that starts its own agent.
 
-#[path = "common/example.rs"]
-mod example;
+#[path = "common/built.rs"]
+mod built;
 
 use std::{collections::BTreeSet, fs, os::unix::fs::MetadataExt, path::PathBuf, sync::LazyLock, time::Duration};
 
-use daemon_tests::{Launch, Proc, Running, Scene, Started, require};
+use daemon_tests::{Launch, Proc, Running, Scene, Started, errno_text, require};
 use nix::unistd::geteuid;
 
-static AGENT: LazyLock<PathBuf> = LazyLock::new(|| example::example("agent"));
+static AGENT: LazyLock<PathBuf> = LazyLock::new(|| built::example("agent"));
 
 /// A user of the tool, with a runtime directory as a login makes it.
 struct User<'s> {
@@ -187,7 +187,7 @@ fn an_agent_that_cannot_start_is_an_error_that_says_why() {
     let user = User::new(&scene);
     scene.dir(user.path("agent.sock"), 0o755, geteuid().is_root().then_some(user.uid));
     let call = user.call("get key").run();
-    call.assert_exited(2).assert_says(&["agent: ", "Address already in use"]);
+    call.assert_exited(2).assert_says(&["agent: ", &errno_text(libc::EADDRINUSE)]);
     scene.assert_no_leftovers();
     assert!(!user.path("agent.pid").exists());
 }

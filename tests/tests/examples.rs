@@ -1,8 +1,8 @@
 //! The examples, started for real: as root each in a machine of its own, where the defaults can be seen at work, and
 //! as an ordinary user, who needs none.
 
-#[path = "common/example.rs"]
-mod example;
+#[path = "common/built.rs"]
+mod built;
 
 use std::{
     fs,
@@ -12,13 +12,13 @@ use std::{
 };
 
 use daemon_tests::{
-    Launch, Proc, Scene,
+    Launch, Proc, Scene, errno_text,
     managers::{Machine, Root, wait_until},
     require,
 };
 use nix::unistd::geteuid;
 
-use example::example;
+use built::example;
 
 /// A machine in which the example is installed.
 fn machine_with(name: &str) -> Machine {
@@ -222,6 +222,6 @@ fn webapp_reads_its_command_line() {
     run(&["--prot", "80"]).assert_exited(2).assert_says(&["'--prot'", "'--port'"]);
     run(&["--root", "nowhere"]).assert_exited(1).assert_says(&["webapp: cannot configure: nowhere: No such file"]);
     let address = taken.local_addr().expect("bound");
-    let busy = format!("cannot initialize: {address}: Address already in use");
+    let busy = format!("cannot initialize: {address}: {}", errno_text(libc::EADDRINUSE));
     run(&["--port", &address.port().to_string()]).assert_exited(1).assert_says(&[&busy]);
 }

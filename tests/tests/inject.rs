@@ -8,7 +8,7 @@ use daemon_tests::{bin, require};
 
 #[test]
 fn whatever_fails_it_is_all_or_nothing() {
-    require!(root(), x86_64());
+    require!(root(), x86_64(), glibc());
     let value = |name: &str, default: &str| env::var(name).unwrap_or_else(|_| default.to_owned());
     let sample = value("DAEMON_TESTS_SAMPLE", "300");
     let seed = value("DAEMON_TESTS_SEED", "1");

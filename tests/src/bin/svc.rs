@@ -170,6 +170,7 @@ fn act(action: &str) -> Result<()> {
             }
         }
         "overflow" => drop(overflow(0)),
+        "overflowing_thread" => drop(std::thread::spawn(|| overflow(0)).join()),
         // Takes the sockets from the manager, each as the kind at its place in KINDS, and writes their names.
         "take" => {
             let (path, kinds) = value.split_once(':').ok_or("take=PATH:KINDS")?;

@@ -1,23 +1,21 @@
 //! The exit statuses where a panic aborts (`panic = "abort"`): nothing unwinds, and the starter's word is the same.
 
-use std::{env, path::PathBuf, process::Command, sync::OnceLock};
+use std::{path::PathBuf, sync::OnceLock};
 
 use daemon_tests::{Launch, Scene, bin};
 
-use crate::{failed, only_line, ready, stop};
+use crate::{built::built, failed, only_line, ready, stop};
 
 /// A fixture, built once more so that panics abort.
 fn aborting(name: &str) -> PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    let built = BUILT.get_or_init(|| {
+    let directory = BUILT.get_or_init(|| {
         let target = bin("svc").parent().expect("target/debug").with_file_name("panic-abort");
-        let mut cargo = Command::new(env::var_os("CARGO").expect("to be run by Cargo"));
-        cargo.args(["build", "--quiet", "--locked", "--package", "daemon-tests", "--bin", "svc", "--bin", "deferred"]);
-        cargo.args(["--config", "profile.dev.panic='abort'", "--target-dir"]).arg(&target);
-        assert!(cargo.status().expect("cargo").success());
-        target.join("debug")
+        let target_dir = format!("--target-dir={}", target.display());
+        let arguments = ["--bin=svc", "--bin=deferred", "--config=profile.dev.panic='abort'", &target_dir];
+        built("daemon-tests", "svc", &arguments).with_file_name("")
     });
-    built.join(name)
+    directory.join(name)
 }
 
 fn service<'s>(scene: &'s Scene, name: &str) -> Launch<'s> {

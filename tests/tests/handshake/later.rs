@@ -105,12 +105,13 @@ impl SystemLog {
         unshare.arg(bin("svc")).set("pidfile", scene.pidfile())
     }
 
-    /// The messages so far, as in `<27>Nov 24 00:00:00 svc[123]: text`.
+    /// The messages so far, as in `<27>Nov 24 00:00:00 svc[123]: text`. The line break that musl ends them with is cut
+    /// off, as log daemons do.
     fn messages(&self) -> Vec<String> {
         let mut bytes = [0; 8192];
         std::iter::from_fn(|| {
             let length = self.socket.recv(&mut bytes).ok()?;
-            Some(String::from_utf8_lossy(&bytes[..length]).into_owned())
+            Some(String::from_utf8_lossy(&bytes[..length]).trim_end_matches('\n').to_owned())
         })
         .collect()
     }

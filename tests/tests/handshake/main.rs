@@ -15,6 +15,8 @@
 //! | `later` | rule 8: errors after readiness |
 
 mod abort;
+#[path = "../common/built.rs"]
+mod built;
 mod children;
 mod deferred;
 mod interrupted;
