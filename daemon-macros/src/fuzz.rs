@@ -1,9 +1,14 @@
 //! Whatever tokens a user writes: no panic, and each error points at one of them.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{TokenStream, TokenTree};
 use proptest::prelude::*;
+use proptest::sample::{Index, select};
 
 use crate::{args, expand};
+
+/// Seeds, see `corpus/README.md`.
+const ARGUMENTS: &str = include_str!("../corpus/arguments.txt");
+const FUNCTIONS: &str = include_str!("../corpus/functions.txt");
 
 const NAMES: &str = "configure privileged_init init main_loop defer_ready name pidfile user group groups chroot \
                      working_directory umask keep_env stdout stderr capabilities no_new_privs start_timeout mode cli \
@@ -56,83 +61,132 @@ fn function() -> impl Strategy<Value = String> {
     )
 }
 
+/// The inputs of a file.
+fn corpus(file: &'static str) -> Vec<&'static str> {
+    file.lines().filter(|line| !line.starts_with("// ")).collect()
+}
+
+/// One of the inputs with some tokens removed, doubled, exchanged, or taken from another.
+fn changed(file: &'static str) -> impl Strategy<Value = TokenStream> {
+    let trees = |line: &&str| line.parse::<TokenStream>().expect("tokens").into_iter().collect::<Vec<_>>();
+    let inputs: Vec<Vec<TokenTree>> = corpus(file).iter().map(trees).collect();
+    let number = inputs.len();
+    let change = (0..4_u8, any::<Index>(), any::<Index>(), 0..number);
+    (0..number, prop::collection::vec(change, 1..4)).prop_map(move |(input, changes)| {
+        let mut tokens = inputs[input].clone();
+        for (kind, at, from, other) in changes {
+            let other = if kind == 0 { &inputs[other] } else { &tokens };
+            let copied = (!other.is_empty()).then(|| other[from.index(other.len())].clone());
+            let at = at.index(tokens.len() + 1);
+            match (kind, copied) {
+                (0 | 1, Some(token)) => tokens.insert(at, token),
+                (2, Some(token)) if at < tokens.len() => tokens[at] = token,
+                (3, _) if at < tokens.len() => drop(tokens.remove(at)),
+                _ => {}
+            }
+        }
+        tokens.into_iter().collect()
+    })
+}
+
 /// What the lexer takes for tokens.
 fn tokens(text: &str) -> Result<TokenStream, TestCaseError> {
     text.parse().map_err(|_| TestCaseError::reject("no tokens"))
 }
 
-/// Each error points at something that the user wrote.
-fn assert_located(arguments: &str) -> Result<(), TestCaseError> {
+/// Each error of the arguments points at something that the user wrote.
+fn check_arguments(arguments: &TokenStream) -> Result<(), TestCaseError> {
     let mut faults = Vec::new();
-    args::parse(tokens(arguments)?, &mut faults);
+    args::parse(arguments.clone(), &mut faults);
     for fault in &faults {
-        prop_assert!(!fault.span().byte_range().is_empty(), "nowhere: {fault}: {arguments}");
+        prop_assert!(fault.span().source_text().is_some_and(|text| !text.is_empty()), "nowhere: {fault}: {arguments}");
         prop_assert!(!fault.to_string().is_empty());
     }
-    let expansion = expand::daemon(tokens(arguments)?, &tokens("fn main() {}")?).to_string();
+    let expansion = expand::daemon(arguments.clone(), &tokens("fn main() {}")?).to_string();
     prop_assert!(faults.is_empty() || expansion.contains("compile_error"), "no error: {arguments}");
     // The function is kept, so that the editor keeps working in it.
     prop_assert!(expansion.contains("fn main ()"), "no function: {arguments}");
     Ok(())
 }
 
+/// There is an expansion or an error, and each error, of the arguments, the function, or of how they go together, points
+/// at something that the user wrote.
+fn check(arguments: &TokenStream, function: &TokenStream) -> Result<(), TestCaseError> {
+    let expansion = expand::daemon(arguments.clone(), function);
+    let mut errors = Vec::new();
+    find_errors(expansion.clone(), &mut errors);
+    let text = expansion.to_string();
+    prop_assert!(!errors.is_empty() || text.contains("__daemon . run"), "{text}");
+    // The compiler calls it with an item, never with nothing, nor with attributes alone.
+    if !errors.is_empty() && has_item(function) {
+        for error in errors {
+            prop_assert!(error.is_some_and(|text| !text.is_empty()), "nowhere: {text}: {arguments}: {function}");
+        }
+    }
+    Ok(())
+}
+
+/// Where each `compile_error!` of the expansion points: name and message.
+fn find_errors(expansion: TokenStream, found: &mut Vec<Option<String>>) {
+    let tokens: Vec<TokenTree> = expansion.into_iter().collect();
+    for (at, token) in tokens.iter().enumerate() {
+        match token {
+            TokenTree::Ident(name) if name == "compile_error" => {
+                let message = tokens.get(at + 2).unwrap_or(token);
+                found.extend([name.span(), message.span()].map(|span| span.source_text()));
+            }
+            TokenTree::Group(group) => find_errors(group.stream(), found),
+            _ => {}
+        }
+    }
+}
+
+fn has_item(function: &TokenStream) -> bool {
+    let mut tokens = function.clone().into_iter().peekable();
+    while tokens.next_if(|token| matches!(token, TokenTree::Punct(hash) if hash.as_char() == '#')).is_some() {
+        tokens.next_if(|token| matches!(token, TokenTree::Group(_)));
+    }
+    tokens.next().is_some()
+}
+
 proptest! {
     #[test]
     fn arguments_that_are_nearly_right(arguments in arguments()) {
-        assert_located(&arguments)?;
+        check_arguments(&tokens(&arguments)?)?;
     }
 
     #[test]
     fn arguments_of_any_tokens(arguments in soup()) {
-        assert_located(&arguments)?;
+        check_arguments(&tokens(&arguments)?)?;
     }
 
     #[test]
     fn any_function(arguments in arguments(), function in prop_oneof![2 => function(), 1 => soup()]) {
-        let function = tokens(&function)?;
-        let expansion = expand::daemon(tokens(&arguments)?, &function).to_string();
-        prop_assert!(expansion.contains("compile_error") || expansion.contains("__daemon . run"), "{expansion}");
+        check(&tokens(&arguments)?, &tokens(&function)?)?;
+    }
+
+    #[test]
+    fn what_is_nearly_of_the_corpus(arguments in changed(ARGUMENTS), function in changed(FUNCTIONS)) {
+        check_arguments(&arguments)?;
+        check(&arguments, &function)?;
+    }
+
+    #[test]
+    fn a_function_that_is_nearly_of_the_corpus_with_arguments_of_it(
+        arguments in select(corpus(ARGUMENTS)),
+        function in changed(FUNCTIONS),
+    ) {
+        check(&tokens(arguments)?, &function)?;
     }
 }
 
-/// The corpus: one for each way in which it could go wrong.
 #[test]
-fn corpus() {
-    for arguments in [
-        ",",
-        ",,",
-        "=",
-        "= =",
-        "pidfile =",
-        "pidfile = ,",
-        "= \"/x\"",
-        "pidfile = = \"/x\"",
-        "pidfile(\"/x\")",
-        "umask = -",
-        "umask = - -1",
-        "umask = 0o",
-        "groups = [,]",
-        "groups = [",
-        "start_timeout = \"\"",
-        "start_timeout = \"1é\"",
-        "start_timeout = \"s\"",
-        "start_timeout = \"18446744073709551616s\"",
-        "capabilities = [[\"CAP_KILL\"]]",
-        "crate",
-        "crate = ",
-        "crate = <",
-        "init = <",
-        "init = >",
-        "init = a < b, c",
-        "init = |",
-        "main_loop = f, main_loop = f",
-        "r#pidfile = \"/x\"",
-        "keep_env = [\"*\", \"**\", \"\"]",
-        "\"\"",
-        "{}",
-    ] {
-        if arguments.parse::<TokenStream>().is_ok() {
-            assert_located(arguments).expect(arguments);
+fn the_corpus() {
+    for arguments in corpus(ARGUMENTS).into_iter().chain([""]) {
+        let arguments = tokens(arguments).expect(arguments);
+        check_arguments(&arguments).expect("arguments of the corpus");
+        for function in corpus(FUNCTIONS) {
+            check(&arguments, &tokens(function).expect(function)).expect(function);
         }
     }
 }

@@ -70,6 +70,8 @@ mod cli;
 mod complain;
 #[cfg(target_os = "linux")]
 pub mod control;
+#[cfg(test)]
+mod corpus;
 mod daemon;
 mod detach;
 mod error;

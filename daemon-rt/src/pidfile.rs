@@ -271,7 +271,9 @@ pub(crate) fn read_pid(file: &File) -> io::Result<Option<Pid>> {
     const LONGEST: usize = 32;
     let mut start = [0; LONGEST];
     let length = file.read_at(&mut start, 0)?;
-    Ok(parse_pid(&start[..length]))
+    // Cut off, the beginning of a number would be another number.
+    let whole = length < LONGEST || start.contains(&b'\n');
+    Ok(parse_pid(&start[..length]).filter(|_| whole))
 }
 
 fn parse_pid(text: &[u8]) -> Option<Pid> {

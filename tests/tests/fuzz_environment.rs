@@ -1,14 +1,14 @@
 //! Every variable of the environment that is read, with any values: no start hangs or crashes; it is a good one, in the
 //! foreground or not, or a message says what is wrong, and nothing is left.
 //!
-//! `PROPTEST_CASES` says how many starts (48).
+//! `PROPTEST_CASES` says how many starts (48), besides those of the corpus.
 
-use std::{env, os::unix::process::ExitStatusExt, path::Path, time::Duration};
+use std::{collections::BTreeSet, env, fs, os::unix::process::ExitStatusExt, path::Path, time::Duration};
 
 use daemon_tests::{Launch, Scene, Started, bin, require};
 use proptest::{
     prelude::*,
-    sample::select,
+    sample::{Index, select},
     test_runner::{FileFailurePersistence, TestRunner},
 };
 
@@ -36,24 +36,64 @@ fn value(likely: &'static [&'static str]) -> impl Strategy<Value = Option<Vec<u8
 
 type Variables = Vec<(&'static str, Vec<u8>)>;
 
+/// All that are read, with values that are likely to be. (At the end a new one leaves valid what proptest has kept.)
+const READ: [(&str, &[&str]); 14] = [
+    ("DAEMON_MODE", &MODES),
+    ("NOTIFY_SOCKET", &SOCKETS),
+    ("SYSTEMD_EXEC_PID", &PIDS),
+    ("PIDFILE", &DIRECTORIES),
+    ("LISTEN_PID", &PIDS),
+    ("LISTEN_FDS", &NUMBERS),
+    ("LISTEN_FDNAMES", &NAMES),
+    ("WATCHDOG_PID", &PIDS),
+    ("WATCHDOG_USEC", &NUMBERS),
+    ("DAEMON_NOTIFY_FD", &NUMBERS),
+    ("XDG_RUNTIME_DIR", &DIRECTORIES),
+    ("JOURNAL_STREAM", &NUMBERS),
+    ("XPC_SERVICE_NAME", &NAMES),
+    ("LISTEN_PIDFDID", &NUMBERS),
+];
+
 fn variables() -> impl Strategy<Value = Variables> {
-    let kinds: [(&'static str, &'static [&'static str]); 13] = [
-        ("DAEMON_MODE", &MODES),
-        ("NOTIFY_SOCKET", &SOCKETS),
-        ("SYSTEMD_EXEC_PID", &PIDS),
-        ("PIDFILE", &DIRECTORIES),
-        ("LISTEN_PID", &PIDS),
-        ("LISTEN_FDS", &NUMBERS),
-        ("LISTEN_FDNAMES", &NAMES),
-        ("WATCHDOG_PID", &PIDS),
-        ("WATCHDOG_USEC", &NUMBERS),
-        ("DAEMON_NOTIFY_FD", &NUMBERS),
-        ("XDG_RUNTIME_DIR", &DIRECTORIES),
-        ("JOURNAL_STREAM", &NUMBERS),
-        ("XPC_SERVICE_NAME", &NAMES),
-    ];
-    let each = kinds.map(|(name, likely)| value(likely).prop_map(move |value| value.map(|value| (name, value))));
+    let each = READ.map(|(name, likely)| value(likely).prop_map(move |value| value.map(|value| (name, value))));
     Vec::from(each).prop_map(|found| found.into_iter().flatten().collect())
+}
+
+/// The starts of the corpus.
+fn corpus() -> Vec<Variables> {
+    let lines = include_str!("../corpus/environment.txt").lines();
+    let lines = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
+    lines.map(|line| line.split(' ').map(variable).collect()).collect()
+}
+
+fn variable(text: &'static str) -> (&'static str, Vec<u8>) {
+    let (name, value) = text.split_once('=').expect("NAME=VALUE");
+    let mut parts = value.split('\\');
+    let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
+    for escaped in parts {
+        if let Some(hex) = escaped.strip_prefix('x') {
+            bytes.push(u8::from_str_radix(&hex[..2], 16).expect("two digits"));
+            bytes.extend(hex[2..].bytes());
+        } else {
+            bytes.push(b'\n');
+            bytes.extend(escaped.strip_prefix('n').expect(r"\n or \xHH").bytes());
+        }
+    }
+    (name, bytes)
+}
+
+/// Two starts of the corpus in one, and perhaps a value in another's place.
+fn of_the_corpus() -> impl Strategy<Value = Variables> {
+    let two = (select(corpus()), select(corpus()));
+    (two, any::<Index>(), any::<Index>(), any::<bool>()).prop_map(|((mut one, mut other), from, to, exchange)| {
+        one.append(&mut other);
+        if exchange {
+            let value = one[from.index(one.len())].1.clone();
+            let to = to.index(one.len());
+            one[to].1 = value;
+        }
+        one
+    })
 }
 
 /// Through a shell, which puts its pid, that of the service to be, in the place of SELF.
@@ -81,16 +121,29 @@ fn check(scene: &Scene, started: &Started, ready: &Path) -> Result<(), TestCaseE
     Ok(())
 }
 
-/// As many starts as are asked for; one that fails is kept, and tried first from then on.
-fn fuzz(corpus: &'static str, test: impl Fn(&Variables) -> Result<(), TestCaseError>) {
+/// Those of the corpus, then as many starts as are asked for; one that fails is kept, and tried first from then on.
+fn fuzz(kept: &'static str, test: impl Fn(&Variables) -> Result<(), TestCaseError>) {
+    for variables in corpus() {
+        test(&variables).unwrap_or_else(|failure| panic!("{failure}: {variables:?}"));
+    }
     let cases = env::var("PROPTEST_CASES").map_or(48, |cases| cases.parse().expect("a number"));
+    run(cases, kept, &variables(), &test);
+    run(cases / 4, kept, &of_the_corpus(), &test);
+}
+
+fn run(
+    cases: u32,
+    kept: &'static str,
+    variables: &impl Strategy<Value = Variables>,
+    test: impl Fn(&Variables) -> Result<(), TestCaseError>,
+) {
     let config = ProptestConfig {
         cases,
-        failure_persistence: Some(Box::new(FileFailurePersistence::Direct(corpus))),
+        failure_persistence: Some(Box::new(FileFailurePersistence::Direct(kept))),
         max_shrink_iters: 100,
         ..ProptestConfig::default()
     };
-    if let Err(failure) = TestRunner::new(config).run(&variables(), |variables| test(&variables)) {
+    if let Err(failure) = TestRunner::new(config).run(variables, |variables| test(&variables)) {
         panic!("{failure}");
     }
 }
@@ -136,4 +189,27 @@ fn a_pidfile_where_no_file_can_be_made() {
     let started = scene.launch(bin("svc")).arg("pidfile=/proc/service.pid").run();
     started.assert_exited(92).assert_says(&["svc: cannot write the pidfile: /proc/service.pid: "]);
     scene.assert_no_leftovers();
+}
+
+/// Each variable that the library reads is among those that are fuzzed.
+#[test]
+fn every_variable_that_is_read_is_fuzzed() {
+    let mut found = BTreeSet::new();
+    find_variables(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../daemon-rt/src"), &mut found);
+    assert_eq!(found, READ.iter().map(|(name, _)| (*name).to_owned()).collect());
+}
+
+/// The names of those that are read by the sources in a directory.
+fn find_variables(sources: &Path, found: &mut BTreeSet<String>) {
+    const CALLS: [&str; 3] = ["take_variable(start, \"", "env::var_os(\"", "env::var(\""];
+    for entry in fs::read_dir(sources).expect("the library's sources") {
+        let path = entry.expect("a source").path();
+        if path.is_dir() {
+            find_variables(&path, found);
+        } else if !path.ends_with("tests.rs") {
+            let source = fs::read_to_string(path).expect("a source");
+            let calls = CALLS.iter().flat_map(|call| source.split(call).skip(1));
+            found.extend(calls.filter_map(|rest| rest.split('"').next()).map(str::to_owned));
+        }
+    }
 }

@@ -3,7 +3,10 @@
 use proptest::prelude::*;
 
 use super::{Failure, HEADER, LONGEST_FAILURE, LONGEST_PROGRESS, Malformed, Message};
+use crate::corpus;
 use nix::unistd::Pid;
+
+const CORPUS: &str = include_str!("../../corpus/handshake.txt");
 
 /// Any message, texts up to twice as long as they may be among them.
 fn message() -> impl Strategy<Value = Message> {
@@ -36,6 +39,16 @@ fn decode_all(bytes: &mut Vec<u8>) -> Result<Vec<Message>, Malformed> {
     std::iter::from_fn(|| Message::decode(bytes).transpose()).collect()
 }
 
+/// They are messages, and what is left is the beginning of one that may yet come; or they are malformed.
+fn check(bytes: &[u8]) -> Result<(), TestCaseError> {
+    let mut unread = bytes.to_vec();
+    let Ok(messages) = decode_all(&mut unread) else { return Ok(()) };
+    prop_assert!(bytes.ends_with(&unread));
+    prop_assert!(unread.len() < HEADER + LONGEST_FAILURE);
+    prop_assert!(messages.len() * HEADER + unread.len() <= bytes.len());
+    Ok(())
+}
+
 proptest! {
     #[test]
     fn what_is_sent_arrives_in_whatever_pieces(
@@ -65,12 +78,12 @@ proptest! {
 
     #[test]
     fn any_bytes_are_messages_or_malformed(bytes in prop::collection::vec(any::<u8>(), 0..5000)) {
-        let mut unread = bytes.clone();
-        let Ok(messages) = decode_all(&mut unread) else { return Ok(()) };
-        // What is left is the beginning of one message that may yet come.
-        prop_assert!(bytes.ends_with(&unread));
-        prop_assert!(unread.len() < HEADER + LONGEST_FAILURE);
-        prop_assert!(messages.len() * HEADER + unread.len() <= bytes.len());
+        check(&bytes)?;
+    }
+
+    #[test]
+    fn what_is_nearly_of_the_corpus_too(bytes in corpus::changed(CORPUS)) {
+        check(&bytes)?;
     }
 
     #[test]
@@ -84,27 +97,21 @@ proptest! {
     }
 }
 
-/// The corpus: what each check is there for.
 #[test]
-fn malformed_messages() {
-    let malformed: [&[u8]; 8] = [
-        b"X\0\0\0",                // no such kind
-        b"\0\0\0\0",               // zeros
-        b"F\0\0\0",                // no pid
-        b"F\0\x01\x000",           // pid 0
-        b"F\0\x02\x00-1",          // a negative one
-        b"F\0\x0b\x0099999999999", // too large a one
-        b"E\x01\xa1\x0f",          // a text longer than any
-        b"P\0\xff\xff",            // the same, before any of it is there
-    ];
-    for bytes in malformed {
-        assert_eq!(Message::decode(&mut bytes.to_vec()), Err(Malformed), "{bytes:?}");
+fn the_corpus() {
+    for (bytes, result) in corpus::read(CORPUS) {
+        check(&bytes).unwrap();
+        let mut unread = bytes.clone();
+        let found = match decode_all(&mut unread) {
+            Ok(messages) => format!("{} read, {} left", messages.len(), unread.len()),
+            Err(Malformed) => "malformed".to_owned(),
+        };
+        assert_eq!(found, result, "{}", bytes.escape_ascii());
     }
-    for incomplete in [b"".as_slice(), b"R", b"R\0\0", b"F\0\x02\x001"] {
-        assert_eq!(Message::decode(&mut incomplete.to_vec()), Ok(None), "{incomplete:?}");
-    }
-    assert_eq!(
-        Message::decode(&mut b"P\0\x02\x00\xff\xfe".to_vec()),
-        Ok(Some(Message::Progress("\u{fffd}\u{fffd}".into())))
-    );
+}
+
+#[test]
+fn bytes_that_are_no_text_are_shown_all_the_same() {
+    let arrived = Message::decode(&mut b"P\0\x02\x00\xff\xfe".to_vec());
+    assert_eq!(arrived, Ok(Some(Message::Progress("\u{fffd}\u{fffd}".into()))));
 }

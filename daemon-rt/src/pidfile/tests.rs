@@ -1,8 +1,32 @@
 //! Whatever is in the file.
 
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::FileExt;
+use std::sync::Mutex;
+
 use proptest::prelude::*;
 
-use super::{Pid, parse_pid};
+use super::{Pid, parse_pid, read_pid};
+use crate::corpus;
+
+const CORPUS: &str = include_str!("../../corpus/pidfile.txt");
+
+/// What is read of a file with this content: what its first line says or, where that is too long, nobody.
+fn read(content: &[u8]) -> Option<Pid> {
+    static FILE: Mutex<Option<File>> = Mutex::new(None);
+    let mut file = FILE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let file = file.get_or_insert_with(|| {
+        let path = std::env::temp_dir().join(format!("daemon-rt-pidfile-{}", std::process::id()));
+        let file = OpenOptions::new().create_new(true).read(true).write(true).open(&path).expect("a new file");
+        std::fs::remove_file(path).expect("the file");
+        file
+    });
+    file.set_len(0).expect("a file");
+    file.write_all_at(content, 0).expect("a file");
+    let found = read_pid(file).expect("a file");
+    assert!(found.is_none() || found == parse_pid(content), "{found:?} in {}", content.escape_ascii());
+    found
+}
 
 proptest! {
     #[test]
@@ -13,7 +37,17 @@ proptest! {
 
     #[test]
     fn any_bytes_name_a_process_or_nobody(bytes in prop::collection::vec(any::<u8>(), 0..40)) {
-        prop_assert!(parse_pid(&bytes).is_none_or(|pid| pid.as_raw() > 0));
+        prop_assert!(read(&bytes).is_none_or(|pid| pid.as_raw() > 0));
+    }
+
+    #[test]
+    fn a_line_that_is_cut_names_nobody(before in " {10,40}", pid in 1..=i32::MAX) {
+        read(format!("{before}{pid}").as_bytes());
+    }
+
+    #[test]
+    fn what_is_nearly_of_the_corpus_too(bytes in corpus::changed(CORPUS)) {
+        prop_assert!(read(&bytes).is_none_or(|pid| pid.as_raw() > 0));
     }
 
     #[test]
@@ -24,16 +58,10 @@ proptest! {
     }
 }
 
-/// The corpus: what other programs write, and what nobody should.
 #[test]
-fn lines() {
-    let named: [&[u8]; 5] = [b"42", b"42\n", b"  42\n", b"42\r\n", b"42\ngarbage \xff"];
-    for text in named {
-        assert_eq!(parse_pid(text), Some(Pid::from_raw(42)), "{text:?}");
-    }
-    let nobody: [&[u8]; 10] =
-        [b"", b"\n", b"\n42\n", b"0\n", b"-1\n", b"99999999999\n", b"4 2\n", b"42\0\n", b"0x2a\n", b"\xff42\n"];
-    for text in nobody {
-        assert_eq!(parse_pid(text), None, "{text:?}");
+fn the_corpus() {
+    for (content, result) in corpus::read(CORPUS) {
+        let found = read(&content).map_or_else(|| "nobody".to_owned(), |pid| pid.to_string());
+        assert_eq!(found, result, "{}", content.escape_ascii());
     }
 }
