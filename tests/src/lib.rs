@@ -30,6 +30,7 @@
 //! | `stranger` | [`Stranger`]: a process that gets the number of one that has ended, and must not be hit |
 //! | `terminal` | [`Terminal`]: a pseudo-terminal whose other end the test holds |
 //! | [`managers`] | service managers, each in a machine of its own |
+//! | `settings` | [`set`]: the settings of a service by its arguments |
 //! | `require` | [`require!`]: tests that need root or a tool, and say so |
 //! | `protocol`, `enter`, `sys` | what test and keeper say to each other; what the keeper does before it executes |
 
@@ -44,6 +45,7 @@ mod proc;
 pub mod protocol;
 pub mod require;
 mod scene;
+mod settings;
 mod stranger;
 mod sys;
 mod terminal;
@@ -55,6 +57,7 @@ pub use outcome::{Running, Started};
 pub use proc::{Descriptor, Proc};
 pub use protocol::Stdio;
 pub use scene::{Gate, Scene};
+pub use settings::set;
 pub use stranger::Stranger;
 pub use sys::{ALL_SIGNALS, fork, securebits, session_keyring, signal_set, ways_back_to_root};
 pub use terminal::Terminal;

@@ -1,4 +1,4 @@
-//! A service that says itself when it is ready. Its arguments are settings (`pidfile=/x`) and then what `main` does, one
+//! A service that says itself when it is ready. Its arguments are settings (`pidfile=/x`, `user=nobody`) and then what `main` does, one
 //! after the other: `ACTION` or `ACTION=VALUE`.
 
 use std::{
@@ -10,6 +10,7 @@ use std::{
 };
 
 use daemon_rt::{Daemon, Ready, daemon};
+use daemon_tests::set;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -27,8 +28,7 @@ fn configure(daemon: &mut Daemon) -> Result<Vec<String>> {
     let mut actions = Vec::new();
     for argument in std::env::args().skip(1) {
         match argument.split_once('=') {
-            Some(("pidfile", path)) => _ = daemon.pidfile(path),
-            Some(("start_timeout", millis)) => _ = daemon.start_timeout(Duration::from_millis(millis.parse()?)),
+            Some((key, value)) if set(daemon, key, value)? => {}
             _ => actions.push(argument),
         }
     }

@@ -10,7 +10,8 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
-use daemon_rt::{Daemon, Mode, daemon};
+use daemon_rt::{Daemon, daemon};
+use daemon_tests::set;
 use nix::unistd::ForkResult;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -31,8 +32,8 @@ fn main(script: Script) -> Result<ExitCode> {
 fn configure(daemon: &mut Daemon) -> Result<Script> {
     let script = Script(std::env::args().skip(1).collect());
     for (key, value) in script.0.iter().filter_map(|argument| argument.split_once('=')) {
-        if !key.contains(':') {
-            set(daemon, key, value)?;
+        if !key.contains(':') && !set(daemon, key, value)? {
+            return Err(format!("unknown setting {key}").into());
         }
     }
     script.of("configure").into_iter().try_for_each(act)?;
@@ -53,40 +54,6 @@ impl Script {
     fn of(&self, hook: &str) -> Vec<&str> {
         self.0.iter().filter_map(|argument| argument.strip_prefix(hook)?.strip_prefix(':')).collect()
     }
-}
-
-fn set(daemon: &mut Daemon, key: &str, value: &str) -> Result<()> {
-    // An argument cannot hold a NUL.
-    let value = value.replace(r"\0", "\0");
-    let value = value.as_str();
-    let list = || value.split(',').filter(|item| !item.is_empty());
-    match key {
-        "name" => daemon.name(value),
-        "pidfile" if value.is_empty() => daemon.default_pidfile(),
-        "pidfile" => daemon.pidfile(value),
-        "user" => daemon.user(value),
-        "uid" => daemon.user(value.parse::<u32>()?),
-        "group" => daemon.group(value),
-        "groups" => daemon.groups(list()),
-        "chroot" => daemon.chroot(value),
-        "working_directory" => daemon.working_directory(value),
-        "umask" => daemon.umask(u32::from_str_radix(value, 8)?),
-        "keep_env" => daemon.keep_env(list()),
-        "stdout" => daemon.stdout(value),
-        "stderr" => daemon.stderr(value),
-        "capabilities" => daemon.capabilities(list()),
-        "no_new_privs" => daemon.no_new_privs(value.parse()?),
-        "start_timeout" if value == "max" => daemon.start_timeout(Duration::MAX),
-        "start_timeout" => daemon.start_timeout(Duration::from_millis(value.parse()?)),
-        "control_socket" => daemon.control_socket(),
-        "mode" => daemon.mode(match value {
-            "detach" => Mode::Detach,
-            "foreground" => Mode::Foreground,
-            _ => Mode::Auto,
-        }),
-        _ => return Err(format!("unknown setting {key}").into()),
-    };
-    Ok(())
 }
 
 fn act(action: &str) -> Result<()> {

@@ -75,7 +75,7 @@ kinds! {
     // Not EPIPE, which comes only where the reader is gone: then nobody is there to be told.
     write SYS_write: ENOMEM EPERM EINTR EAGAIN EIO ENOSPC;
     pwrite64 SYS_pwrite64: ENOMEM EPERM EINTR EIO ENOSPC EDQUOT;
-    ftruncate SYS_ftruncate: EPERM EINTR EIO;
+    ftruncate SYS_ftruncate: ENOMEM EPERM EINTR EIO ENOSPC;
     // By Linux's rule the descriptor is closed whatever close(2) says.
     close SYS_close: EINTR EIO ENOSPC;
     close_range SYS_close_range: ENOMEM EPERM EMFILE ENOSYS;
@@ -86,8 +86,9 @@ kinds! {
     flock SYS_flock: ENOMEM EINTR EAGAIN ENOLCK EIO ENOSYS;
     fchmod SYS_fchmod: ENOMEM EPERM EIO ENOSPC EROFS;
     fchown SYS_fchown: ENOMEM EPERM EIO ENOSPC EROFS;
-    unlink SYS_unlink path 0: ENOMEM EPERM EACCES EIO EBUSY;
-    unlinkat SYS_unlinkat path 1: ENOMEM EPERM EACCES EIO EBUSY;
+    unlink SYS_unlink path 0: ENOMEM EPERM EACCES EIO EBUSY ENOSPC EROFS;
+    unlinkat SYS_unlinkat path 1: ENOMEM EPERM EACCES EIO EBUSY ENOSPC EROFS;
+    rename SYS_rename path 0: ENOMEM EPERM EACCES EIO EBUSY ENOSPC EROFS;
     chdir SYS_chdir path 0: ENOMEM EPERM EACCES EIO ENOENT;
     getcwd SYS_getcwd: ENOMEM EACCES ENOENT;
     chroot SYS_chroot path 0: ENOMEM EPERM EACCES EIO ENOENT ENOSYS;
@@ -97,11 +98,16 @@ kinds! {
     poll SYS_poll: ENOMEM EINTR EAGAIN EINVAL;
     ppoll SYS_ppoll: ENOMEM EINTR EAGAIN EINVAL ENOSYS;
     // Sockets.
-    socket SYS_socket: ENOMEM EPERM EACCES EMFILE ENFILE ENOBUFS EAFNOSUPPORT;
+    socket SYS_socket: ENOMEM EPERM EACCES EMFILE ENFILE ENOBUFS ENOSYS EAFNOSUPPORT;
     connect SYS_connect: ENOMEM EPERM EINTR EAGAIN EACCES;
     bind SYS_bind: ENOMEM EPERM EACCES EADDRINUSE EIO ENOSPC EROFS;
-    listen SYS_listen: ENOMEM EADDRINUSE;
+    listen SYS_listen: ENOMEM EPERM EADDRINUSE;
+    getsockopt SYS_getsockopt: ENOMEM EPERM ENOBUFS;
+    setsockopt SYS_setsockopt: ENOMEM EPERM ENOBUFS;
+    getsockname SYS_getsockname: ENOMEM EPERM ENOBUFS;
     sendto SYS_sendto: ENOMEM EPERM EINTR EAGAIN ENOBUFS;
+    sendmsg SYS_sendmsg: ENOMEM EPERM EINTR EAGAIN ENOBUFS;
+    recvmsg SYS_recvmsg: ENOMEM EPERM EINTR EAGAIN EIO;
     // Processes.
     clone SYS_clone: ENOMEM EPERM EAGAIN ENOSYS;
     clone3 SYS_clone3: ENOMEM EPERM EAGAIN ENOSYS;
@@ -110,6 +116,7 @@ kinds! {
     exit_group SYS_exit_group:;
     waitid SYS_waitid: ENOMEM EINTR ENOSYS;
     kill SYS_kill: EPERM ESRCH;
+    pidfd_open SYS_pidfd_open: ENOMEM EPERM EINVAL EMFILE ENFILE ENOSYS;
     setsid SYS_setsid: EPERM ENOSYS;
     getsid SYS_getsid: EPERM ESRCH;
     getpid SYS_getpid:;
@@ -117,8 +124,8 @@ kinds! {
     gettid SYS_gettid:;
     set_robust_list SYS_set_robust_list: ENOSYS;
     rseq SYS_rseq: EPERM ENOSYS;
-    unshare SYS_unshare: ENOMEM EPERM EINVAL;
-    prlimit64 SYS_prlimit64: EPERM EINVAL;
+    unshare SYS_unshare: ENOMEM EPERM EINVAL ENOSPC ENOSYS;
+    prlimit64 SYS_prlimit64: EPERM EINVAL ENOSYS;
     sched_yield SYS_sched_yield:;
     clock_nanosleep SYS_clock_nanosleep: EINTR;
     futex SYS_futex: EINTR EAGAIN;
@@ -132,7 +139,7 @@ kinds! {
     mmap SYS_mmap: ENOMEM EPERM EAGAIN;
     mremap SYS_mremap: ENOMEM EAGAIN;
     munmap SYS_munmap: ENOMEM;
-    mprotect SYS_mprotect: ENOMEM EACCES;
+    mprotect SYS_mprotect: ENOMEM EPERM EAGAIN EACCES;
     madvise SYS_madvise: ENOMEM EAGAIN;
     getrandom SYS_getrandom: EINTR EAGAIN ENOSYS;
     // Who it is, and what it may do.

@@ -1,7 +1,8 @@
 //! Exhaustive fault injection: walks the start of a service, and lets every system call of starter, intermediate process
 //! and daemon, at every occurrence from `main` to readiness, fail with each plausible error, and be the last of its
 //! process. Each time the starter must end promptly; with status 0 only if the daemon is there, ready and fully
-//! detached; else with a message that names the step, and nothing left.
+//! detached; else with a message that names the step, and nothing left. In the foreground the same is asked of the
+//! service, and of what its manager hears; in a restart there must be one owner afterwards that serves.
 //!
 //! ```text
 //! cargo build --release -p daemon-tests --bins && target/release/inject
@@ -16,10 +17,13 @@
 //! | `scenarios` | the starts that are walked |
 //! | `faults` | what can go wrong with each system call |
 //! | `tracer` | the strike at one call of one process |
+//! | `manager` | the manager that some starts have |
 //! | `verdict` | whether what came of it is all right |
 
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod faults;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod manager;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod scenarios;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]

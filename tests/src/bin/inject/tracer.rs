@@ -1,7 +1,7 @@
 //! Strikes one system call of one process.
 //!
 //! strace's `inject=…:when=N` counts in each process apart and cannot tell them apart, so that a fault meant for the
-//! daemon also meets the starter. This tracer knows the three processes, and counts from the start of `main`.
+//! daemon also meets the starter. This tracer knows the processes of a start, and counts from the start of `main`.
 
 use std::{collections::HashMap, thread};
 
@@ -16,9 +16,12 @@ use nix::{
     unistd::Pid,
 };
 
-use crate::faults::{Fault, kind};
+use crate::{
+    faults::{Fault, kind},
+    scenarios::Scenario,
+};
 
-/// The processes of a start, in the order in which they come to be.
+/// The processes of a start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Role {
     Starter,
@@ -56,7 +59,12 @@ pub(crate) struct Seen {
 }
 
 /// Starts the service, and strikes this call if it comes.
-pub(crate) fn run<'s>(scene: &'s Scene, launch: Launch<'s>, strike: Option<(&Call, Fault)>) -> (Running<'s>, Seen) {
+pub(crate) fn run<'s>(
+    scenario: Scenario,
+    scene: &'s Scene,
+    launch: Launch<'s>,
+    strike: Option<(&Call, Fault)>,
+) -> (Running<'s>, Seen) {
     let mut gate = scene.gate("gate");
     let running = launch.behind(&gate).spawn();
     let starter = Pid::from_raw(running.pid());
@@ -67,6 +75,7 @@ pub(crate) fn run<'s>(scene: &'s Scene, launch: Launch<'s>, strike: Option<(&Cal
             ptrace::seize(starter, options).and_then(|()| ptrace::interrupt(starter)).expect("tracing");
             gate.open();
             let mut tracer = Tracer {
+                scenario,
                 strike,
                 processes: vec![starter],
                 forked: false,
@@ -86,14 +95,15 @@ pub(crate) fn run<'s>(scene: &'s Scene, launch: Launch<'s>, strike: Option<(&Cal
 }
 
 struct Tracer<'a> {
+    scenario: Scenario,
     strike: Option<(&'a Call, Fault)>,
-    /// In the order of [`ROLES`].
+    /// In the order in which they came to be.
     processes: Vec<Pid>,
     /// The starter has forked. (The child may be heard of before, or after.)
     forked: bool,
     /// `main` has begun: its first call is getpid(2), with which the library asks whether it is PID 1.
     main: bool,
-    /// The daemon has announced readiness.
+    /// The daemon has made its last call.
     ready: bool,
     /// Who is in a system call.
     inside: HashMap<Pid, bool>,
@@ -104,7 +114,7 @@ struct Tracer<'a> {
 }
 
 impl Tracer<'_> {
-    /// Until the starter has ended.
+    /// Until the starter has ended or, where there is none, nothing is left to do.
     fn watch(&mut self) {
         let starter = self.processes[0];
         loop {
@@ -143,6 +153,9 @@ impl Tracer<'_> {
             };
             // When all is done only the signals are passed on.
             let over = self.seen.struck.is_some() && self.failing.is_none();
+            if self.scenario == Scenario::Foreground && (over || self.ready && self.failing.is_none()) {
+                return;
+            }
             match if over { ptrace::cont(pid, passed_on) } else { ptrace::syscall(pid, passed_on) } {
                 Ok(()) | Err(Errno::ESRCH) => {}
                 Err(error) => panic!("tracing {pid}: {error}"),
@@ -151,7 +164,8 @@ impl Tracer<'_> {
     }
 
     fn role(&self, pid: Pid) -> Option<Role> {
-        self.processes.iter().position(|&known| known == pid).and_then(|place| ROLES.get(place)).copied()
+        let place = self.processes.iter().position(|&known| known == pid)?;
+        self.scenario.roles().get(place).copied()
     }
 
     fn enter(&mut self, pid: Pid) {
@@ -168,11 +182,10 @@ impl Tracer<'_> {
         let arguments = [registers.rdi, registers.rsi, registers.rdx, registers.r10, registers.r8, registers.r9];
         let shown = show(pid, number, arguments);
         let call = Call { role, number, nth: *count, arguments, shown };
-        // The daemon's last call is the one by which it says that it is ready.
+        let (last, length, first) = self.scenario.last_call();
         self.ready |= role == Role::Daemon
-            && number == libc::SYS_write
-            && arguments[2] == 4
-            && string(pid, arguments[1]).first() == Some(&b'R');
+            && (number, arguments[2]) == (last, length)
+            && first.is_none_or(|first| string(pid, arguments[1]).first() == Some(&first));
         if let Some((_, fault)) = self.strike.filter(|(target, _)| target.is_same(&call)) {
             match fault {
                 Fault::Kill => kill(pid, Signal::SIGKILL).expect("a stopped process"),

@@ -1,11 +1,16 @@
 //! Whether what came of a start is all right: all or nothing, and the starter's word is true.
 
+mod foreground;
+mod managed;
+mod restart;
+
 use std::{
+    any::Any,
     ffi::OsString,
     fs,
     os::unix::process::ExitStatusExt,
     panic::{AssertUnwindSafe, catch_unwind},
-    path::Path,
+    path::{Path, PathBuf},
     thread::sleep,
     time::{Duration, Instant},
 };
@@ -14,9 +19,19 @@ use daemon_tests::{Descriptor, Proc, Running, Scene, Started};
 
 use crate::{
     faults::Fault,
-    scenarios::{Expected, NAME, Scenario},
+    manager::Manager,
+    scenarios::{Expected, Old, Scenario},
     tracer::{Call, Role, Seen},
 };
+
+/// A start, and what befell it.
+pub(crate) struct Case<'s> {
+    pub(crate) scenario: Scenario,
+    pub(crate) scene: &'s Scene,
+    pub(crate) old: Option<Old>,
+    pub(crate) fault: Option<Fault>,
+    pub(crate) seen: Seen,
+}
 
 /// What a start may come to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -25,8 +40,9 @@ pub(crate) enum Outcome {
     Ready,
     /// Another status, a message that names the step, and nothing is left.
     Refused,
-    /// The starter was killed: before the fork nothing has begun, after it the daemon goes on by itself.
-    Orphaned,
+    /// The process that was started was killed: a starter before the fork has begun nothing, and after it the daemon
+    /// goes on by itself.
+    Killed,
     /// The call did not come this time, and the start went as if nothing had been tried.
     Missed,
 }
@@ -36,72 +52,100 @@ const PROMPT: Duration = Duration::from_secs(6);
 /// How long a process may take to do what it is about to do.
 const SOON: Duration = Duration::from_secs(5);
 
+/// The calls that remove a file.
+const REMOVALS: [i64; 2] = [libc::SYS_unlink, libc::SYS_unlinkat];
+
 type Violations = Result<(), String>;
 
-/// Waits for the starter's end, and looks at what it has left.
-pub(crate) fn judge(
-    scenario: Scenario,
-    scene: &Scene,
-    running: Running<'_>,
-    fault: Option<Fault>,
-    seen: &Seen,
-) -> Result<Outcome, String> {
-    let started = catch_unwind(AssertUnwindSafe(|| running.wait()))
-        .map_err(|panic| panic.downcast::<String>().map_or_else(|_| "it hangs".to_owned(), |text| *text))?;
-    let with_outcome = |problem| format!("{problem}\n{started:#?}");
-    let killed = started.status.signal() == Some(libc::SIGKILL) && is_starter(seen.struck.as_ref());
-    if killed && fault == Some(Fault::Kill) {
-        let begun = seen.forked && scenario.succeeds();
-        let result = if begun { good(scenario, scene, None) } else { soon(|| nobody_left(scenario, scene)) };
-        return result.map(|()| Outcome::Orphaned).map_err(with_outcome);
+impl Case<'_> {
+    fn struck(&self) -> Option<&Call> {
+        self.seen.struck.as_ref()
     }
-    if started.elapsed > PROMPT {
-        return Err(with_outcome("it took too long".to_owned()));
+
+    /// Whether it was one of these calls that failed.
+    fn struck_at(&self, numbers: &[i64]) -> bool {
+        self.fault != Some(Fault::Kill) && self.struck().is_some_and(|call| numbers.contains(&call.number))
     }
-    if started.status.success() {
-        if !scenario.succeeds() {
-            return Err(with_outcome("status 0, but `init` has failed".to_owned()));
-        }
-        if !started.pipes_closed {
-            return Err(with_outcome("the daemon holds the caller's pipes".to_owned()));
-        }
-        good(scenario, scene, seen.struck.as_ref()).map_err(with_outcome)?;
-    } else {
-        nothing_left(scenario, scene, seen.struck.as_ref()).map_err(with_outcome)?;
-        says_why(&started, fault, seen.struck.as_ref()).map_err(with_outcome)?;
-    }
-    match (&seen.struck, started.status.success()) {
-        (None, success) if success == scenario.succeeds() => Ok(Outcome::Missed),
-        (None, _) => Err(with_outcome("it failed without a fault".to_owned())),
-        (_, true) => Ok(Outcome::Ready),
-        (_, false) => Ok(Outcome::Refused),
+
+    /// Whether it was a process of this role that was killed.
+    fn killed(&self, role: Role) -> bool {
+        self.fault == Some(Fault::Kill) && self.struck().is_some_and(|call| call.role == role)
     }
 }
 
-fn is_starter(struck: Option<&Call>) -> bool {
-    struck.is_some_and(|call| call.role == Role::Starter)
+/// Waits for the end of the start, and looks at what has come of it.
+pub(crate) fn judge(case: &Case<'_>, manager: Option<Manager>, running: Running<'_>) -> Result<Outcome, String> {
+    if case.scenario == Scenario::Foreground {
+        return foreground::judge(case, manager.expect("a manager"), running);
+    }
+    let started = ended(running)?;
+    let judged = || {
+        if started.elapsed > PROMPT && !case.killed(Role::Starter) {
+            return Err("it took too long".to_owned());
+        }
+        let outcome = match &case.old {
+            Some(old) => restart::outcome(case, &started, old)?,
+            None => outcome(case, &started)?,
+        };
+        manager.map_or(Ok(()), |manager| managed::told(case, &started, &manager.heard()))?;
+        Ok(outcome)
+    };
+    judged().map_err(|problem| format!("{problem}\n{started:#?}"))
+}
+
+/// Waits for its end.
+fn ended(running: Running<'_>) -> Result<Started, String> {
+    catch_unwind(AssertUnwindSafe(|| running.wait())).map_err(text_of)
+}
+
+/// What came of an ordinary start.
+fn outcome(case: &Case<'_>, started: &Started) -> Result<Outcome, String> {
+    if case.killed(Role::Starter) {
+        let begun = case.seen.forked && case.scenario.succeeds();
+        if begun { good(case) } else { soon(|| nobody_left(case)) }?;
+        return Ok(Outcome::Killed);
+    }
+    if started.status.success() {
+        check(case.scenario.succeeds(), || "status 0, but `init` has failed".to_owned())?;
+        check(started.pipes_closed, || "the daemon holds the caller's pipes".to_owned())?;
+        good(case)?;
+    } else {
+        nothing_left(case)?;
+        says_why(case, started)?;
+    }
+    reached(case, started.status.success())
+}
+
+/// What it is called, unless it came otherwise than without a fault.
+fn reached(case: &Case<'_>, ready: bool) -> Result<Outcome, String> {
+    match case.struck() {
+        None if ready == case.scenario.succeeds() => Ok(Outcome::Missed),
+        None => Err("it failed without a fault".to_owned()),
+        Some(_) if ready => Ok(Outcome::Ready),
+        Some(_) => Ok(Outcome::Refused),
+    }
 }
 
 /// The message on stderr, unless it was the writing of it that failed.
-fn says_why(started: &Started, fault: Option<Fault>, struck: Option<&Call>) -> Violations {
+fn says_why(case: &Case<'_>, started: &Started) -> Violations {
     // On stderr, or, in the daemon, to the starter.
-    let writing = |call: &Call| call.number == libc::SYS_write && (call.arguments[0] == 2 || call.role == Role::Daemon);
+    let to_starter = |call: &Call| call.role == Role::Daemon && case.scenario != Scenario::Foreground;
+    let writing = |call: &Call| call.number == libc::SYS_write && (call.arguments[0] == 2 || to_starter(call));
     let named = |line: &str| {
-        // Before `configure` has set the name it is the binary's.
-        let text = [NAME, "svc"].iter().find_map(|name| line.strip_prefix(name)?.strip_prefix(": "));
+        let text = case.scenario.names().iter().find_map(|name| line.strip_prefix(name)?.strip_prefix(": "));
         // How a process died is the whole truth only where it was killed.
-        let step = |text: &str| fault == Some(Fault::Kill) || !text.starts_with("cannot start: ");
+        let step = |text: &str| case.fault == Some(Fault::Kill) || !text.starts_with("cannot start: ");
         text.is_some_and(|text| text.starts_with("cannot ") && step(text) || text.starts_with("already running: "))
     };
     // Rust's runtime without memory, and the C library's modules for names, say what they want to and end by SIGABRT.
     let aborted = started.status.signal() == Some(libc::SIGABRT) && !started.stderr.is_empty();
-    let said = aborted || struck.is_some_and(writing) || started.stderr.lines().any(named);
+    let said = aborted || case.struck().is_some_and(writing) || started.stderr.lines().any(named);
     check(said, || "no message".to_owned())
 }
 
 /// No process, no lock, no pidfile that names somebody alive.
-fn nobody_left(scenario: Scenario, scene: &Scene) -> Violations {
-    let pidfile = scenario.pidfile(scene);
+fn nobody_left(case: &Case<'_>) -> Violations {
+    let (scene, pidfile) = (case.scene, case.scenario.pidfile(case.scene));
     check(scene.processes().is_empty(), || format!("a process is left:\n{}", scene.tree()))?;
     check(scene.lock_holders(&pidfile).is_empty(), || "the lock is held".to_owned())?;
     let named = fs::read_to_string(&pidfile).ok().and_then(|text| text.trim().parse::<i32>().ok());
@@ -111,39 +155,50 @@ fn nobody_left(scenario: Scenario, scene: &Scene) -> Violations {
 
 /// Nor a control socket, unless it was its removal that failed. (One that is left by a starter that was killed while it
 /// cleaned up does no harm.)
-fn nothing_left(scenario: Scenario, scene: &Scene, struck: Option<&Call>) -> Violations {
-    nobody_left(scenario, scene)?;
-    if struck.is_some_and(|call| [libc::SYS_unlink, libc::SYS_unlinkat].contains(&call.number)) {
+fn nothing_left(case: &Case<'_>) -> Violations {
+    nobody_left(case)?;
+    if case.struck_at(&REMOVALS) {
         return Ok(());
     }
     // What a dead instance had left before is no socket.
-    let socket = fs::symlink_metadata(scenario.control_socket(scene));
+    let socket = fs::symlink_metadata(case.scenario.control_socket(case.scene));
     let socket = socket.is_ok_and(|found| std::os::unix::fs::FileTypeExt::is_socket(&found.file_type()));
     check(!socket, || "the control socket is left".to_owned())
 }
 
 /// The daemon is there and fully detached, or will be in a moment: it closes its end of the pipe after it has written.
-fn good(scenario: Scenario, scene: &Scene, struck: Option<&Call>) -> Violations {
-    soon(|| {
-        // A process that ends meanwhile makes the harness panic.
-        catch_unwind(AssertUnwindSafe(|| detached(scenario, scene, struck)))
-            .unwrap_or_else(|panic| Err(panic.downcast::<String>().map_or_else(|_| "a panic".to_owned(), |text| *text)))
-    })
+fn good(case: &Case<'_>) -> Violations {
+    soon(|| detached(case, &only_process(case.scene)?))
 }
 
-fn detached(scenario: Scenario, scene: &Scene, struck: Option<&Call>) -> Violations {
-    let processes = scene.processes();
-    let [daemon] = processes.as_slice() else { return Err(format!("not one daemon:\n{}", scene.tree())) };
-    let Expected { uid, groups, capabilities, no_new_privs, root, directory } = scenario.expected(scene);
-    let (stat, status) = (daemon.stat(), daemon.status());
+fn only_process(scene: &Scene) -> Result<Proc, String> {
+    let mut processes = scene.processes();
+    let last = processes.pop().filter(|_| processes.is_empty());
+    last.ok_or_else(|| format!("not one daemon:\n{}", scene.tree()))
+}
 
-    let pidfile = scenario.pidfile(scene);
+/// The pidfile names this process, and is locked.
+fn owns_pidfile(case: &Case<'_>, daemon: &Proc) -> Violations {
+    let pidfile = case.scenario.pidfile(case.scene);
     let named = fs::read_to_string(&pidfile).unwrap_or_default();
     check(named == format!("{}\n", daemon.pid()), || format!("the pidfile holds {named:?}, not {}", daemon.pid()))?;
-    check(scene.lock_holders(&pidfile).len() == 1, || "the pidfile is not locked once".to_owned())?;
+    let holders = case.scene.lock_holders(&pidfile);
+    check(holders.len() == 1, || format!("the pidfile is locked by {holders:?}"))?;
+    let locked = daemon.descriptors().values().any(|open| open.target == pidfile && !open.locks.is_empty());
+    check(locked, || "the daemon does not hold the lock".to_owned())
+}
+
+fn detached(case: &Case<'_>, daemon: &Proc) -> Violations {
+    let in_foreground = case.scenario == Scenario::Foreground;
+    let expected = case.scenario.expected(case.scene);
+    let Expected { uid, groups, capabilities, no_new_privs, umask, root, directory, streams } = expected;
+    let (stat, status) = (daemon.stat(), daemon.status());
+
+    owns_pidfile(case, daemon)?;
 
     let (pid, session, group) = (daemon.pid(), stat.session, stat.pgrp);
-    check(session != pid && session == group, || format!("session {session}, group {group}, pid {pid}"))?;
+    let apart = if in_foreground { group == pid } else { session == group };
+    check(session != pid && apart, || format!("session {session}, group {group}, pid {pid}"))?;
     check(stat.tty_nr == 0, || format!("terminal {:#x}", stat.tty_nr))?;
 
     let uids = [status.ruid, status.euid, status.suid, status.fuid];
@@ -156,33 +211,34 @@ fn detached(scenario: Scenario, scene: &Scene, struck: Option<&Call>) -> Violati
     check(sets == [capabilities, capabilities, 0, 0], || format!("capabilities {sets:x?}"))?;
     check(status.nonewprivs == Some(no_new_privs), || format!("no_new_privs {:?}", status.nonewprivs))?;
 
-    check(status.umask == Some(0o27), || format!("umask {:?}", status.umask))?;
+    check(status.umask == Some(umask), || format!("umask {:?}", status.umask))?;
     let (cwd, its_root) = (daemon.cwd(), daemon.root());
     check(cwd == directory && its_root == root, || {
         format!("directory {}, root {}", cwd.display(), its_root.display())
     })?;
     let (ignored, blocked) = (daemon.ignored(), daemon.blocked());
     // pthread_create(3) does not look whether the mask could be restored.
-    let by_library = struck.is_some_and(|call| call.number == libc::SYS_rt_sigprocmask && call.nth > 1);
+    let by_library = case.struck_at(&[libc::SYS_rt_sigprocmask]) && case.struck().is_some_and(|call| call.nth > 1);
     check(ignored == [libc::SIGPIPE] && (by_library || blocked.is_empty()), || {
         format!("ignored {ignored:?}, blocked {blocked:?}")
     })?;
     let environ = daemon.environ();
     let secret = |entry: &OsString| entry.to_string_lossy().contains("SECRET");
-    check(!environ.iter().any(secret), || format!("environment {environ:?}"))?;
-    descriptors(scenario, scene, daemon)
+    check(in_foreground || !environ.iter().any(secret), || format!("environment {environ:?}"))?;
+    descriptors(case, daemon, streams)
 }
 
 /// Stdio is where it should be, and what is open besides is the pidfile, the control socket, and pipes of the daemon's
 /// own.
-fn descriptors(scenario: Scenario, scene: &Scene, daemon: &Proc) -> Violations {
+fn descriptors(case: &Case<'_>, daemon: &Proc, streams: [PathBuf; 3]) -> Violations {
     let open = daemon.descriptors();
-    let [out, err] = scenario.logs(scene);
-    for (number, path) in [(0, Path::new("/dev/null")), (1, &out), (2, &err)] {
-        let target = open.get(&number).map(|descriptor| descriptor.target.as_path());
-        check(target == Some(path), || format!("descriptor {number} leads to {target:?}"))?;
+    for (number, path) in (0..).zip(streams) {
+        let target = open.get(&number).map(|descriptor| descriptor.target.to_string_lossy());
+        let pipe = path.ends_with("pipe:") && target.as_ref().is_some_and(|target| target.starts_with("pipe:"));
+        let leads_there = pipe || target.as_deref() == path.to_str();
+        check(leads_there, || format!("descriptor {number} leads to {target:?}"))?;
     }
-    let pidfile = scenario.pidfile(scene);
+    let pidfile = case.scenario.pidfile(case.scene);
     let both_ends = |pipe: &Path| open.values().filter(|other| other.target == pipe).count() == 2;
     let expected = |descriptor: &Descriptor| {
         let target = &descriptor.target;
@@ -201,13 +257,19 @@ fn check(holds: bool, problem: impl FnOnce() -> String) -> Violations {
 }
 
 /// Polls until it is so; the last problem if it does not come to be.
-fn soon(look: impl Fn() -> Violations) -> Violations {
+fn soon<T>(look: impl Fn() -> Result<T, String>) -> Result<T, String> {
     let deadline = Instant::now() + SOON;
+    // A process that ends meanwhile makes the harness panic.
+    let look = || catch_unwind(AssertUnwindSafe(&look)).unwrap_or_else(|panic| Err(text_of(panic)));
     loop {
         match look() {
-            Err(problem) if Instant::now() > deadline => return Err(problem),
-            Err(_) => sleep(Duration::from_millis(2)),
-            Ok(()) => return Ok(()),
+            Err(_) if Instant::now() < deadline => sleep(Duration::from_millis(2)),
+            result => return result,
         }
     }
+}
+
+/// What an assertion of the harness said.
+fn text_of(panic: Box<dyn Any + Send>) -> String {
+    panic.downcast::<String>().map_or_else(|_| "a panic".to_owned(), |text| *text)
 }

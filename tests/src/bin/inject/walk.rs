@@ -18,9 +18,9 @@ use nix::errno::Errno;
 
 use crate::{
     faults::{Fault, kind},
-    scenarios::{SCENARIOS, Scenario},
-    tracer::{self, Call, ROLES, Role},
-    verdict::{self, Outcome},
+    scenarios::{SCENARIOS, Scenario, Stage},
+    tracer::{self, Call, ROLES, Role, Seen},
+    verdict::{self, Case, Outcome},
 };
 
 struct Options {
@@ -114,11 +114,21 @@ fn walk(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
 
 /// The calls of a start without a fault.
 fn record(scenario: Scenario) -> Result<Vec<Call>, String> {
+    match run(scenario, None) {
+        (Ok(_), seen) => Ok(seen.calls),
+        (Err(problem), _) => Err(format!("{scenario:?} without a fault: {problem}")),
+    }
+}
+
+/// Makes a start, and judges it.
+fn run(scenario: Scenario, strike: Option<(&Call, Fault)>) -> (Result<Outcome, String>, Seen) {
     let scene = Scene::new();
-    let (running, seen) = tracer::run(&scene, scenario.launch(&scene), None);
-    verdict::judge(scenario, &scene, running, None, &seen)
-        .map_err(|problem| format!("{scenario:?} without a fault: {problem}"))?;
-    Ok(seen.calls)
+    let Stage { launch, manager, old } = scenario.stage(&scene);
+    let launch = launch.limit(Duration::from_secs(15));
+    let (running, seen) = tracer::run(scenario, &scene, launch, strike);
+    let fault = strike.map(|(_, fault)| fault);
+    let case = Case { scenario, scene: &scene, old, fault, seen };
+    (verdict::judge(&case, manager, running), case.seen)
 }
 
 /// Tries them all; the violations.
@@ -129,8 +139,9 @@ fn try_all(strikes: &[Strike], jobs: usize, table: &mut HashMap<(usize, Role), R
         for _ in 0..jobs {
             scope.spawn(|| {
                 while let Some(strike) = strikes.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let outcome = catch_unwind(AssertUnwindSafe(|| try_one(strike)))
-                        .unwrap_or_else(|panic| Err(format!("{:?}", panic.downcast_ref::<String>())));
+                    let outcome =
+                        catch_unwind(AssertUnwindSafe(|| run(strike.scenario, Some((&strike.call, strike.fault))).0))
+                            .unwrap_or_else(|panic| Err(format!("{:?}", panic.downcast_ref::<String>())));
                     let mut results = results.lock().expect("no panic while counting");
                     let (table, violations) = &mut *results;
                     let place =
@@ -151,13 +162,6 @@ fn try_all(strikes: &[Strike], jobs: usize, table: &mut HashMap<(usize, Role), R
     results.into_inner().expect("no panic while counting").1
 }
 
-fn try_one(strike: &Strike) -> Result<Outcome, String> {
-    let scene = Scene::new();
-    let launch = strike.scenario.launch(&scene).limit(Duration::from_secs(15));
-    let (running, seen) = tracer::run(&scene, launch, Some((&strike.call, strike.fault)));
-    verdict::judge(strike.scenario, &scene, running, Some(strike.fault), &seen)
-}
-
 #[derive(Default)]
 struct Row {
     calls: usize,
@@ -167,17 +171,17 @@ struct Row {
 }
 
 fn print(table: &HashMap<(usize, Role), Row>) {
-    println!("| start | process | calls | faults | ready | refused | starter killed | not reached | violations |");
+    println!("| start | process | calls | faults | ready | refused | killed | not reached | violations |");
     println!("| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |");
     for (place, scenario) in SCENARIOS.iter().enumerate() {
         for role in ROLES {
             let Some(row) = table.get(&(place, role)) else { continue };
             let count = |outcome| row.outcomes.get(&outcome).copied().unwrap_or(0);
-            let [ready, refused, orphaned, missed] =
-                [Outcome::Ready, Outcome::Refused, Outcome::Orphaned, Outcome::Missed].map(count);
+            let [ready, refused, killed, missed] =
+                [Outcome::Ready, Outcome::Refused, Outcome::Killed, Outcome::Missed].map(count);
             let Row { calls, tried, violations, .. } = row;
             println!(
-                "| {scenario:?} | {role:?} | {calls} | {tried} | {ready} | {refused} | {orphaned} | {missed} | {violations} |"
+                "| {scenario:?} | {role:?} | {calls} | {tried} | {ready} | {refused} | {killed} | {missed} | {violations} |"
             );
         }
     }

@@ -1,0 +1,70 @@
+//! After a restart there is exactly one owner that serves: the old instance if R says that it has failed, the new one if
+//! it says that it has not.
+
+use std::{
+    io::{BufRead, BufReader, Write},
+    net::{SocketAddr, TcpStream},
+    time::Duration,
+};
+
+use daemon_tests::{Proc, Started};
+
+use super::{
+    Case, Outcome, Violations, check, detached, nobody_left, only_process, owns_pidfile, reached, says_why, soon,
+};
+use crate::{
+    scenarios::{Old, control},
+    tracer::Role,
+};
+
+pub(super) fn outcome(case: &Case<'_>, started: &Started, old: &Old) -> Result<Outcome, String> {
+    if started.status.success() && case.killed(Role::Daemon) {
+        // As a service that is killed later: the old one has already been told to end.
+        return soon(|| nobody_left(case)).map(|()| Outcome::Killed);
+    }
+    let owner = soon(|| {
+        let owner = only_process(case.scene)?;
+        let renewed = owner.pid() != old.process.pid();
+        owns_pidfile(case, &owner)?;
+        if renewed {
+            detached(case, &owner)?;
+        }
+        let word = case.killed(Role::Starter) || renewed == started.status.success();
+        check(word, || "the owner is the other one".to_owned())?;
+        Ok(owner)
+    })?;
+    answers(old.address, &owner)?;
+    if !case.killed(Role::Starter) {
+        let left = case.scene.path("service.pid.control.new").exists();
+        check(!left, || "the new control socket is left".to_owned())?;
+        if !started.status.success() {
+            says_why(case, started)?;
+        }
+    }
+    can_hand_over(case, old.address, &owner)?;
+    if case.killed(Role::Starter) { Ok(Outcome::Killed) } else { reached(case, started.status.success()) }
+}
+
+/// A request is answered by this instance.
+fn answers(address: SocketAddr, owner: &Proc) -> Violations {
+    let ask = || -> std::io::Result<String> {
+        let mut connection = TcpStream::connect(address)?;
+        connection.set_read_timeout(Some(Duration::from_secs(5)))?;
+        connection.write_all(b"who?\n")?;
+        let mut line = String::new();
+        BufReader::new(connection).read_line(&mut line)?;
+        Ok(line)
+    };
+    let answer = ask().map_err(|error| format!("no answer: {error}"))?;
+    check(answer == format!("{}\n", owner.pid()), || format!("{answer:?} answers, not {}", owner.pid()))
+}
+
+/// The next restart works: the successor has the same socket, which it cannot have bound anew.
+fn can_hand_over(case: &Case<'_>, address: SocketAddr, owner: &Proc) -> Violations {
+    let again = control(case.scene, "restart").run();
+    check(again.status.success(), || format!("it cannot be restarted: {again:#?}"))?;
+    let successor = soon(|| only_process(case.scene))?;
+    check(successor.pid() != owner.pid(), || "the next restart has changed nothing".to_owned())?;
+    owns_pidfile(case, &successor)?;
+    answers(address, &successor)
+}
