@@ -7,8 +7,8 @@
 //! 2. O sends the descriptor that holds the pidfile's lock, and its listeners. The lock now has two owners, and is
 //!    never free.
 //! 3. R forks N: the normal start, but for the lock. N's hooks get the listeners. N says READY, and accepts nothing.
-//! 4. R renames N's control socket into place and commits, by one pwrite(2) of N's pid into the pidfile. That line
-//!    alone decides who owns the service.
+//! 4. R commits, by one pwrite(2) of N's pid into the pidfile. That line alone decides who owns the service. Then it
+//!    renames N's control socket into place.
 //! 5. R tells O, which finishes its open requests and ends, and N, which goes on.
 //!
 //! With no word, because R is gone, N goes on if the pidfile names it, and tells O then; else it ends. O goes on unless
@@ -88,7 +88,7 @@ pub(crate) fn bind_socket(pidfile: &Path) -> Result<(), Error> {
         let bound = bind(socket.as_raw_fd(), &UnixAddr::new(&path)?);
         umask(before);
         bound?;
-        let file = place.look()?;
+        let file = place.look().inspect_err(|_| _ = place.remove())?;
         Ok(ControlSocket { socket, path: beside(pidfile, CONTROL), file, listeners: Mutex::default() })
     };
     let made = made().during(Step::WritePidfile, path.display())?;
@@ -130,12 +130,11 @@ fn remove_socket_at(path: &Path) {
 }
 
 /// Keeps a copy of a socket on which the service listens, to hand it over one day.
-pub(crate) fn keep_listener(name: &str, socket: BorrowedFd<'_>) {
-    if let Some(control) = SOCKET.get() {
-        if let Ok(copy) = socket.try_clone_to_owned() {
-            locked(&control.listeners).push((name.to_owned(), copy));
-        }
-    }
+pub(crate) fn keep_listener(name: &str, socket: BorrowedFd<'_>) -> Result<(), Error> {
+    let Some(control) = SOCKET.get() else { return Ok(()) };
+    let copy = socket.try_clone_to_owned().map_err(|error| Error::opening(format!("a copy of {name}"), error))?;
+    locked(&control.listeners).push((name.to_owned(), copy));
+    Ok(())
 }
 
 /// The service is about to be ready: from now on a thread answers on the control socket.
@@ -227,7 +226,7 @@ fn hand_over(control: &ControlSocket, connection: &OwnedFd, restarter: Pid) -> i
 /// Has the service reload, and waits until it has; `false` if that takes a signal, and nobody says when it is done.
 pub(crate) fn ask_to_reload(pidfile: &Path, instance: &Instance, patience: Duration) -> io::Result<bool> {
     let connection = match call(pidfile, instance)? {
-        Call::Answered(connection) => connection,
+        Call::Answered(connection, _) => connection,
         Call::NotYet => return Err(io::Error::other("it is not ready yet")),
         Call::Another => return Err(io::Error::other("its control socket is another process's")),
         Call::Nobody => return Ok(false),
@@ -243,8 +242,8 @@ pub(crate) fn ask_to_reload(pidfile: &Path, instance: &Instance, patience: Durat
 
 /// Who answers on the control socket.
 enum Call {
-    /// The instance.
-    Answered(OwnedFd),
+    /// The instance, at this path.
+    Answered(OwnedFd, PathBuf),
     /// The instance will, when it is ready.
     NotYet,
     /// Another process.
@@ -252,16 +251,29 @@ enum Call {
     Nobody,
 }
 
-/// Connects to the control socket, and makes sure that it is the instance's.
+/// Calls the instance, also where its socket is after a restart that is not quite over.
 fn call(pidfile: &Path, instance: &Instance) -> io::Result<Call> {
+    match call_at(beside(pidfile, CONTROL), instance)? {
+        answered @ Call::Answered(..) => Ok(answered),
+        other => match call_at(beside(pidfile, NEW_CONTROL), instance)? {
+            answered @ Call::Answered(..) => Ok(answered),
+            _ => Ok(other),
+        },
+    }
+}
+
+/// Connects to a control socket, and makes sure that it is the instance's.
+fn call_at(path: PathBuf, instance: &Instance) -> io::Result<Call> {
     let connection = socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None)?;
-    match connect(connection.as_raw_fd(), &UnixAddr::new(&beside(pidfile, CONTROL))?) {
+    let address = UnixAddr::new(&path)?;
+    match retry(|| connect(connection.as_raw_fd(), &address)) {
         Ok(()) => {}
         Err(Errno::ECONNREFUSED) => return Ok(Call::NotYet),
-        Err(_) => return Ok(Call::Nobody),
+        Err(Errno::ENOENT | Errno::EPROTOTYPE) => return Ok(Call::Nobody),
+        Err(error) => return Err(error.into()),
     }
     let peer = getsockopt(&connection, sockopt::PeerCredentials)?;
-    Ok(if peer.pid() == instance.pid.as_raw() { Call::Answered(connection) } else { Call::Another })
+    Ok(if peer.pid() == instance.pid.as_raw() { Call::Answered(connection, path) } else { Call::Another })
 }
 
 fn send(connection: &OwnedFd, text: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
@@ -341,7 +353,9 @@ pub(crate) fn prepare_restart(path: &Path, patience: Duration) -> Result<(), Err
 
 /// In R: takes over lock and listeners of the instance that runs. `false` if it cannot hand over.
 fn take_over(path: &Path, instance: &Instance, pidfile: &File) -> io::Result<bool> {
-    let Call::Answered(connection) = call(path, instance)? else { return Ok(false) };
+    let Call::Answered(connection, found) = call(path, instance)? else { return Ok(false) };
+    // Where it belongs, should the last restarter have been killed before it could do that.
+    std::fs::rename(found, beside(path, CONTROL))?;
     send(&connection, word::HAND_OVER, &[])?;
     let (names, fds) = receive(&connection, Some(PATIENCE))?;
     let names = String::from_utf8_lossy(&names).into_owned();
@@ -399,17 +413,14 @@ pub(crate) fn keep_daemons_end() {
 pub(crate) fn commit(new: Pid) -> io::Result<()> {
     let (mut takeover, restarting) = (takeover(), locked(&RESTARTING));
     let (Some(under_way), Some(pidfile)) = (takeover.as_mut(), restarting.as_ref()) else { return Ok(()) };
-    match std::fs::rename(beside(&under_way.path, NEW_CONTROL), beside(&under_way.path, CONTROL)) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
     let line = format!("{new}\n");
     pidfile.write_all_at(line.as_bytes(), 0)?;
-    if fstat(pidfile)?.st_nlink == 0 {
+    if fstat(pidfile).is_ok_and(|file| file.st_nlink == 0) {
         return Err(io::Error::other("the older instance has ended, and has removed the pidfile"));
     }
     // From here on there is no way back, and what fails is made up for by N, which finds its pid in the file.
     _ = pidfile.set_len(line.len() as u64);
+    _ = std::fs::rename(beside(&under_way.path, NEW_CONTROL), beside(&under_way.path, CONTROL));
     _ = send(&under_way.connection, word::COMMIT, &[]);
     if let Some(mut go) = under_way.go_write.take() {
         _ = go.write_all(b"G");
@@ -423,16 +434,24 @@ pub(crate) fn clean_up(pidfile: &Path) {
     _ = std::fs::remove_file(socket_path(pidfile));
 }
 
+/// Whether R says that it has committed, before it is gone.
+fn hears_go(mut from_restarter: File) -> bool {
+    loop {
+        match from_restarter.read(&mut [0]) {
+            Ok(length) => return length > 0,
+            // That says nothing of R, but the pidfile does.
+            Err(_) if pidfile::names_this_process() => return false,
+            Err(_) => std::thread::sleep(Duration::from_millis(1)),
+        }
+    }
+}
+
 /// In N: ready, it waits until R has committed; `false` if R is gone and has not.
 pub(crate) fn await_go() -> bool {
     let Some(takeover) = takeover().take() else { return true };
-    let mut go = [0; 1];
-    let told = takeover.go_read.is_some_and(|mut read| read.read_exact(&mut go).is_ok());
-    if !told {
+    if !takeover.go_read.is_some_and(hears_go) {
         if !pidfile::names_this_process() {
-            // R may have renamed it already.
             remove_socket_at(&beside(&takeover.path, NEW_CONTROL));
-            remove_socket();
             return false;
         }
         _ = send(&takeover.connection, word::COMMIT, &[]);

@@ -20,7 +20,10 @@ pub(crate) fn is_passed_on(_: BorrowedFd<'_>) -> bool {
 
 pub(crate) fn remove_socket() {}
 
-pub(crate) fn keep_listener(_: &str, _: BorrowedFd<'_>) {}
+#[expect(clippy::unnecessary_wraps, reason = "on Linux it can fail")]
+pub(crate) fn keep_listener(_: &str, _: BorrowedFd<'_>) -> Result<(), Error> {
+    Ok(())
+}
 
 #[expect(clippy::unnecessary_wraps, reason = "on Linux it can fail")]
 pub(crate) fn answer_calls() -> Result<(), Error> {

@@ -88,7 +88,7 @@ pub(crate) fn retry<T>(mut call: impl FnMut() -> nix::Result<T>) -> nix::Result<
 }
 
 /// Inherited descriptors that are closed only when `configure` has returned.
-pub(crate) struct KnownDescriptors(Vec<(RawFd, FileStat)>);
+pub(crate) struct KnownDescriptors(Vec<(RawFd, nix::Result<FileStat>)>);
 
 impl KnownDescriptors {
     /// Those that an argument names as `/dev/fd/N`, as a shell's `<(…)` does: `configure` may still open them.
@@ -104,8 +104,8 @@ impl KnownDescriptors {
     }
 
     fn known(numbers: impl Iterator<Item = RawFd>) -> Self {
-        let known = numbers.filter(|&fd| fd >= FIRST).filter_map(|fd| Some((fd, fstat(sys::peek(fd)).ok()?)));
-        Self(known.collect())
+        let known = numbers.filter(|&fd| fd >= FIRST).map(|fd| (fd, fstat(sys::peek(fd))));
+        Self(known.filter(|(_, found)| *found != Err(Errno::EBADF)).collect())
     }
 
     pub(crate) fn numbers(&self) -> impl Iterator<Item = RawFd> {
@@ -113,12 +113,17 @@ impl KnownDescriptors {
     }
 
     /// Closes them, except where `configure` has closed one and the number means another file by now.
-    pub(crate) fn close(self, start: &StartOfMain) {
+    pub(crate) fn close(self, start: &StartOfMain) -> Result<(), Error> {
         for (fd, then) in self.0 {
-            if fstat(sys::peek(fd)).is_ok_and(|now| same_file(&now, &then)) {
+            let same = match fstat(sys::peek(fd)) {
+                Err(Errno::EBADF) => Ok(false),
+                now => now.and_then(|now| Ok(same_file(&now, &then?))),
+            };
+            if same.during(Step::CloseDescriptors, format_args!("descriptor {fd}"))? {
                 sys::close(start, fd);
             }
         }
+        Ok(())
     }
 }
 

@@ -49,6 +49,8 @@ struct Held {
     /// Whether an older instance still owns the service, and this process is to replace it: then the pid is not this
     /// process's to write.
     taken_over: bool,
+    /// Whether the file names, or has named, this process: before that nobody can take the service over.
+    named: AtomicBool,
     /// Whether the path means the same as at the start: not from inside a chroot.
     reachable: AtomicBool,
 }
@@ -144,8 +146,8 @@ pub(crate) fn take_over(path: &Path, lock: OwnedFd) -> io::Result<()> {
 
 fn set_held(path: &Path, lock: OwnedFd, owner: i32, taken_over: bool) -> io::Result<()> {
     let file = fstat(&lock)?;
-    let (owner, reachable) = (AtomicI32::new(owner), AtomicBool::new(true));
-    let held = Held { path: path.to_owned(), lock, file, owner, taken_over, reachable };
+    let (owner, named, reachable) = (AtomicI32::new(owner), AtomicBool::new(false), AtomicBool::new(true));
+    let held = Held { path: path.to_owned(), lock, file, owner, taken_over, named, reachable };
     HELD.set(held).map_err(|_| io::Error::other("this process holds another pidfile"))
 }
 
@@ -179,6 +181,7 @@ pub(crate) fn own() {
     if let Some(held) = HELD.get() {
         // The next restart may have been faster than this process in getting here.
         _ = held.owner.fetch_update(Ordering::AcqRel, Ordering::Acquire, own);
+        held.named.store(true, Ordering::Release);
     }
 }
 
@@ -239,7 +242,7 @@ pub(crate) fn remove() {
     if held.owner.load(Ordering::Acquire) == getpid().as_raw()
         && held.reachable.load(Ordering::Acquire)
         && lstat(&held.path).is_ok_and(|found| same_file(&found, &held.file))
-        && !handover::is_passed_on(held.lock.as_fd())
+        && !(held.named.load(Ordering::Acquire) && handover::is_passed_on(held.lock.as_fd()))
     {
         // The user as whom the service runs may often not do it. The lock, which ends with the process, is what counts.
         _ = unlink(&held.path);

@@ -55,7 +55,7 @@ fn begin(daemon: &mut Daemon, service: &mut Service<'_>, start: &StartOfMain) ->
     audience::begin(&daemon.service_name());
     let mode = surroundings.mode(daemon.mode);
     if mode == Mode::Detach {
-        late.close(start); // 1, what `configure` might still have needed
+        late.close(start)?; // 1, what `configure` might still have needed
     }
     // The two in which this process forks.
     let forks = mode == Mode::Detach || manager::is_init();

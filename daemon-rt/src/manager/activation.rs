@@ -84,7 +84,7 @@ pub(super) fn descriptors() -> impl Iterator<Item = RawFd> {
 pub fn listeners() -> Result<Vec<Listener>, Error> {
     let listeners = Vec::from(std::mem::take(&mut *passed()?));
     for listener in &listeners {
-        handover::keep_listener(&listener.name, listener.fd.as_fd());
+        handover::keep_listener(&listener.name, listener.fd.as_fd())?;
     }
     Ok(listeners)
 }
@@ -121,7 +121,7 @@ where
         Some(listener) => T::try_from(listener)?,
         None => open().map_err(|error| Error::opening("the service's own socket", error))?,
     };
-    handover::keep_listener(&name, socket.as_fd());
+    handover::keep_listener(&name, socket.as_fd())?;
     Ok(socket)
 }
 

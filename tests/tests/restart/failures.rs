@@ -5,7 +5,7 @@ use std::fs;
 use daemon_tests::{Proc, Running, Scene, require};
 
 use crate::common::{at_barrier, barrier};
-use crate::{address, answering, assert_owner, new_socket, request};
+use crate::{address, answering, assert_one_owner, assert_owner, new_socket, request};
 
 /// A restart whose new instance is in `init`, and goes on when what this returns last is dropped.
 fn half_way(scene: &Scene) -> (Proc, Running<'_>, Proc, fs::File) {
@@ -104,26 +104,30 @@ fn if_the_restarter_is_interrupted_the_old_one_goes_on() {
 #[test]
 fn if_the_restarter_is_killed_at_any_call_there_is_one_owner() {
     require!(tool("strace"));
-    // What it was about to do, and whether the new one owns the service then.
+    // What it was about to do, and whether the new one owns the service then. (The first rename is of what is in place.)
     let moments = [
         ("sendmsg:when=1", false),
         ("recvmsg:when=1", false),
-        ("rename,renameat,renameat2:when=1", false),
         ("pwrite64:when=1", false),
         ("ftruncate:when=1", true),
+        ("rename,renameat,renameat2:when=2", true),
         ("sendmsg:when=2", true),
     ];
     for (moment, committed) in moments {
         let scene = Scene::new();
-        let ctl = answering(&scene);
+        let ctl = answering(&scene).with("reloads", "");
         let old = ctl.start();
         let (calls, when) = moment.split_once(':').unwrap();
         let kill = format!("inject={calls}:signal=KILL:{when}");
         let restart = ctl.command("restart").strace("calls", &["-e", &kill]).spawn();
         restart.wait().assert_killed(libc::SIGKILL);
-        let owner = assert_owner(&scene);
+        let owner = assert_one_owner(&scene);
         assert_eq!(owner.pid() != old.pid(), committed, "killed at {moment}");
+        // Whoever it is can be called, wherever its control socket is now, and hands over what it listens on.
+        let address = address(&scene);
+        assert!(ctl.succeeds("reload").contains("has reloaded"), "killed at {moment}");
         ctl.run("restart").assert_ready();
+        assert_eq!(crate::address(&scene), address, "killed at {moment}");
         assert_ne!(assert_owner(&scene).pid(), owner.pid());
     }
 }

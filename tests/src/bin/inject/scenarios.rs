@@ -175,11 +175,11 @@ impl Scenario {
             Self::Ordinary => launch.ordinary(ORDINARY),
             Self::Failing => dropping(launch).arg("init:err=on purpose"),
             Self::Notifying => dropping(launch).set("mode", "detach").descriptors([7, 63]),
-            Self::Foreground => dropping(launch)
-                .set("mode", "foreground")
-                .ignoring_all()
-                .blocking_all()
-                .args([&format!("main:eprintln={IN_MAIN}"), "main:shutdown"]),
+            Self::Foreground => dropping(launch).set("mode", "foreground").ignoring_all().blocking_all().args([
+                "init:expect_shutdown",
+                &format!("main:eprintln={IN_MAIN}"),
+                "main:shutdown",
+            ]),
             Self::Hostile => {
                 scene.file("service.pid", "999999999\n");
                 scene.file("service.pid.control", "");

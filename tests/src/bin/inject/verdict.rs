@@ -67,6 +67,12 @@ impl Case<'_> {
         self.fault != Some(Fault::Kill) && self.struck().is_some_and(|call| numbers.contains(&call.number))
     }
 
+    /// Whether a daemon that is ready may have its signals blocked: pthread_create(3) does not look whether the mask
+    /// could be restored.
+    fn is_deaf(&self) -> bool {
+        self.struck_at(&[libc::SYS_rt_sigprocmask]) && self.struck().is_some_and(|call| call.nth > 1)
+    }
+
     /// Whether it was a process of this role that was killed.
     fn killed(&self, role: Role) -> bool {
         self.fault == Some(Fault::Kill) && self.struck().is_some_and(|call| call.role == role)
@@ -87,7 +93,7 @@ pub(crate) fn judge(case: &Case<'_>, manager: Option<Manager>, running: Running<
             Some(old) => restart::outcome(case, &started, old)?,
             None => outcome(case, &started)?,
         };
-        manager.map_or(Ok(()), |manager| managed::told(case, &started, &manager.heard()))?;
+        manager.map_or(Ok(()), |manager| managed::told(case, started.status.success(), &started, &manager.heard()))?;
         Ok(outcome)
     };
     judged().map_err(|problem| format!("{problem}\n{started:#?}"))
@@ -126,6 +132,13 @@ fn reached(case: &Case<'_>, ready: bool) -> Result<Outcome, String> {
     }
 }
 
+/// Rust's runtime without memory, and the C library's modules for names, say what they want to and end by SIGABRT; the
+/// runtime panics where a directory cannot be closed.
+fn is_aborted(started: &Started) -> bool {
+    let aborted = started.status.signal() == Some(libc::SIGABRT) && !started.stderr.is_empty();
+    aborted || started.stderr.contains("unexpected error during closedir")
+}
+
 /// The message on stderr, unless it was the writing of it that failed.
 fn says_why(case: &Case<'_>, started: &Started) -> Violations {
     // On stderr, or, in the daemon, to the starter.
@@ -137,9 +150,7 @@ fn says_why(case: &Case<'_>, started: &Started) -> Violations {
         let step = |text: &str| case.fault == Some(Fault::Kill) || !text.starts_with("cannot start: ");
         text.is_some_and(|text| text.starts_with("cannot ") && step(text) || text.starts_with("already running: "))
     };
-    // Rust's runtime without memory, and the C library's modules for names, say what they want to and end by SIGABRT.
-    let aborted = started.status.signal() == Some(libc::SIGABRT) && !started.stderr.is_empty();
-    let said = aborted || case.struck().is_some_and(writing) || started.stderr.lines().any(named);
+    let said = is_aborted(started) || case.struck().is_some_and(writing) || started.stderr.lines().any(named);
     check(said, || "no message".to_owned())
 }
 
@@ -217,9 +228,7 @@ fn detached(case: &Case<'_>, daemon: &Proc) -> Violations {
         format!("directory {}, root {}", cwd.display(), its_root.display())
     })?;
     let (ignored, blocked) = (daemon.ignored(), daemon.blocked());
-    // pthread_create(3) does not look whether the mask could be restored.
-    let by_library = case.struck_at(&[libc::SYS_rt_sigprocmask]) && case.struck().is_some_and(|call| call.nth > 1);
-    check(ignored == [libc::SIGPIPE] && (by_library || blocked.is_empty()), || {
+    check(ignored == [libc::SIGPIPE] && (case.is_deaf() || blocked.is_empty()), || {
         format!("ignored {ignored:?}, blocked {blocked:?}")
     })?;
     let environ = daemon.environ();
@@ -240,13 +249,16 @@ fn descriptors(case: &Case<'_>, daemon: &Proc, streams: [PathBuf; 3]) -> Violati
     }
     let pidfile = case.scenario.pidfile(case.scene);
     let both_ends = |pipe: &Path| open.values().filter(|other| other.target == pipe).count() == 2;
+    let unadopted = case.scenario == Scenario::Foreground && case.struck_at(&[libc::SYS_fcntl]);
     let expected = |descriptor: &Descriptor| {
         let target = &descriptor.target;
         let kind = target.to_string_lossy();
-        descriptor.cloexec()
-            && (*target == pidfile && descriptor.access() == libc::O_RDONLY
-                || kind.starts_with("socket:")
-                || kind.starts_with("pipe:") && both_ends(target))
+        // In the foreground what cannot be taken from the manager is left alone.
+        unadopted && target.ends_with("notified")
+            || descriptor.cloexec()
+                && (*target == pidfile && descriptor.access() == libc::O_RDONLY
+                    || kind.starts_with("socket:")
+                    || kind.starts_with("pipe:") && both_ends(target))
     };
     let wrong = open.iter().find(|(number, descriptor)| **number > 2 && !expected(descriptor));
     check(wrong.is_none(), || format!("open descriptor {wrong:?}"))

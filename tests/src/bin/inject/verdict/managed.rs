@@ -2,16 +2,18 @@
 
 use daemon_tests::Started;
 
-use super::{Case, Violations, check, only_process};
+use super::{Case, Violations, check, is_aborted, only_process};
 use crate::{manager::Heard, scenarios::Scenario, tracer::Role};
 
 /// Readiness is told once and in both ways where the service is ready, and else never; then the exit status is told.
 /// What could not be said was warned of.
-pub(super) fn told(case: &Case<'_>, started: &Started, heard: &Heard) -> Violations {
-    if case.killed(Role::Starter) {
+pub(super) fn told(case: &Case<'_>, is_ready: bool, started: &Started, heard: &Heard) -> Violations {
+    let killed = if case.scenario == Scenario::Foreground { Role::Daemon } else { Role::Starter };
+    // An abort says nothing, either.
+    if case.killed(killed) || is_aborted(started) {
         return Ok(());
     }
-    let told = if started.status.success() { ready(case, started, heard) } else { refused(case, started, heard) };
+    let told = if is_ready { ready(case, started, heard) } else { refused(case, started, heard) };
     told.map_err(|problem| format!("{problem}, {heard:?}"))
 }
 
@@ -27,7 +29,7 @@ fn ready(case: &Case<'_>, started: &Started, heard: &Heard) -> Violations {
 
 fn refused(case: &Case<'_>, started: &Started, heard: &Heard) -> Violations {
     check(readiness(heard).is_empty() && heard.written.is_empty(), || "it has heard of readiness".to_owned())?;
-    // Before the socket is connected it cannot be told, and an abort says nothing.
+    // Before the socket is connected it cannot be told.
     let connected = case.seen.calls.iter().any(|call| call.number == libc::SYS_connect);
     let Some(code) = started.status.code().filter(|_| connected) else { return Ok(()) };
     let status = format!("EXIT_STATUS={code}");
