@@ -243,7 +243,7 @@ impl Instance {
 
 /// Opens a pidfile to read it. What root relies on must be root's alone.
 fn open(path: &Path) -> io::Result<File> {
-    let file = Place::of(path)?.open(OFlag::O_RDONLY)?;
+    let (file, _) = Place::of(path)?.open(OFlag::O_RDONLY)?;
     let found = fstat(&file)?;
     let others = Mode::from_bits_truncate(found.st_mode).intersects(Mode::S_IWGRP | Mode::S_IWOTH);
     if geteuid().is_root() && (found.st_uid != 0 || others) {

@@ -124,8 +124,17 @@ pub(crate) trait During<T> {
 
 impl<T, E: Into<io::Error>> During<T> for Result<T, E> {
     fn during(self, step: Step, object: impl fmt::Display) -> Result<T, Error> {
-        self.map_err(|error| Error::step(step, object.to_string(), error))
+        // What fails is rare, and many places may fail: the code for it stands in one.
+        match self {
+            Ok(value) => Ok(value),
+            Err(error) => Err(failed(step, &object, error.into())),
+        }
     }
+}
+
+#[cold]
+fn failed(step: Step, object: &dyn fmt::Display, error: io::Error) -> Error {
+    Error::step(step, object.to_string(), error)
 }
 
 /// An error and all its sources.

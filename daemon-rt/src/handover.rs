@@ -206,8 +206,7 @@ fn hand_over(control: &ControlSocket, connection: &OwnedFd, restarter: Pid) -> i
         send(connection, names.join("\n").as_bytes(), &fds)?;
     }
     let told = receive(connection, None).is_ok_and(|(text, _)| text == word::COMMIT);
-    let named = File::from(lock.try_clone_to_owned()?);
-    if told || pidfile::read_pid(&named)?.is_some_and(|pid| pid != getpid()) {
+    if told || pidfile::read_pid(lock)?.is_some_and(|pid| pid != getpid()) {
         pidfile::disown();
         locked(&control.listeners).clear();
         // N is R's child until R has ended. A manager that sees this process end before would take N for a stranger.
@@ -392,13 +391,13 @@ fn whole_file() -> libc::flock {
 /// the file is not there any more when the lock is had.
 fn lock_restart(path: &Path) -> io::Result<Option<File>> {
     let place = Place::of(path)?;
-    let pidfile = match place.open(OFlag::O_RDWR) {
+    let (pidfile, found) = match place.open(OFlag::O_RDWR) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        result => File::from(result?),
+        result => result?,
     };
     let range = whole_file();
     retry(|| fcntl(&pidfile, FcntlArg::F_OFD_SETLKW(&range)))?;
-    Ok(place.still_is(&pidfile)?.then_some(pidfile))
+    Ok(place.still_is(&found)?.then(|| pidfile.into()))
 }
 
 /// In N, after the fork: gives up R's ends, and with them the restart lock.

@@ -3,15 +3,18 @@
 //! The daemon's side of a pipe carries bounded messages. The pipe is non-blocking and never fills: progress is sent
 //! only while little else waits to be read, so that even a pipe of two pages has room for the result.
 
-use std::fs::File;
-use std::io::{self, Read, Write};
+use std::borrow::Cow;
+use std::io::{self, IoSlice};
+use std::mem;
 use std::os::fd::{AsFd, OwnedFd};
 
+use nix::errno::Errno;
 use nix::fcntl::OFlag;
 #[cfg(target_vendor = "apple")]
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::unistd::Pid;
+use nix::sys::uio::writev;
+use nix::unistd::{Pid, read};
 
 use crate::inherited::retry;
 use crate::sys;
@@ -54,45 +57,43 @@ impl From<crate::Error> for Failure {
     }
 }
 
-/// A message is its kind, a status (0 but in failures), the length of its text in two bytes, little end first, and the
-/// text.
-const HEADER: usize = 4;
+/// A message is its kind, a status (0 but in failures), the length of its text in two bytes, a pid in four (0 but in
+/// [`Message::Forked`]), numbers little end first, and the text.
+const HEADER: usize = 8;
 
 impl Message {
-    pub(crate) fn encode(&self) -> Vec<u8> {
-        let (kind, status, text) = match self {
-            Self::Forked(pid) => (b'F', 0, pid.to_string()),
-            Self::Progress(text) => (b'P', 0, cut(text, LONGEST_PROGRESS)),
-            Self::Ready => (b'R', 0, String::new()),
-            Self::Failed(failure) => (b'E', failure.status, cut(&failure.text, LONGEST_FAILURE)),
+    /// The message as it goes over the pipe. What a good start sends takes no memory: in a process that was just forked
+    /// that costs more than all the rest.
+    fn encode(&self) -> ([u8; HEADER], Cow<'_, str>) {
+        let (kind, status, pid, text) = match self {
+            Self::Forked(pid) => (b'F', 0, pid.as_raw(), "".into()),
+            Self::Progress(text) => (b'P', 0, 0, cut(text, LONGEST_PROGRESS)),
+            Self::Ready => (b'R', 0, 0, "".into()),
+            Self::Failed(failure) => (b'E', failure.status, 0, cut(&failure.text, LONGEST_FAILURE)),
         };
-        let length = u16::try_from(text.len()).expect("texts are cut to less");
-        let mut bytes = vec![kind, status];
-        bytes.extend(length.to_le_bytes());
-        bytes.extend(text.into_bytes());
-        bytes
+        let [low, high] = u16::try_from(text.len()).expect("texts are cut to less").to_le_bytes();
+        let [a, b, c, d] = pid.to_le_bytes();
+        ([kind, status, low, high, a, b, c, d], text)
     }
 
     /// Takes the first message off `bytes`: `None` if it is not complete yet.
-    pub(crate) fn decode(bytes: &mut Vec<u8>) -> Result<Option<Self>, Malformed> {
-        let &[kind, status, low, high, ..] = bytes.as_slice() else { return Ok(None) };
+    pub(crate) fn decode(bytes: &mut &[u8]) -> Result<Option<Self>, Malformed> {
+        let &[kind, status, low, high, a, b, c, d, ref rest @ ..] = *bytes else { return Ok(None) };
         let length = usize::from(u16::from_le_bytes([low, high]));
         if length > LONGEST_FAILURE {
             return Err(Malformed);
         }
-        if bytes.len() < HEADER + length {
-            return Ok(None);
-        }
-        let text = String::from_utf8_lossy(&bytes[HEADER..HEADER + length]).into_owned();
-        bytes.drain(..HEADER + length);
-        match kind {
-            b'F' => text.parse().ok().filter(|&pid| pid > 0).map(|pid| Self::Forked(Pid::from_raw(pid))),
-            b'P' => Some(Self::Progress(text)),
-            b'R' => Some(Self::Ready),
-            b'E' => Some(Self::Failed(Failure { status, errno: None, text })),
-            _ => None,
-        }
-        .map_or(Err(Malformed), |message| Ok(Some(message)))
+        let Some((text, rest)) = rest.split_at_checked(length) else { return Ok(None) };
+        let text = || String::from_utf8_lossy(text).into_owned();
+        let message = match (kind, i32::from_le_bytes([a, b, c, d])) {
+            (b'F', pid @ 1..) => Self::Forked(Pid::from_raw(pid)),
+            (b'P', 0) => Self::Progress(text()),
+            (b'R', 0) => Self::Ready,
+            (b'E', 0) => Self::Failed(Failure { status, errno: None, text: text() }),
+            _ => return Err(Malformed),
+        };
+        *bytes = rest;
+        Ok(Some(message))
     }
 }
 
@@ -101,21 +102,21 @@ impl Message {
 pub(crate) struct Malformed;
 
 /// Shortens a text to at most `longest` bytes, and says so where it does.
-pub(crate) fn cut(text: &str, longest: usize) -> String {
+pub(crate) fn cut(text: &str, longest: usize) -> Cow<'_, str> {
     if text.len() <= longest {
-        return text.to_owned();
+        return text.into();
     }
     let mark = format!("… [cut at {longest} bytes]");
     let end = (0..=longest - mark.len()).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
-    format!("{}{mark}", &text[..end])
+    format!("{}{mark}", &text[..end]).into()
 }
 
 /// The daemon's end of the pipe.
-pub(crate) struct Reporter(File);
+pub(crate) struct Reporter(OwnedFd);
 
 /// The starter's end of the pipe.
 pub(crate) struct Receiver {
-    pipe: File,
+    pipe: OwnedFd,
     unread: Vec<u8>,
     ended: bool,
 }
@@ -123,7 +124,7 @@ pub(crate) struct Receiver {
 /// The pipe between them, closed on exec.
 pub(crate) fn channel() -> nix::Result<(Reporter, Receiver)> {
     let (read, write) = pipe()?;
-    Ok((Reporter(write.into()), Receiver { pipe: read.into(), unread: Vec::new(), ended: false }))
+    Ok((Reporter(write), Receiver { pipe: read, unread: Vec::new(), ended: false }))
 }
 
 /// A pipe whose ends are closed on exec and do not block.
@@ -147,26 +148,27 @@ impl Reporter {
     /// misses it.
     pub(crate) fn progress(&mut self, text: &str) {
         if sys::unread(self.0.as_fd()).is_ok_and(|bytes| bytes <= BACKLOG) {
-            _ = self.0.write(&Message::Progress(text.to_owned()).encode());
+            let message = Message::Progress(text.to_owned());
+            let (header, text) = message.encode();
+            _ = writev(&self.0, &[IoSlice::new(&header), IoSlice::new(text.as_bytes())]);
         }
     }
 
     /// Tells the starter something it has to know; `false` if the starter is gone, which is no error.
     pub(crate) fn tell(&mut self, message: &Message) -> io::Result<bool> {
-        let bytes = message.encode();
-        let mut rest = bytes.as_slice();
+        let (header, text) = message.encode();
+        let mut slices = [IoSlice::new(&header), IoSlice::new(text.as_bytes())];
+        let mut rest = &mut slices[..];
         while !rest.is_empty() {
-            match self.0.write(rest) {
-                Ok(written) => rest = &rest[written..],
-                Err(error) => match error.kind() {
-                    io::ErrorKind::Interrupted => {}
-                    io::ErrorKind::BrokenPipe => return Ok(false),
-                    io::ErrorKind::WouldBlock => {
-                        let mut room = [PollFd::new(self.0.as_fd(), PollFlags::POLLOUT)];
-                        retry(|| poll(&mut room, PollTimeout::NONE))?;
-                    }
-                    _ => return Err(error),
-                },
+            match writev(&self.0, rest) {
+                Ok(written) => IoSlice::advance_slices(&mut rest, written),
+                Err(Errno::EINTR) => {}
+                Err(Errno::EPIPE) => return Ok(false),
+                Err(Errno::EAGAIN) => {
+                    let mut room = [PollFd::new(self.0.as_fd(), PollFlags::POLLOUT)];
+                    retry(|| poll(&mut room, PollTimeout::NONE))?;
+                }
+                Err(error) => return Err(error.into()),
             }
         }
         Ok(true)
@@ -184,25 +186,35 @@ impl Receiver {
         self.ended
     }
 
-    /// The next message that is there, `None` if there is none (yet, or any more).
-    pub(crate) fn next(&mut self) -> io::Result<Option<Message>> {
+    /// Has `heed` called with each message that is there.
+    pub(crate) fn read(&mut self, mut heed: impl FnMut(Message)) -> io::Result<()> {
         let mut buffer = [0; 512];
         loop {
-            match Message::decode(&mut self.unread) {
-                Ok(None) => {}
-                Ok(message) => return Ok(message),
-                Err(Malformed) => return Err(io::Error::other("it does not speak the protocol")),
+            let length = match read(&self.pipe, &mut buffer) {
+                Ok(length) => length,
+                Err(Errno::EINTR) => continue,
+                Err(Errno::EAGAIN) => return Ok(()),
+                Err(error) => return Err(error.into()),
+            };
+            // Only the beginning of a message is kept: that of a good start comes in one piece, and takes no memory.
+            let mut unread = mem::take(&mut self.unread);
+            let mut rest = &buffer[..length];
+            if !unread.is_empty() {
+                unread.extend(rest);
+                rest = &unread;
             }
-            match self.pipe.read(&mut buffer) {
-                Ok(0) => {
-                    self.ended = true;
-                    return Ok(None);
-                }
-                Ok(length) => self.unread.extend(&buffer[..length]),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
-                Err(error) => return Err(error),
+            while let Some(message) = Message::decode(&mut rest).map_err(|Malformed| malformed())? {
+                heed(message);
+            }
+            self.unread = rest.to_vec();
+            self.ended = length == 0;
+            if length < buffer.len() {
+                return Ok(());
             }
         }
     }
+}
+
+fn malformed() -> io::Error {
+    io::Error::other("it does not speak the protocol")
 }

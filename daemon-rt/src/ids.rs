@@ -15,7 +15,7 @@ mod with_saved_ids {
     pub(crate) fn uids() -> nix::Result<Vec<Uid>> {
         let ids = unistd::getresuid()?;
         #[cfg(target_os = "linux")]
-        let more = [Uid::from_raw(crate::sys::file_system_ids().0)];
+        let more = [crate::sys::file_system_uid()];
         #[cfg(not(target_os = "linux"))]
         let more = [];
         Ok([ids.real, ids.effective, ids.saved].into_iter().chain(more).collect())
@@ -25,7 +25,7 @@ mod with_saved_ids {
     pub(crate) fn gids() -> nix::Result<Vec<Gid>> {
         let ids = unistd::getresgid()?;
         #[cfg(target_os = "linux")]
-        let more = [Gid::from_raw(crate::sys::file_system_ids().1)];
+        let more = [crate::sys::file_system_gid()];
         #[cfg(not(target_os = "linux"))]
         let more = [];
         Ok([ids.real, ids.effective, ids.saved].into_iter().chain(more).collect())
@@ -45,13 +45,12 @@ mod with_saved_ids {
 
     /// Whether the supplementary groups are these, in any order.
     pub(crate) fn same_groups(groups: &[Gid]) -> nix::Result<bool> {
-        let sorted = |groups: &[Gid]| {
-            let mut ids: Vec<u32> = groups.iter().map(|gid| gid.as_raw()).collect();
+        let sorted = |mut ids: Vec<u32>| {
             ids.sort_unstable();
             ids.dedup();
             ids
         };
-        Ok(sorted(groups) == sorted(&unistd::getgroups()?))
+        Ok(sorted(groups.iter().map(|gid| gid.as_raw()).collect()) == sorted(crate::sys::groups()?))
     }
 }
 

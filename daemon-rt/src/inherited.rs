@@ -9,7 +9,6 @@ use nix::errno::Errno;
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::resource::{Resource, getrlimit};
-use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use nix::sys::stat::{FileStat, fstat};
 
 use crate::detach::Step;
@@ -171,10 +170,6 @@ pub(crate) fn reset_signals() -> Result<StillIgnored, Error> {
             reset(signal)?;
         }
     }
-    #[cfg(target_os = "linux")]
-    for signal in 32..libc::SIGRTMIN() {
-        sys::reset_internal_if_ignored(signal).during(Step::ResetSignals, format_args!("signal {signal}"))?;
-    }
     Ok(still)
 }
 
@@ -186,7 +181,7 @@ fn reset(signal: libc::c_int) -> Result<(), Error> {
 
 /// Lets every signal through.
 pub(crate) fn unblock_signals() -> Result<(), Error> {
-    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).during(Step::UnblockSignals, "all signals")
+    sys::unblock_signals().during(Step::UnblockSignals, "all signals")
 }
 
 // Step 4: the environment

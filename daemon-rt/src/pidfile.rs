@@ -5,13 +5,14 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::stat::{FileStat, Mode, fchmod, fstat, lstat, stat, umask};
+use nix::sys::uio::pread;
 use nix::unistd::{Pid, geteuid, getpid, unlink};
 
 use crate::detach::Step;
@@ -34,6 +35,9 @@ const MODE: Mode = Mode::S_IRUSR.union(Mode::S_IWUSR);
 const NOBODY: i32 = 0;
 /// The same, once another instance has taken the service over.
 const GIVEN_UP: i32 = -1;
+
+/// The pidfile's place, checked once and held until the pid is written.
+static PLACE: Mutex<Option<Place>> = Mutex::new(None);
 
 /// The pidfile that this process holds. There is one, and signal handlers look at it.
 static HELD: OnceLock<Held> = OnceLock::new();
@@ -68,33 +72,37 @@ pub(crate) fn lock(path: Option<&Path>) -> Result<(), Error> {
 
 fn acquire(path: &Path, create: bool) -> Result<(), Error> {
     let during = |error: io::Error| Error::step(Step::WritePidfile, path.display().to_string(), error);
-    let began = Instant::now();
-    let mut holder = None;
-    while began.elapsed() < BUSY {
-        let place = Place::of(path).map_err(during)?;
-        let Some(file) = open(&place, create).map_err(during)? else { return Ok(()) };
-        if try_lock(&file).map_err(during)? {
-            // Whoever held it may have removed the file meanwhile: the lock counts only on what the path leads to.
-            if place.still_is(&file).map_err(|error| during(error.into()))?
-                && owned_or_removed(&place, &file).map_err(during)?
-            {
-                return hold(path, file).map_err(during);
-            }
-            continue;
+    let mut place = PLACE.lock().unwrap_or_else(PoisonError::into_inner);
+    let place = match &mut *place {
+        Some(place) => place,
+        none => none.insert(Place::of(path).map_err(during)?),
+    };
+    let mut began = None;
+    let holder = loop {
+        let Some((file, found)) = open(place, create).map_err(during)? else { return Ok(()) };
+        let locked = try_lock(&file).map_err(during)?;
+        // Whoever held it may have removed the file meanwhile: the lock counts only on what the path leads to.
+        if locked
+            && place.still_is(&found).map_err(|error| during(error.into()))?
+            && owned_or_removed(place, &found).map_err(during)?
+        {
+            return hold(path, file, found).map_err(during);
         }
-        let named = named_holder(&File::from(file)).map_err(during)?;
-        holder = named.map(|(pid, _)| pid);
-        if named.is_some_and(|(_, certain)| certain || began.elapsed() > DOUBT) {
-            break;
+        let named = if locked { None } else { named_holder(&file, &found).map_err(during)? };
+        let waited = began.get_or_insert_with(Instant::now).elapsed();
+        if waited > BUSY || named.is_some_and(|(_, certain)| certain || waited > DOUBT) {
+            break named.map(|(pid, _)| pid);
         }
-        std::thread::sleep(PAUSE);
-    }
+        if !locked {
+            std::thread::sleep(PAUSE);
+        }
+    };
     Err(Error::already_running(holder, path))
 }
 
 /// Opens the file to lock it, which needs no more than reading: the daemon keeps this descriptor, and must not be able
 /// to forge the pid.
-fn open(place: &Place<'_>, create: bool) -> io::Result<Option<OwnedFd>> {
+fn open(place: &Place, create: bool) -> io::Result<Option<(OwnedFd, FileStat)>> {
     loop {
         match place.open(OFlag::O_RDONLY) {
             Err(error) if error.kind() == io::ErrorKind::NotFound && !create => return Ok(None),
@@ -123,8 +131,8 @@ fn try_lock(file: &OwnedFd) -> io::Result<bool> {
 
 /// Whether the file belongs to this user. A stale one that an older service gave away is removed: its owner could
 /// write any pid into it.
-fn owned_or_removed(place: &Place<'_>, file: &OwnedFd) -> io::Result<bool> {
-    let own = fstat(file)?.st_uid == geteuid().as_raw();
+fn owned_or_removed(place: &Place, file: &FileStat) -> io::Result<bool> {
+    let own = file.st_uid == geteuid().as_raw();
     if !own {
         place.remove()?;
     }
@@ -132,20 +140,20 @@ fn owned_or_removed(place: &Place<'_>, file: &OwnedFd) -> io::Result<bool> {
 }
 
 /// Remembers the file as this process's, with the mode that it should have.
-fn hold(path: &Path, lock: OwnedFd) -> io::Result<()> {
-    if Mode::from_bits_truncate(fstat(&lock)?.st_mode) != MODE {
+fn hold(path: &Path, lock: OwnedFd, file: FileStat) -> io::Result<()> {
+    if Mode::from_bits_truncate(file.st_mode) != MODE {
         fchmod(&lock, MODE)?;
     }
-    set_held(path, lock, getpid().as_raw(), false)
+    set_held(path, lock, file, getpid().as_raw(), false)
 }
 
 /// Remembers a file whose lock an older instance shares with this process.
 pub(crate) fn take_over(path: &Path, lock: OwnedFd) -> io::Result<()> {
-    set_held(path, lock, NOBODY, true)
+    let file = fstat(&lock)?;
+    set_held(path, lock, file, NOBODY, true)
 }
 
-fn set_held(path: &Path, lock: OwnedFd, owner: i32, taken_over: bool) -> io::Result<()> {
-    let file = fstat(&lock)?;
+fn set_held(path: &Path, lock: OwnedFd, file: FileStat, owner: i32, taken_over: bool) -> io::Result<()> {
     let (owner, named, reachable) = (AtomicI32::new(owner), AtomicBool::new(false), AtomicBool::new(true));
     let held = Held { path: path.to_owned(), lock, file, owner, taken_over, named, reachable };
     HELD.set(held).map_err(|_| io::Error::other("this process holds another pidfile"))
@@ -155,14 +163,16 @@ fn set_held(path: &Path, lock: OwnedFd, owner: i32, taken_over: bool) -> io::Res
 pub(crate) fn write() -> Result<(), Error> {
     let Some(held) = HELD.get() else { return Ok(()) };
     let write = || -> io::Result<()> {
-        let place = Place::of(&held.path)?;
-        if !place.still_is(&held.lock)? {
-            return Err(io::Error::other("it was removed or replaced"));
+        let replaced = || io::Error::other("it was removed or replaced");
+        let place = PLACE.lock().unwrap_or_else(PoisonError::into_inner).take().ok_or_else(replaced)?;
+        if !place.still_is(&held.file)? {
+            return Err(replaced());
         }
-        let file = File::from(place.open(OFlag::O_WRONLY)?);
+        let (file, found) = place.open(OFlag::O_WRONLY)?;
+        let file = File::from(file);
         let pid = format!("{}\n", getpid());
         file.write_all_at(pid.as_bytes(), 0)?;
-        if file.metadata()?.len() != pid.len() as u64 {
+        if u64::try_from(found.st_size).is_ok_and(|size| size > pid.len() as u64) {
             file.set_len(pid.len() as u64)?;
         }
         Ok(())
@@ -202,8 +212,7 @@ pub(crate) fn lock_descriptor() -> Option<BorrowedFd<'static>> {
 
 /// Whether the file names this process.
 pub(crate) fn names_this_process() -> bool {
-    let named = || read_pid(&File::from(lock_descriptor()?.try_clone_to_owned().ok()?)).ok()?;
-    named() == Some(getpid())
+    lock_descriptor().and_then(|file| read_pid(file).ok()?) == Some(getpid())
 }
 
 /// After a chroot(2) the path means nothing any more: the file stays at exit, with its lock free.
@@ -255,9 +264,9 @@ extern "C" fn remove_at_exit() {
 }
 
 /// The process that a locked pidfile names, and whether it is certain that it holds the lock; `None` if it does not.
-fn named_holder(file: &File) -> io::Result<Option<(Pid, bool)>> {
+fn named_holder(file: &OwnedFd, found: &FileStat) -> io::Result<Option<(Pid, bool)>> {
     let Some(pid) = read_pid(file)? else { return Ok(None) };
-    if let Some(holds) = holds_lock(pid, &fstat(file)?) {
+    if let Some(holds) = holds_lock(pid, found) {
         return Ok(holds.then_some((pid, true)));
     }
     // No right to look, or no /proc: then that it lives must do. Whom an ordinary user may not even signal is another
@@ -270,10 +279,10 @@ fn named_holder(file: &File) -> io::Result<Option<(Pid, bool)>> {
 }
 
 /// The pid in the first line of a pidfile; `None` for anything else.
-pub(crate) fn read_pid(file: &File) -> io::Result<Option<Pid>> {
+pub(crate) fn read_pid(file: impl AsFd) -> io::Result<Option<Pid>> {
     const LONGEST: usize = 32;
     let mut start = [0; LONGEST];
-    let length = file.read_at(&mut start, 0)?;
+    let length = pread(file, &mut start, 0)?;
     // Cut off, the beginning of a number would be another number.
     let whole = length < LONGEST || start.contains(&b'\n');
     Ok(parse_pid(&start[..length]).filter(|_| whole))

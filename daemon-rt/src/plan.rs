@@ -1,7 +1,7 @@
 //! `Plan`: the settings resolved, before any fork, so that mistakes are reported at once.
 
-use std::ffi::{CString, OsString};
-use std::os::unix::ffi::OsStrExt;
+use std::ffi::{CStr, CString, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -23,7 +23,8 @@ pub(crate) struct Plan {
     pub(crate) stdout: Option<PathBuf>,
     pub(crate) stderr: Option<PathBuf>,
     pub(crate) umask: Mode,
-    pub(crate) working_directory: PathBuf,
+    /// Ready for chdir(2).
+    pub(crate) working_directory: CString,
     pub(crate) chroot: Option<PathBuf>,
     pub(crate) pidfile: Option<PathBuf>,
     pub(crate) privileges: Privileges,
@@ -58,7 +59,7 @@ impl Plan {
             stdout: path("stdout", &daemon.stdout)?.filter(is_log),
             stderr: path("stderr", &daemon.stderr)?.filter(is_log),
             umask: Mode::from_bits_truncate(umask as nix::libc::mode_t),
-            working_directory: path("working_directory", &daemon.working_directory)?.unwrap_or_else(|| "/".into()),
+            working_directory: path("working_directory", &daemon.working_directory)?.map_or(c"/".into(), c_string),
             chroot: path("chroot", &daemon.chroot)?,
             pidfile: pidfile(daemon, &name)?,
             privileges: Privileges::of(daemon)?,
@@ -80,9 +81,9 @@ impl Plan {
     }
 
     /// Where step 11 goes: with a chroot the working directory is inside it and has to wait for step 13.
-    pub(crate) fn directory_outside_chroot(&self) -> &Path {
+    pub(crate) fn directory_outside_chroot(&self) -> &CStr {
         match self.chroot {
-            Some(_) => Path::new("/"),
+            Some(_) => c"/",
             None => &self.working_directory,
         }
     }
@@ -101,6 +102,10 @@ fn absolute(setting: &str, path: &Path) -> Result<PathBuf, Error> {
     }
     CString::new(path.as_os_str().as_bytes()).map_err(|_| Error::usage(object(), "a path holds no NUL"))?;
     std::path::absolute(path).map_err(|error| Error::usage(object(), error.to_string()))
+}
+
+fn c_string(path: PathBuf) -> CString {
+    CString::new(path.into_os_string().into_vec()).expect("a path with a NUL has been refused")
 }
 
 fn pidfile(daemon: &Daemon, name: &str) -> Result<Option<PathBuf>, Error> {

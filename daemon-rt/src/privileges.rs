@@ -10,6 +10,7 @@ use crate::daemon::Daemon;
 use crate::detach::Step;
 use crate::error::{During, Error};
 use crate::plan::Plan;
+use crate::surroundings::path_of;
 use crate::sys::SingleThreaded;
 use crate::{audience, capability, complain, ids, pidfile};
 
@@ -57,8 +58,9 @@ pub(crate) fn drop(plan: &Plan) -> Result<(), Error> {
     if let Some(root) = &plan.chroot {
         complain::connect_log(&audience::name());
         chroot(root).during(Step::DropPrivileges, format_args!("chroot {}", root.display()))?;
-        let directory = &plan.working_directory;
-        chdir(directory).during(Step::ChangeDirectory, format_args!("{} in the chroot", directory.display()))?;
+        let directory = plan.working_directory.as_c_str();
+        let inside = || format!("{} in the chroot", path_of(directory).display());
+        chdir(directory).map_err(|error| Error::step(Step::ChangeDirectory, inside(), error))?;
         pidfile::left_behind();
     }
     if let Some(identity) = identity {

@@ -47,15 +47,19 @@ extern "C" fn catch(signal: libc::c_int) {
     CAUGHT.fetch_or(1 << signal, Ordering::Relaxed);
 }
 
+/// SIGCHLD only ends the wait: who has died is asked for each time.
+extern "C" fn wake(_: libc::c_int) {}
+
 pub(crate) struct Starter {
     name: String,
     limit: Option<Duration>,
     interruptions: Vec<Signal>,
     /// The starter had children before: they, and what they leave to it, are not the service's.
     had_children: bool,
+    /// Whether the daemon is to replace an older instance that is handing over.
+    restarts: bool,
     /// The pidfile beside which the daemon binds its control socket.
     control: Option<PathBuf>,
-    on_terminal: bool,
     /// A progress line stands on the terminal.
     progress: bool,
 }
@@ -82,19 +86,18 @@ impl Starter {
             limit: plan.start_timeout,
             interruptions,
             had_children: sys::has_children(),
+            restarts: handover::is_under_way(),
             control: plan.control_path().map(Path::to_path_buf),
-            on_terminal: false,
             progress: false,
         })
     }
 
     /// Step 15: waits for the outcome, and exits with the status that tells it.
     pub(crate) fn wait(mut self, intermediate: Pid, receiver: Receiver) -> ! {
-        self.on_terminal = io::stderr().is_terminal();
         let mut start = Start { intermediate, daemon: None, receiver };
         let outcome = self.outcome(&mut start).unwrap_or_else(|error| Outcome::Failed(error.into()));
         let outcome = match (outcome, start.daemon) {
-            (Outcome::Ready, Some(daemon)) if handover::is_under_way() => start.commit(daemon),
+            (Outcome::Ready, Some(daemon)) if self.restarts => start.commit(daemon),
             (outcome, _) => outcome,
         };
         self.clear_progress();
@@ -123,7 +126,7 @@ impl Starter {
                     &format!("interrupted by {signal} before the daemon was ready"),
                 );
                 sys::die_of(signal as libc::c_int);
-                _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None);
+                _ = sys::unblock_signals();
                 sys::exit_now(status::KILLED + signal as u8)
             }
         }
@@ -132,20 +135,25 @@ impl Starter {
     fn outcome(&mut self, start: &mut Start) -> Result<Outcome, Error> {
         // One that lies beyond what the clock can tell never comes.
         let deadline = self.limit.and_then(|limit| Instant::now().checked_add(limit));
-        for &signal in self.interruptions.iter().chain(&[Signal::SIGCHLD]) {
+        for &signal in &self.interruptions {
             sys::handle(signal as libc::c_int, catch).during(Step::ExitStarter, signal)?;
         }
-        let mut ready = false;
+        sys::handle(libc::SIGCHLD, wake).during(Step::ExitStarter, Signal::SIGCHLD)?;
+        let (mut ready, mut failed) = (false, None);
         loop {
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            start.sleep(left)?;
             // The deaths first: what a process wrote before it died is then there to be read.
             let death = start.death()?;
-            while let Some(message) = start.receiver.next().during(Step::ExitStarter, "the pipe from the daemon")? {
-                match message {
-                    Message::Forked(pid) => start.daemon = Some(pid),
-                    Message::Progress(text) => self.show(&text),
-                    Message::Ready => ready = true,
-                    Message::Failed(failure) => return Ok(Outcome::Failed(failure)),
-                }
+            let heed = |message| match message {
+                Message::Forked(pid) => start.daemon = Some(pid),
+                Message::Progress(text) => self.show(&text),
+                Message::Ready => ready = true,
+                Message::Failed(failure) => failed = Some(failure),
+            };
+            start.receiver.read(heed).during(Step::ExitStarter, "the pipe from the daemon")?;
+            if let Some(failure) = failed {
+                return Ok(Outcome::Failed(failure));
             }
             // A quick daemon may be ready before the intermediate process has told its pid.
             if ready && start.daemon.is_some() {
@@ -154,16 +162,14 @@ impl Starter {
             if let Some(failure) = death {
                 return Ok(Outcome::Failed(failure));
             }
-            let caught = CAUGHT.swap(0, Ordering::Relaxed);
+            let caught = CAUGHT.load(Ordering::Relaxed);
             if let Some(&signal) = self.interruptions.iter().find(|&&signal| caught & (1 << signal as u64) != 0) {
                 return Ok(Outcome::Interrupted(signal));
             }
-            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             if let (Some(Duration::ZERO), Some(limit)) = (left, self.limit) {
                 let text = format!("not ready within {limit:?}: the daemon was killed");
                 return Ok(Outcome::Failed(Failure { status: status::TIMED_OUT, errno: None, text }));
             }
-            start.sleep(left)?;
         }
     }
 
@@ -171,33 +177,32 @@ impl Starter {
     fn show(&mut self, text: &str) {
         notifier().status(text, true);
         let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-        let (name, (before, after)) = (&self.name, if self.on_terminal { ("\r\x1b[K", "") } else { ("", "\n") });
-        self.write_at_once(&format!("{before}{name}: {text}{after}"));
-        self.progress = self.on_terminal;
+        self.progress = io::stderr().is_terminal();
+        let (name, (before, after)) = (&self.name, if self.progress { ("\r\x1b[K", "") } else { ("", "\n") });
+        write_at_once(&format!("{before}{name}: {text}{after}"), self.progress);
     }
 
     fn clear_progress(&mut self) {
         if std::mem::take(&mut self.progress) {
-            self.write_at_once("\r\x1b[K");
+            write_at_once("\r\x1b[K", true);
         }
     }
+}
 
-    /// Writes what standard error takes without waiting. A terminal that is stopped, or a pipe that nobody reads,
-    /// misses it.
-    fn write_at_once(&self, text: &str) {
-        let stderr = io::stderr();
-        let mut room = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
-        if !poll(&mut room, PollTimeout::ZERO).is_ok_and(|ready| ready > 0) {
-            return;
-        }
-        // A terminal may have room, but too little. Opened once more, it can be asked not to wait for more.
-        let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
-        let terminal = || OpenOptions::new().write(true).custom_flags(flags).open("/dev/fd/2");
-        _ = match self.on_terminal.then(terminal) {
-            Some(Ok(mut terminal)) => terminal.write(text.as_bytes()).map(drop),
-            _ => stderr.lock().write_all(text.as_bytes()),
-        };
+/// Writes what standard error takes without waiting. A terminal that is stopped, or a pipe that nobody reads, misses it.
+fn write_at_once(text: &str, on_terminal: bool) {
+    let stderr = io::stderr();
+    let mut room = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
+    if !poll(&mut room, PollTimeout::ZERO).is_ok_and(|ready| ready > 0) {
+        return;
     }
+    // A terminal may have room, but too little. Opened once more, it can be asked not to wait for more.
+    let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
+    let terminal = || OpenOptions::new().write(true).custom_flags(flags).open("/dev/fd/2");
+    _ = match on_terminal.then(terminal) {
+        Some(Ok(mut terminal)) => terminal.write(text.as_bytes()).map(drop),
+        _ => stderr.lock().write_all(text.as_bytes()),
+    };
 }
 
 /// The processes of one start.

@@ -1,12 +1,14 @@
 //! Steps 9–11: the standard streams, the file mode creation mask, the working directory.
 
+use std::ffi::{CStr, OsStr};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
-use nix::sys::stat::{Mode, SFlag, fstat, umask};
+use nix::sys::stat::{Mode, SFlag, fchmod, fstat, umask};
 use nix::unistd::{Uid, chdir, dup2_stderr, dup2_stdin, dup2_stdout, fchown};
 
 use crate::audience;
@@ -58,7 +60,9 @@ pub(crate) fn is_null_device(_: nix::libc::dev_t) -> bool {
 pub(crate) fn connect_streams(null: &OwnedFd, plan: &Plan) -> Result<(), Error> {
     let log = |path: &Option<PathBuf>| path.as_deref().map(|path| open_log(path, plan.privileges.owner())).transpose();
     let (out, err) = (log(&plan.stdout)?, log(&plan.stderr)?);
-    _ = LOGS.set([plan.stdout.clone(), plan.stderr.clone()]);
+    if out.is_some() || err.is_some() {
+        _ = LOGS.set([plan.stdout.clone(), plan.stderr.clone()]);
+    }
     dup2_stdin(null).during(Step::ConnectStreams, "standard input")?;
     dup2_stdout(out.as_ref().unwrap_or(null)).during(Step::ConnectStreams, "standard output")?;
     dup2_stderr(err.as_ref().unwrap_or(null)).during(Step::ConnectStreams, "standard error")
@@ -86,13 +90,16 @@ pub(crate) fn open_log(path: &Path, owner: Option<Uid>) -> Result<OwnedFd, Error
     let log = || -> io::Result<OwnedFd> {
         let place = Place::of(path)?;
         let flags = OFlag::O_WRONLY | OFlag::O_APPEND;
-        let log = match place.open(flags) {
+        let (log, found) = match place.open(flags) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                place.create(flags, Mode::S_IRUSR | Mode::S_IWUSR | Mode::S_IRGRP)?
+                let mode = Mode::S_IRUSR | Mode::S_IWUSR | Mode::S_IRGRP;
+                let created = place.create(flags, mode)?;
+                fchmod(&created.0, mode)?; // whatever the umask
+                created
             }
             result => result?,
         };
-        if owner.is_some_and(|owner| fstat(&log).map_or(true, |log| log.st_uid != owner.as_raw())) {
+        if owner.is_some_and(|owner| owner.as_raw() != found.st_uid) {
             fchown(&log, owner, None)?;
         }
         // The service's children share the flags, and expect to wait where they write.
@@ -107,7 +114,11 @@ pub(crate) fn set_umask(mask: Mode) {
     umask(mask);
 }
 
+pub(crate) fn path_of(text: &CStr) -> &Path {
+    Path::new(OsStr::from_bytes(text.to_bytes()))
+}
+
 /// Step 11.
-pub(crate) fn change_directory(directory: &Path) -> Result<(), Error> {
-    chdir(directory).during(Step::ChangeDirectory, directory.display())
+pub(crate) fn change_directory(directory: &CStr) -> Result<(), Error> {
+    chdir(directory).during(Step::ChangeDirectory, path_of(directory).display())
 }

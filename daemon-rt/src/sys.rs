@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
-use nix::unistd::{ForkResult, Gid, Pid};
+use nix::unistd::{ForkResult, Gid, Pid, Uid};
 
 use crate::hooks::Service;
 use crate::{Daemon, start};
@@ -50,11 +50,11 @@ impl SingleThreaded {
     /// How many threads run, in words.
     pub(crate) fn check() -> Result<Self, String> {
         const LINGER: Duration = Duration::from_millis(10);
-        let began = Instant::now();
+        let mut began = None;
         loop {
             match threads() {
                 1 => return Ok(Self(())),
-                _ if began.elapsed() < LINGER => std::thread::sleep(LINGER / 20),
+                _ if began.get_or_insert_with(Instant::now).elapsed() < LINGER => std::thread::sleep(LINGER / 20),
                 0 => return Err("several threads run".to_owned()),
                 several => return Err(format!("{several} threads run")),
             }
@@ -62,18 +62,16 @@ impl SingleThreaded {
     }
 }
 
-/// The number of threads: a directory has two links of its own and one for each directory in it. Without /proc,
-/// unshare(2) tells whether there is more than one: then it is 0.
+/// The number of threads; 0 where there are several and nobody tells how many.
 #[cfg(target_os = "linux")]
 fn threads() -> u64 {
-    if let Ok(task) = nix::sys::stat::stat(c"/proc/self/task") {
-        return task.st_nlink.saturating_sub(2);
+    // SAFETY: for CLONE_THREAD unshare(2) changes nothing: it only fails where there is another thread (or where a
+    // filter forbids it).
+    if unsafe { libc::unshare(libc::CLONE_THREAD) } == 0 {
+        return 1;
     }
-    // SAFETY: for CLONE_THREAD unshare(2) changes nothing: it only fails where there is another thread.
-    match unsafe { libc::unshare(libc::CLONE_THREAD) } {
-        0 => 1,
-        _ => 0,
-    }
+    // A directory has two links of its own and one for each directory in it.
+    nix::sys::stat::stat(c"/proc/self/task").map_or(0, |task| task.st_nlink.saturating_sub(2))
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -280,14 +278,6 @@ pub(crate) type Handler = extern "C" fn(c_int);
 /// The highest signal number, real-time signals included.
 pub(crate) const LAST_SIGNAL: c_int = 64;
 
-/// Whether a signal is ignored; one that the C library keeps for itself, or that there is not, is said not to be.
-pub(crate) fn is_ignored(signal: c_int) -> nix::Result<bool> {
-    match action(signal) {
-        Err(Errno::EINVAL) => Ok(false),
-        action => action.map(|action| action == libc::SIG_IGN),
-    }
-}
-
 pub(crate) fn is_default(signal: c_int) -> bool {
     action(signal) == Ok(libc::SIG_DFL)
 }
@@ -303,11 +293,6 @@ fn action(signal: c_int) -> nix::Result<libc::sighandler_t> {
     // SAFETY: no new action is given, and `old` is writable.
     let result = unsafe { libc::sigaction(signal, ptr::null(), &raw mut old) };
     Errno::result(result).map(|_| old.sa_sigaction)
-}
-
-/// Puts a signal back to its default action.
-pub(crate) fn reset(signal: c_int) -> nix::Result<()> {
-    set_action(signal, libc::SIG_DFL)
 }
 
 /// Has `handler` called at a signal; interrupted calls are restarted, and no other signal interrupts the handler.
@@ -327,27 +312,62 @@ fn set_action(signal: c_int, action: libc::sighandler_t) -> nix::Result<()> {
     Errno::result(result).map(drop)
 }
 
-/// Resets the signals that the C library keeps for itself (glibc: 32 and 33) if they came ignored: its own
-/// sigaction(2) refuses them, and a caller can ignore them by the raw call.
+/// The kernel's own sigaction(2): the C library's refuses the signals that it keeps for itself (glibc: 32 and 33), which
+/// a caller can have ignored all the same.
 #[cfg(target_os = "linux")]
-pub(crate) fn reset_internal_if_ignored(signal: c_int) -> nix::Result<()> {
-    // The kernel's structure begins with the handler (on MIPS after the flags); zeros stand for SIG_DFL, no flags, an
-    // empty mask. Its size is at most that of these words, the mask has 8 bytes (16 on MIPS).
+mod kernel {
+    use super::{Errno, c_int, ptr};
+
+    // Its structure begins with the handler (on MIPS after the flags). Its size is at most that of these words; the mask
+    // has 8 bytes (16 on MIPS).
     const MIPS: bool = cfg!(any(target_arch = "mips", target_arch = "mips64"));
     const MASK_BYTES: usize = if MIPS { 16 } else { 8 };
-    let new = [0_usize; 16];
-    let mut old = [0_usize; 16];
-    // SAFETY: both arrays are larger than the kernel's structure; no new action is given here.
-    let result =
-        unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, ptr::null::<usize>(), old.as_mut_ptr(), MASK_BYTES) };
-    Errno::result(result)?;
-    if old[usize::from(MIPS)] == libc::SIG_IGN {
-        let none = ptr::null_mut::<usize>();
-        // SAFETY: as above; the C library has no handler here yet, for the signal was ignored.
-        let result = unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, new.as_ptr(), none, MASK_BYTES) };
-        Errno::result(result)?;
+    type Action = [usize; 16];
+
+    /// Whether a signal is ignored.
+    pub(crate) fn is_ignored(signal: c_int) -> nix::Result<bool> {
+        let mut old: Action = [0; 16];
+        let none = ptr::null::<usize>();
+        // SAFETY: the array is larger than the kernel's structure, and no new action is given.
+        let result = unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, none, old.as_mut_ptr(), MASK_BYTES) };
+        Errno::result(result).map(|_| old[usize::from(MIPS)] == libc::SIG_IGN)
     }
-    Ok(())
+
+    /// Puts a signal back to its default action.
+    pub(crate) fn reset(signal: c_int) -> nix::Result<()> {
+        // Zeros stand for SIG_DFL, no flags, an empty mask.
+        let new: Action = [0; 16];
+        let none = ptr::null_mut::<usize>();
+        // SAFETY: the array is larger than the kernel's structure, and the default action calls nothing.
+        let result = unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, new.as_ptr(), none, MASK_BYTES) };
+        Errno::result(result).map(drop)
+    }
+}
+
+#[cfg(target_os = "linux")]
+pub(crate) use kernel::{is_ignored, reset};
+
+/// Whether a signal is ignored; one that there is not is said not to be.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn is_ignored(signal: c_int) -> nix::Result<bool> {
+    match action(signal) {
+        Err(Errno::EINVAL) => Ok(false),
+        action => action.map(|action| action == libc::SIG_IGN),
+    }
+}
+
+/// Puts a signal back to its default action.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn reset(signal: c_int) -> nix::Result<()> {
+    set_action(signal, libc::SIG_DFL)
+}
+
+/// Lets every signal through.
+pub(crate) fn unblock_signals() -> nix::Result<()> {
+    // SAFETY: all zeros are a valid signal set, the empty one.
+    let none: libc::sigset_t = unsafe { mem::zeroed() };
+    // SAFETY: the set is readable, and the old one is not asked for.
+    Errno::result(unsafe { libc::sigprocmask(libc::SIG_SETMASK, &raw const none, ptr::null_mut()) }).map(drop)
 }
 
 /// Ends this process by the default action of `signal`, as if it had never been handled.
@@ -575,13 +595,30 @@ pub(crate) fn prctl(operation: Prctl) -> nix::Result<c_int> {
 
 /// The user id that file access is checked against, which setresuid(2) sets along and nothing else shows.
 #[cfg(target_os = "linux")]
-#[expect(clippy::cast_sign_loss, reason = "ids are returned as an int, bit for bit")]
-pub(crate) fn file_system_ids() -> (u32, u32) {
+#[expect(clippy::cast_sign_loss, reason = "an id is returned as an int, bit for bit")]
+pub(crate) fn file_system_uid() -> Uid {
     // SAFETY: an invalid id changes nothing; the current one is returned.
-    let uid = unsafe { libc::setfsuid(u32::MAX) };
+    Uid::from_raw(unsafe { libc::setfsuid(u32::MAX) } as u32)
+}
+
+/// The same for the group.
+#[cfg(target_os = "linux")]
+#[expect(clippy::cast_sign_loss, reason = "an id is returned as an int, bit for bit")]
+pub(crate) fn file_system_gid() -> Gid {
     // SAFETY: as above.
-    let gid = unsafe { libc::setfsgid(u32::MAX) };
-    (uid as u32, gid as u32)
+    Gid::from_raw(unsafe { libc::setfsgid(u32::MAX) } as u32)
+}
+
+/// The supplementary groups of this process. (nix reads from /proc first how many there may be.)
+#[cfg(not(target_vendor = "apple"))]
+pub(crate) fn groups() -> nix::Result<Vec<libc::gid_t>> {
+    // SAFETY: for no room getgroups(2) only says how many there are.
+    let count = Errno::result(unsafe { libc::getgroups(0, ptr::null_mut()) })?;
+    let mut groups = vec![0; usize::try_from(count).unwrap_or(0)];
+    // SAFETY: there is room for `count`; were there more by now, it would fail.
+    let count = Errno::result(unsafe { libc::getgroups(count, groups.as_mut_ptr()) })?;
+    groups.truncate(usize::try_from(count).unwrap_or(0));
+    Ok(groups)
 }
 
 /// Leaves the caller's session keyring, which may hold its keys, for a new one, see keyctl(2).

@@ -1,8 +1,8 @@
 //! Opening a file for root where nobody else can have a hand in it: the same checks for pidfile and logs.
 
-use std::ffi::OsStr;
+use std::ffi::OsString;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use nix::errno::Errno;
@@ -11,54 +11,53 @@ use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
 use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
 
 /// A regular file with one link, in a directory that, where root opens it, no one else can write.
-pub(crate) struct Place<'a> {
+pub(crate) struct Place {
     directory: OwnedFd,
-    name: &'a OsStr,
+    name: OsString,
 }
 
-impl<'a> Place<'a> {
+impl Place {
     /// Opens the directory of `path`, which is absolute, and checks it.
-    pub(crate) fn of(path: &'a Path) -> io::Result<Self> {
+    pub(crate) fn of(path: &Path) -> io::Result<Self> {
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
             return Err(io::Error::other("this is not the path of a file"));
         };
-        Ok(Self { directory: directory::open(parent)?, name })
+        Ok(Self { directory: directory::open(parent)?, name: name.to_owned() })
     }
 
     /// What is at the path, without following a symbolic link.
     pub(crate) fn look(&self) -> nix::Result<FileStat> {
-        fstatat(&self.directory, self.name, AtFlags::AT_SYMLINK_NOFOLLOW)
+        fstatat(&self.directory, self.name.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW)
     }
 
     /// Opens the file, which exists.
-    pub(crate) fn open(&self, flags: OFlag) -> io::Result<OwnedFd> {
+    pub(crate) fn open(&self, flags: OFlag) -> io::Result<(OwnedFd, FileStat)> {
         // Looked at before as well, as opening can already do something: wake a writer of a FIFO, rewind a tape.
         regular(&self.look()?)?;
         self.open_as(flags, Mode::empty())
     }
 
-    /// Creates the file with this mode, whatever the umask; it is an error if there is one.
-    pub(crate) fn create(&self, flags: OFlag, mode: Mode) -> io::Result<OwnedFd> {
-        let file = self.open_as(flags | OFlag::O_CREAT | OFlag::O_EXCL, mode)?;
-        nix::sys::stat::fchmod(&file, mode)?;
-        Ok(file)
+    /// Creates the file; it is an error if there is one.
+    pub(crate) fn create(&self, flags: OFlag, mode: Mode) -> io::Result<(OwnedFd, FileStat)> {
+        self.open_as(flags | OFlag::O_CREAT | OFlag::O_EXCL, mode)
     }
 
     pub(crate) fn remove(&self) -> nix::Result<()> {
-        unlinkat(&self.directory, self.name, UnlinkatFlags::NoRemoveDir)
+        unlinkat(&self.directory, self.name.as_os_str(), UnlinkatFlags::NoRemoveDir)
     }
 
-    fn open_as(&self, flags: OFlag, mode: Mode) -> io::Result<OwnedFd> {
+    fn open_as(&self, flags: OFlag, mode: Mode) -> io::Result<(OwnedFd, FileStat)> {
         let safe = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
-        let file = openat(&self.directory, self.name, flags | safe, mode)?;
-        regular(&fstat(&file)?)?;
-        Ok(file)
+        let file = openat(&self.directory, self.name.as_os_str(), flags | safe, mode)?;
+        let found = fstat(&file)?;
+        regular(&found)?;
+        Ok((file, found))
     }
 
-    /// Whether the path still leads to this open file.
-    pub(crate) fn still_is(&self, file: impl AsFd) -> nix::Result<bool> {
+    /// Whether the path still leads to this file.
+    pub(crate) fn still_is(&self, file: &FileStat) -> nix::Result<bool> {
         match self.look() {
-            Ok(found) => Ok(same_file(&found, &fstat(file)?)),
+            Ok(found) => Ok(same_file(&found, file)),
             Err(Errno::ENOENT) => Ok(false),
             Err(error) => Err(error),
         }
@@ -105,12 +104,11 @@ mod directory {
 #[cfg(target_os = "linux")]
 mod directory {
     use std::collections::VecDeque;
-    use std::ffi::OsString;
     use std::path::{Component, PathBuf};
 
     use nix::fcntl::{open as open_at_path, readlinkat};
 
-    use super::{AsFd, Errno, Mode, OFlag, OwnedFd, Path, SFlag, fstat, geteuid, io, kind, openat};
+    use super::{Errno, FileStat, Mode, OFlag, OsString, OwnedFd, Path, SFlag, fstat, geteuid, io, kind, openat};
 
     const SEARCH: OFlag = OFlag::O_PATH.union(OFlag::O_CLOEXEC);
     /// As many symbolic links as the kernel follows, see path_resolution(7).
@@ -130,24 +128,26 @@ mod directory {
         let mut links = 0;
         let (mut here, mut so_far) = root()?;
         while let Some(name) = names.pop_front() {
-            let found = openat(&here, name.as_os_str(), SEARCH | OFlag::O_NOFOLLOW, Mode::empty())?;
-            if kind(&fstat(&found)?) == SFlag::S_IFLNK {
+            let next = openat(&here, name.as_os_str(), SEARCH | OFlag::O_NOFOLLOW, Mode::empty())?;
+            let mut found = fstat(&next)?;
+            if kind(&found) == SFlag::S_IFLNK {
                 links += 1;
                 if links > MOST_LINKS {
                     return Err(Errno::ELOOP.into());
                 }
                 check_owner(&found, &so_far.join(&name))?;
-                let target = PathBuf::from(readlinkat(&found, "")?);
+                let target = PathBuf::from(readlinkat(&next, "")?);
                 if target.is_absolute() {
                     (here, so_far) = root()?;
                 }
                 let rest = std::mem::replace(&mut names, names_of(&target));
                 names.extend(rest);
+                found = fstat(&here)?;
             } else {
-                here = found;
+                here = next;
                 so_far.push(&name);
             }
-            super::check_directory(&fstat(&here)?, &so_far, names.is_empty())?;
+            super::check_directory(&found, &so_far, names.is_empty())?;
         }
         Ok(here)
     }
@@ -163,8 +163,8 @@ mod directory {
             .collect()
     }
 
-    fn check_owner(link: impl AsFd, path: &Path) -> io::Result<()> {
-        match fstat(link)?.st_uid {
+    fn check_owner(link: &FileStat, path: &Path) -> io::Result<()> {
+        match link.st_uid {
             0 => Ok(()),
             uid => Err(io::Error::other(format!("the symbolic link {} belongs to user id {uid}", path.display()))),
         }

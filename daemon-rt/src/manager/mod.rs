@@ -9,12 +9,14 @@ use std::ffi::{OsStr, OsString};
 use std::os::fd::RawFd;
 use std::os::unix::ffi::OsStrExt;
 
+use nix::fcntl::{OFlag, open};
 use nix::libc::pid_t;
-use nix::unistd::{getpid, getppid};
+use nix::sys::stat::Mode as FileMode;
+use nix::unistd::{getpid, getppid, read};
 
 use crate::daemon::Mode;
 use crate::error::Error;
-use crate::inherited::take_variable;
+use crate::inherited::{retry, take_variable};
 use crate::sys::StartOfMain;
 
 pub(crate) use activation::pass;
@@ -104,8 +106,12 @@ fn is_meant(socket: &OsStr, executed: Option<pid_t>) -> bool {
 }
 
 fn parent_supervises() -> bool {
-    std::fs::read_to_string(format!("/proc/{}/comm", getppid()))
-        .is_ok_and(|name| SUPERVISORS.contains(&name.trim_end()))
+    // With its newline a name is no longer than this.
+    let mut name = [0; 16];
+    let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+    let read = open(format!("/proc/{}/comm", getppid()).as_str(), flags, FileMode::empty())
+        .and_then(|file| retry(|| read(&file, &mut name)));
+    read.is_ok_and(|length| SUPERVISORS.iter().any(|known| known.as_bytes() == name[..length].trim_ascii_end()))
 }
 
 /// A number in a variable.

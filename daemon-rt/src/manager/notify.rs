@@ -30,7 +30,7 @@ static NOTIFIER: OnceLock<Notifier> = OnceLock::new();
 pub(crate) struct Notifier {
     socket: Option<OwnedFd>,
     /// Closed once readiness has been written.
-    fd: Mutex<Option<OwnedFd>>,
+    fd: Option<Mutex<Option<OwnedFd>>>,
 }
 
 /// The manager's, which may be none.
@@ -50,7 +50,7 @@ pub(super) fn set_up(socket: Option<OsString>, fd: Option<OsString>) -> impl Ite
         adopt(&number).map_err(warn).ok()
     });
     let kept: Vec<_> = socket.iter().chain(&fd).map(AsRawFd::as_raw_fd).collect();
-    _ = NOTIFIER.set(Notifier { socket, fd: Mutex::new(fd) });
+    _ = NOTIFIER.set(Notifier { socket, fd: fd.map(|fd| Mutex::new(Some(fd))) });
     kept.into_iter()
 }
 
@@ -114,8 +114,10 @@ impl Notifier {
 
     /// The service is ready; `main` names its main process where that is not the one that the manager started.
     pub(crate) fn ready(&self, main: Option<Pid>) {
-        let main = main.map_or_else(String::new, |pid| format!("MAINPID={pid}\n"));
-        self.send(&format!("{main}READY=1"));
+        if self.exists() {
+            let main = main.map_or_else(String::new, |pid| format!("MAINPID={pid}\n"));
+            self.send(&format!("{main}READY=1"));
+        }
         if let Some(Err(error)) = self.take_fd().map(|fd| std::fs::File::from(fd).write_all(b"\n")) {
             warn("DAEMON_NOTIFY_FD", &error);
         }
@@ -127,7 +129,7 @@ impl Notifier {
     }
 
     fn take_fd(&self) -> Option<OwnedFd> {
-        self.fd.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.fd.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// What the service is doing; before it is ready that is also a reason to wait for longer.

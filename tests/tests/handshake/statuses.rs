@@ -252,7 +252,7 @@ fn e09_step_6_the_session() {
 fn e09_step_8_the_starter_cannot_be_told_of_the_daemon() {
     require!(tool("strace"));
     let scene = Scene::new();
-    let strace = ["-e", "inject=write:error=EIO:when=1"];
+    let strace = ["-e", "inject=writev:error=EIO:when=1"];
     let started = service(&scene).arg("init:sleep=5000").strace("calls", &strace).run();
     started.assert_exited(88);
     scene.assert_no_leftovers();
@@ -371,10 +371,13 @@ fn e09_step_13_no_permission() {
 fn e09_step_14_readiness_cannot_be_announced() {
     require!(tool("strace"));
     let scene = Scene::new();
-    // The daemon's second write; the intermediate process and the starter have one each.
-    let strace = ["-e", "inject=write:error=EIO:when=2"];
-    let started = service(&scene).arg("init:print=the first\n").strace("calls", &strace).run();
-    step_failed(&scene, &started, 14, "announce that initialization is complete");
+    // The daemon's second message; the intermediate process has one.
+    let strace = ["-e", "inject=writev:error=EIO:when=2"];
+    let started = service(&scene).arg("init:status=the first").strace("calls", &strace).run();
+    started.assert_exited(94);
+    let text = "svc: the first\nsvc: cannot announce that initialization is complete: ";
+    assert!(started.stderr.starts_with(text), "{started:?}");
+    scene.assert_no_leftovers();
 }
 
 #[test]

@@ -74,6 +74,7 @@ kinds! {
     pread64 SYS_pread64: ENOMEM EINTR EIO;
     // Not EPIPE, which comes only where the reader is gone: then nobody is there to be told.
     write SYS_write: ENOMEM EPERM EINTR EAGAIN EIO ENOSPC;
+    writev SYS_writev: ENOMEM EPERM EINTR EAGAIN EIO ENOSPC;
     pwrite64 SYS_pwrite64: ENOMEM EPERM EINTR EIO ENOSPC EDQUOT;
     ftruncate SYS_ftruncate: ENOMEM EPERM EINTR EIO ENOSPC;
     // By Linux's rule the descriptor is closed whatever close(2) says.

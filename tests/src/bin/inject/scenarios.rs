@@ -88,7 +88,8 @@ impl Scenario {
         if self == Self::Foreground { &[Role::Daemon] } else { &[Role::Starter, Role::Intermediate, Role::Daemon] }
     }
 
-    /// The daemon's last call of the start: its number, how many bytes it is about, and with which they begin.
+    /// The daemon's last call of the start: its number, how many bytes (or pieces) it is about, and with which byte they
+    /// begin.
     pub(crate) fn last_call(self) -> (i64, u64, Option<u8>) {
         match self {
             // It waits for the word that it owns the service now.
@@ -96,7 +97,7 @@ impl Scenario {
             // The newline is the last that the manager is told.
             Self::Foreground => (libc::SYS_write, 1, Some(b'\n')),
             // It says that it is ready.
-            _ => (libc::SYS_write, 4, Some(b'R')),
+            _ => (libc::SYS_writev, 2, Some(b'R')),
         }
     }
 

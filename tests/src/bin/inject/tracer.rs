@@ -185,7 +185,7 @@ impl Tracer<'_> {
         let (last, length, first) = self.scenario.last_call();
         self.ready |= role == Role::Daemon
             && (number, arguments[2]) == (last, length)
-            && first.is_none_or(|first| string(pid, arguments[1]).first() == Some(&first));
+            && first.is_none_or(|first| written(pid, number, arguments[1]).first() == Some(&first));
         if let Some((_, fault)) = self.strike.filter(|(target, _)| target.is_same(&call)) {
             match fault {
                 Fault::Kill => kill(pid, Signal::SIGKILL).expect("a stopped process"),
@@ -224,6 +224,12 @@ fn show(pid: Pid, number: i64, arguments: [u64; 6]) -> String {
     };
     let shown: Vec<_> = (0..).zip(arguments).map(show).take(4).collect();
     format!("{}({})", kind.name, shown.join(", "))
+}
+
+/// What a call writes, up to a NUL: writev(2) has the addresses of its pieces at the address.
+fn written(pid: Pid, number: i64, address: u64) -> Vec<u8> {
+    let pieces = ptrace::read(pid, address as ptrace::AddressType).map_or(0, i64::cast_unsigned);
+    string(pid, if number == libc::SYS_writev { pieces } else { address })
 }
 
 /// The bytes at an address up to a NUL, at most 200.

@@ -143,7 +143,9 @@ fn is_aborted(started: &Started) -> bool {
 fn says_why(case: &Case<'_>, started: &Started) -> Violations {
     // On stderr, or, in the daemon, to the starter.
     let to_starter = |call: &Call| call.role == Role::Daemon && case.scenario != Scenario::Foreground;
-    let writing = |call: &Call| call.number == libc::SYS_write && (call.arguments[0] == 2 || to_starter(call));
+    let writing = |call: &Call| {
+        [libc::SYS_write, libc::SYS_writev].contains(&call.number) && (call.arguments[0] == 2 || to_starter(call))
+    };
     let named = |line: &str| {
         let text = case.scenario.names().iter().find_map(|name| line.strip_prefix(name)?.strip_prefix(": "));
         // How a process died is the whole truth only where it was killed.
