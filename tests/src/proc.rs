@@ -116,6 +116,11 @@ impl Proc {
         self.process.stat().unwrap_or_else(|error| panic!("process {}: {error}", self.pid()))
     }
 
+    /// The same, unless it is gone: for who looks at processes that come and go.
+    pub fn stat_if_there(&self) -> Option<Stat> {
+        self.process.stat().ok()
+    }
+
     /// `/proc/PID/status`.
     pub fn status(&self) -> Status {
         self.process.status().unwrap_or_else(|error| panic!("process {}: {error}", self.pid()))

@@ -107,6 +107,11 @@ impl Scene {
         found
     }
 
+    /// Its parent is the keeper: it was started by the test itself, or is left to init, for which the keeper stands.
+    pub fn is_top(&self, process: &Proc) -> bool {
+        process.stat_if_there().is_some_and(|stat| stat.ppid == self.keeper.pid())
+    }
+
     /// The daemon: the one living process of the scene.
     pub fn daemon(&self) -> Proc {
         let mut processes = self.processes();

@@ -3,6 +3,7 @@
 use std::{
     fs,
     os::unix::fs::{FileTypeExt, MetadataExt, symlink},
+    path::Path,
     process::id,
     time::Duration,
 };
@@ -12,20 +13,22 @@ use nix::{sys::stat::Mode, unistd::mkfifo};
 
 use crate::{
     Look,
-    subject::{Start, Subject, holds_within, is_left_to_init},
+    subject::{Start, Subject, holds_within, left_to_init},
     table::Table,
 };
 
-/// Each look at a pidfile, with the question that it answers at the least.
-pub(crate) const LOOKS: &[(&str, Look)] = &[
-    ("E22m", look_at_owner),
-    ("E24", look_at_second),
-    ("E20", look_at_ten),
-    ("E20g", look_at_garbage),
-    ("E25", look_at_reused_pid),
-    ("E09", look_at_directory),
-    ("E21s", look_at_symlink),
-    ("E21f", look_at_fifo),
+/// Each look at a pidfile, with the questions that it answers.
+pub(crate) const LOOKS: &[(&[&str], Look)] = &[
+    (&["E22m", "E22f", "E26", "E27"], look_at_owner),
+    (&["E23"], look_at_successor),
+    (&["E24"], look_at_second),
+    (&["E20"], look_at_ten),
+    (&["E20g"], look_at_garbage),
+    (&["E25"], look_at_reused_pid),
+    (&["E09"], look_at_directory),
+    (&["E21s"], look_at_symlink),
+    (&["E21h"], look_at_hard_link),
+    (&["E21f"], look_at_fifo),
 ];
 
 const SOON: Duration = Duration::from_secs(2);
@@ -77,7 +80,7 @@ fn look_at_forgery(subject: &Subject, daemon: &Proc, table: &mut Table) {
 fn look_at_end(subject: &Subject, scene: &Scene, daemon: &Proc, locked: bool, table: &mut Table) {
     let user = daemon.status().euid;
     daemon.signal(subject.stop_signal);
-    if !holds_within(Duration::from_secs(5), || daemon.is_gone()) {
+    if !holds_within(subject.patience, || daemon.is_gone()) {
         return table.answer("E26", false, "it does not end");
     }
     let directory = fs::metadata(subject.path().parent().expect("a directory")).expect("a directory");
@@ -92,9 +95,20 @@ fn look_at_end(subject: &Subject, scene: &Scene, daemon: &Proc, locked: bool, ta
     table.answer("E26", good, words);
 }
 
-/// Who of these is nobody's child but init's.
-fn orphans(scene: &Scene) -> usize {
-    scene.processes().iter().filter(|process| is_left_to_init(process)).count()
+/// A file that another service has put there meanwhile.
+fn look_at_successor(subject: &Subject, table: &mut Table) {
+    let scene = Scene::new();
+    let start = subject.start(&scene, subject.launch(&scene));
+    let daemon = start.daemon();
+    let successors = format!("{}\n", id());
+    fs::remove_file(subject.path()).expect("a pidfile");
+    fs::write(subject.path(), &successors).expect("a pidfile");
+    daemon.signal(subject.stop_signal);
+    if !holds_within(subject.patience, || daemon.is_gone()) {
+        return table.not_applicable("E23", "it does not end");
+    }
+    let there = fs::read_to_string(subject.path()).is_ok_and(|now| now == successors);
+    table.answer("E23", there, if there { "it is untouched" } else { "it is removed, or changed" });
 }
 
 fn look_at_second(subject: &Subject, table: &mut Table) {
@@ -103,8 +117,8 @@ fn look_at_second(subject: &Subject, table: &mut Table) {
     let daemon = first.daemon();
     let state = || fs::metadata(subject.path()).ok().map(|found| (found.ino(), fs::read(subject.path()).ok()));
     let before = state();
-    let second = Start::of(subject.launch(&scene).spawn());
-    let alone = holds_within(SOON, || orphans(&scene) == 1);
+    let second = subject.run(subject.launch(&scene));
+    let alone = holds_within(SOON, || subject.is_one(&scene));
     let untouched = state() == before && !daemon.is_gone();
     let what = match (alone, untouched) {
         (false, _) => "two daemons run",
@@ -119,11 +133,13 @@ fn look_at_ten(subject: &Subject, table: &mut Table) {
     let mut gate = scene.gate("gate");
     let running: Vec<_> = (0..10).map(|_| subject.launch(&scene).behind(&gate).spawn()).collect();
     gate.open();
-    let ready = running.into_iter().map(Start::of).filter(Start::says_ready).count();
+    let ended = running.into_iter().map(|running| Start::of(running, subject.patience));
+    let ready = ended.filter(Start::says_ready).count();
     // Losers that find out late may take their time.
-    let alone = holds_within(SOON, || orphans(&scene) == 1);
-    let daemons = orphans(&scene);
-    table.answer("E20", ready == 1 && alone, format!("{ready} of 10 starters end with 0, {daemons} daemons run"));
+    let alone = holds_within(SOON, || subject.is_one(&scene));
+    let left = left_to_init(&scene);
+    let daemons = if alone { "one daemon runs".into() } else { format!("{left} processes are left to init") };
+    table.answer("E20", ready == 1 && alone, format!("{ready} of 10 starters end with 0, {daemons}"));
 }
 
 /// Starts it over such a pidfile, which must not stand in its way.
@@ -148,7 +164,7 @@ fn look_at_reused_pid(subject: &Subject, table: &mut Table) {
 fn look_at_directory(subject: &Subject, table: &mut Table) {
     fs::create_dir(subject.path()).expect("a directory");
     let scene = Scene::new();
-    let start = Start::of(subject.launch(&scene).spawn());
+    let start = subject.run(subject.launch(&scene));
     let alone = holds_within(SOON, || scene.processes().is_empty());
     let left = if alone { "nobody is left" } else { "a daemon runs" };
     table.answer("E09", start.is_refused() && alone, format!("{}, {left}", start.ended()));
@@ -159,11 +175,8 @@ fn look_at_symlink(subject: &Subject, table: &mut Table) {
     let target = scene.file("target", "precious\n");
     let before = fs::metadata(&target).expect("a target");
     symlink(&target, subject.path()).expect("a symbolic link");
-    let start = Start::of(subject.launch(&scene).spawn());
-    let changed = holds_within(Duration::from_millis(500), || {
-        let now = fs::metadata(&target).ok();
-        fs::read(&target).ok().as_deref() != Some(b"precious\n") || now.is_none_or(|now| now.uid() != before.uid())
-    });
+    let start = subject.run(subject.launch(&scene));
+    let changed = is_changed(&target, before.uid());
     let is_link = subject.path().symlink_metadata().is_ok_and(|found| found.is_symlink());
     // Who replaces the link by a file does no harm either.
     let good = !changed && (start.is_refused() || !is_link);
@@ -171,10 +184,36 @@ fn look_at_symlink(subject: &Subject, table: &mut Table) {
     table.answer("E21s", good, format!("{}, {words}", start.ended()));
 }
 
+/// What one name of a file is overwritten by is in the file of the other, too.
+fn look_at_hard_link(subject: &Subject, table: &mut Table) {
+    let other = subject.other_name();
+    fs::write(&other, "precious\n").expect("a file beside the pidfile");
+    fs::hard_link(&other, subject.path()).expect("a hard link");
+    let owner = fs::metadata(&other).expect("a target").uid();
+    let scene = Scene::new();
+    let start = subject.run(subject.launch(&scene));
+    let changed = is_changed(&other, owner);
+    let is_link = fs::metadata(subject.path()).is_ok_and(|found| found.nlink() > 1);
+    let words = match (changed, is_link && start.says_ready()) {
+        (true, _) => "the file of the other name is overwritten",
+        (false, true) => "the file is untouched, but for a pidfile",
+        (false, false) => "the file of the other name is untouched",
+    };
+    table.answer("E21h", !changed && (start.is_refused() || !is_link), format!("{}, {words}", start.ended()));
+}
+
+/// Something precious is overwritten, or another's by now; who does so after its starter's end gets a moment.
+fn is_changed(file: &Path, owner: u32) -> bool {
+    holds_within(Duration::from_millis(500), || {
+        let other = fs::metadata(file).ok().is_none_or(|now| now.uid() != owner);
+        other || fs::read(file).ok().as_deref() != Some(b"precious\n")
+    })
+}
+
 fn look_at_fifo(subject: &Subject, table: &mut Table) {
     mkfifo(subject.path(), Mode::from_bits_truncate(0o600)).expect("a FIFO");
     let scene = Scene::new();
-    let start = Start::of(subject.launch(&scene).spawn());
+    let start = subject.run(subject.launch(&scene));
     let alone = start.is_refused() && holds_within(SOON, || scene.processes().is_empty());
     let is_fifo = subject.path().symlink_metadata().is_ok_and(|found| found.file_type().is_fifo());
     let words = if is_fifo { "the FIFO is still there" } else { "the FIFO is replaced" };

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, ffi::CString, path::Path, time::Duration};
 
-use daemon_tests::{Descriptor, Launch, Proc, Scene, Stdio};
+use daemon_tests::{ALL_SIGNALS, Descriptor, Launch, Proc, Scene, Stdio, signal_set};
 use nix::{
     libc,
     sys::resource::Resource,
@@ -10,11 +10,17 @@ use nix::{
 };
 
 use crate::{
-    subject::{Start, Subject, holds_within, is_left_to_init},
+    subject::{Start, Subject, holds_within, last_line},
     table::Table,
 };
 
 const UMASK: u32 = 0o077;
+
+/// The C library keeps these for itself: a caller cannot ignore them through it, nor a daemon reset them.
+const KEPT_BY_LIBC: [i32; 2] = [32, 33];
+
+/// `SECBIT_NO_SETUID_FIXUP`: who leaves root by setuid(2) keeps all capabilities.
+const KEEP_THROUGH_SETUID: u32 = 1 << 2;
 
 /// Nobody's groups, but the caller's.
 const GROUPS: [u32; 3] = [4, 27, 4242];
@@ -34,7 +40,8 @@ fn hostile<'s>(subject: &Subject, scene: &'s Scene, signals: bool) -> Launch<'s>
     let launch = launch.raw_env((0..500).map(|number| format!("FILLER_{number}={number}")));
     let launch = launch.env("SECRET", SECRET).raw_env([b"no equals sign".as_slice(), b"BYTES=\xff\xfe"]);
     let launch = if geteuid().is_root() { launch.groups([0].into_iter().chain(GROUPS)) } else { launch };
-    if signals { launch.ignoring_all().blocking_all() } else { launch }
+    let all = (1..=64).filter(|signal| ALL_SIGNALS & signal_set([*signal]) != 0 && !KEPT_BY_LIBC.contains(signal));
+    if signals { launch.ignoring(all.clone()).blocking(all) } else { launch }
 }
 
 pub(crate) fn look(subject: &Subject, table: &mut Table) {
@@ -55,13 +62,17 @@ pub(crate) fn look(subject: &Subject, table: &mut Table) {
     } else {
         table.answer("start", start.says_ready() && start.daemon.is_some(), start.ended());
     }
+    let said = || last_line(&scene.terminal().shown());
     if start.status.is_none() {
-        return table.answer("start", false, format!("the starter: {}", start.ended()));
+        let hint = "in the foreground, or slow (--timeout)";
+        return table.answer("start", false, format!("the starter: {}: {hint}{}", start.ended(), said()));
     }
-    let daemon = start.daemon();
+    let Some(daemon) = &start.daemon else {
+        return table.answer("start", false, format!("no daemon came of it: {}{}", start.ended(), said()));
+    };
     let found = Inherited { ignored: daemon.ignored(), blocked: daemon.blocked(), umask: daemon.status().umask };
     look_at_descriptors(&scene, daemon, table);
-    look_at_session(&start, daemon, table);
+    look_at_session(&scene, &start, daemon, table);
     look_at_surroundings(&scene, daemon, table);
     look_at_identity(daemon, table);
     look_at_pidfile(subject, daemon, table);
@@ -131,7 +142,7 @@ fn show_stdio(open: &BTreeMap<i32, Descriptor>) -> String {
     if shown.iter().all(|target| *target == shown[0]) { format!("all {}", shown[0]) } else { shown.join(", ") }
 }
 
-fn look_at_session(start: &Start, daemon: &Proc, table: &mut Table) {
+fn look_at_session(scene: &Scene, start: &Start, daemon: &Proc, table: &mut Table) {
     let found = daemon.stat();
     let pid = daemon.pid();
     table.answer("5", pid != start.starter, format!("started as {}, runs as {pid}", start.starter));
@@ -140,12 +151,10 @@ fn look_at_session(start: &Start, daemon: &Proc, table: &mut Table) {
     table.answer("6", own && found.tty_nr == 0, format!("session {}, {terminal}", found.session));
     table.answer("7", found.session != pid, format!("session {}, pid {pid}", found.session));
     let alone = found.session == pid || Proc::new(found.session).is_none();
-    table.answer("8", alone && is_left_to_init(daemon), format!("its parent is {}", parent(daemon)));
-}
-
-fn parent(daemon: &Proc) -> String {
-    let parent = Proc::new(daemon.stat().ppid).and_then(|parent| parent.name()).unwrap_or_default();
-    if parent == "keeper" { "init".to_owned() } else { parent }
+    let left_to_init = scene.is_top(daemon);
+    let name = |parent: Proc| parent.name().unwrap_or_default();
+    let parent = if left_to_init { "init".into() } else { Proc::new(found.ppid).map_or("gone".into(), name) };
+    table.answer("8", alone && left_to_init, format!("its parent is {parent}"));
 }
 
 fn look_at_surroundings(scene: &Scene, daemon: &Proc, table: &mut Table) {
@@ -204,10 +213,10 @@ pub(crate) fn look_with_pipes(subject: &Subject, table: &mut Table) {
     table.answer("pipes", start.pipes_closed, words);
     let daemon = start.daemon();
     daemon.signal(subject.stop_signal);
-    let ended = holds_within(Duration::from_secs(5), || daemon.is_gone());
+    let ended = holds_within(subject.patience, || daemon.is_gone());
     let alone = holds_within(Duration::from_secs(1), || scene.processes().is_empty());
     let words = match (ended, alone) {
-        (false, _) => "it is alive after 5 s",
+        (false, _) => &format!("it is alive after {} s", subject.patience.as_secs()),
         (true, false) => "it has ended, but not all that it started",
         (true, true) => "nobody is left",
     };
@@ -227,4 +236,19 @@ pub(crate) fn look_without_stdio(subject: &Subject, table: &mut Table) {
         None => false,
     };
     table.answer("E10", (0..3).all(good), show_stdio(&open));
+}
+
+/// Securebits are inherited, and keep capabilities for a daemon that only changes its ids.
+pub(crate) fn look_with_securebits(subject: &Subject, table: &mut Table) {
+    if !geteuid().is_root() {
+        return table.not_applicable("E36", "it was not started by root");
+    }
+    let scene = Scene::new();
+    let start = subject.start(&scene, subject.launch(&scene).securebits(KEEP_THROUGH_SETUID));
+    let status = start.daemon().status();
+    if status.euid == 0 {
+        return table.not_applicable("E36", "it stays root");
+    }
+    let left = status.capprm | status.capeff | status.capamb.unwrap_or_default();
+    table.answer("E36", left == 0, format!("user {}, capabilities {left:x}", status.euid));
 }

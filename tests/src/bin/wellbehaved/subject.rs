@@ -5,7 +5,7 @@ use std::{
     env,
     ffi::OsString,
     fs,
-    os::unix::process::ExitStatusExt,
+    os::unix::{ffi::OsStrExt, process::ExitStatusExt},
     path::{Path, PathBuf},
     process::ExitStatus,
     thread::sleep,
@@ -13,29 +13,31 @@ use std::{
 };
 
 use daemon_tests::{Launch, Proc, Running, Scene};
+use nix::unistd::{AccessFlags, access};
 
-/// A starter that takes longer hangs, or stays in the foreground.
-pub(crate) const LIMIT: Duration = Duration::from_secs(10);
-
-/// How long a daemon that outlives its starter gets until it is as it wants to be.
-const SETTLING: Duration = Duration::from_secs(3);
+use crate::interruption;
 
 pub(crate) struct Subject {
     program: PathBuf,
     args: Vec<OsString>,
     pidfile: Option<PathBuf>,
     pub(crate) stop_signal: i32,
-    detaches: Cell<bool>,
+    /// A starter that takes longer hangs, or stays in the foreground.
+    pub(crate) patience: Duration,
+    /// How many processes a start leaves to init; `None`: no start has ended with a daemon so far.
+    usual: Cell<Option<usize>>,
 }
 
 impl Subject {
-    pub(crate) fn new(mut command: Vec<OsString>, pidfile: Option<PathBuf>, stop_signal: i32) -> Result<Self, String> {
+    pub(crate) fn new(
+        mut command: Vec<OsString>,
+        pidfile: Option<PathBuf>,
+        stop_signal: i32,
+        patience: Duration,
+    ) -> Result<Self, String> {
         let program = find_program(&command.remove(0))?;
-        if !(1..=64).contains(&stop_signal) {
-            return Err(format!("there is no signal {stop_signal}"));
-        }
         let pidfile = pidfile.map(|path| resolve(&path)).transpose()?;
-        Ok(Self { program, args: command, pidfile, stop_signal, detaches: Cell::new(false) })
+        Ok(Self { program, args: command, pidfile, stop_signal, patience, usual: Cell::new(None) })
     }
 
     pub(crate) fn pidfile(&self) -> Option<&Path> {
@@ -49,13 +51,24 @@ impl Subject {
 
     /// A start of it has ended with a daemon.
     pub(crate) fn detaches(&self) -> bool {
-        self.detaches.get()
+        self.usual.get().is_some()
+    }
+
+    /// One daemon runs: as many processes are left to init as after a single start. (A daemon may consist of several.)
+    pub(crate) fn is_one(&self, scene: &Scene) -> bool {
+        Some(left_to_init(scene)) == self.usual.get()
+    }
+
+    /// Another name beside the pidfile, for what has two.
+    pub(crate) fn other_name(&self) -> PathBuf {
+        other_name(self.path())
     }
 
     /// Nothing is at the pidfile's path.
     pub(crate) fn clear(&self) {
         if let Some(path) = &self.pidfile {
             let _ = fs::remove_file(path).or_else(|_| fs::remove_dir(path));
+            let _ = fs::remove_file(other_name(path));
         }
     }
 
@@ -66,23 +79,31 @@ impl Subject {
 
     /// Starts it, waits for the starter's end and for the daemon to be as it wants to be.
     pub(crate) fn start<'s>(&self, scene: &'s Scene, launch: Launch<'s>) -> Start {
-        let mut start = Start::of(launch.spawn());
+        let mut start = self.run(launch);
         if start.says_ready() {
-            let daemon = within(SETTLING, || self.find(scene).filter(|found| self.is_named(found)));
+            let settling = self.patience / 3;
+            let daemon = within(settling, || self.find(scene).filter(|found| self.is_named(found)));
             sleep(Duration::from_millis(200)); // It may go on changing after its starter's end.
             start.daemon = self.find(scene).or(daemon);
-            self.detaches.set(self.detaches.get() || start.daemon.is_some());
+            if start.daemon.is_some() {
+                self.usual.set(Some(left_to_init(scene)));
+            }
         }
         start
     }
 
+    /// Starts it, and waits for the starter's end only.
+    pub(crate) fn run(&self, launch: Launch<'_>) -> Start {
+        Start::of(launch.spawn(), self.patience)
+    }
+
     /// The daemon: who the pidfile names, or the oldest process that is left to init.
-    fn find(&self, scene: &Scene) -> Option<Proc> {
+    pub(crate) fn find(&self, scene: &Scene) -> Option<Proc> {
         let mut left = scene.processes();
         if let Some(named) = left.iter().position(|process| self.pidfile.is_some() && self.is_named(process)) {
             return Some(left.swap_remove(named));
         }
-        left.into_iter().find(is_left_to_init)
+        left.into_iter().find(|process| scene.is_top(process))
     }
 
     /// The pidfile names it, if there is to be one.
@@ -100,19 +121,24 @@ pub(crate) struct Start {
     pub(crate) starter: i32,
     /// `None`: it has not ended in time.
     pub(crate) status: Option<ExitStatus>,
+    limit: Duration,
+    /// What it, or all that it started, wrote to pipes.
+    said: String,
     pub(crate) pipes_closed: bool,
     pub(crate) daemon: Option<Proc>,
 }
 
 impl Start {
     /// Waits for the end of the starter.
-    pub(crate) fn of(running: Running<'_>) -> Self {
+    pub(crate) fn of(running: Running<'_>, limit: Duration) -> Self {
         let starter = running.pid();
-        if !holds_within(LIMIT, || !running.is_running()) {
-            return Self { starter, status: None, pipes_closed: false, daemon: None };
+        if !holds_within(limit, || !running.is_running()) {
+            let said = running.stderr();
+            return Self { starter, status: None, limit, said, pipes_closed: false, daemon: None };
         }
         let outcome = running.wait();
-        Self { starter, status: Some(outcome.status), pipes_closed: outcome.pipes_closed, daemon: None }
+        let (status, pipes_closed) = (Some(outcome.status), outcome.pipes_closed);
+        Self { starter, status, limit, said: outcome.stderr, pipes_closed, daemon: None }
     }
 
     /// The starter ended with status 0.
@@ -128,7 +154,7 @@ impl Start {
     /// How it ended, in words.
     pub(crate) fn ended(&self) -> String {
         match self.status {
-            None => format!("it has not ended within {} s", LIMIT.as_secs()),
+            None => format!("it has not ended within {} s", self.limit.as_secs()),
             Some(status) => match status.code() {
                 Some(code) => format!("status {code}"),
                 None => format!("signal {}", status.signal().unwrap_or_default()),
@@ -138,19 +164,30 @@ impl Start {
 
     /// The daemon, or an end of this look.
     pub(crate) fn daemon(&self) -> &Proc {
-        self.daemon.as_ref().unwrap_or_else(|| panic!("no daemon came of the start: {}", self.ended()))
+        let said = last_line(&self.said);
+        let daemon = self.daemon.as_ref();
+        let daemon = daemon.unwrap_or_else(|| panic!("no daemon came of the start: {}{said}", self.ended()));
+        assert!(!daemon.is_gone(), "a daemon came of the start, but has ended by itself{said}");
+        daemon
     }
 }
 
-/// Its parent is the keeper, which stands for init.
-pub(crate) fn is_left_to_init(process: &Proc) -> bool {
-    Proc::new(process.stat().ppid).and_then(|parent| parent.name()).as_deref() == Some("keeper")
+/// The last line of it that says something, in words that can follow others.
+pub(crate) fn last_line(text: &str) -> String {
+    let line = text.lines().map(str::trim).rfind(|line| !line.is_empty());
+    line.map_or(String::new(), |line| format!(", saying: {line}"))
 }
 
-/// Waits until there is such a thing.
+/// How many processes are left to init.
+pub(crate) fn left_to_init(scene: &Scene) -> usize {
+    scene.processes().iter().filter(|process| scene.is_top(process)).count()
+}
+
+/// Waits until there is such a thing. All waiting is done here, so that here an interruption is noticed.
 pub(crate) fn within<T>(limit: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
     let deadline = Instant::now() + limit;
     loop {
+        interruption::check();
         let found = look();
         if found.is_some() || Instant::now() > deadline {
             return found;
@@ -168,11 +205,23 @@ pub(crate) fn holds_within(limit: Duration, mut condition: impl FnMut() -> bool)
 fn find_program(name: &OsString) -> Result<PathBuf, String> {
     let given = Path::new(name);
     let path = env::var_os("PATH").unwrap_or_default();
-    let found = match given.components().count() {
-        1 if !given.is_absolute() => env::split_paths(&path).map(|dir| dir.join(given)).find(|path| path.is_file()),
-        _ => fs::canonicalize(given).ok().filter(|path| path.is_file()),
+    let found = if name.as_bytes().contains(&b'/') {
+        // Links stay in it: some programs do what the name says that they are called by.
+        std::path::absolute(given).ok().filter(|path| path.is_file())
+    } else {
+        env::split_paths(&path).map(|dir| dir.join(given)).find(|path| path.is_file())
     };
-    found.ok_or_else(|| format!("there is no program {}", given.display()))
+    let found = found.ok_or_else(|| format!("there is no program {}", given.display()))?;
+    // As access(2) has it, for root too, who cannot execute what nobody can.
+    access(&found, AccessFlags::X_OK).map_err(|error| format!("{} cannot be executed: {error}", found.display()))?;
+    Ok(found)
+}
+
+/// What is beside the pidfile while a hard link is at its path.
+fn other_name(pidfile: &Path) -> PathBuf {
+    let mut name = pidfile.as_os_str().to_owned();
+    name.push(".wellbehaved");
+    name.into()
 }
 
 /// The pidfile's path without links in it. As things are going to be put there and taken away, it must be free.
@@ -183,8 +232,11 @@ fn resolve(path: &Path) -> Result<PathBuf, String> {
     let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
     let directory = fs::canonicalize(directory).map_err(|error| format!("{}: {error}", directory.display()))?;
     let path = directory.join(name);
-    if path.symlink_metadata().is_ok() {
-        return Err(format!("{} is there already: stop the service, and remove it", path.display()));
+    for path in [&path, &other_name(&path)] {
+        if path.symlink_metadata().is_ok() {
+            return Err(format!("{} is there already: stop the service, and remove it", path.display()));
+        }
     }
+    access(&directory, AccessFlags::W_OK).map_err(|error| format!("{}: {error}", directory.display()))?;
     Ok(path)
 }

@@ -22,21 +22,28 @@ pub(crate) const QUESTIONS: &[(&str, &str)] = &[
     ("13", "all user and group ids are changed, no capability is left (E31)"),
     ("13g", "no supplementary group of the caller is left (E30)"),
     ("13o", "groups, group and user are changed in this order (E33)"),
+    ("14", "the starter waits for the daemon, which is held up, to run"),
     ("15", "the pidfile is complete before the starter ends (E07)"),
-    ("E01", "its first process killed at setsid(2): the starter does not end with 0"),
-    ("E09", "a pidfile that cannot be written: status not 0, nobody left"),
+    ("E01", "its first process killed at setsid(2): the starter does not end with 0 (E03)"),
+    ("E01w", "who writes the pidfile killed at that: the starter does not end with 0"),
+    ("E04", "Ctrl-C while the starter waits: no status but 0 where a daemon comes up"),
+    ("E09", "a pidfile that cannot be written, as a directory is there (E21): status not 0, nobody left"),
     ("E10", "started with descriptors 0-2 closed: it has them, and not on its pidfile"),
+    ("E11", "it makes no call for each descriptor that could be open: some may have a billion"),
     ("E14", "it outlives the terminal it was started on"),
     ("E20", "ten starts at once: one daemon, one status 0"),
     ("E20g", "garbage in the pidfile does not block a start"),
     ("E21s", "a symbolic link at the pidfile's path: its target is untouched"),
+    ("E21h", "a hard link at the pidfile's path: the file is untouched under its other name"),
     ("E21f", "a FIFO at the pidfile's path: no hang, no false 0"),
     ("E22m", "umask 0: the pidfile is the starter's, no one else can write it, or open it to lock it"),
     ("E22f", "without privileges, it cannot write its pidfile"),
+    ("E23", "at its end it leaves alone a pidfile that is another's by now"),
     ("E24", "a second start is refused, status not 0, and the first is untouched"),
     ("E25", "a stale pid that is another process's by now does not block a start"),
     ("E26", "after its end the pidfile is gone, or holds no claim where it may not be removed"),
     ("E27", "what it executes does not inherit the pidfile's lock"),
+    ("E36", "securebits that keep capabilities through setuid(2): none is left"),
     ("stop", "the stop signal ends it, and nobody is left"),
     ("pipes", "the caller's pipes are let go of: `ssh host service` returns"),
 ];
@@ -71,7 +78,14 @@ impl Table {
         self.0.insert(key, (Verdict::NotApplicable, reason.into()));
     }
 
-    /// Whether all of these are answered.
+    /// Those of them that are not answered do not apply.
+    pub(crate) fn leave_out(&mut self, keys: &[&'static str], reason: &str) {
+        for key in keys {
+            self.0.entry(key).or_insert_with(|| (Verdict::NotApplicable, reason.to_owned()));
+        }
+    }
+
+    /// Whether this is answered.
     pub(crate) fn has(&self, key: &str) -> bool {
         self.0.contains_key(key)
     }
@@ -102,6 +116,11 @@ pub(crate) fn print(rows: &[Row]) {
     }
     let [passed, failed, rest] = [Verdict::Pass, Verdict::Fail, Verdict::NotApplicable].map(|v| count(rows, v));
     println!("{passed} pass, {failed} fail, {rest} not applicable");
+}
+
+/// The questions, for `--help`.
+pub(crate) fn questions() -> String {
+    QUESTIONS.iter().map(|(key, question)| format!("  {key:<6}{question}\n")).collect()
 }
 
 pub(crate) fn print_json(command: &[String], rows: &[Row]) {
