@@ -87,6 +87,9 @@ Examples:
 Run it as root if the daemon is to drop privileges (rows 13, 13g, 13o, E22f and E36), and with strace installed (rows
 13o, 14, 15, E01, E01w, E04 and E11): what cannot be seen is n/a. Its program keeper must be beside it.
 
+COMMAND runs in / or a temporary directory, with little but PATH in its environment: name files by absolute paths, and
+give variables by env(1). Whatever it writes elsewhere than at the pidfile's path stays there.
+
 Exit status:
   0  nothing fails
   1  something does

@@ -160,7 +160,7 @@ pub(crate) fn look_when_killed_writing(subject: &Subject, table: &mut Table) {
 
 fn answer_killed(scene: &Scene, start: &Start, key: &'static str, table: &mut Table) {
     let alone = holds_within(Duration::from_secs(2), || scene.processes().is_empty());
-    let left = if alone { "" } else { ", and somebody is left" };
+    let left = if alone || start.status.is_none() { "" } else { ", and somebody is left" };
     table.answer(key, start.is_refused() && alone, format!("the starter: {}{left}", start.ended()));
 }
 
@@ -168,8 +168,8 @@ fn answer_killed(scene: &Scene, start: &Start, key: &'static str, table: &mut Ta
 /// starter ends with, and whether there is a daemon, must go together.
 pub(crate) fn look_when_interrupted(subject: &Subject, table: &mut Table) {
     let scene = Scene::new();
-    let hold = format!("inject=setsid:delay_exit={HELD_UP_LONG}:when=1");
-    let running = subject.launch(&scene).strace("trace", &["-e", "trace=setsid", "-e", &hold]).spawn();
+    let inject = format!("inject=setsid:delay_exit={HELD_UP_LONG}:when=1");
+    let running = subject.launch(&scene).strace("trace", &["-e", "trace=setsid", "-e", &inject]).spawn();
     let starter = running.pid();
     let has_left = |process: &Proc| {
         process.pid() != starter && process.stat_if_there().is_some_and(|stat| stat.session == stat.pid)

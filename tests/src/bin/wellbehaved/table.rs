@@ -24,9 +24,9 @@ pub(crate) const QUESTIONS: &[(&str, &str)] = &[
     ("13o", "groups, group and user are changed in this order (E33)"),
     ("14", "the starter waits for the daemon, which is held up, to run"),
     ("15", "the pidfile is complete before the starter ends (E07)"),
-    ("E01", "its first process killed at setsid(2): the starter does not end with 0 (E03)"),
-    ("E01w", "who writes the pidfile killed at that: the starter does not end with 0"),
-    ("E04", "Ctrl-C while the starter waits: no status but 0 where a daemon comes up"),
+    ("E01", "its first process killed at setsid(2): the starter ends soon, not with 0 (E03)"),
+    ("E01w", "who writes the pidfile killed at that: the starter ends soon, not with 0"),
+    ("E04", "Ctrl-C while the starter waits: nobody is left, or a daemon runs and the status is 0"),
     ("E09", "a pidfile that cannot be written, as a directory is there (E21): status not 0, nobody left"),
     ("E10", "started with descriptors 0-2 closed: it has them, and not on its pidfile"),
     ("E11", "it makes no call for each descriptor that could be open: some may have a billion"),
@@ -120,7 +120,8 @@ pub(crate) fn print(rows: &[Row]) {
 
 /// The questions, for `--help`.
 pub(crate) fn questions() -> String {
-    QUESTIONS.iter().map(|(key, question)| format!("  {key:<6}{question}\n")).collect()
+    let lines: Vec<_> = QUESTIONS.iter().map(|(key, question)| format!("  {key:<6}{question}")).collect();
+    lines.join("\n")
 }
 
 pub(crate) fn print_json(command: &[String], rows: &[Row]) {
