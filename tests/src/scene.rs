@@ -96,15 +96,24 @@ impl Scene {
 
     /// All living processes of the scene, but the strace that watches some.
     pub fn processes(&self) -> Vec<Proc> {
-        // Looked at twice, as one look may miss a process that is orphaned meanwhile.
-        let mut found = Proc::descendants(self.keeper.pid());
-        for process in Proc::descendants(self.keeper.pid()) {
-            if found.iter().all(|known| known.pid() != process.pid()) {
-                found.push(process);
+        // Until two looks agree: one alone may miss a process that is orphaned meanwhile, or the child of one that ends
+        // meanwhile. (Where there are always new ones they may never agree.)
+        let mut seen = self.living();
+        for _ in 0..100 {
+            let before: Vec<_> = seen.iter().map(Proc::pid).collect();
+            seen = self.living();
+            if seen.iter().map(Proc::pid).eq(before) {
+                break;
             }
         }
-        found.retain(|process| !process.is_gone() && process.name().is_some_and(|name| name != "strace"));
-        found
+        seen
+    }
+
+    /// Those that one look sees.
+    fn living(&self) -> Vec<Proc> {
+        let mut seen = Proc::descendants(self.keeper.pid());
+        seen.retain(|process| !process.is_gone() && process.name().is_some_and(|name| name != "strace"));
+        seen
     }
 
     /// Its parent is the keeper: it was started by the test itself, or is left to init, for which the keeper stands.
