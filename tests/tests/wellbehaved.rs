@@ -256,6 +256,14 @@ fn what_stays_in_the_foreground_is_no_daemon() {
     assert_eq!(output.status.code(), Some(1));
 }
 
+/// As `cargo run … -- COMMAND` has it, and an option after the command is the command's own.
+#[test]
+fn the_command_needs_no_dashes_before_it() {
+    let output = Command::new(bin("wellbehaved")).args(["--json", "/bin/false", "--json", "-x"]).output();
+    let table: Value = serde_json::from_slice(&output.expect("the checker").stdout).expect("JSON");
+    assert_eq!(table["command"], serde_json::json!(["/bin/false", "--json", "-x"]));
+}
+
 #[test]
 fn the_table_is_for_people_too() {
     let output = examine(&[], &["/bin/false"]);

@@ -1,7 +1,7 @@
 //! Looks at anyone's daemon, in whatever language, from outside.
 //!
 //! ```text
-//! wellbehaved [--pidfile PATH] [--json] [--stop-signal SIGNAL] [--timeout SECONDS] -- COMMAND ARGS…
+//! wellbehaved [--pidfile PATH] [--json] [--stop-signal SIGNAL] [--timeout SECONDS] [--] COMMAND ARGS…
 //! ```
 //!
 //! It starts the command several times: from a hostile place (descriptors low and high, signals ignored and blocked, a
@@ -73,7 +73,7 @@ struct Options {
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
     timeout: u64,
     /// The command that starts the daemon, with its arguments; may be a script
-    #[arg(last = true, required = true)]
+    #[arg(trailing_var_arg = true, required = true)]
     command: Vec<OsString>,
 }
 
