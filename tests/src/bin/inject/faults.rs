@@ -106,6 +106,7 @@ kinds! {
     getsockopt SYS_getsockopt: ENOMEM EPERM ENOBUFS;
     setsockopt SYS_setsockopt: ENOMEM EPERM ENOBUFS;
     getsockname SYS_getsockname: ENOMEM EPERM ENOBUFS;
+    accept4 SYS_accept4: ENOMEM EPERM EINTR EAGAIN EMFILE ENFILE ENOBUFS ENOSYS;
     sendto SYS_sendto: ENOMEM EPERM EINTR EAGAIN ENOBUFS;
     sendmsg SYS_sendmsg: ENOMEM EPERM EINTR EAGAIN ENOBUFS;
     recvmsg SYS_recvmsg: ENOMEM EPERM EINTR EAGAIN EIO;
@@ -114,6 +115,7 @@ kinds! {
     clone3 SYS_clone3: ENOMEM EPERM EAGAIN ENOSYS;
     vfork SYS_vfork: ENOMEM EAGAIN;
     fork SYS_fork: ENOMEM EAGAIN;
+    exit SYS_exit:;
     exit_group SYS_exit_group:;
     waitid SYS_waitid: ENOMEM EINTR ENOSYS;
     kill SYS_kill: EPERM ESRCH;
@@ -127,7 +129,9 @@ kinds! {
     rseq SYS_rseq: EPERM ENOSYS;
     unshare SYS_unshare: ENOMEM EPERM EINVAL ENOSPC ENOSYS;
     prlimit64 SYS_prlimit64: EPERM EINVAL ENOSYS;
+    sched_getaffinity SYS_sched_getaffinity: EPERM EINVAL ENOSYS;
     sched_yield SYS_sched_yield:;
+    restart_syscall SYS_restart_syscall:;
     clock_nanosleep SYS_clock_nanosleep: EINTR;
     futex SYS_futex: EINTR EAGAIN;
     // Signals.

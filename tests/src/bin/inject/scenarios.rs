@@ -136,8 +136,7 @@ impl Scenario {
         if self == Self::Restart {
             scene.dir("service", 0o755, Some(NOBODY));
             control(scene, "start").run().assert_ready();
-            let address = fs::read_to_string(scene.path("service/address")).expect("the service listens");
-            let old = Old { process: scene.daemon(), address: address.parse().expect("an address") };
+            let old = Old { process: scene.daemon(), address: address(scene) };
             return Stage { launch: control(scene, "restart"), manager: None, old: Some(old) };
         }
         let launch = self.launch(scene);
@@ -234,6 +233,12 @@ pub(crate) fn control<'s>(scene: &'s Scene, command: &str) -> Launch<'s> {
     let (pidfile, address) = (Scenario::Restart.pidfile(scene), scene.path("service/address"));
     let settings = format!("pidfile={} user=nobody listen={}", pidfile.display(), address.display());
     scene.launch(bin("ctl")).arg(command).env("CTL", settings)
+}
+
+/// Where it answers.
+pub(crate) fn address(scene: &Scene) -> SocketAddr {
+    let address = fs::read_to_string(scene.path("service/address")).expect("the service listens");
+    address.parse().expect("an address")
 }
 
 /// As root, which is given up.

@@ -3,7 +3,7 @@
 //! strace's `inject=…:when=N` counts in each process apart and cannot tell them apart, so that a fault meant for the
 //! daemon also meets the starter. This tracer knows the processes of a start, and counts from the start of `main`.
 
-use std::{collections::HashMap, thread};
+use std::{collections::HashMap, fs, thread};
 
 use daemon_tests::{Launch, Running, Scene};
 use nix::{
@@ -27,9 +27,11 @@ pub(crate) enum Role {
     Starter,
     Intermediate,
     Daemon,
+    /// The instance that hands over.
+    Old,
 }
 
-pub(crate) const ROLES: [Role; 3] = [Role::Starter, Role::Intermediate, Role::Daemon];
+pub(crate) const ROLES: [Role; 4] = [Role::Starter, Role::Intermediate, Role::Daemon, Role::Old];
 
 /// A system call of a start: the `nth` of its number in this process.
 #[derive(Clone, Debug)]
@@ -63,6 +65,7 @@ pub(crate) fn run<'s>(
     scenario: Scenario,
     scene: &'s Scene,
     launch: Launch<'s>,
+    old: Option<Pid>,
     strike: Option<(&Call, Fault)>,
 ) -> (Running<'s>, Seen) {
     let mut gate = scene.gate("gate");
@@ -71,13 +74,16 @@ pub(crate) fn run<'s>(
     // Whom a thread traces goes on, untraced, when the thread ends.
     let seen = thread::scope(|scope| {
         let traced = scope.spawn(move || {
-            let options = Options::PTRACE_O_TRACESYSGOOD | Options::PTRACE_O_TRACEEXEC | Options::PTRACE_O_TRACEFORK;
-            ptrace::seize(starter, options).and_then(|()| ptrace::interrupt(starter)).expect("tracing");
+            let options = Options::PTRACE_O_TRACEEXEC | Options::PTRACE_O_TRACEFORK;
+            old.map(seize_threads);
+            seize(starter, options);
             gate.open();
             let mut tracer = Tracer {
                 scenario,
                 strike,
                 processes: vec![starter],
+                old,
+                old_threads: Vec::new(),
                 forked: false,
                 main: false,
                 ready: false,
@@ -94,11 +100,26 @@ pub(crate) fn run<'s>(
     (running, seen)
 }
 
+fn seize(pid: Pid, options: Options) {
+    let options = options | Options::PTRACE_O_TRACESYSGOOD;
+    ptrace::seize(pid, options).and_then(|()| ptrace::interrupt(pid)).expect("tracing");
+}
+
+/// It waits for calls by then, and starts a thread for each.
+fn seize_threads(process: Pid) {
+    for thread in fs::read_dir(format!("/proc/{process}/task")).expect("a process").flatten() {
+        let thread = thread.file_name().to_str().and_then(|name| name.parse().ok()).expect("a number");
+        seize(Pid::from_raw(thread), Options::PTRACE_O_TRACECLONE);
+    }
+}
+
 struct Tracer<'a> {
     scenario: Scenario,
     strike: Option<(&'a Call, Fault)>,
     /// In the order in which they came to be.
     processes: Vec<Pid>,
+    old: Option<Pid>,
+    old_threads: Vec<Pid>,
     /// The starter has forked. (The child may be heard of before, or after.)
     forked: bool,
     /// `main` has begun: its first call is getpid(2), with which the library asks whether it is PID 1.
@@ -124,9 +145,7 @@ impl Tracer<'_> {
                 status => status.expect("a traced process"),
             };
             let pid = status.pid().expect("of a process");
-            if !self.processes.contains(&pid) {
-                self.processes.push(pid);
-            }
+            self.know(pid);
             let passed_on = match status {
                 WaitStatus::Exited(..) | WaitStatus::Signaled(..) if pid == starter => return,
                 WaitStatus::Exited(..) | WaitStatus::Signaled(..) => continue,
@@ -163,7 +182,18 @@ impl Tracer<'_> {
         }
     }
 
+    fn know(&mut self, pid: Pid) {
+        if self.processes.contains(&pid) || self.old_threads.contains(&pid) {
+            return;
+        }
+        let of_old = self.old.is_some_and(|old| fs::exists(format!("/proc/{old}/task/{pid}")).unwrap_or(false));
+        if of_old { &mut self.old_threads } else { &mut self.processes }.push(pid);
+    }
+
     fn role(&self, pid: Pid) -> Option<Role> {
+        if self.old_threads.contains(&pid) {
+            return Some(Role::Old);
+        }
         let place = self.processes.iter().position(|&known| known == pid)?;
         self.scenario.roles().get(place).copied()
     }

@@ -73,9 +73,14 @@ impl Case<'_> {
         self.struck_at(&[libc::SYS_rt_sigprocmask]) && self.struck().is_some_and(|call| call.nth > 1)
     }
 
+    /// Whether it befell a process of this role.
+    fn befell(&self, role: Role) -> bool {
+        self.struck().is_some_and(|call| call.role == role)
+    }
+
     /// Whether it was a process of this role that was killed.
     fn killed(&self, role: Role) -> bool {
-        self.fault == Some(Fault::Kill) && self.struck().is_some_and(|call| call.role == role)
+        self.fault == Some(Fault::Kill) && self.befell(role)
     }
 }
 

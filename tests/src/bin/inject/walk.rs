@@ -14,7 +14,7 @@ use std::{
 };
 
 use daemon_tests::Scene;
-use nix::errno::Errno;
+use nix::{errno::Errno, unistd::Pid};
 
 use crate::{
     faults::{Fault, kind},
@@ -125,7 +125,8 @@ fn run(scenario: Scenario, strike: Option<(&Call, Fault)>) -> (Result<Outcome, S
     let scene = Scene::new();
     let Stage { launch, manager, old } = scenario.stage(&scene);
     let launch = launch.limit(Duration::from_secs(15));
-    let (running, seen) = tracer::run(scenario, &scene, launch, strike);
+    let old_pid = old.as_ref().map(|old| Pid::from_raw(old.process.pid()));
+    let (running, seen) = tracer::run(scenario, &scene, launch, old_pid, strike);
     let fault = strike.map(|(_, fault)| fault);
     let case = Case { scenario, scene: &scene, old, fault, seen };
     (verdict::judge(&case, manager, running), case.seen)

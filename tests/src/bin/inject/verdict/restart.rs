@@ -13,7 +13,7 @@ use super::{
     Case, Outcome, Violations, check, detached, nobody_left, only_process, owns_pidfile, reached, says_why, soon,
 };
 use crate::{
-    scenarios::{Old, control},
+    scenarios::{Old, address, control},
     tracer::Role,
 };
 
@@ -33,7 +33,9 @@ pub(super) fn outcome(case: &Case<'_>, started: &Started, old: &Old) -> Result<O
         check(word, || "the owner is the other one".to_owned())?;
         Ok(owner)
     })?;
-    answers(old.address, &owner)?;
+    // An instance that dies, or cannot hand over, is replaced by one that begins anew.
+    let address = if case.befell(Role::Old) { address(case.scene) } else { old.address };
+    answers(address, &owner)?;
     if !case.killed(Role::Starter) {
         let left = case.scene.path("service.pid.control.new").exists();
         // Where it cannot be put in its place it is found all the same.
@@ -44,7 +46,7 @@ pub(super) fn outcome(case: &Case<'_>, started: &Started, old: &Old) -> Result<O
         }
     }
     if !case.is_deaf() {
-        can_hand_over(case, old.address, &owner)?;
+        can_hand_over(case, address, &owner)?;
     }
     if case.killed(Role::Starter) { Ok(Outcome::Killed) } else { reached(case, started.status.success()) }
 }
