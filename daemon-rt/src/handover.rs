@@ -19,6 +19,7 @@ use std::fs::File;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::fs::FileExt;
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -29,8 +30,8 @@ use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::socket::{
-    AddressFamily, Backlog, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr, accept4, bind,
-    connect, getsockopt, listen, recvmsg, sendmsg, socket, sockopt,
+    AddressFamily, Backlog, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr, bind, connect,
+    getsockopt, listen, recvmsg, sendmsg, socket, sockopt,
 };
 use nix::sys::stat::{FileStat, Mode, fstat, lstat, umask};
 use nix::unistd::{Pid, geteuid, getpid, unlink};
@@ -60,6 +61,10 @@ const NEW_CONTROL: &str = ".control.new";
 const MOST_DESCRIPTORS: usize = 253;
 /// How long the old instance may take to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long after its last word its end may take to be seen.
+const ENDING: Duration = Duration::from_millis(100);
+/// How long to wait before what has failed is tried again.
+const PAUSE: Duration = Duration::from_millis(1);
 
 // The service's side
 
@@ -67,7 +72,7 @@ static SOCKET: OnceLock<ControlSocket> = OnceLock::new();
 
 /// Bound before privileges are dropped; it listens when the service is about to be ready.
 struct ControlSocket {
-    socket: OwnedFd,
+    socket: UnixListener,
     path: PathBuf,
     file: FileStat,
     /// Copies of what the service listens on.
@@ -89,7 +94,7 @@ pub(crate) fn bind_socket(pidfile: &Path) -> Result<(), Error> {
         umask(before);
         bound?;
         let file = place.look().inspect_err(|_| _ = place.remove())?;
-        Ok(ControlSocket { socket, path: beside(pidfile, CONTROL), file, listeners: Mutex::default() })
+        Ok(ControlSocket { socket: socket.into(), path: beside(pidfile, CONTROL), file, listeners: Mutex::default() })
     };
     let made = made().during(Step::WritePidfile, path.display())?;
     _ = SOCKET.set(made);
@@ -164,12 +169,10 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 fn answer_all(control: &'static ControlSocket, hangup_waits: bool) {
     loop {
-        match retry(|| accept4(control.socket.as_raw_fd(), SockFlag::SOCK_CLOEXEC)) {
+        match control.socket.accept() {
             // Each in a thread of its own: a reload that takes long must not keep a restart waiting. Whatever is wrong
             // with one caller is nothing to the others, nor to the service.
-            Ok(connection) => {
-                _ = sys::adopt(connection).map(|caller| spawn(move || _ = answer(control, &caller, hangup_waits)));
-            }
+            Ok((caller, _)) => _ = spawn(move || _ = answer(control, &caller.into(), hangup_waits)),
             // No descriptor is left, say: wait for one.
             Err(_) => std::thread::sleep(Duration::from_millis(100)),
         }
@@ -205,8 +208,7 @@ fn hand_over(control: &ControlSocket, connection: &OwnedFd, restarter: Pid) -> i
         }
         send(connection, names.join("\n").as_bytes(), &fds)?;
     }
-    let told = receive(connection, None).is_ok_and(|(text, _)| text == word::COMMIT);
-    if told || pidfile::read_pid(lock)?.is_some_and(|pid| pid != getpid()) {
+    if hears_commit(connection, lock) {
         pidfile::disown();
         locked(&control.listeners).clear();
         // N is R's child until R has ended. A manager that sees this process end before would take N for a stranger.
@@ -218,6 +220,22 @@ fn hand_over(control: &ControlSocket, connection: &OwnedFd, restarter: Pid) -> i
         kill(getpid(), Signal::SIGTERM)?;
     }
     Ok(())
+}
+
+/// Whether R says that it has committed, or the pidfile does when R is gone, and N with it.
+fn hears_commit(connection: &OwnedFd, pidfile: BorrowedFd<'_>) -> bool {
+    let names_another = || pidfile::read_pid(pidfile).is_ok_and(|named| named.is_some_and(|pid| pid != getpid()));
+    loop {
+        let heard = receive(connection, None);
+        if heard.as_ref().is_ok_and(|(text, _)| text == word::COMMIT) || names_another() {
+            return true;
+        }
+        if heard.is_ok() {
+            return false;
+        }
+        // That says nothing of R.
+        std::thread::sleep(PAUSE);
+    }
 }
 
 // The side of whoever controls the service
@@ -355,8 +373,12 @@ fn take_over(path: &Path, instance: &Instance, pidfile: &File) -> io::Result<boo
     let Call::Answered(connection, found) = call(path, instance)? else { return Ok(false) };
     // Where it belongs, should the last restarter have been killed before it could do that.
     std::fs::rename(found, beside(path, CONTROL))?;
-    send(&connection, word::HAND_OVER, &[])?;
-    let (names, fds) = receive(&connection, Some(PATIENCE))?;
+    let (names, fds) = match send(&connection, word::HAND_OVER, &[]).and_then(|()| receive(&connection, Some(PATIENCE)))
+    {
+        // It has just died, and has nothing to hand over any more.
+        Err(_) if instance.ends_within(ENDING)? => return Ok(false),
+        answer => answer?,
+    };
     let names = String::from_utf8_lossy(&names).into_owned();
     let names: Vec<&str> = names.split('\n').collect();
     let count = fds.len();
@@ -440,7 +462,7 @@ fn hears_go(mut from_restarter: File) -> bool {
             Ok(length) => return length > 0,
             // That says nothing of R, but the pidfile does.
             Err(_) if pidfile::names_this_process() => return false,
-            Err(_) => std::thread::sleep(Duration::from_millis(1)),
+            Err(_) => std::thread::sleep(PAUSE),
         }
     }
 }

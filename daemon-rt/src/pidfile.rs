@@ -189,9 +189,9 @@ pub(crate) fn write() -> Result<(), Error> {
 pub(crate) fn own() {
     let own = |owner| (owner != GIVEN_UP).then(|| getpid().as_raw());
     if let Some(held) = HELD.get() {
+        held.named.store(true, Ordering::Release);
         // The next restart may have been faster than this process in getting here.
         _ = held.owner.fetch_update(Ordering::AcqRel, Ordering::Acquire, own);
-        held.named.store(true, Ordering::Release);
     }
 }
 

@@ -2,7 +2,8 @@
 //! and daemon, at every occurrence from `main` to readiness, fail with each plausible error, and be the last of its
 //! process. Each time the starter must end promptly; with status 0 only if the daemon is there, ready and fully
 //! detached; else with a message that names the step, and nothing left. In the foreground the same is asked of the
-//! service, and of what its manager hears; in a restart there must be one owner afterwards that serves.
+//! service, and of what its manager hears. In a restart the old instance is struck as well, and afterwards there must be
+//! one owner that serves, and that can be restarted again.
 //!
 //! ```text
 //! cargo build --release -p daemon-tests --bins && target/release/inject

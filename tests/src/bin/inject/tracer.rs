@@ -1,7 +1,8 @@
 //! Strikes one system call of one process.
 //!
 //! strace's `inject=…:when=N` counts in each process apart and cannot tell them apart, so that a fault meant for the
-//! daemon also meets the starter. This tracer knows the processes of a start, and counts from the start of `main`.
+//! daemon also meets the starter. This tracer knows the processes of a start, and counts from the start of `main`. In a
+//! restart it also traces the threads of the old instance.
 
 use std::{collections::HashMap, fs, thread};
 
@@ -21,7 +22,7 @@ use crate::{
     scenarios::Scenario,
 };
 
-/// The processes of a start.
+/// What a process is to a start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Role {
     Starter,
@@ -75,8 +76,10 @@ pub(crate) fn run<'s>(
     let seen = thread::scope(|scope| {
         let traced = scope.spawn(move || {
             let options = Options::PTRACE_O_TRACEEXEC | Options::PTRACE_O_TRACEFORK;
-            old.map(seize_threads);
             seize(starter, options);
+            if let Some(old) = old {
+                seize_threads(old);
+            }
             gate.open();
             let mut tracer = Tracer {
                 scenario,
@@ -100,12 +103,13 @@ pub(crate) fn run<'s>(
     (running, seen)
 }
 
+/// Has this thread trace a process, or a thread, from now on.
 fn seize(pid: Pid, options: Options) {
     let options = options | Options::PTRACE_O_TRACESYSGOOD;
     ptrace::seize(pid, options).and_then(|()| ptrace::interrupt(pid)).expect("tracing");
 }
 
-/// It waits for calls by then, and starts a thread for each.
+/// The same for each thread of a process that is there already, and for those which it starts.
 fn seize_threads(process: Pid) {
     for thread in fs::read_dir(format!("/proc/{process}/task")).expect("a process").flatten() {
         let thread = thread.file_name().to_str().and_then(|name| name.parse().ok()).expect("a number");
@@ -118,6 +122,7 @@ struct Tracer<'a> {
     strike: Option<(&'a Call, Fault)>,
     /// In the order in which they came to be.
     processes: Vec<Pid>,
+    /// The instance that hands over, and its threads, of which the newest answers the restarter.
     old: Option<Pid>,
     old_threads: Vec<Pid>,
     /// The starter has forked. (The child may be heard of before, or after.)
@@ -182,6 +187,7 @@ impl Tracer<'_> {
         }
     }
 
+    /// Finds out what it is that is heard of for the first time.
     fn know(&mut self, pid: Pid) {
         if self.processes.contains(&pid) || self.old_threads.contains(&pid) {
             return;
