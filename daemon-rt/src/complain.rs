@@ -45,9 +45,22 @@ pub(crate) fn goes_nowhere() -> bool {
 /// Writes each line of a text to the system log.
 pub(crate) fn log(name: &str, text: &str) {
     connect_log(name);
-    for line in text.lines() {
-        _ = syslog(Priority::new(Severity::LOG_ERR, Facility::LOG_DAEMON), line);
+    for message in text.lines().flat_map(messages) {
+        _ = syslog(Priority::new(Severity::LOG_ERR, Facility::LOG_DAEMON), message);
     }
+}
+
+/// A line in parts that syslog(3) sends whole: musl cuts off what is beyond 1023 bytes, of which time, name and pid take
+/// up to 64; others send what fits into a datagram.
+fn messages(line: &str) -> impl Iterator<Item = &str> {
+    const LONGEST: usize = if cfg!(target_env = "musl") { 900 } else { 1 << 15 };
+    let mut rest = Some(line);
+    std::iter::from_fn(move || {
+        let line = rest?;
+        let end = (0..=line.len().min(LONGEST)).rfind(|&end| line.is_char_boundary(end))?;
+        rest = (end < line.len()).then_some(&line[end..]);
+        Some(&line[..end])
+    })
 }
 
 /// Connects to the system log, which is out of reach after a chroot(2).

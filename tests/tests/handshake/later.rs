@@ -177,6 +177,20 @@ fn each_line_is_a_message_of_its_own() {
 }
 
 #[test]
+fn a_long_line_arrives_whole() {
+    require!(root());
+    let scene = Scene::new();
+    let log = SystemLog::new(&scene);
+    let words = "a reason that is long, é, ".repeat(100);
+    let (daemon, _) = ended(&scene, log.service(&scene), &format!("panic={words}"));
+    let start = format!(" svc[{}]: ", daemon.pid());
+    let texts = log.messages().into_iter().map(|message| message.split_once(&start).expect(&message).1.to_owned());
+    let texts: Vec<_> = texts.collect();
+    assert!(texts.concat().ends_with(&words), "{texts:#?}");
+    assert!(!texts.concat().contains(char::REPLACEMENT_CHARACTER), "{texts:#?}");
+}
+
+#[test]
 fn a_panic_in_a_thread_goes_there_too() {
     require!(root());
     let scene = Scene::new();
