@@ -196,7 +196,8 @@ impl Control {
         };
         let process = match sys::pidfd_open(pid) {
             Ok(process) => process,
-            Err(Errno::ESRCH | Errno::EINVAL) => return self.dead_or_starting(&file, pid),
+            // The number is nobody's, or a thread's by now, which newer kernels call ENOENT.
+            Err(Errno::ESRCH | Errno::EINVAL | Errno::ENOENT) => return self.dead_or_starting(&file, pid),
             Err(error) => return Err(self.error(pid, error.into())),
         };
         // The process that is open now is the daemon only if the daemon holds the lock even now.

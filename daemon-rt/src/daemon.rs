@@ -147,7 +147,8 @@ impl Daemon {
         self
     }
 
-    /// The directory that becomes the service's root (step 13), by chroot(2).
+    /// The directory that becomes the service's root (step 13), by chroot(2). Root refuses one that another user can
+    /// write, or that lies below a directory that another can, as sshd does.
     pub fn chroot(&mut self, directory: impl Into<PathBuf>) -> &mut Self {
         self.chroot = Some(directory.into());
         self

@@ -22,7 +22,7 @@ use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -31,17 +31,18 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::socket::{
     AddressFamily, Backlog, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr, bind, connect,
-    getsockopt, listen, recvmsg, sendmsg, socket, sockopt,
+    getsockopt, listen, recvmsg, sendmsg, setsockopt, socket, sockopt,
 };
-use nix::sys::stat::{FileStat, Mode, fstat, lstat, umask};
-use nix::unistd::{Pid, geteuid, getpid, unlink};
+use nix::sys::stat::{FileStat, Mode, fstat, umask};
+use nix::sys::time::{TimeVal, TimeValLike};
+use nix::unistd::{Pid, geteuid, getpid};
 
 use crate::control::{Control, Instance};
 use crate::detach::Step;
 use crate::error::{During, Error};
 use crate::inherited::retry;
 use crate::manager::Listener;
-use crate::trusted::{Place, same_file};
+use crate::trusted::{Place, remove_known, same_file};
 use crate::{pidfile, reload, shutdown, sys};
 
 /// What is asked for, and answered, over the control socket.
@@ -75,6 +76,7 @@ struct ControlSocket {
     socket: UnixListener,
     path: PathBuf,
     file: FileStat,
+    directory: FileStat,
     /// Copies of what the service listens on.
     listeners: Mutex<Vec<(String, OwnedFd)>>,
 }
@@ -89,12 +91,20 @@ pub(crate) fn bind_socket(pidfile: &Path) -> Result<(), Error> {
             place.remove()?;
         }
         let socket = socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None)?;
+        let by_path = UnixAddr::new(&path)?;
+        // The name may be too long for this.
+        let by_descriptor = UnixAddr::new(&place.by_descriptor()).unwrap_or(by_path);
         let before = umask(Mode::from_bits_truncate(0o177));
-        let bound = bind(socket.as_raw_fd(), &UnixAddr::new(&path)?);
+        let bound = match bind(socket.as_raw_fd(), &by_descriptor) {
+            // There is no /proc.
+            Err(Errno::ENOENT) => bind(socket.as_raw_fd(), &by_path),
+            result => result,
+        };
         umask(before);
         bound?;
         let file = place.look().inspect_err(|_| _ = place.remove())?;
-        Ok(ControlSocket { socket: socket.into(), path: beside(pidfile, CONTROL), file, listeners: Mutex::default() })
+        let (path, directory) = (beside(pidfile, CONTROL), place.directory()?);
+        Ok(ControlSocket { socket: socket.into(), path, file, directory, listeners: Mutex::default() })
     };
     let made = made().during(Step::WritePidfile, path.display())?;
     _ = SOCKET.set(made);
@@ -129,8 +139,8 @@ pub(crate) fn remove_socket() {
 }
 
 fn remove_socket_at(path: &Path) {
-    if SOCKET.get().is_some_and(|control| lstat(path).is_ok_and(|found| same_file(&found, &control.file))) {
-        _ = unlink(path);
+    if let Some(control) = SOCKET.get() {
+        remove_known(path, &control.directory, &control.file);
     }
 }
 
@@ -242,14 +252,16 @@ fn hears_commit(connection: &OwnedFd, pidfile: BorrowedFd<'_>) -> bool {
 
 /// Has the service reload, and waits until it has; `false` if that takes a signal, and nobody says when it is done.
 pub(crate) fn ask_to_reload(pidfile: &Path, instance: &Instance, patience: Duration) -> io::Result<bool> {
-    let connection = match call(pidfile, instance)? {
+    let began = Instant::now();
+    let connection = match call(pidfile, instance, patience)? {
         Call::Answered(connection, _) => connection,
         Call::NotYet => return Err(io::Error::other("it is not ready yet")),
         Call::Another => return Err(io::Error::other("its control socket is another process's")),
         Call::Nobody => return Ok(false),
     };
     send(&connection, word::RELOAD, &[])?;
-    match receive(&connection, Some(patience))?.0.as_slice() {
+    let left = patience.saturating_sub(began.elapsed());
+    match receive(&connection, Some(left))?.0.as_slice() {
         word::RELOADED => Ok(true),
         word::SIGNAL => Ok(false),
         word::CANNOT => Err(io::Error::other("it does not reload: SIGHUP would end it")),
@@ -269,10 +281,10 @@ enum Call {
 }
 
 /// Calls the instance, also where its socket is after a restart that is not quite over.
-fn call(pidfile: &Path, instance: &Instance) -> io::Result<Call> {
-    match call_at(beside(pidfile, CONTROL), instance)? {
+fn call(pidfile: &Path, instance: &Instance, patience: Duration) -> io::Result<Call> {
+    match call_at(beside(pidfile, CONTROL), instance, patience)? {
         answered @ Call::Answered(..) => Ok(answered),
-        other => match call_at(beside(pidfile, NEW_CONTROL), instance)? {
+        other => match call_at(beside(pidfile, NEW_CONTROL), instance, patience)? {
             answered @ Call::Answered(..) => Ok(answered),
             _ => Ok(other),
         },
@@ -280,11 +292,15 @@ fn call(pidfile: &Path, instance: &Instance) -> io::Result<Call> {
 }
 
 /// Connects to a control socket, and makes sure that it is the instance's.
-fn call_at(path: PathBuf, instance: &Instance) -> io::Result<Call> {
+fn call_at(path: PathBuf, instance: &Instance, patience: Duration) -> io::Result<Call> {
     let connection = socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None)?;
+    // One that accepts nobody would keep the caller waiting for ever, which is also what no time at all would mean.
+    let limit = i64::try_from(patience.as_millis()).unwrap_or(i64::MAX).max(1);
+    setsockopt(&connection, sockopt::SendTimeout, &TimeVal::milliseconds(limit))?;
     let address = UnixAddr::new(&path)?;
     match retry(|| connect(connection.as_raw_fd(), &address)) {
         Ok(()) => {}
+        Err(Errno::EAGAIN) => return Err(io::Error::other("it does not answer")),
         Err(Errno::ECONNREFUSED) => return Ok(Call::NotYet),
         Err(Errno::ENOENT | Errno::EPROTOTYPE) => return Ok(Call::Nobody),
         Err(error) => return Err(error.into()),
@@ -370,9 +386,9 @@ pub(crate) fn prepare_restart(path: &Path, patience: Duration) -> Result<(), Err
 
 /// In R: takes over lock and listeners of the instance that runs. `false` if it cannot hand over.
 fn take_over(path: &Path, instance: &Instance, pidfile: &File) -> io::Result<bool> {
-    let Call::Answered(connection, found) = call(path, instance)? else { return Ok(false) };
+    let Call::Answered(connection, found) = call(path, instance, PATIENCE)? else { return Ok(false) };
     // Where it belongs, should the last restarter have been killed before it could do that.
-    std::fs::rename(found, beside(path, CONTROL))?;
+    Place::of(&beside(path, CONTROL))?.rename_from(found.file_name().unwrap_or_default())?;
     let (names, fds) = match send(&connection, word::HAND_OVER, &[]).and_then(|()| receive(&connection, Some(PATIENCE)))
     {
         // It has just died, and has nothing to hand over any more.
@@ -417,6 +433,12 @@ fn lock_restart(path: &Path) -> io::Result<Option<File>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         result => result?,
     };
+    let mut held = whole_file();
+    fcntl(&pidfile, FcntlArg::F_OFD_GETLK(&mut held))?;
+    if i32::from(held.l_type) == libc::F_RDLCK {
+        // No restart's: a service that has turned hostile can read its pidfile, and so lock it for readers.
+        return Err(io::Error::other("somebody who may only read the pidfile has locked it"));
+    }
     let range = whole_file();
     retry(|| fcntl(&pidfile, FcntlArg::F_OFD_SETLKW(&range)))?;
     Ok(place.still_is(&found)?.then(|| pidfile.into()))
@@ -441,7 +463,8 @@ pub(crate) fn commit(new: Pid) -> io::Result<()> {
     }
     // From here on there is no way back, and what fails is made up for by N, which finds its pid in the file.
     _ = pidfile.set_len(line.len() as u64);
-    _ = std::fs::rename(beside(&under_way.path, NEW_CONTROL), beside(&under_way.path, CONTROL));
+    let (new, now) = (beside(&under_way.path, NEW_CONTROL), beside(&under_way.path, CONTROL));
+    _ = Place::of(&now).map(|place| place.rename_from(new.file_name().unwrap_or_default()));
     _ = send(&under_way.connection, word::COMMIT, &[]);
     if let Some(mut go) = under_way.go_write.take() {
         _ = go.write_all(b"G");
@@ -452,7 +475,8 @@ pub(crate) fn commit(new: Pid) -> io::Result<()> {
 /// In a starter whose daemon has failed: removes the control socket that it may have left. In a restart the old
 /// instance goes on, and has its own.
 pub(crate) fn clean_up(pidfile: &Path) {
-    _ = std::fs::remove_file(socket_path(pidfile));
+    // Where others had a hand in it, nothing was made.
+    _ = Place::of(&socket_path(pidfile)).map(|place| place.remove());
 }
 
 /// Whether R says that it has committed, before it is gone.

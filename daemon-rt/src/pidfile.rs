@@ -13,11 +13,11 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::stat::{FileStat, Mode, fchmod, fstat, lstat, stat, umask};
 use nix::sys::uio::pread;
-use nix::unistd::{Pid, geteuid, getpid, unlink};
+use nix::unistd::{Pid, geteuid, getpid};
 
 use crate::detach::Step;
 use crate::error::{During, Error};
-use crate::trusted::{Place, same_file};
+use crate::trusted::{Place, remove_known, same_file};
 use crate::{handover, shutdown, sys};
 
 #[cfg(test)]
@@ -47,6 +47,7 @@ struct Held {
     /// Never closed while the process owns the service, and never unlocked: LOCK_UN would unlock for all who share it.
     lock: OwnedFd,
     file: FileStat,
+    directory: FileStat,
     /// Who removes the file at exit: the starter, until the daemon has written its pid. A process that the service
     /// forks is neither.
     owner: AtomicI32,
@@ -86,7 +87,7 @@ fn acquire(path: &Path, create: bool) -> Result<(), Error> {
             && place.still_is(&found).map_err(|error| during(error.into()))?
             && owned_or_removed(place, &found).map_err(during)?
         {
-            return hold(path, file, found).map_err(during);
+            return hold(path, place, file, found).map_err(during);
         }
         let named = if locked { None } else { named_holder(&file, &found).map_err(during)? };
         let waited = began.get_or_insert_with(Instant::now).elapsed();
@@ -140,22 +141,30 @@ fn owned_or_removed(place: &Place, file: &FileStat) -> io::Result<bool> {
 }
 
 /// Remembers the file as this process's, with the mode that it should have.
-fn hold(path: &Path, lock: OwnedFd, file: FileStat) -> io::Result<()> {
+fn hold(path: &Path, place: &Place, lock: OwnedFd, file: FileStat) -> io::Result<()> {
     if Mode::from_bits_truncate(file.st_mode) != MODE {
         fchmod(&lock, MODE)?;
     }
-    set_held(path, lock, file, getpid().as_raw(), false)
+    set_held(path, place, lock, file, getpid().as_raw())
 }
 
 /// Remembers a file whose lock an older instance shares with this process.
 pub(crate) fn take_over(path: &Path, lock: OwnedFd) -> io::Result<()> {
     let file = fstat(&lock)?;
-    set_held(path, lock, file, NOBODY, true)
+    set_held(path, &Place::of(path)?, lock, file, NOBODY)
 }
 
-fn set_held(path: &Path, lock: OwnedFd, file: FileStat, owner: i32, taken_over: bool) -> io::Result<()> {
-    let (owner, named, reachable) = (AtomicI32::new(owner), AtomicBool::new(false), AtomicBool::new(true));
-    let held = Held { path: path.to_owned(), lock, file, owner, taken_over, named, reachable };
+fn set_held(path: &Path, place: &Place, lock: OwnedFd, file: FileStat, owner: i32) -> io::Result<()> {
+    let held = Held {
+        path: path.to_owned(),
+        lock,
+        file,
+        directory: place.directory()?,
+        owner: owner.into(),
+        taken_over: owner == NOBODY,
+        named: false.into(),
+        reachable: true.into(),
+    };
     HELD.set(held).map_err(|_| io::Error::other("this process holds another pidfile"))
 }
 
@@ -253,8 +262,8 @@ pub(crate) fn remove() {
         && lstat(&held.path).is_ok_and(|found| same_file(&found, &held.file))
         && !(held.named.load(Ordering::Acquire) && handover::is_passed_on(held.lock.as_fd()))
     {
-        // The user as whom the service runs may often not do it. The lock, which ends with the process, is what counts.
-        _ = unlink(&held.path);
+        // Where that fails: the lock, which ends with the process, is what counts.
+        remove_known(&held.path, &held.directory, &held.file);
         handover::remove_socket();
     }
 }

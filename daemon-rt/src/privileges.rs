@@ -1,9 +1,10 @@
 //! Step 13: another root directory, another user, and nothing that leads back.
 
 use std::io;
+use std::path::Path;
 
 use nix::errno::Errno;
-use nix::unistd::{Gid, Uid, chdir, chroot, geteuid};
+use nix::unistd::{Gid, Uid, chdir, chroot, fchdir, geteuid};
 
 use crate::accounts::{Identity, Variables, look_up};
 use crate::daemon::Daemon;
@@ -12,7 +13,7 @@ use crate::error::{During, Error};
 use crate::plan::Plan;
 use crate::surroundings::path_of;
 use crate::sys::SingleThreaded;
-use crate::{audience, capability, complain, ids, pidfile};
+use crate::{audience, capability, complain, ids, pidfile, trusted};
 
 /// Whom the service becomes.
 #[derive(Debug, Default)]
@@ -57,7 +58,7 @@ pub(crate) fn drop(plan: &Plan) -> Result<(), Error> {
     let Privileges { identity, capabilities, no_new_privs } = &plan.privileges;
     if let Some(root) = &plan.chroot {
         complain::connect_log(&audience::name());
-        chroot(root).during(Step::DropPrivileges, format_args!("chroot {}", root.display()))?;
+        enter(root).during(Step::DropPrivileges, format_args!("chroot {}", root.display()))?;
         let directory = plan.working_directory.as_c_str();
         let inside = || format!("{} in the chroot", path_of(directory).display());
         chdir(directory).map_err(|error| Error::step(Step::ChangeDirectory, inside(), error))?;
@@ -72,6 +73,13 @@ pub(crate) fn drop(plan: &Plan) -> Result<(), Error> {
         capability::gain_no_more().during(Step::DropPrivileges, "no_new_privs")?;
     }
     identity.as_ref().map_or(Ok(()), |identity| identity.verify(*capabilities))
+}
+
+/// Makes this directory the root directory. Whoever could exchange it could have the service run outside of it, and whoever
+/// could write it could put there what the service takes for the system's.
+fn enter(root: &Path) -> io::Result<()> {
+    fchdir(trusted::open_directory(root)?)?;
+    Ok(chroot(".")?)
 }
 
 /// Capabilities belong to threads: one that `privileged_init` has left behind would keep them all.

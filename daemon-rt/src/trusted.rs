@@ -1,9 +1,13 @@
 //! Opening a file for root where nobody else can have a hand in it: the same checks for pidfile and logs.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io;
+#[cfg(target_os = "linux")]
+use std::os::fd::AsRawFd;
 use std::os::fd::OwnedFd;
 use std::path::Path;
+#[cfg(target_os = "linux")]
+use std::path::PathBuf;
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat};
@@ -46,6 +50,23 @@ impl Place {
         unlinkat(&self.directory, self.name.as_os_str(), UnlinkatFlags::NoRemoveDir)
     }
 
+    /// The directory, to know it again by.
+    pub(crate) fn directory(&self) -> nix::Result<FileStat> {
+        fstat(&self.directory)
+    }
+
+    /// A path that leads there through the open directory, so that nobody can exchange what is on the way. It needs /proc.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn by_descriptor(&self) -> PathBuf {
+        Path::new("/proc/self/fd").join(self.directory.as_raw_fd().to_string()).join(&self.name)
+    }
+
+    /// Gives this name to the file that has another one in the same directory.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn rename_from(&self, name: &OsStr) -> nix::Result<()> {
+        nix::fcntl::renameat(&self.directory, name, &self.directory, self.name.as_os_str())
+    }
+
     fn open_as(&self, flags: OFlag, mode: Mode) -> io::Result<(OwnedFd, FileStat)> {
         let safe = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
         let file = openat(&self.directory, self.name.as_os_str(), flags | safe, mode)?;
@@ -61,6 +82,24 @@ impl Place {
             Err(Errno::ENOENT) => Ok(false),
             Err(error) => Err(error),
         }
+    }
+}
+
+/// Opens a directory that, where root does, no one else can write or exchange.
+pub(crate) fn open_directory(path: &Path) -> io::Result<OwnedFd> {
+    directory::open(path)
+}
+
+/// Removes a file, if its path still leads into this directory and there to this file. Only what signal-safety(7) allows
+/// is called here.
+pub(crate) fn remove_known(path: &Path, directory: &FileStat, file: &FileStat) {
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return };
+    let Ok(open) = directory::open_unchecked(parent) else { return };
+    if fstat(&open).is_ok_and(|found| same_file(&found, directory))
+        && fstatat(&open, name, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok_and(|found| same_file(&found, file))
+    {
+        // The user as whom the service runs may often not do it.
+        _ = unlinkat(&open, name, UnlinkatFlags::NoRemoveDir);
     }
 }
 
@@ -92,12 +131,16 @@ mod directory {
     use super::{Mode, OFlag, OwnedFd, Path, io};
 
     pub(super) fn open(path: &Path) -> io::Result<OwnedFd> {
-        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        let directory = nix::fcntl::open(path, flags, Mode::empty())?;
+        let directory = open_unchecked(path)?;
         if super::geteuid().is_root() {
             super::check_directory(&super::fstat(&directory)?, path, true)?;
         }
         Ok(directory)
+    }
+
+    pub(super) fn open_unchecked(path: &Path) -> nix::Result<OwnedFd> {
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        nix::fcntl::open(path, flags, Mode::empty())
     }
 }
 
@@ -118,7 +161,11 @@ mod directory {
         if geteuid().is_root() {
             return walk(path);
         }
-        Ok(open_at_path(path, SEARCH | OFlag::O_DIRECTORY, Mode::empty())?)
+        Ok(open_unchecked(path)?)
+    }
+
+    pub(super) fn open_unchecked(path: &Path) -> nix::Result<OwnedFd> {
+        open_at_path(path, SEARCH | OFlag::O_DIRECTORY, Mode::empty())
     }
 
     /// Goes down to the directory name by name, so that each directory on the way, symbolic links' targets included,
@@ -153,7 +200,7 @@ mod directory {
     }
 
     fn root() -> io::Result<(OwnedFd, PathBuf)> {
-        Ok((open_at_path("/", SEARCH | OFlag::O_DIRECTORY, Mode::empty())?, PathBuf::from("/")))
+        Ok((open_unchecked(Path::new("/"))?, PathBuf::from("/")))
     }
 
     fn names_of(path: &Path) -> VecDeque<OsString> {

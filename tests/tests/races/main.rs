@@ -9,6 +9,7 @@
 //! | `control` | E28: start against stop against restart |
 //! | `replaced` | E23: the file is unlinked and replaced while starters want it |
 //! | `reuse` | E25, E28: a stranger gets the number of the daemon that has just died |
+//! | `exchanged` | E21, E22, E38: directories are exchanged between check and use |
 //! | `moments` | E04, E14: signals and terminal hang-ups at random moments of the start |
 
 #[path = "../common/mod.rs"]
@@ -18,14 +19,15 @@ mod common;
 mod ctl;
 
 mod control;
+mod exchanged;
 mod moments;
 mod replaced;
 mod reuse;
 mod starters;
 
-use std::{env, fmt::Debug, str::FromStr, time::SystemTime};
+use std::{env, fmt::Debug, fs, str::FromStr, time::SystemTime};
 
-use daemon_tests::{Gate, Launch, Running, Scene, Started};
+use daemon_tests::{Gate, Launch, Proc, Running, Scene, Started};
 
 /// A number in the environment.
 fn number<T: FromStr<Err: Debug>>(name: &str) -> Option<T> {
@@ -73,4 +75,10 @@ fn at_once<'s>(scene: &'s Scene, launches: Vec<Launch<'s>>) -> (Gate, Vec<Runnin
 /// Those that succeeded, and the others.
 fn outcomes((_gate, running): (Gate, Vec<Running<'_>>)) -> (Vec<Started>, Vec<Started>) {
     running.into_iter().map(Running::wait).partition(|started| started.status.success())
+}
+
+/// The process is in this system call, which strace delays.
+fn is_in(process: &Proc, call: i64) -> bool {
+    let at = fs::read_to_string(format!("/proc/{}/syscall", process.pid())).unwrap_or_default();
+    at.split(' ').next() == Some(&call.to_string())
 }

@@ -14,7 +14,7 @@ use std::{
 
 use daemon_tests::{Proc, Running, Scene, Started, Stdio, Stranger, require};
 
-use crate::{Dice, at_once, control::assert_sensible, ctl::Ctl, rounds};
+use crate::{Dice, at_once, control::assert_sensible, ctl::Ctl, is_in, rounds};
 
 /// As a round takes little time.
 const TIMES: usize = 10;
@@ -107,12 +107,6 @@ fn e28_a_stranger_takes_the_number_while_commands_are_given() {
             fight(&mut dice, round % 2 == 1);
         }
     });
-}
-
-/// The process is in this system call, which strace delays.
-fn is_in(process: &Proc, call: i64) -> bool {
-    let at = fs::read_to_string(format!("/proc/{}/syscall", process.pid())).unwrap_or_default();
-    at.split(' ').next() == Some(&call.to_string())
 }
 
 /// The stranger takes the number between what the command has seen and what it does next: the start of this system

@@ -15,7 +15,8 @@ fn half_way(scene: &Scene) -> (Proc, Running<'_>, Proc, fs::File) {
     let restart = ctl.with("warm_up", &fifo).command("restart").spawn();
     let inside = at_barrier(scene, &fifo);
     let others = [old.pid(), restart.pid()];
-    let is_new = |process: &Proc| !others.contains(&process.pid());
+    // Not the intermediate process, which leads the session, and may only be about to end.
+    let is_new = |process: &Proc| !others.contains(&process.pid()) && process.stat().session != process.pid();
     let new = scene.processes().into_iter().find(is_new).expect("the new instance");
     assert_eq!((scene.pid_in_pidfile(), request(address(scene)).unwrap()), (Some(old.pid()), old.pid()));
     (old, restart, new, inside)
