@@ -15,6 +15,7 @@ mod common;
 mod ctl;
 
 mod control_socket;
+mod core;
 mod directories;
 mod forged;
 mod notify;
