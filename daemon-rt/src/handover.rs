@@ -475,8 +475,10 @@ pub(crate) fn commit(new: Pid) -> io::Result<()> {
 /// In a starter whose daemon has failed: removes the control socket that it may have left. In a restart the old
 /// instance goes on, and has its own.
 pub(crate) fn clean_up(pidfile: &Path) {
-    // Where others had a hand in it, nothing was made.
-    _ = Place::of(&socket_path(pidfile)).map(|place| place.remove());
+    let path = socket_path(pidfile);
+    let removed = || Place::of(&path).is_ok_and(|place| matches!(place.remove(), Ok(()) | Err(Errno::ENOENT)));
+    // Where others have a hand in the directory, it stays. Any other failure is worth another try: nobody else will.
+    _ = removed() || removed();
 }
 
 /// Whether R says that it has committed, before it is gone.

@@ -122,7 +122,8 @@ fn e35_no_secret_is_in_the_memory_of_the_daemon_or_of_the_starter_while_it_waits
     let environ = starter.environ_bytes();
     assert_eq!(found(&environ), Vec::<String>::new(), "the starter's environment");
     let others = scene.processes().into_iter().filter(|process| process.pid() != starter.pid());
-    let daemon = others.filter(|process| process.stat().session != process.pid()).last().expect("the daemon");
+    let mut others = others.filter(|process| process.stat().session != process.pid());
+    let daemon = others.next().expect("the daemon");
     assert_clean("the daemon", &memory(&daemon));
     assert_eq!(found(&daemon.environ_bytes()), Vec::<String>::new(), "the daemon's environment");
     drop(waiting);

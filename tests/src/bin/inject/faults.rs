@@ -89,8 +89,10 @@ kinds! {
     fchown SYS_fchown: ENOMEM EPERM EIO ENOSPC EROFS;
     unlink SYS_unlink path 0: ENOMEM EPERM EACCES EIO EBUSY ENOSPC EROFS;
     unlinkat SYS_unlinkat path 1: ENOMEM EPERM EACCES EIO EBUSY ENOSPC EROFS;
+    renameat SYS_renameat path 1: ENOMEM EPERM EACCES EIO EBUSY ENOSPC EROFS;
     rename SYS_rename path 0: ENOMEM EPERM EACCES EIO EBUSY ENOSPC EROFS;
     chdir SYS_chdir path 0: ENOMEM EPERM EACCES EIO ENOENT;
+    fchdir SYS_fchdir: ENOMEM EPERM EACCES EIO;
     getcwd SYS_getcwd: ENOMEM EACCES ENOENT;
     chroot SYS_chroot path 0: ENOMEM EPERM EACCES EIO ENOENT ENOSYS;
     umask SYS_umask:;
@@ -101,7 +103,7 @@ kinds! {
     // Sockets.
     socket SYS_socket: ENOMEM EPERM EACCES EMFILE ENFILE ENOBUFS ENOSYS EAFNOSUPPORT;
     connect SYS_connect: ENOMEM EPERM EINTR EAGAIN EACCES;
-    bind SYS_bind: ENOMEM EPERM EACCES EADDRINUSE EIO ENOSPC EROFS;
+    bind SYS_bind: ENOMEM EPERM EACCES EADDRINUSE EIO ENOENT ENOSPC EROFS;
     listen SYS_listen: ENOMEM EPERM EADDRINUSE;
     getsockopt SYS_getsockopt: ENOMEM EPERM ENOBUFS;
     setsockopt SYS_setsockopt: ENOMEM EPERM ENOBUFS;
