@@ -17,6 +17,7 @@ use nix::unistd::{Pid, geteuid, getpid};
 
 use crate::detach::Step;
 use crate::error::{During, Error};
+use crate::inherited::retry;
 use crate::trusted::{Place, remove_known, same_file};
 use crate::{handover, shutdown, sys};
 
@@ -221,7 +222,7 @@ pub(crate) fn lock_descriptor() -> Option<BorrowedFd<'static>> {
 
 /// Whether the file names this process.
 pub(crate) fn names_this_process() -> bool {
-    lock_descriptor().and_then(|file| read_pid(file).ok()?) == Some(getpid())
+    lock_descriptor().and_then(|lock| read_pid(lock).ok()?) == Some(getpid())
 }
 
 /// After a chroot(2) the path means nothing any more: the file stays at exit, with its lock free.
@@ -291,7 +292,7 @@ fn named_holder(file: &OwnedFd, found: &FileStat) -> io::Result<Option<(Pid, boo
 pub(crate) fn read_pid(file: impl AsFd) -> io::Result<Option<Pid>> {
     const LONGEST: usize = 32;
     let mut start = [0; LONGEST];
-    let length = pread(file, &mut start, 0)?;
+    let length = retry(|| pread(&file, &mut start, 0))?;
     // Cut off, the beginning of a number would be another number.
     let whole = length < LONGEST || start.contains(&b'\n');
     Ok(parse_pid(&start[..length]).filter(|_| whole))

@@ -11,8 +11,8 @@ use std::path::PathBuf;
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat};
-use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
-use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, lstat, stat};
+use nix::unistd::{UnlinkatFlags, geteuid, unlink, unlinkat};
 
 /// A regular file with one link, in a directory that, where root opens it, no one else can write.
 pub(crate) struct Place {
@@ -94,12 +94,15 @@ pub(crate) fn open_directory(path: &Path) -> io::Result<OwnedFd> {
 /// is called here.
 pub(crate) fn remove_known(path: &Path, directory: &FileStat, file: &FileStat) {
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return };
-    let Ok(open) = directory::open_unchecked(parent) else { return };
-    if fstat(&open).is_ok_and(|found| same_file(&found, directory))
-        && fstatat(&open, name, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok_and(|found| same_file(&found, file))
-    {
-        // The user as whom the service runs may often not do it.
-        _ = unlinkat(&open, name, UnlinkatFlags::NoRemoveDir);
+    let is = |found: nix::Result<FileStat>, known| found.is_ok_and(|found| same_file(&found, known));
+    // The user as whom the service runs may often not do it.
+    match directory::open_unchecked(parent) {
+        Ok(open) if is(fstat(&open), directory) && is(fstatat(&open, name, AtFlags::AT_SYMLINK_NOFOLLOW), file) => {
+            _ = unlinkat(&open, name, UnlinkatFlags::NoRemoveDir);
+        }
+        // The service has used up its descriptors, or the system has: then without one.
+        Err(Errno::EMFILE | Errno::ENFILE) if is(stat(parent), directory) && is(lstat(path), file) => _ = unlink(path),
+        _ => {}
     }
 }
 

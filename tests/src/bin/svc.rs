@@ -114,6 +114,8 @@ fn act(action: &str) -> Result<()> {
         "write" => std::fs::write(value, "written by the service\n")?,
         // Opens a file for as long as the service lives.
         "open" => std::mem::forget(std::fs::OpenOptions::new().read(true).write(true).open(value)?),
+        // Leaves no descriptor to be opened.
+        "exhaust" => while File::open("/dev/null").map(std::mem::forget).is_ok() {},
         // The environment, as what is executed inherits it.
         "environ" => drop(Command::new("/bin/cat").arg("/proc/self/environ").stdout(File::create(value)?).status()?),
         "bind" => std::mem::forget(std::net::TcpListener::bind(value)?),

@@ -183,3 +183,23 @@ fn e27_nor_what_configure_has_executed() {
     stop(&scene, &daemon);
     assert!(scene.lock_holders(scene.pidfile()).is_empty() && !child.is_gone());
 }
+
+#[test]
+fn e26_a_service_that_has_no_descriptor_left_removes_it_too() {
+    const MOST: u64 = 100;
+    for (socket, waits) in
+        [("", "hang"), ("", "shutdown"), ("control_socket=", "hang"), ("control_socket=", "shutdown")]
+    {
+        let scene = Scene::new();
+        let launch = service(&scene).rlimit(nix::sys::resource::Resource::RLIMIT_NOFILE, MOST, MOST).arg(socket);
+        let launch = if waits == "shutdown" { launch.arg("init:attend") } else { launch };
+        launch.arg("main:exhaust").arg(format!("main:{waits}")).run().assert_ready();
+        let daemon = scene.daemon();
+        // Where it waits for a caller, accept(2) may have reserved one.
+        let least = MOST - u64::from(!socket.is_empty());
+        scene.wait_until("the last descriptor", || daemon.descriptors().len() as u64 >= least);
+        stop(&scene, &daemon);
+        let left: Vec<_> = fs::read_dir(scene.path("")).unwrap().map(|file| file.unwrap().file_name()).collect();
+        assert!(left.is_empty(), "{socket}{waits}: {left:?}");
+    }
+}
