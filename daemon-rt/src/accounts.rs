@@ -17,6 +17,7 @@ use crate::sys;
 pub(crate) struct Identity {
     pub(crate) uid: Uid,
     pub(crate) gid: Gid,
+    /// Sorted.
     pub(crate) groups: Vec<Gid>,
     /// Whether the groups were asked for, or are what the system says of the user.
     pub(crate) exact_groups: bool,
@@ -88,11 +89,13 @@ fn identity(daemon: &Daemon, uid: Uid, user: Option<&User>) -> Result<Identity, 
         }
         (None, None, _) => unistd::getegid(),
     };
-    let groups = match (&daemon.groups, &daemon.user, user) {
+    let mut groups: Vec<Gid> = match (&daemon.groups, &daemon.user, user) {
         (Some(groups), ..) => groups.iter().map(look_up_group).collect::<Result<_, _>>()?,
         (None, Some(_), Some(user)) => groups_of(user, gid)?,
         (None, ..) => vec![gid],
     };
+    groups.sort_unstable_by_key(|gid| gid.as_raw());
+    groups.dedup();
     Ok(Identity { uid, gid, groups, exact_groups: daemon.groups.is_some() })
 }
 

@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 
 use nix::syslog::Severity;
 
+use crate::daemon::binary_name;
 use crate::detach::Step;
 use crate::error::{During, Error};
 use crate::handshake::{Failure, Message, Reporter};
@@ -13,7 +14,7 @@ use crate::{complain, handover, pidfile, sys};
 
 static AUDIENCE: Mutex<Audience> = Mutex::new(Audience { starter: None, phase: Phase::Outside });
 /// Apart from the rest, for whoever warns of something while the rest is locked.
-static NAME: Mutex<String> = Mutex::new(String::new());
+static NAME: Mutex<Option<String>> = Mutex::new(None);
 
 struct Audience {
     starter: Option<Reporter>,
@@ -32,9 +33,11 @@ fn audience() -> MutexGuard<'static, Audience> {
     AUDIENCE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// From here on there is a start to speak of.
-pub(crate) fn begin(name: &str) {
-    name.clone_into(&mut NAME.lock().unwrap_or_else(PoisonError::into_inner));
+/// From here on there is a start to speak of, by this name if one was set.
+pub(crate) fn begin(name: Option<&String>) {
+    if let Some(name) = name {
+        *NAME.lock().unwrap_or_else(PoisonError::into_inner) = Some(name.clone());
+    }
     audience().phase = Phase::Starting;
 }
 
@@ -58,7 +61,7 @@ pub(crate) fn is_starting() -> bool {
 }
 
 pub(crate) fn name() -> String {
-    NAME.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    NAME.lock().unwrap_or_else(PoisonError::into_inner).clone().unwrap_or_else(binary_name)
 }
 
 /// Says what the service is doing, in a few words.

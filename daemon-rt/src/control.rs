@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -20,6 +20,9 @@ use crate::{handover, pidfile, sys};
 
 /// How long a process may take to end that was killed: it may have much memory to give back.
 const DYING: Duration = Duration::from_secs(10);
+
+/// How long a pidfile is looked at again whose lock is somebody's whom it does not name.
+const DOUBT: Duration = Duration::from_millis(200);
 
 /// The control of a service, by its pidfile.
 ///
@@ -208,14 +211,19 @@ impl Control {
         }
     }
 
-    /// The named process is not the daemon: nobody is, or one that has not written its pid yet, or just has.
+    /// The named process is not the daemon: nobody is, or one that has not written its pid yet, or just has. One that is
+    /// dying has no descriptor any more, but still the lock, for a moment.
     fn dead_or_starting(&self, file: &File, named: Pid) -> Result<Found, Error> {
         let reading = |error| self.error("the pidfile", error);
-        if !pidfile::is_locked(file).map_err(reading)? {
-            return Ok(Found::Other(Status::Dead { pid: Some(named.as_raw()) }));
-        }
-        if pidfile::read_pid(file).map_err(reading)? != Some(named) {
-            return self.find();
+        let began = Instant::now();
+        while began.elapsed() < DOUBT {
+            if !pidfile::is_locked(file).map_err(reading)? {
+                return Ok(Found::Other(Status::Dead { pid: Some(named.as_raw()) }));
+            }
+            if pidfile::read_pid(file).map_err(reading)? != Some(named) {
+                return self.find();
+            }
+            std::thread::sleep(DOUBT / 100);
         }
         Ok(Found::Other(Status::Unknown("the pidfile is locked by a process that it does not name".to_owned())))
     }

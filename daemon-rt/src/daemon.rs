@@ -247,9 +247,11 @@ impl Daemon {
 
     /// The name that was set, or else the binary's.
     pub(crate) fn service_name(&self) -> String {
-        self.name.clone().unwrap_or_else(|| {
-            let path = std::env::args_os().next().map(PathBuf::from).unwrap_or_default();
-            path.file_name().map_or_else(|| "daemon".into(), |name| name.to_string_lossy().into_owned())
-        })
+        self.name.clone().unwrap_or_else(binary_name)
     }
+}
+
+pub(crate) fn binary_name() -> String {
+    let path = std::env::args_os().next().map(PathBuf::from).unwrap_or_default();
+    path.file_name().map_or_else(|| "daemon".into(), |name| name.to_string_lossy().into_owned())
 }

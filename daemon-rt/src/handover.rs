@@ -456,6 +456,9 @@ pub(crate) fn keep_daemons_end() {
 pub(crate) fn commit(new: Pid) -> io::Result<()> {
     let (mut takeover, restarting) = (takeover(), locked(&RESTARTING));
     let (Some(under_way), Some(pidfile)) = (takeover.as_mut(), restarting.as_ref()) else { return Ok(()) };
+    // Nothing but the renaming itself can fail afterwards.
+    let (socket, new_socket) = (beside(&under_way.path, CONTROL), beside(&under_way.path, NEW_CONTROL));
+    let place = Place::of(&socket)?;
     let line = format!("{new}\n");
     pidfile.write_all_at(line.as_bytes(), 0)?;
     if fstat(pidfile).is_ok_and(|file| file.st_nlink == 0) {
@@ -463,8 +466,7 @@ pub(crate) fn commit(new: Pid) -> io::Result<()> {
     }
     // From here on there is no way back, and what fails is made up for by N, which finds its pid in the file.
     _ = pidfile.set_len(line.len() as u64);
-    let (new, now) = (beside(&under_way.path, NEW_CONTROL), beside(&under_way.path, CONTROL));
-    _ = Place::of(&now).map(|place| place.rename_from(new.file_name().unwrap_or_default()));
+    _ = place.rename_from(new_socket.file_name().unwrap_or_default());
     _ = send(&under_way.connection, word::COMMIT, &[]);
     if let Some(mut go) = under_way.go_write.take() {
         _ = go.write_all(b"G");

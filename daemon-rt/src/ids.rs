@@ -9,13 +9,16 @@ pub(crate) use without_saved_ids::{gids, same_groups, set_gid, set_groups, set_u
 
 #[cfg(not(target_vendor = "apple"))]
 mod with_saved_ids {
+    use nix::errno::Errno;
+
     use super::{Gid, Uid, unistd};
+    use crate::sys;
 
     /// The real, effective, saved and, where there is one, file-system user ids.
     pub(crate) fn uids() -> nix::Result<Vec<Uid>> {
         let ids = unistd::getresuid()?;
         #[cfg(target_os = "linux")]
-        let more = [crate::sys::file_system_uid()];
+        let more = [sys::file_system_uid()];
         #[cfg(not(target_os = "linux"))]
         let more = [];
         Ok([ids.real, ids.effective, ids.saved].into_iter().chain(more).collect())
@@ -25,7 +28,7 @@ mod with_saved_ids {
     pub(crate) fn gids() -> nix::Result<Vec<Gid>> {
         let ids = unistd::getresgid()?;
         #[cfg(target_os = "linux")]
-        let more = [crate::sys::file_system_gid()];
+        let more = [sys::file_system_gid()];
         #[cfg(not(target_os = "linux"))]
         let more = [];
         Ok([ids.real, ids.effective, ids.saved].into_iter().chain(more).collect())
@@ -43,14 +46,20 @@ mod with_saved_ids {
         unistd::setgroups(groups)
     }
 
-    /// Whether the supplementary groups are these, in any order.
+    /// Whether the supplementary groups are these, which are sorted.
     pub(crate) fn same_groups(groups: &[Gid]) -> nix::Result<bool> {
-        let sorted = |mut ids: Vec<u32>| {
-            ids.sort_unstable();
-            ids.dedup();
-            ids
+        // Few have room where no memory has to be taken, which costs much in a process that was just forked.
+        let (mut few, mut many) = ([0; 32], Vec::new());
+        let found = match sys::groups(&mut few) {
+            Err(Errno::EINVAL) => {
+                many.resize(sys::MOST_GROUPS, 0);
+                sys::groups(&mut many)?
+            }
+            found => found?,
         };
-        Ok(sorted(groups.iter().map(|gid| gid.as_raw()).collect()) == sorted(crate::sys::groups()?))
+        found.sort_unstable();
+        let found = found.chunk_by(|a, b| a == b).map(|same| Gid::from_raw(same[0]));
+        Ok(found.eq(groups.iter().copied()))
     }
 }
 

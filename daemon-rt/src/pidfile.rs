@@ -3,7 +3,6 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -11,9 +10,10 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
+use nix::libc;
 use nix::sys::stat::{FileStat, Mode, fchmod, fstat, lstat, stat, umask};
-use nix::sys::uio::pread;
-use nix::unistd::{Pid, geteuid, getpid};
+use nix::sys::uio::{pread, pwrite};
+use nix::unistd::{Pid, ftruncate, geteuid, getpid};
 
 use crate::detach::Step;
 use crate::error::{During, Error};
@@ -37,7 +37,7 @@ const NOBODY: i32 = 0;
 /// The same, once another instance has taken the service over.
 const GIVEN_UP: i32 = -1;
 
-/// The pidfile's place, checked once and held until the pid is written.
+/// The pidfile's place, between [`probe`] and [`lock`].
 static PLACE: Mutex<Option<Place>> = Mutex::new(None);
 
 /// The pidfile that this process holds. There is one, and signal handlers look at it.
@@ -47,6 +47,8 @@ struct Held {
     path: PathBuf,
     /// Never closed while the process owns the service, and never unlocked: LOCK_UN would unlock for all who share it.
     lock: OwnedFd,
+    /// To write the pid, and closed then. Opened with the lock: in a process that was just forked it costs more.
+    writer: Mutex<Option<OwnedFd>>,
     file: FileStat,
     directory: FileStat,
     /// Who removes the file at exit: the starter, until the daemon has written its pid. A process that the service
@@ -74,21 +76,21 @@ pub(crate) fn lock(path: Option<&Path>) -> Result<(), Error> {
 
 fn acquire(path: &Path, create: bool) -> Result<(), Error> {
     let during = |error: io::Error| Error::step(Step::WritePidfile, path.display().to_string(), error);
-    let mut place = PLACE.lock().unwrap_or_else(PoisonError::into_inner);
-    let place = match &mut *place {
-        Some(place) => place,
-        none => none.insert(Place::of(path).map_err(during)?),
-    };
+    let mut known = PLACE.lock().unwrap_or_else(PoisonError::into_inner);
+    let place = known.take().map_or_else(|| Place::of(path), Ok).map_err(during)?;
     let mut began = None;
     let holder = loop {
-        let Some((file, found)) = open(place, create).map_err(during)? else { return Ok(()) };
+        let Some((file, found)) = open(&place, create).map_err(during)? else {
+            *known = Some(place);
+            return Ok(());
+        };
         let locked = try_lock(&file).map_err(during)?;
         // Whoever held it may have removed the file meanwhile: the lock counts only on what the path leads to.
         if locked
             && place.still_is(&found).map_err(|error| during(error.into()))?
-            && owned_or_removed(place, &found).map_err(during)?
+            && owned_or_removed(&place, &found).map_err(during)?
         {
-            return hold(path, place, file, found).map_err(during);
+            return hold(path, &place, file, found).map_err(during);
         }
         let named = if locked { None } else { named_holder(&file, &found).map_err(during)? };
         let waited = began.get_or_insert_with(Instant::now).elapsed();
@@ -146,53 +148,78 @@ fn hold(path: &Path, place: &Place, lock: OwnedFd, file: FileStat) -> io::Result
     if Mode::from_bits_truncate(file.st_mode) != MODE {
         fchmod(&lock, MODE)?;
     }
-    set_held(path, place, lock, file, getpid().as_raw())
+    let (writer, found) = place.open(OFlag::O_WRONLY)?;
+    if !same_file(&found, &file) {
+        return Err(io::Error::other("it was replaced"));
+    }
+    set_held(path, place, lock, Some(writer), file, getpid().as_raw())
 }
 
 /// Remembers a file whose lock an older instance shares with this process.
 pub(crate) fn take_over(path: &Path, lock: OwnedFd) -> io::Result<()> {
     let file = fstat(&lock)?;
-    set_held(path, &Place::of(path)?, lock, file, NOBODY)
+    set_held(path, &Place::of(path)?, lock, None, file, NOBODY)
 }
 
-fn set_held(path: &Path, place: &Place, lock: OwnedFd, file: FileStat, owner: i32) -> io::Result<()> {
+fn set_held(
+    path: &Path,
+    place: &Place,
+    lock: OwnedFd,
+    writer: Option<OwnedFd>,
+    file: FileStat,
+    owner: i32,
+) -> io::Result<()> {
     let held = Held {
         path: path.to_owned(),
         lock,
+        taken_over: writer.is_none(),
+        writer: writer.into(),
         file,
         directory: place.directory()?,
         owner: owner.into(),
-        taken_over: owner == NOBODY,
         named: false.into(),
         reachable: true.into(),
     };
-    HELD.set(held).map_err(|_| io::Error::other("this process holds another pidfile"))
+    HELD.set(held).map_err(|_| io::Error::other("this process holds another pidfile"))?;
+    // Where the starter or the intermediate process ends, that is by _exit(2).
+    sys::at_exit(remove_at_exit)
 }
 
 /// Writes the pid of this process, the daemon. The file is never empty meanwhile.
 pub(crate) fn write() -> Result<(), Error> {
     let Some(held) = HELD.get() else { return Ok(()) };
-    let write = || -> io::Result<()> {
-        let replaced = || io::Error::other("it was removed or replaced");
-        let place = PLACE.lock().unwrap_or_else(PoisonError::into_inner).take().ok_or_else(replaced)?;
-        if !place.still_is(&held.file)? {
-            return Err(replaced());
-        }
-        let (file, found) = place.open(OFlag::O_WRONLY)?;
-        let file = File::from(file);
-        let pid = format!("{}\n", getpid());
-        file.write_all_at(pid.as_bytes(), 0)?;
-        if u64::try_from(found.st_size).is_ok_and(|size| size > pid.len() as u64) {
-            file.set_len(pid.len() as u64)?;
-        }
-        Ok(())
-    };
-    if !held.taken_over {
-        write().during(Step::WritePidfile, held.path.display())?;
+    let writer = held.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(writer) = writer {
+        write_to(&writer, &held.file).during(Step::WritePidfile, held.path.display())?;
         own();
     }
-    sys::at_exit(remove_at_exit).during(Step::WritePidfile, "its removal at exit")?;
     shutdown::tidy_up_when_ended().during(Step::WritePidfile, "its removal when a signal comes")
+}
+
+fn write_to(pidfile: &OwnedFd, before: &FileStat) -> io::Result<()> {
+    let mut buffer = [0; 12];
+    let line = line(getpid(), &mut buffer);
+    if retry(|| pwrite(pidfile, line, 0))? < line.len() {
+        return Err(io::ErrorKind::WriteZero.into());
+    }
+    let end = libc::off_t::try_from(line.len()).expect("it is short");
+    if before.st_size > end {
+        retry(|| ftruncate(pidfile, end))?;
+    }
+    Ok(())
+}
+
+/// What stands in a pidfile. In a process that was just forked each page that is touched counts: hence by hand.
+fn line(pid: Pid, buffer: &mut [u8; 12]) -> &[u8] {
+    let mut start = buffer.len() - 1;
+    buffer[start] = b'\n';
+    let mut rest = pid.as_raw().unsigned_abs();
+    while rest > 0 {
+        start -= 1;
+        buffer[start] = b"0123456789"[(rest % 10) as usize];
+        rest /= 10;
+    }
+    &buffer[start..]
 }
 
 /// From here on it is this process that removes the file at its end.

@@ -17,7 +17,6 @@ use crate::surroundings::NULL;
 
 /// What the start does.
 pub(crate) struct Plan {
-    pub(crate) name: String,
     pub(crate) still_ignored: StillIgnored,
     pub(crate) environment: EnvironmentPlan,
     pub(crate) stdout: Option<PathBuf>,
@@ -40,10 +39,7 @@ impl Plan {
         environment: crate::sys::InheritedEnvironment,
         still_ignored: StillIgnored,
     ) -> Result<Self, Error> {
-        let name = daemon.service_name();
-        if name.is_empty() || name.contains(['/', '\0', '\n']) {
-            return Err(Error::usage(format!("name {name:?}"), "a name is not empty and holds no '/', NUL or newline"));
-        }
+        daemon.name.as_deref().map_or(Ok(()), check_name)?;
         let umask = u32::from(u16::MAX).min(daemon.umask);
         if daemon.umask > 0o777 {
             return Err(Error::usage(format!("umask {:#o}", daemon.umask), "a umask is at most 0o777"));
@@ -61,11 +57,10 @@ impl Plan {
             umask: Mode::from_bits_truncate(umask as nix::libc::mode_t),
             working_directory: path("working_directory", &daemon.working_directory)?.map_or(c"/".into(), c_string),
             chroot: path("chroot", &daemon.chroot)?,
-            pidfile: pidfile(daemon, &name)?,
+            pidfile: pidfile(daemon)?,
             privileges: Privileges::of(daemon)?,
             start_timeout: daemon.start_timeout,
             control: daemon.control,
-            name,
         })
     }
 
@@ -108,11 +103,20 @@ fn c_string(path: PathBuf) -> CString {
     CString::new(path.into_os_string().into_vec()).expect("a path with a NUL has been refused")
 }
 
-fn pidfile(daemon: &Daemon, name: &str) -> Result<Option<PathBuf>, Error> {
+fn check_name(name: &str) -> Result<(), Error> {
+    if name.is_empty() || name.contains(['/', '\0', '\n']) {
+        return Err(Error::usage(format!("name {name:?}"), "a name is not empty and holds no '/', NUL or newline"));
+    }
+    Ok(())
+}
+
+fn pidfile(daemon: &Daemon) -> Result<Option<PathBuf>, Error> {
     match &daemon.pidfile {
         None => Ok(None),
         Some(Pidfile::At(path)) => absolute("pidfile", path).map(Some),
         Some(Pidfile::Default) => {
+            let name = daemon.service_name();
+            check_name(&name)?;
             let directory = if geteuid().is_root() {
                 PathBuf::from("/run")
             } else {

@@ -32,7 +32,7 @@ pub(crate) fn run(daemon: &mut Daemon, mut service: Service<'_>, start: &StartOf
 /// `Some` where the command line asked for something else than a start, which has been done.
 fn begin(daemon: &mut Daemon, service: &mut Service<'_>, start: &StartOfMain) -> Result<Option<ExitCode>, Failure> {
     let environment = InheritedEnvironment::find(start);
-    audience::begin(&daemon.service_name());
+    audience::begin(daemon.name.as_ref());
     let surroundings = Surroundings::take(start)?;
     hook::watch_panics();
 
@@ -52,7 +52,7 @@ fn begin(daemon: &mut Daemon, service: &mut Service<'_>, start: &StartOfMain) ->
     daemon.read_command_line();
     let configure = service.configure.take().map(|configure| || configure(daemon));
     hook::run("configure", configure)?;
-    audience::begin(&daemon.service_name());
+    audience::begin(daemon.name.as_ref());
     let mode = surroundings.mode(daemon.mode);
     if mode == Mode::Detach {
         late.close(start)?; // 1, what `configure` might still have needed

@@ -22,7 +22,7 @@ use crate::handshake::{Failure, Message, Receiver};
 use crate::manager::notifier;
 use crate::plan::Plan;
 use crate::sys::{self, End};
-use crate::{complain, handover, pidfile};
+use crate::{audience, complain, handover, pidfile};
 
 /// The exit status where `init` panicked is that of Rust's own runtime, 101; the following are the starter's.
 mod status {
@@ -51,7 +51,6 @@ extern "C" fn catch(signal: libc::c_int) {
 extern "C" fn wake(_: libc::c_int) {}
 
 pub(crate) struct Starter {
-    name: String,
     limit: Option<Duration>,
     interruptions: Vec<Signal>,
     /// The starter had children before: they, and what they leave to it, are not the service's.
@@ -82,7 +81,6 @@ impl Starter {
         #[cfg(target_os = "linux")]
         sys::prctl(sys::Prctl::ChildSubreaper).during(Step::ExitStarter, "the daemon's orphans")?;
         Ok(Self {
-            name: plan.name.clone(),
             limit: plan.start_timeout,
             interruptions,
             had_children: sys::has_children(),
@@ -90,6 +88,13 @@ impl Starter {
             control: plan.control_path().map(Path::to_path_buf),
             progress: false,
         })
+    }
+
+    /// In the daemon: what only the starter needs is given up.
+    pub(crate) fn is_left(&self) {
+        if self.restarts {
+            handover::keep_daemons_end();
+        }
     }
 
     /// Step 15: waits for the outcome, and exits with the status that tells it.
@@ -116,13 +121,13 @@ impl Starter {
             }
             Outcome::Failed(failure) => {
                 notifier().failed(&failure);
-                complain::say(Severity::LOG_ERR, &self.name, &failure.text);
+                complain::say(Severity::LOG_ERR, &audience::name(), &failure.text);
                 sys::exit_now(failure.status)
             }
             Outcome::Interrupted(signal) => {
                 complain::say(
                     Severity::LOG_ERR,
-                    &self.name,
+                    &audience::name(),
                     &format!("interrupted by {signal} before the daemon was ready"),
                 );
                 sys::die_of(signal as libc::c_int);
@@ -178,7 +183,7 @@ impl Starter {
         notifier().status(text, true);
         let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
         self.progress = io::stderr().is_terminal();
-        let (name, (before, after)) = (&self.name, if self.progress { ("\r\x1b[K", "") } else { ("", "\n") });
+        let (name, (before, after)) = (audience::name(), if self.progress { ("\r\x1b[K", "") } else { ("", "\n") });
         write_at_once(&format!("{before}{name}: {text}{after}"), self.progress);
     }
 

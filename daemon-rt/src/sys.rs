@@ -367,7 +367,10 @@ pub(crate) fn unblock_signals() -> nix::Result<()> {
     // SAFETY: all zeros are a valid signal set, the empty one.
     let none: libc::sigset_t = unsafe { mem::zeroed() };
     // SAFETY: the set is readable, and the old one is not asked for.
-    Errno::result(unsafe { libc::sigprocmask(libc::SIG_SETMASK, &raw const none, ptr::null_mut()) }).map(drop)
+    match unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const none, ptr::null_mut()) } {
+        0 => Ok(()),
+        error => Err(Errno::from_raw(error)),
+    }
 }
 
 /// Ends this process by the default action of `signal`, as if it had never been handled.
@@ -489,18 +492,20 @@ pub(crate) fn unset(_: &StartOfMain, name: &str) {
 
 // Privileges
 
+/// As many as Linux allows a process, see setgroups(2).
+pub(crate) const MOST_GROUPS: usize = 1 << 16;
+
 /// The groups of a user, the primary one first. (nix asks for no more of them than sysconf(3) allows, which with musl
 /// are 32, whatever the kernel allows.)
 #[cfg(not(target_vendor = "apple"))]
 pub(crate) fn groups_of(user: &CStr, primary: Gid) -> nix::Result<Vec<Gid>> {
-    /// As many as Linux allows a process, see setgroups(2).
-    const MOST: c_int = 1 << 16;
-    let mut groups = vec![0; MOST as usize];
-    let mut count = MOST;
+    let mut groups = vec![0; MOST_GROUPS];
+    let most = c_int::try_from(MOST_GROUPS).unwrap_or(c_int::MAX);
+    let mut count = most;
     // SAFETY: the name ends with a NUL byte, and there is room for `count` groups.
     let result = unsafe { libc::getgrouplist(user.as_ptr(), primary.as_raw(), groups.as_mut_ptr(), &raw mut count) };
     match result {
-        -1 if count > MOST => Err(Errno::EINVAL),
+        -1 if count > most => Err(Errno::EINVAL),
         -1 => Err(Errno::last()),
         _ => Ok(groups[..usize::try_from(count).unwrap_or(0)].iter().copied().map(Gid::from_raw).collect()),
     }
@@ -609,19 +614,16 @@ pub(crate) fn file_system_gid() -> Gid {
     Gid::from_raw(unsafe { libc::setfsgid(u32::MAX) } as u32)
 }
 
-/// The supplementary groups of this process. (nix reads from /proc first how many there may be.)
+/// The supplementary groups of this process; EINVAL where there are more than there is room for. (nix reads from /proc
+/// first how many there may be.)
 #[cfg(not(target_vendor = "apple"))]
-pub(crate) fn groups() -> nix::Result<Vec<libc::gid_t>> {
-    // SAFETY: for no room getgroups(2) only says how many there are.
-    let count = Errno::result(unsafe { libc::getgroups(0, ptr::null_mut()) })?;
-    let mut groups = vec![0; usize::try_from(count).unwrap_or(0)];
-    // SAFETY: there is room for `count`; were there more by now, it would fail.
-    let count = Errno::result(unsafe { libc::getgroups(count, groups.as_mut_ptr()) })?;
-    groups.truncate(usize::try_from(count).unwrap_or(0));
-    Ok(groups)
+pub(crate) fn groups(room: &mut [libc::gid_t]) -> nix::Result<&mut [libc::gid_t]> {
+    let length = c_int::try_from(room.len()).unwrap_or(c_int::MAX);
+    // SAFETY: there is room for `length`.
+    let count = Errno::result(unsafe { libc::getgroups(length, room.as_mut_ptr()) })?;
+    Ok(&mut room[..usize::try_from(count).unwrap_or(0)])
 }
 
-/// Leaves the caller's session keyring, which may hold its keys, for a new one, see keyctl(2).
 #[cfg(target_os = "linux")]
 pub(crate) fn join_new_keyring() -> nix::Result<()> {
     const JOIN_SESSION_KEYRING: c_int = 1;

@@ -1,10 +1,11 @@
 //! Opening a file for root where nobody else can have a hand in it: the same checks for pidfile and logs.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::{CString, OsStr};
 use std::io;
 #[cfg(target_os = "linux")]
 use std::os::fd::AsRawFd;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 #[cfg(target_os = "linux")]
 use std::path::PathBuf;
@@ -17,7 +18,8 @@ use nix::unistd::{UnlinkatFlags, geteuid, unlink, unlinkat};
 /// A regular file with one link, in a directory that, where root opens it, no one else can write.
 pub(crate) struct Place {
     directory: OwnedFd,
-    name: OsString,
+    /// Ready for the system calls.
+    name: CString,
 }
 
 impl Place {
@@ -26,12 +28,12 @@ impl Place {
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
             return Err(io::Error::other("this is not the path of a file"));
         };
-        Ok(Self { directory: directory::open(parent)?, name: name.to_owned() })
+        Ok(Self { directory: directory::open(parent)?, name: CString::new(name.as_bytes())? })
     }
 
     /// What is at the path, without following a symbolic link.
     pub(crate) fn look(&self) -> nix::Result<FileStat> {
-        fstatat(&self.directory, self.name.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW)
+        fstatat(&self.directory, self.name.as_c_str(), AtFlags::AT_SYMLINK_NOFOLLOW)
     }
 
     /// Opens the file, which exists.
@@ -47,7 +49,7 @@ impl Place {
     }
 
     pub(crate) fn remove(&self) -> nix::Result<()> {
-        unlinkat(&self.directory, self.name.as_os_str(), UnlinkatFlags::NoRemoveDir)
+        unlinkat(&self.directory, self.name.as_c_str(), UnlinkatFlags::NoRemoveDir)
     }
 
     /// The directory, to know it again by.
@@ -58,18 +60,20 @@ impl Place {
     /// A path that leads there through the open directory, so that nobody can exchange what is on the way. It needs /proc.
     #[cfg(target_os = "linux")]
     pub(crate) fn by_descriptor(&self) -> PathBuf {
-        Path::new("/proc/self/fd").join(self.directory.as_raw_fd().to_string()).join(&self.name)
+        Path::new("/proc/self/fd")
+            .join(self.directory.as_raw_fd().to_string())
+            .join(OsStr::from_bytes(self.name.to_bytes()))
     }
 
     /// Gives this name to the file that has another one in the same directory.
     #[cfg(target_os = "linux")]
     pub(crate) fn rename_from(&self, name: &OsStr) -> nix::Result<()> {
-        nix::fcntl::renameat(&self.directory, name, &self.directory, self.name.as_os_str())
+        nix::fcntl::renameat(&self.directory, name, &self.directory, self.name.as_c_str())
     }
 
     fn open_as(&self, flags: OFlag, mode: Mode) -> io::Result<(OwnedFd, FileStat)> {
         let safe = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
-        let file = openat(&self.directory, self.name.as_os_str(), flags | safe, mode)?;
+        let file = openat(&self.directory, self.name.as_c_str(), flags | safe, mode)?;
         let found = fstat(&file)?;
         regular(&found)?;
         Ok((file, found))
@@ -150,11 +154,12 @@ mod directory {
 #[cfg(target_os = "linux")]
 mod directory {
     use std::collections::VecDeque;
+    use std::ffi::OsString;
     use std::path::{Component, PathBuf};
 
     use nix::fcntl::{open as open_at_path, readlinkat};
 
-    use super::{Errno, FileStat, Mode, OFlag, OsString, OwnedFd, Path, SFlag, fstat, geteuid, io, kind, openat};
+    use super::{Errno, FileStat, Mode, OFlag, OwnedFd, Path, SFlag, fstat, geteuid, io, kind, openat};
 
     const SEARCH: OFlag = OFlag::O_PATH.union(OFlag::O_CLOEXEC);
     /// As many symbolic links as the kernel follows, see path_resolution(7).

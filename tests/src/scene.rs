@@ -1,6 +1,7 @@
 //! A scene: what one test owns, and what vanishes with it.
 
 use std::{
+    collections::BTreeSet,
     fs::{self, File, OpenOptions, Permissions},
     os::unix::{
         fs::{MetadataExt, PermissionsExt, chown},
@@ -167,7 +168,10 @@ impl Scene {
             (device, lock.inode) == ((major(file.dev()), minor(file.dev())), file.ino())
         };
         let locks = procfs::locks().expect("/proc/locks");
-        locks.iter().filter(|lock| of_file(lock)).map(|lock| lock.pid.unwrap_or(0)).collect()
+        let holders: BTreeSet<i32> =
+            locks.iter().filter(|lock| of_file(lock)).map(|lock| lock.pid.unwrap_or(0)).collect();
+        // A lock may be listed twice where others come and go meanwhile.
+        holders.into_iter().collect()
     }
 
     /// What a failed start must not leave: a process, a lock on the pidfile, a pidfile that names somebody alive.

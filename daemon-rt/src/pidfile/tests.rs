@@ -6,7 +6,7 @@ use std::sync::Mutex;
 
 use proptest::prelude::*;
 
-use super::{Pid, parse_pid, read_pid};
+use super::{Pid, line, parse_pid, read_pid};
 use crate::corpus;
 
 const CORPUS: &str = include_str!("../../corpus/pidfile.txt");
@@ -31,8 +31,10 @@ fn read(content: &[u8]) -> Option<Pid> {
 proptest! {
     #[test]
     fn the_first_line_names_the_process(pid in 1..=i32::MAX, rest in prop::collection::vec(any::<u8>(), 0..40)) {
-        let line = format!("{pid}\n").into_bytes();
-        prop_assert_eq!(parse_pid(&[line.as_slice(), rest.as_slice()].concat()), Some(Pid::from_raw(pid)));
+        let mut buffer = [0; 12];
+        let line = line(Pid::from_raw(pid), &mut buffer);
+        prop_assert_eq!(std::str::from_utf8(line).map(str::to_owned), Ok(format!("{pid}\n")));
+        prop_assert_eq!(parse_pid(&[line, rest.as_slice()].concat()), Some(Pid::from_raw(pid)));
     }
 
     #[test]
