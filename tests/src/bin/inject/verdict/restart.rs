@@ -69,8 +69,11 @@ fn answers(address: SocketAddr, owner: &Proc) -> Violations {
 fn can_hand_over(case: &Case<'_>, address: SocketAddr, owner: &Proc) -> Violations {
     let again = control(case.scene, "restart").run();
     check(again.status.success(), || format!("it cannot be restarted: {again:#?}"))?;
-    let successor = soon(|| only_process(case.scene))?;
+    let successor = soon(|| {
+        let successor = only_process(case.scene)?;
+        owns_pidfile(case, &successor)?;
+        Ok(successor)
+    })?;
     check(successor.pid() != owner.pid(), || "the next restart has changed nothing".to_owned())?;
-    owns_pidfile(case, &successor)?;
     answers(address, &successor)
 }
