@@ -6,8 +6,13 @@
 #![allow(unsafe_code)]
 
 use std::{
+    ffi::CString,
     fs, io, mem,
-    os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd},
+    os::{
+        fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd},
+        unix::ffi::OsStrExt,
+    },
+    path::Path,
     ptr,
 };
 
@@ -118,6 +123,16 @@ pub(crate) fn move_to(descriptor: OwnedFd, number: RawFd) -> io::Result<OwnedFd>
 pub(crate) fn close_range(first: RawFd, last: RawFd) -> io::Result<()> {
     // SAFETY: in the child, and in the keeper before it opens anything, nothing owns what is closed.
     check(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) }).map(drop)
+}
+
+/// Two paths exchange what they name, in one step. (nix has renameat2(2) for glibc alone.)
+pub fn exchange(one: &Path, other: &Path) -> io::Result<()> {
+    let [one, other] = [one, other].map(|path| CString::new(path.as_os_str().as_bytes()));
+    let (one, other, here) = (one?, other?, libc::AT_FDCWD);
+    let flags = libc::RENAME_EXCHANGE;
+    // SAFETY: both paths end with a NUL byte and outlive the call.
+    let result = unsafe { libc::syscall(libc::SYS_renameat2, here, one.as_ptr(), here, other.as_ptr(), flags) };
+    check(result).map(drop)
 }
 
 /// Sets a resource limit, soft and hard.

@@ -13,8 +13,7 @@ use std::{
     time::Duration,
 };
 
-use daemon_tests::{Launch, Scene, SetOnDrop, Started, bin, require};
-use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
+use daemon_tests::{Launch, Scene, SetOnDrop, Started, bin, exchange, require};
 
 use crate::{Dice, ctl::ORDINARY, is_in, rounds};
 
@@ -68,8 +67,7 @@ impl<'s> Place<'s> {
     }
 
     fn exchange(&self) {
-        let exchange = RenameFlags::RENAME_EXCHANGE;
-        renameat2(AT_FDCWD, &self.run, AT_FDCWD, &self.trap, exchange).expect("an exchange");
+        exchange(&self.run, &self.trap).expect("an exchange");
     }
 
     /// What is where a start must change nothing.
