@@ -7,6 +7,7 @@ mod measure;
 mod parts;
 mod plot;
 mod resident;
+mod restart;
 mod stop;
 mod table;
 

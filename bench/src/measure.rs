@@ -36,6 +36,7 @@ pub struct Program {
     path: CString,
     arguments: Vec<CString>,
     environment: Vec<CString>,
+    stderr: &'static str,
     expected: i32,
 }
 
@@ -43,7 +44,7 @@ impl Program {
     pub fn new(path: impl AsRef<Path>) -> Self {
         let path = c_string(path.as_ref());
         let environment = ENVIRONMENT.iter().map(c_string).collect();
-        Self { arguments: vec![path.clone()], path, environment, expected: 0 }
+        Self { arguments: vec![path.clone()], path, environment, stderr: "/dev/null", expected: 0 }
     }
 
     pub fn argument(mut self, argument: impl AsRef<OsStr>) -> Self {
@@ -56,6 +57,12 @@ impl Program {
         self
     }
 
+    /// Has somewhere to write to, as on a terminal: what a program has to say goes to no log then.
+    pub fn heard(mut self) -> Self {
+        self.stderr = "/dev/zero";
+        self
+    }
+
     /// Ends with this exit status, not 0.
     pub fn fails_with(mut self, status: i32) -> Self {
         self.expected = status;
@@ -64,7 +71,7 @@ impl Program {
 
     /// The time from the call of posix_spawn, a vfork and an execve, to the end of the process that it started.
     pub fn run(&self) -> Duration {
-        let (streams, attributes) = (null_streams(), PosixSpawnAttr::init().expect("memory"));
+        let (streams, attributes) = (streams(self.stderr), PosixSpawnAttr::init().expect("memory"));
         let began = Instant::now();
         let started = posix_spawn(self.path.as_c_str(), &streams, &attributes, &self.arguments, &self.environment);
         let end = started.and_then(wait_for);
@@ -80,10 +87,10 @@ fn c_string(text: impl AsRef<OsStr>) -> CString {
     CString::new(text.as_ref().as_bytes()).expect("no NUL")
 }
 
-fn null_streams() -> PosixSpawnFileActions {
+fn streams(stderr: &str) -> PosixSpawnFileActions {
     let mut streams = PosixSpawnFileActions::init().expect("memory");
-    for stream in 0..=2 {
-        streams.add_open(stream, "/dev/null", OFlag::O_RDWR, Mode::empty()).expect("memory");
+    for (stream, path) in [(0, "/dev/null"), (1, "/dev/null"), (2, stderr)] {
+        streams.add_open(stream, path, OFlag::O_RDWR, Mode::empty()).expect("memory");
     }
     streams
 }

@@ -7,19 +7,20 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::stat::Mode;
 
 use crate::measure::{Program, end_daemons, tidy};
-use crate::stop;
 use crate::table::{Subject, Table};
+use crate::{restart, stop};
 
 type Part = fn(&Path, usize) -> Vec<Table>;
 
 /// The parts by their names, the start first: it is the one that is plotted.
-pub const ALL: [(&str, Part); 6] = [
+pub const ALL: [(&str, Part); 7] = [
     ("start", start),
     ("descriptors", descriptors),
     ("limit", limit),
     ("memory", memory),
     ("refusal", refusal),
     ("stop", stop::stop),
+    ("restart", restart::restart),
 ];
 
 /// A start, and the end of its daemon, which does not count.
@@ -135,7 +136,7 @@ fn memory(programs: &Path, rounds: usize) -> Vec<Table> {
 /// A second start while the service runs.
 fn refusal(programs: &Path, rounds: usize) -> Vec<Table> {
     const REFUSED: i32 = 80;
-    let at = |name: &str| Program::new(programs.join(name));
+    let at = |name: &str| Program::new(programs.join(name)).heard();
     let alone = |name: &str, program: Program| Subject { name: name.to_owned(), run: Box::new(move || program.run()) };
     at("ours_pidfile").run();
     at("ours_user").run();

@@ -1,5 +1,6 @@
 //! Step 12: the pidfile. Its lock is the truth, held for the service's life; the pid in it is a hint.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -13,7 +14,7 @@ use nix::fcntl::OFlag;
 use nix::libc;
 use nix::sys::stat::{FileStat, Mode, fchmod, fstat, lstat, stat, umask};
 use nix::sys::uio::{pread, pwrite};
-use nix::unistd::{Pid, ftruncate, geteuid, getpid};
+use nix::unistd::{Pid, ftruncate, geteuid, getpid, read};
 
 use crate::detach::Step;
 use crate::error::{During, Error};
@@ -341,12 +342,19 @@ pub(crate) fn holds_lock(pid: Pid, file: &FileStat) -> Option<bool> {
         }
         Err(_) => return None,
     };
-    let locked = directory.flatten().any(|entry| {
-        stat(&entry.path()).is_ok_and(|open| same_file(&open, file))
-            && std::fs::read_to_string(format!("/proc/{pid}/fdinfo/{}", entry.file_name().to_string_lossy()))
-                .is_ok_and(|info| info.lines().any(|line| line.starts_with("lock:") && line.contains("FLOCK")))
-    });
+    let locked = directory
+        .flatten()
+        .any(|entry| stat(&entry.path()).is_ok_and(|open| same_file(&open, file)) && is_lock(pid, &entry.file_name()));
     Some(locked)
+}
+
+/// Whether the flock(2) of a file is held through this descriptor.
+fn is_lock(pid: Pid, descriptor: &OsStr) -> bool {
+    let mut info = [0; 1024];
+    let path = format!("/proc/{pid}/fdinfo/{}", descriptor.to_string_lossy());
+    let length = File::open(path).and_then(|file| Ok(retry(|| read(&file, &mut info))?)).unwrap_or(0);
+    let mut lines = info[..length].split(|&byte| byte == b'\n');
+    lines.any(|line| line.starts_with(b"lock:") && line.windows(5).any(|word| word == b"FLOCK"))
 }
 
 /// Whether anyone has locked the file, as /proc/locks tells: taking the lock to test it would make a start fail.

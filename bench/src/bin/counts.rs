@@ -1,8 +1,9 @@
-//! The budget by counts, which are the same on every machine: the system calls of starter, intermediate process and
-//! daemon, by what made them.
+//! The budget by counts, which are (nearly) the same on every machine: system calls, instructions and page faults of
+//! starter, intermediate process and daemon together, the first two by what made them.
 //!
-//! `counts PROGRAM…`, called by `bench/counts`; the first one is the floor. The programs are built without
-//! optimization, which changes no system call but keeps the names of all functions for `strace -k`.
+//! `counts UNOPTIMIZED OPTIMIZED PROGRAM…`, called by `bench/counts`, with the directories of the two builds of the
+//! programs; the first program is the floor. Without optimization no system call changes, but all functions keep their
+//! names for `strace -k`; what is inlined otherwise has none for callgrind, and counts for its caller.
 
 use std::collections::BTreeMap;
 use std::process::{Child, Command, Stdio};
@@ -10,6 +11,10 @@ use std::time::Duration;
 use std::{env, fs, thread};
 
 use daemon_bench::PLACE;
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::wait;
+use nix::unistd::Pid;
 
 /// Which function, in whose frames, stands for which step: the first one found in a stack counts.
 const STEPS: [(&str, &str); 24] = [
@@ -36,36 +41,112 @@ const STEPS: [(&str, &str); 24] = [
     ("SingleThreaded::check", "is there one thread?"),
     ("sys::fork", "5, 7 fork"),
     ("ForkResult", "5, 7 fork"),
-    ("daemon_rt::", "the rest of this library"),
+    ("daemon_rt::", REST),
 ];
+const REST: &str = "the rest of this library";
 const START: &str = "ld.so, std's start, main, exit";
 
-fn main() {
-    fs::create_dir(PLACE).expect("only root can run this, and only once at a time");
-    let programs: Vec<String> = env::args().skip(1).collect();
-    let counts: Vec<_> = programs.iter().map(|program| count(program)).collect();
-    _ = fs::remove_dir_all(PLACE);
+type Counts = BTreeMap<&'static str, usize>;
 
+fn main() {
+    let arguments: Vec<String> = env::args().collect();
+    let [_, unoptimized, optimized, programs @ ..] = &arguments[..] else { panic!("which programs?") };
+    fs::create_dir(PLACE).expect("only root can run this, and only once at a time");
+    nix::sys::prctl::set_child_subreaper(true).expect("Linux");
+    let all = |directory: &str, count: fn(&str) -> Counts| -> Vec<Counts> {
+        let path = |program| format!("{directory}/{program}");
+        programs.iter().map(|program| count(&path(program))).collect()
+    };
+    print("system calls", programs, &all(unoptimized, system_calls));
+    print("instructions in user mode", programs, &all(optimized, instructions));
+    print("page faults", programs, &all(optimized, page_faults));
+    _ = fs::remove_dir_all(PLACE);
+}
+
+fn print(what: &str, programs: &[String], counts: &[Counts]) {
     let mut steps: Vec<&str> = counts.iter().flat_map(BTreeMap::keys).copied().collect();
     steps.sort_unstable_by_key(|step| {
-        (step.split(' ').next().and_then(|number| number.parse().ok()).unwrap_or(99), *step)
+        (step.split([' ', ',']).next().and_then(|number| number.parse().ok()).unwrap_or(99), *step)
     });
     steps.dedup();
-    let names = programs.iter().map(|program| program.rsplit('/').next().unwrap_or(program));
-    println!("| system calls | {} |", names.collect::<Vec<_>>().join(" | "));
-    println!("| --- |{}", " --: |".repeat(programs.len()));
-    let print = |step: &str, count: &dyn Fn(&BTreeMap<&str, usize>) -> usize| {
+    println!("| {what} | {} |\n| --- |{}", programs.join(" | "), " --: |".repeat(programs.len()));
+    let print = |step: &str, count: &dyn Fn(&Counts) -> usize| {
         let counts = counts.iter().map(|counts| count(counts).to_string());
         println!("| {step} | {} |", counts.collect::<Vec<_>>().join(" | "));
     };
-    for step in steps {
+    for step in steps.iter().filter(|_| steps.len() > 1) {
         print(step, &|counts| counts.get(step).copied().unwrap_or(0));
     }
     print("all", &|counts| counts.values().sum());
+    println!();
+}
+
+/// Starts a daemon, waits until it is at its main loop, which is pause(2), and ends it by this signal.
+fn run(mut command: Command, signal: Signal) {
+    let streams = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let started = streams.status().expect("it can be started");
+    assert!(started.success(), "{started}");
+    let is_waiting =
+        |pid: &str| fs::read_to_string(format!("/proc/{pid}/syscall")).is_ok_and(|call| call.starts_with("34 "));
+    let daemon = loop {
+        let children = fs::read_to_string("/proc/thread-self/children").expect("/proc");
+        if let Some(daemon) = children.split_whitespace().find(|pid| is_waiting(pid)) {
+            break Pid::from_raw(daemon.parse().expect("a pid"));
+        }
+        thread::sleep(Duration::from_millis(10));
+    };
+    kill(daemon, signal).expect("it runs");
+    while wait().is_ok() {}
+}
+
+/// Of all processes of a start, by callgrind: the cost of the functions that stand for steps, with all that they call.
+fn instructions(program: &str) -> Counts {
+    let mut counts = Counts::new();
+    let mut command = Command::new("valgrind");
+    let files = format!("--callgrind-out-file={PLACE}/callgrind.%p");
+    // With a new count from there: a child begins with its parent's.
+    command.args(["--tool=callgrind", "--dump-before=fork", &files, program]);
+    run(command, Signal::SIGUSR1); // which nobody handles, so that callgrind is there to the end
+    for file in fs::read_dir(PLACE).expect("it is there").flatten().map(|entry| entry.path()) {
+        let annotate = ["--inclusive=yes", "--threshold=100"];
+        let annotated = Command::new("callgrind_annotate").args(annotate).arg(&file).output().expect("valgrind's own");
+        let (mut all, mut costs) = (0, BTreeMap::<&str, (&str, usize)>::new());
+        for line in String::from_utf8_lossy(&annotated.stdout).lines() {
+            let Some((cost, function)) = line.trim_start().split_once(' ') else { continue };
+            let Ok(cost) = cost.replace(',', "").parse::<usize>() else { continue };
+            if function.contains("PROGRAM TOTALS") {
+                all = cost;
+            } else if let Some((name, step)) = STEPS.iter().find(|(name, _)| function.contains(name)) {
+                // The outermost one contains the others.
+                let most = costs.entry(name).or_insert((step, 0));
+                most.1 = most.1.max(cost);
+            }
+        }
+        let (rest, steps): (Vec<_>, Vec<_>) = costs.into_values().partition(|(step, _)| *step == REST);
+        let of_steps: usize = steps.iter().map(|(_, cost)| cost).sum();
+        let of_library = rest.first().map_or(0, |(_, cost)| *cost).max(of_steps);
+        let others = [(REST, of_library - of_steps), (START, all - of_library)];
+        for (step, cost) in steps.into_iter().chain(others) {
+            *counts.entry(step).or_default() += cost;
+        }
+        fs::remove_file(file).expect("it was just there");
+    }
+    counts
+}
+
+/// Of all processes of a start.
+fn page_faults(program: &str) -> Counts {
+    let so_far = || getrusage(UsageWho::RUSAGE_CHILDREN).expect("Linux").minor_page_faults();
+    let before = so_far();
+    run(Command::new(program), Signal::SIGKILL);
+    for file in fs::read_dir(PLACE).expect("it is there").flatten() {
+        _ = fs::remove_file(file.path());
+    }
+    Counts::from([(START, usize::try_from(so_far() - before).expect("it grows"))])
 }
 
 /// Traces one start and ends its daemon.
-fn count(program: &str) -> BTreeMap<&'static str, usize> {
+fn system_calls(program: &str) -> Counts {
     let log = format!("{PLACE}/trace");
     let tracer = Command::new("strace")
         .args(["-f", "-k", "-qq", "-o", &log, program])
@@ -75,7 +156,7 @@ fn count(program: &str) -> BTreeMap<&'static str, usize> {
         .spawn()
         .expect("strace is installed");
     let log = wait_for_pause(tracer, &log);
-    let mut counts = BTreeMap::new();
+    let mut counts = Counts::new();
     // A line for each call, and `" > program(function+0x1) [0x2]"` for each frame of its stack. A call that another
     // process interrupts has two lines, the second with the stack.
     for call in log.split('\n').fold(Vec::<(&str, Vec<&str>)>::new(), gather) {
@@ -109,9 +190,14 @@ fn wait_for_pause(mut tracer: Child, path: &str) -> String {
         // The starter may still be on its way out.
         thread::sleep(Duration::from_secs(1));
         let daemon = pause.split_whitespace().next().and_then(|pid| pid.parse().ok()).expect("strace -f names it");
-        nix::sys::signal::kill(nix::unistd::Pid::from_raw(daemon), nix::sys::signal::Signal::SIGKILL).expect("it runs");
+        kill(Pid::from_raw(daemon), Signal::SIGKILL).expect("it runs");
         tracer.wait().expect("it is a child");
-        return fs::read_to_string(path).expect("it was just there");
+        while wait().is_ok() {}
+        let log = fs::read_to_string(path).expect("it was just there");
+        for file in fs::read_dir(PLACE).expect("it is there").flatten() {
+            _ = fs::remove_file(file.path());
+        }
+        return log;
     }
     _ = tracer.kill();
     panic!("no daemon");

@@ -1,0 +1,53 @@
+//! A server that answers every connection with one byte, and hands its socket over: `server` starts it, `server restart`
+//! replaces it, `server stop` ends it.
+
+use std::io::{Result, Write};
+use std::os::unix::net::UnixListener;
+use std::time::Duration;
+
+use daemon_bench::PLACE;
+use daemon_rt::control::Control;
+use daemon_rt::{Daemon, daemon, listener_or, shutdown};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use std::os::fd::AsFd;
+
+const PATIENCE: Duration = Duration::from_secs(5);
+
+#[daemon(pidfile = "/run/daemon-bench/server.pid", umask = 0o022, configure = configure, init = bind)]
+fn main(listener: UnixListener) -> Result<()> {
+    loop {
+        let mut ready =
+            [listener.as_fd(), shutdown().as_fd()].map(|descriptor| PollFd::new(descriptor, PollFlags::POLLIN));
+        _ = poll(&mut ready, PollTimeout::NONE);
+        // Another instance may have been faster in accepting.
+        while let Ok((mut peer, _)) = listener.accept() {
+            _ = peer.write_all(b"1");
+        }
+        if shutdown().requested() {
+            return Ok(());
+        }
+    }
+}
+
+fn configure(daemon: &mut Daemon) -> std::result::Result<(), Box<dyn std::error::Error>> {
+    daemon.control_socket();
+    match std::env::args().nth(1).as_deref() {
+        Some("restart") => _ = daemon.restart(PATIENCE),
+        Some("stop") => {
+            Control::new(format!("{PLACE}/server.pid")).stop(PATIENCE)?;
+            std::process::exit(0);
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+fn bind() -> std::result::Result<UnixListener, daemon_rt::Error> {
+    let path = format!("{PLACE}/server.socket");
+    let listener = listener_or(|| {
+        _ = std::fs::remove_file(&path);
+        UnixListener::bind(&path)
+    })?;
+    listener.set_nonblocking(true).expect("a socket");
+    Ok(listener)
+}
