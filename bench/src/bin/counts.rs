@@ -6,6 +6,7 @@
 //! names for `strace -k`; what is inlined otherwise has none for callgrind, and counts for its caller.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 use std::{env, fs, thread};
@@ -103,11 +104,15 @@ fn run(mut command: Command, signal: Signal) {
 fn instructions(program: &str) -> Counts {
     let mut counts = Counts::new();
     let mut command = Command::new("valgrind");
-    let files = format!("--callgrind-out-file={PLACE}/callgrind.%p");
+    // A daemon that has given up root writes there, too.
+    let place = env::temp_dir().join(format!("daemon-bench-{}", std::process::id()));
+    fs::create_dir(&place).expect("a new directory");
+    fs::set_permissions(&place, fs::Permissions::from_mode(0o777)).expect("it is this process's");
+    let files = format!("--callgrind-out-file={}/callgrind.%p", place.display());
     // With a new count from there: a child begins with its parent's.
     command.args(["--tool=callgrind", "--dump-before=fork", &files, program]);
     run(command, Signal::SIGUSR1); // which nobody handles, so that callgrind is there to the end
-    for file in fs::read_dir(PLACE).expect("it is there").flatten().map(|entry| entry.path()) {
+    for file in fs::read_dir(&place).expect("it is there").flatten().map(|entry| entry.path()) {
         let annotate = ["--inclusive=yes", "--threshold=100"];
         let annotated = Command::new("callgrind_annotate").args(annotate).arg(&file).output().expect("valgrind's own");
         let (mut all, mut costs) = (0, BTreeMap::<&str, (&str, usize)>::new());
@@ -129,9 +134,17 @@ fn instructions(program: &str) -> Counts {
         for (step, cost) in steps.into_iter().chain(others) {
             *counts.entry(step).or_default() += cost;
         }
-        fs::remove_file(file).expect("it was just there");
     }
+    fs::remove_dir_all(place).expect("it was just there");
+    tidy();
     counts
+}
+
+/// Removes what a killed daemon has left.
+fn tidy() {
+    for file in fs::read_dir(PLACE).expect("it is there").flatten() {
+        _ = fs::remove_file(file.path());
+    }
 }
 
 /// Of all processes of a start.
@@ -139,9 +152,7 @@ fn page_faults(program: &str) -> Counts {
     let so_far = || getrusage(UsageWho::RUSAGE_CHILDREN).expect("Linux").minor_page_faults();
     let before = so_far();
     run(Command::new(program), Signal::SIGKILL);
-    for file in fs::read_dir(PLACE).expect("it is there").flatten() {
-        _ = fs::remove_file(file.path());
-    }
+    tidy();
     Counts::from([(START, usize::try_from(so_far() - before).expect("it grows"))])
 }
 
@@ -194,9 +205,7 @@ fn wait_for_pause(mut tracer: Child, path: &str) -> String {
         tracer.wait().expect("it is a child");
         while wait().is_ok() {}
         let log = fs::read_to_string(path).expect("it was just there");
-        for file in fs::read_dir(PLACE).expect("it is there").flatten() {
-            _ = fs::remove_file(file.path());
-        }
+        tidy();
         return log;
     }
     _ = tracer.kill();
