@@ -84,7 +84,7 @@ pub(crate) fn detach(
     }
 
     // The daemon.
-    starter.is_left();
+    starter.give_up();
     plan.still_ignored.reset()?; // 2, what the starter had put off
     inherited::unblock_signals()?; // 3, the same
     surroundings::connect_streams(&null, plan)?; // 9

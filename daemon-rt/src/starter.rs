@@ -90,8 +90,8 @@ impl Starter {
         })
     }
 
-    /// In the daemon: what only the starter needs is given up.
-    pub(crate) fn is_left(&self) {
+    /// In the daemon: gives up what is the starter's alone.
+    pub(crate) fn give_up(&self) {
         if self.restarts {
             handover::keep_daemons_end();
         }
