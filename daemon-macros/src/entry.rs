@@ -38,7 +38,7 @@ impl Entry {
         let (visibility, rest) = split_visibility(rest);
         let Some(entry) = Self::function(docs, attributes, visibility, rest) else {
             let message = "`#[daemon]` belongs on `fn main`, and this is no function";
-            return Err(Error::new_spanned(rest.first(), message));
+            return Err(Error::new_spanned(rest.first().or(tokens.last()), message));
         };
         if entry.name != "main" {
             return Err(Error::new_spanned(entry.name, "`#[daemon]` belongs on `fn main` alone"));

@@ -359,6 +359,11 @@ fn takeover() -> MutexGuard<'static, Option<Takeover>> {
     locked(&TAKEOVER)
 }
 
+/// Whether this process holds the restart lock.
+pub(crate) fn is_restart() -> bool {
+    locked(&RESTARTING).is_some()
+}
+
 /// Whether an older instance owns the service until this start is committed.
 pub(crate) fn is_under_way() -> bool {
     takeover().is_some()

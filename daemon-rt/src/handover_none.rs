@@ -30,6 +30,10 @@ pub(crate) fn answer_calls() -> Result<(), Error> {
     Ok(())
 }
 
+pub(crate) fn is_restart() -> bool {
+    false
+}
+
 pub(crate) fn is_under_way() -> bool {
     false
 }

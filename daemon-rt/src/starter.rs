@@ -55,7 +55,7 @@ pub(crate) struct Starter {
     interruptions: Vec<Signal>,
     /// The starter had children before: they, and what they leave to it, are not the service's.
     had_children: bool,
-    /// Whether the daemon is to replace an older instance that is handing over.
+    /// Whether the daemon is to replace an older instance.
     restarts: bool,
     /// The pidfile beside which the daemon binds its control socket.
     control: Option<PathBuf>,
@@ -84,7 +84,7 @@ impl Starter {
             limit: plan.start_timeout,
             interruptions,
             had_children: sys::has_children(),
-            restarts: handover::is_under_way(),
+            restarts: handover::is_restart(),
             control: plan.control_path().map(Path::to_path_buf),
             progress: false,
         })
@@ -102,7 +102,7 @@ impl Starter {
         let mut start = Start { intermediate, daemon: None, receiver };
         let outcome = self.outcome(&mut start).unwrap_or_else(|error| Outcome::Failed(error.into()));
         let outcome = match (outcome, start.daemon) {
-            (Outcome::Ready, Some(daemon)) if self.restarts => start.commit(daemon),
+            (Outcome::Ready, Some(daemon)) if self.restarts && handover::is_under_way() => start.commit(daemon),
             (outcome, _) => outcome,
         };
         self.clear_progress();
