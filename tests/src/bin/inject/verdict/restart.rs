@@ -39,7 +39,7 @@ pub(super) fn outcome(case: &Case<'_>, started: &Started, old: &Old) -> Result<O
     if !case.killed(Role::Starter) {
         let left = case.scene.path("service.pid.control.new").exists();
         // Where it cannot be put in its place it is found all the same.
-        let unmovable = started.status.success() && case.struck_at(&[libc::SYS_rename]);
+        let unmovable = started.status.success() && case.struck_at(&[libc::SYS_renameat]);
         check(left == unmovable, || format!("the new control socket is left: {left}"))?;
         if !started.status.success() {
             says_why(case, started)?;
