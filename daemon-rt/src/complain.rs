@@ -42,10 +42,10 @@ pub(crate) fn goes_nowhere() -> bool {
     fstat(io::stderr()).is_ok_and(|stderr| kind(&stderr) == SFlag::S_IFCHR && is_null_device(stderr.st_rdev))
 }
 
-/// Writes each line of a text to the system log.
+/// Writes each line of a text to the system log. syslog(3) would end at a NUL, so that is written `\0`.
 pub(crate) fn log(name: &str, text: &str) {
     connect_log(name);
-    for message in text.lines().flat_map(messages) {
+    for message in text.replace('\0', "\\0").lines().flat_map(messages) {
         _ = syslog(Priority::new(Severity::LOG_ERR, Facility::LOG_DAEMON), message);
     }
 }

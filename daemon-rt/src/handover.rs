@@ -300,13 +300,18 @@ fn call_at(path: PathBuf, instance: &Instance, patience: Duration) -> io::Result
     let address = UnixAddr::new(&path)?;
     match retry(|| connect(connection.as_raw_fd(), &address)) {
         Ok(()) => {}
-        Err(Errno::EAGAIN) => return Err(io::Error::other("it does not answer")),
+        Err(Errno::EAGAIN) => return Err(no_answer()),
         Err(Errno::ECONNREFUSED) => return Ok(Call::NotYet),
         Err(Errno::ENOENT | Errno::EPROTOTYPE) => return Ok(Call::Nobody),
         Err(error) => return Err(error.into()),
     }
     let peer = getsockopt(&connection, sockopt::PeerCredentials)?;
     Ok(if peer.pid() == instance.pid.as_raw() { Call::Answered(connection, path) } else { Call::Another })
+}
+
+/// Whether a service accepts nobody, or accepts and says nothing, is all the same to who waits.
+fn no_answer() -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, "it has not answered in time")
 }
 
 fn send(connection: &OwnedFd, text: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
@@ -321,7 +326,7 @@ fn send(connection: &OwnedFd, text: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result
 fn receive(connection: &OwnedFd, patience: Option<Duration>) -> io::Result<(Vec<u8>, Vec<OwnedFd>)> {
     let timeout = patience.map_or(PollTimeout::NONE, |limit| PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX));
     if retry(|| poll(&mut [PollFd::new(connection.as_fd(), PollFlags::POLLIN)], timeout))? == 0 {
-        return Err(io::ErrorKind::TimedOut.into());
+        return Err(no_answer());
     }
     let mut text = vec![0; 1 << 16];
     let mut control = nix::cmsg_space!([RawFd; MOST_DESCRIPTORS]);

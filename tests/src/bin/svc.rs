@@ -63,7 +63,8 @@ fn act(action: &str) -> Result<()> {
         "long_err" => return Err("line of an error\n".repeat(value.parse()?).into()),
         // An error and its sources, as `outermost|source|its source`.
         "chain" => return Err(Layer::chain(value).into()),
-        "panic" => panic!("{value}"),
+        // An argument cannot hold a NUL.
+        "panic" => panic!("{}", value.replace(r"\0", "\0")),
         "panic_any" => std::panic::panic_any(value.len()),
         "exit" => std::process::exit(value.parse()?),
         "abort" => std::process::abort(),

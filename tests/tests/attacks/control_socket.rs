@@ -88,7 +88,7 @@ fn e21_a_directory_is_a_failed_start_and_stays() {
     ctl.succeeds("stop");
 }
 
-/// Fills what waits to be accepted by a service that does not.
+/// As many callers as can wait to be accepted by a service that accepts nobody.
 fn fill(path: &Path) -> Vec<std::os::fd::OwnedFd> {
     let address = UnixAddr::new(path).expect("an address");
     let connected = || {
@@ -99,23 +99,28 @@ fn fill(path: &Path) -> Vec<std::os::fd::OwnedFd> {
     std::iter::from_fn(connected).collect()
 }
 
-/// A service that is suspended, or is an attacker's by now, and has as many callers waiting as it can have.
-fn deaf(ctl: &Ctl<'_>, scene: &Scene) -> Vec<std::os::fd::OwnedFd> {
+/// A service that is suspended, or is an attacker's by now.
+fn deaf(ctl: &Ctl<'_>, scene: &Scene) {
     let daemon = ctl.start();
     daemon.signal(libc::SIGSTOP);
     scene.wait_until("the stop", || daemon.stat().state == 'T');
-    fill(&ctl.socket())
 }
 
 #[test]
 fn a_service_that_accepts_nobody_keeps_no_reload_waiting_for_longer_than_it_may() {
     let scene = Scene::new();
     let ctl = answering(&scene).with("reloads", "");
-    let _callers = deaf(&ctl, &scene);
-    for limit in ["300ms", "0s"] {
-        let reload = ctl.command(&format!("reload --timeout {limit}")).limit(Duration::from_secs(8)).run();
-        reload.assert_exited(1).assert_says(&["service.pid", "it does not answer"]);
-    }
+    deaf(&ctl, &scene);
+    let assert_ends = || {
+        for limit in ["300ms", "0s"] {
+            let reload = ctl.command(&format!("reload --timeout {limit}")).limit(Duration::from_secs(8)).run();
+            reload.assert_exited(1).assert_says(&["service.pid", "it has not answered in time"]);
+        }
+    };
+    // With room for those who wait, and without.
+    assert_ends();
+    let _callers = fill(&ctl.socket());
+    assert_ends();
     ctl.succeeds("stop");
 }
 
@@ -123,8 +128,9 @@ fn a_service_that_accepts_nobody_keeps_no_reload_waiting_for_longer_than_it_may(
 fn a_service_that_accepts_nobody_keeps_no_restart_waiting_for_ever() {
     let scene = Scene::new();
     let ctl = answering(&scene);
-    let _callers = deaf(&ctl, &scene);
-    ctl.command("restart").run().assert_exited(1).assert_says(&["restart", "it does not answer"]);
+    deaf(&ctl, &scene);
+    let _callers = fill(&ctl.socket());
+    ctl.command("restart").run().assert_exited(1).assert_says(&["restart", "it has not answered in time"]);
     ctl.succeeds("stop");
     scene.assert_no_leftovers();
 }

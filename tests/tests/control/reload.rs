@@ -53,7 +53,7 @@ fn one_that_takes_too_long_is_an_error_and_nothing_else() {
     let fifo = barrier(&scene, "reload");
     let ctl = Ctl::new(&scene).with("reloads", &fifo);
     let daemon = ctl.start();
-    ctl.run("reload --timeout 200ms").assert_exited(1).assert_says(&["timed out"]);
+    ctl.run("reload --timeout 200ms").assert_exited(1).assert_says(&["it has not answered in time"]);
     ctl.succeeds("status");
     drop(at_barrier(&scene, &fifo));
     let nobody_waits = || OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(&fifo).is_err();

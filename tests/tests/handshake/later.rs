@@ -191,6 +191,15 @@ fn a_long_line_arrives_whole() {
 }
 
 #[test]
+fn a_nul_byte_is_seen_and_keeps_nothing_back() {
+    require!(root());
+    let scene = Scene::new();
+    let log = SystemLog::new(&scene);
+    let (daemon, _) = ended(&scene, log.service(&scene), r"panic=before\0after");
+    log.assert_says_once(&daemon, r"before\0after");
+}
+
+#[test]
 fn a_panic_in_a_thread_goes_there_too() {
     require!(root());
     let scene = Scene::new();
