@@ -96,8 +96,10 @@ impl<'s> Place<'s> {
                 act()
             });
             let mut exchanged = false;
+            // A start of many steps gets through only between rare exchanges, one of few is met only by frequent ones.
+            let longest = 100 << dice.below(9); // microseconds
             while !over.load(Ordering::Relaxed) {
-                thread::sleep(Duration::from_micros(dice.below(400)));
+                thread::sleep(Duration::from_micros(dice.below(longest)));
                 self.exchange();
                 exchanged = !exchanged;
             }
@@ -128,7 +130,12 @@ fn attack<'s>(place: &Place<'s>, before_each: impl Fn(), launch: impl Fn() -> La
     let mut dice = Dice::new();
     let (mut good, mut refused) = (0, 0);
     let before = place.seen();
-    for _ in 0..rounds() * STARTS {
+    let enough = rounds() * STARTS;
+    // Chance may need some more to bring both.
+    for round in 0..10 * enough {
+        if round >= enough && good > 0 && refused > 0 {
+            break;
+        }
         before_each();
         let started = place.while_exchanged(&mut dice, || {
             let started = launch().run();
