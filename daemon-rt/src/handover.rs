@@ -90,6 +90,7 @@ pub(crate) fn bind_socket(pidfile: &Path) -> Result<(), Error> {
         if place.look().is_ok() {
             place.remove()?;
         }
+        let directory = place.directory()?;
         let socket = socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None)?;
         let by_path = UnixAddr::new(&path)?;
         // The name may be too long for this.
@@ -103,8 +104,8 @@ pub(crate) fn bind_socket(pidfile: &Path) -> Result<(), Error> {
         umask(before);
         bound?;
         let file = place.look().inspect_err(|_| _ = place.remove())?;
-        let (path, directory) = (beside(pidfile, CONTROL), place.directory()?);
-        Ok(ControlSocket { socket: socket.into(), path, file, directory, listeners: Mutex::default() })
+        let (socket, path) = (socket.into(), beside(pidfile, CONTROL));
+        Ok(ControlSocket { socket, path, file, directory, listeners: Mutex::default() })
     };
     let made = made().during(Step::WritePidfile, path.display())?;
     _ = SOCKET.set(made);
