@@ -1,8 +1,14 @@
 //! `Daemon`: the settings as the user gave them.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use crate::error::Error;
+use crate::handover;
+
+pub(crate) type BindControlSocket = fn(&Path) -> Result<(), Error>;
+pub(crate) type PrepareRestart = fn(&Path, Duration) -> Result<(), Error>;
 
 /// The settings of a service, and its start.
 ///
@@ -28,13 +34,14 @@ pub struct Daemon {
     pub(crate) no_new_privs: Option<bool>,
     pub(crate) start_timeout: Option<Duration>,
     pub(crate) mode: Mode,
-    /// Whether the service answers on a control socket beside its pidfile.
-    pub(crate) control: bool,
+    /// What binds a control socket beside the pidfile, if the service is to answer on one. A pointer, as in `restart`: a
+    /// program that has no use for it is not linked with all the code behind it.
+    pub(crate) control: Option<BindControlSocket>,
     /// Set where the command line is this library's to read.
     #[cfg(all(feature = "cli", target_os = "linux"))]
     pub(crate) version: Option<String>,
     /// Whether this start replaces the instance that runs, and how long that may take to end if it has to end first.
-    pub(crate) restart: Option<Duration>,
+    pub(crate) restart: Option<(PrepareRestart, Duration)>,
     #[cfg(all(feature = "cli", target_os = "linux"))]
     pub(crate) action: crate::cli::Action,
 }
@@ -230,7 +237,7 @@ impl Daemon {
     /// service listens, if it has taken them by [`listener_or`](crate::listener_or) or
     /// [`listeners`](crate::listeners). From readiness on a thread answers there.
     pub fn control_socket(&mut self) -> &mut Self {
-        self.control = true;
+        self.control = Some(handover::bind_socket);
         self
     }
 
@@ -240,7 +247,7 @@ impl Daemon {
     /// over, and ends as by SIGTERM when this one is ready: no connection is lost, and if this one fails the old one
     /// goes on. Another is stopped first: SIGTERM, and SIGKILL if it has not ended after `patience`.
     pub fn restart(&mut self, patience: Duration) -> &mut Self {
-        self.restart = Some(patience);
+        self.restart = Some((handover::prepare_restart, patience));
         self.mode = Mode::Detach;
         self.control_socket()
     }

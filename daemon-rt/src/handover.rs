@@ -79,6 +79,8 @@ struct ControlSocket {
     directory: FileStat,
     /// Copies of what the service listens on.
     listeners: Mutex<Vec<(String, OwnedFd)>>,
+    /// Begins to listen; a pointer for the reason that `Daemon` gives.
+    answer: fn(&'static ControlSocket) -> io::Result<()>,
 }
 
 /// Binds the control socket beside the pidfile, which this process holds.
@@ -105,7 +107,7 @@ pub(crate) fn bind_socket(pidfile: &Path) -> Result<(), Error> {
         bound?;
         let file = place.look().inspect_err(|_| _ = place.remove())?;
         let (socket, path) = (socket.into(), beside(pidfile, CONTROL));
-        Ok(ControlSocket { socket, path, file, directory, listeners: Mutex::default() })
+        Ok(ControlSocket { socket, path, file, directory, listeners: Mutex::default(), answer: begin_to_answer })
     };
     let made = made().during(Step::WritePidfile, path.display())?;
     _ = SOCKET.set(made);
@@ -156,13 +158,14 @@ pub(crate) fn keep_listener(name: &str, socket: BorrowedFd<'_>) -> Result<(), Er
 /// The service is about to be ready: from now on a thread answers on the control socket.
 pub(crate) fn answer_calls() -> Result<(), Error> {
     let Some(control) = SOCKET.get() else { return Ok(()) };
-    let listening = || -> io::Result<()> {
-        listen(&control.socket, Backlog::new(8)?)?;
-        // One that is blocked waits for sigwait(3) or signalfd(2).
-        let hangup_waits = SigSet::thread_get_mask()?.contains(Signal::SIGHUP);
-        spawn(move || answer_all(control, hangup_waits))
-    };
-    listening().during(Step::Notify, control.path.display())
+    (control.answer)(control).during(Step::Notify, control.path.display())
+}
+
+fn begin_to_answer(control: &'static ControlSocket) -> io::Result<()> {
+    listen(&control.socket, Backlog::new(8)?)?;
+    // One that is blocked waits for sigwait(3) or signalfd(2).
+    let hangup_waits = SigSet::thread_get_mask()?.contains(Signal::SIGHUP);
+    spawn(move || answer_all(control, hangup_waits))
 }
 
 /// Runs this in a thread that takes none of the service's signals.

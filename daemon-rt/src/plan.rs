@@ -8,7 +8,7 @@ use std::time::Duration;
 use nix::sys::stat::Mode;
 use nix::unistd::geteuid;
 
-use crate::daemon::{Daemon, Pidfile};
+use crate::daemon::{BindControlSocket, Daemon, Pidfile};
 use crate::detach::Step;
 use crate::error::{During, Error};
 use crate::inherited::{EnvironmentPlan, StillIgnored, is_pattern};
@@ -28,8 +28,8 @@ pub(crate) struct Plan {
     pub(crate) pidfile: Option<PathBuf>,
     pub(crate) privileges: Privileges,
     pub(crate) start_timeout: Option<Duration>,
-    /// Whether there is a control socket beside the pidfile.
-    pub(crate) control: bool,
+    /// What binds the control socket beside the pidfile, if there is to be one.
+    pub(crate) control: Option<BindControlSocket>,
 }
 
 impl Plan {
@@ -72,7 +72,12 @@ impl Plan {
 
     /// The pidfile beside which there is a control socket.
     pub(crate) fn control_path(&self) -> Option<&Path> {
-        self.pidfile.as_deref().filter(|_| self.control)
+        self.pidfile.as_deref().filter(|_| self.control.is_some())
+    }
+
+    pub(crate) fn bind_control_socket(&self) -> Result<(), Error> {
+        let both = self.control.zip(self.pidfile.as_deref());
+        both.map_or(Ok(()), |(bind, pidfile)| bind(pidfile))
     }
 
     /// Where step 11 goes: with a chroot the working directory is inside it and has to wait for step 13.

@@ -12,7 +12,7 @@ use crate::manager::{self, Surroundings};
 use crate::plan::Plan;
 use crate::ready::Ready;
 use crate::sys::{InheritedEnvironment, SingleThreaded, StartOfMain};
-use crate::{audience, complain, foreground, handover, hook, pidfile};
+use crate::{audience, complain, foreground, hook, pidfile};
 
 /// The whole of `main`.
 pub(crate) fn run(daemon: &mut Daemon, mut service: Service<'_>, start: &StartOfMain) -> ExitCode {
@@ -66,8 +66,8 @@ fn begin(daemon: &mut Daemon, service: &mut Service<'_>, start: &StartOfMain) ->
         complain::flush();
         return Ok(Some(code));
     }
-    if let (Some(patience), Some(pidfile)) = (daemon.restart, &plan.pidfile) {
-        handover::prepare_restart(pidfile, patience)?;
+    if let (Some((prepare, patience)), Some(pidfile)) = (daemon.restart, &plan.pidfile) {
+        prepare(pidfile, patience)?;
     }
     pidfile::probe(plan.pidfile.as_deref())?;
     plan.look_up(daemon)?;

@@ -72,7 +72,7 @@ impl Facts {
         let mut arguments: Vec<String> = arguments.collect();
         arguments.truncate(arguments.iter().rposition(|argument| argument == "unit").unwrap_or(0));
         // Where the service does not reload, the command `reload` does no harm.
-        Self { description, arguments, reloads: daemon.control, privileged_init, sockets }
+        Self { description, arguments, reloads: daemon.control.is_some(), privileged_init, sockets }
     }
 }
 
