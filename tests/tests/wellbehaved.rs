@@ -164,13 +164,14 @@ fn has_python() -> bool {
 fn a_careless_daemon_is_seen() {
     require!(tool("strace"), that(has_python(), "needs python3"));
     let text = "
-import os, signal, sys
+import os, signal, sys, time
 for number in range(3, os.sysconf('SC_OPEN_MAX')):
     try:
         os.close(number)
     except OSError:
         pass
 if os.fork():
+    time.sleep(0.02) # It does not wait, but the other may be faster.
     os._exit(0)
 os.setsid()
 with open(sys.argv[1], 'w') as pidfile:

@@ -176,7 +176,9 @@ pub(crate) fn look_when_interrupted(subject: &Subject, table: &mut Table) {
     };
     let held = || scene.processes().iter().any(has_left);
     holds_within(subject.patience, || held() || !running.is_running());
-    if !held() || !running.is_running() {
+    // One that does not wait may still be about to end.
+    let ends = holds_within(Duration::from_micros(HELD_UP.into()), || !running.is_running());
+    if ends || !held() {
         return table.not_applicable("E04", "the starter does not wait for a process of another session");
     }
     let _ = killpg(Pid::from_raw(starter), Signal::SIGINT);
