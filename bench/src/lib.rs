@@ -8,6 +8,16 @@ pub const PLACE: &str = "/run/daemon-bench";
 /// As whom the services run that give up root's power.
 pub const USER: &str = "nobody";
 
+/// Removes what killed daemons have left there, so that every start is a first one.
+///
+/// # Panics
+/// If the place is not there.
+pub fn tidy() {
+    for file in std::fs::read_dir(PLACE).expect("it was created") {
+        _ = std::fs::remove_file(file.expect("it can be read").path());
+    }
+}
+
 /// Forks.
 ///
 /// # Errors

@@ -153,10 +153,3 @@ pub fn end(pid: Pid) {
     kill(pid, Signal::SIGTERM).expect("it is a child");
     waitpid(pid, None).expect("it is a child");
 }
-
-/// Removes what killed daemons have left, so that every start is a first one.
-pub fn tidy() {
-    for file in fs::read_dir(PLACE).expect("it was created") {
-        _ = fs::remove_file(file.expect("it can be read").path());
-    }
-}

@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
+use daemon_bench::tidy;
 use nix::fcntl::{OFlag, open};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::stat::Mode;
 
-use crate::measure::{Program, end_daemons, tidy};
+use crate::measure::{Program, end_daemons};
 use crate::table::{Subject, Table};
 use crate::{restart, stop};
 

@@ -5,9 +5,10 @@ use std::path::Path;
 use std::thread::sleep;
 use std::time::Duration;
 
+use daemon_bench::tidy;
 use serde::Serialize;
 
-use crate::measure::{Program, children, end_daemons, tidy};
+use crate::measure::{Program, children, end_daemons};
 
 /// How long the daemon is watched.
 const WATCH: Duration = Duration::from_secs(3);

@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use daemon_bench::PLACE;
+use daemon_bench::{PLACE, tidy};
 
-use crate::measure::{Program, end_daemons, tidy};
+use crate::measure::{Program, end_daemons};
 use crate::table::{Subject, Table};
 
 /// What the clients have seen.

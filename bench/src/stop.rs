@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use daemon_bench::PLACE;
+use daemon_bench::{PLACE, tidy};
 use daemon_rt::control::{Control, Stopped};
 
-use crate::measure::{Program, children, end, end_daemons, tidy};
+use crate::measure::{Program, children, end, end_daemons};
 use crate::table::{Subject, Table};
 
 /// Each stops the same service, which ends at once when it is told to.

@@ -11,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 use std::{env, fs, thread};
 
-use daemon_bench::PLACE;
+use daemon_bench::{PLACE, tidy};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::wait;
@@ -138,13 +138,6 @@ fn instructions(program: &str) -> Counts {
     fs::remove_dir_all(place).expect("it was just there");
     tidy();
     counts
-}
-
-/// Removes what a killed daemon has left.
-fn tidy() {
-    for file in fs::read_dir(PLACE).expect("it is there").flatten() {
-        _ = fs::remove_file(file.path());
-    }
 }
 
 /// Of all processes of a start.
