@@ -12,7 +12,9 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, killpg, sigprocmask};
+#[cfg(target_vendor = "apple")]
+use nix::sys::signal::SigmaskHow;
+use nix::sys::signal::{SigSet, Signal, kill, killpg};
 use nix::syslog::Severity;
 use nix::unistd::{Pid, getsid};
 
@@ -37,6 +39,10 @@ mod status {
 /// How long the killed may take to be gone.
 const DYING: Duration = Duration::from_secs(1);
 
+/// How long after the second fork the starter stays awake: to wake it, on another processor, takes longer than most
+/// daemons need until they are ready.
+const AWAKE: Duration = Duration::from_micros(100);
+
 /// What may interrupt a person's wait.
 const INTERRUPTIONS: [Signal; 4] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT];
 
@@ -52,7 +58,8 @@ extern "C" fn wake(_: libc::c_int) {}
 
 pub(crate) struct Starter {
     limit: Option<Duration>,
-    interruptions: Vec<Signal>,
+    /// The signals that are heeded.
+    watched: SigSet,
     /// The starter had children before: they, and what they leave to it, are not the service's.
     had_children: bool,
     /// Whether the daemon is to replace an older instance.
@@ -75,14 +82,15 @@ impl Starter {
     /// become the starter's, so that it learns how the daemon ended whoever still holds the pipe.
     pub(crate) fn prepare(plan: &Plan) -> Result<Self, Error> {
         let ignored = |signal: Signal| plan.still_ignored.contains(signal as libc::c_int);
-        let interruptions: Vec<Signal> = INTERRUPTIONS.into_iter().filter(|&signal| !ignored(signal)).collect();
-        let watched: SigSet = interruptions.iter().copied().chain([Signal::SIGCHLD]).collect();
-        sigprocmask(SigmaskHow::SIG_BLOCK, Some(&watched), None).during(Step::ExitStarter, "the signals")?;
+        let mut watched = SigSet::empty();
+        INTERRUPTIONS.into_iter().filter(|&signal| !ignored(signal)).for_each(|signal| watched.add(signal));
+        watched.add(Signal::SIGCHLD);
+        watched.thread_block().during(Step::ExitStarter, "the signals")?;
         #[cfg(target_os = "linux")]
         sys::prctl(sys::Prctl::ChildSubreaper).during(Step::ExitStarter, "the daemon's orphans")?;
         Ok(Self {
             limit: plan.start_timeout,
-            interruptions,
+            watched,
             had_children: sys::has_children(),
             restarts: handover::is_restart(),
             control: plan.control_path().map(Path::to_path_buf),
@@ -99,7 +107,7 @@ impl Starter {
 
     /// Step 15: waits for the outcome, and exits with the status that tells it.
     pub(crate) fn wait(mut self, intermediate: Pid, receiver: Receiver) -> ! {
-        let mut start = Start { intermediate, daemon: None, receiver };
+        let mut start = Start { intermediate, left: None, daemon: None, receiver };
         let outcome = self.outcome(&mut start).unwrap_or_else(|error| Outcome::Failed(error.into()));
         let outcome = match (outcome, start.daemon) {
             (Outcome::Ready, Some(daemon)) if self.restarts && handover::is_under_way() => start.commit(daemon),
@@ -140,7 +148,7 @@ impl Starter {
     fn outcome(&mut self, start: &mut Start) -> Result<Outcome, Error> {
         // One that lies beyond what the clock can tell never comes.
         let deadline = self.limit.and_then(|limit| Instant::now().checked_add(limit));
-        for &signal in &self.interruptions {
+        for signal in self.interruptions() {
             sys::handle(signal as libc::c_int, catch).during(Step::ExitStarter, signal)?;
         }
         sys::handle(libc::SIGCHLD, wake).during(Step::ExitStarter, Signal::SIGCHLD)?;
@@ -168,7 +176,7 @@ impl Starter {
                 return Ok(Outcome::Failed(failure));
             }
             let caught = CAUGHT.load(Ordering::Relaxed);
-            if let Some(&signal) = self.interruptions.iter().find(|&&signal| caught & (1 << signal as u64) != 0) {
+            if let Some(signal) = self.interruptions().find(|&signal| caught & (1 << signal as u64) != 0) {
                 return Ok(Outcome::Interrupted(signal));
             }
             if let (Some(Duration::ZERO), Some(limit)) = (left, self.limit) {
@@ -176,6 +184,10 @@ impl Starter {
                 return Ok(Outcome::Failed(Failure { status: status::TIMED_OUT, errno: None, text }));
             }
         }
+    }
+
+    fn interruptions(&self) -> impl Iterator<Item = Signal> {
+        INTERRUPTIONS.into_iter().filter(|&signal| self.watched.contains(signal))
     }
 
     /// Shows what the daemon is doing, where a person reads it: in one line of a terminal, else a line each.
@@ -215,13 +227,15 @@ struct Start {
     /// The session leader. It stays a zombie until the end, so that its process group can be killed safely: no other
     /// can get its number.
     intermediate: Pid,
+    /// When it was seen that it has left the daemon to itself.
+    left: Option<Instant>,
     daemon: Option<Pid>,
     receiver: Receiver,
 }
 
 impl Start {
     /// Ends a restart: the new instance, if it still lives, takes the service over.
-    fn commit(&self, daemon: Pid) -> Outcome {
+    fn commit(&mut self, daemon: Pid) -> Outcome {
         match self.death() {
             Ok(Some(failure)) => Outcome::Failed(failure),
             Err(error) => Outcome::Failed(error.into()),
@@ -233,7 +247,7 @@ impl Start {
     }
 
     /// Who has died too early, if anyone has.
-    fn death(&self) -> Result<Option<Failure>, Error> {
+    fn death(&mut self) -> Result<Option<Failure>, Error> {
         let end_of = |pid| match sys::wait(pid, false, false) {
             // Not this process's child yet: the intermediate process has not ended.
             Err(Errno::ECHILD) => Ok(None),
@@ -243,6 +257,7 @@ impl Start {
             if end != End::Exited(0) {
                 return Ok(Some(cause("the intermediate process", end)));
             }
+            self.left.get_or_insert_with(Instant::now);
         }
         match self.daemon.map(end_of).transpose()?.flatten() {
             Some(end) => Ok(Some(cause("the daemon", end))),
@@ -255,10 +270,17 @@ impl Start {
         // At the end of file, which everything's death or a daemon that closes all descriptors brings, deaths remain.
         let mut pipe = [PollFd::new(self.receiver.as_fd(), PollFlags::POLLIN)];
         let pipe = if self.receiver.ended() { &mut [] } else { &mut pipe[..] };
-        match wait_unblocked(pipe, limit) {
-            Ok(()) | Err(Errno::EINTR) => Ok(()),
-            Err(error) => Err(error).during(Step::ExitStarter, "the pipe from the daemon"),
+        let mut look = |limit| match wait_unblocked(pipe, limit) {
+            Err(Errno::EINTR) => Ok(1),
+            result => result.during(Step::ExitStarter, "the pipe from the daemon"),
+        };
+        while self.left.is_some_and(|left| left.elapsed() < AWAKE) {
+            if look(Some(Duration::ZERO))? > 0 {
+                return Ok(());
+            }
+            std::thread::yield_now();
         }
+        look(limit).map(drop)
     }
 
     /// Ends the daemon and all that it has started, and waits until it is gone.
@@ -301,19 +323,18 @@ impl Start {
 
 /// Waits with all signals let through, which makes the ones that came before count as well.
 #[cfg(not(target_vendor = "apple"))]
-fn wait_unblocked(fds: &mut [PollFd<'_>], limit: Option<Duration>) -> nix::Result<()> {
-    nix::poll::ppoll(fds, limit.map(Into::into), Some(SigSet::empty())).map(drop)
+fn wait_unblocked(fds: &mut [PollFd<'_>], limit: Option<Duration>) -> nix::Result<i32> {
+    nix::poll::ppoll(fds, limit.map(Into::into), Some(SigSet::empty()))
 }
 
 /// macOS has no ppoll(2): a signal that comes between is noticed after the pause.
 #[cfg(target_vendor = "apple")]
-fn wait_unblocked(fds: &mut [PollFd<'_>], limit: Option<Duration>) -> nix::Result<()> {
+fn wait_unblocked(fds: &mut [PollFd<'_>], limit: Option<Duration>) -> nix::Result<i32> {
     const PAUSE: Duration = Duration::from_millis(100);
-    let mut blocked = SigSet::empty();
-    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), Some(&mut blocked))?;
+    let blocked = SigSet::empty().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
     let result = poll(fds, PollTimeout::try_from(limit.unwrap_or(PAUSE).min(PAUSE)).unwrap_or(PollTimeout::ZERO));
-    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&blocked), None)?;
-    result.map(drop)
+    blocked.thread_set_mask()?;
+    result
 }
 
 /// The status and the words for an early death.

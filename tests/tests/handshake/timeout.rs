@@ -1,5 +1,6 @@
 //! E05: `start_timeout` ends a start that takes too long, and all that it has begun.
 
+use std::fs;
 use std::time::Duration;
 
 use daemon_tests::{Scene, Started};
@@ -80,6 +81,22 @@ fn e05_without_a_limit_it_waits() {
     let running = service(&scene).args(barrier.at("init")).spawn();
     barrier.await_hook();
     assert!(running.is_running());
+    barrier.open();
+    ready(&scene, &running.wait());
+}
+
+#[test]
+fn a_starter_that_waits_for_long_uses_no_processor() {
+    let scene = Scene::new();
+    let barrier = Barrier::new(&scene);
+    let running = service(&scene).args(barrier.at("init")).spawn();
+    barrier.await_hook();
+    let used = || fs::read_to_string(format!("/proc/{}/schedstat", running.process().pid())).expect("/proc");
+    scene.wait_until("the starter to sleep", || {
+        let before = used();
+        std::thread::sleep(Duration::from_millis(50));
+        before == used()
+    });
     barrier.open();
     ready(&scene, &running.wait());
 }
