@@ -29,7 +29,7 @@ pub struct Service<'a> {
     pub(crate) defers_ready: bool,
     /// The main loop. What it returns reports the main loop's own result when called (prints an `Err` to stderr, as
     /// the standard library does) and gives the exit code.
-    pub(crate) main: Box<dyn FnOnce(Ready) -> Report<'a> + 'a>,
+    pub(crate) main: Box<dyn FnOnce() -> Report<'a> + 'a>,
 }
 
 /// The hooks given so far: `T` is what the last of them returns, `Stage` says which it was.
@@ -106,7 +106,7 @@ impl<'a, T: 'a, Stage> Hooks<'a, T, Stage> {
         F: Main<T, R, Shape> + 'a,
         R: Exit + 'a,
     {
-        self.ends_in(false, |state, _ready| main.call(state))
+        self.ends_in(false, |state| main.call(state))
     }
 
     /// The main loop of a service that is ready only when the main loop says so, by [`Ready::notify`] on its last
@@ -116,7 +116,7 @@ impl<'a, T: 'a, Stage> Hooks<'a, T, Stage> {
         F: MainWithReady<T, R, Shape> + 'a,
         R: Exit + 'a,
     {
-        self.ends_in(true, |state, ready| main.call(state, ready))
+        self.ends_in(true, |state| main.call(state, Ready::awaited()))
     }
 
     fn followed_by<Next, NextStage>(self, state: Slot<Next>) -> Hooks<'a, Next, NextStage> {
@@ -129,15 +129,15 @@ impl<'a, T: 'a, Stage> Hooks<'a, T, Stage> {
         }
     }
 
-    fn ends_in<R: Exit + 'a>(self, defers_ready: bool, main: impl FnOnce(T, Ready) -> R + 'a) -> Service<'a> {
+    fn ends_in<R: Exit + 'a>(self, defers_ready: bool, main: impl FnOnce(T) -> R + 'a) -> Service<'a> {
         let state = self.state;
         Service {
             configure: self.configure,
             privileged_init: self.privileged_init,
             init: self.init,
             defers_ready,
-            main: Box::new(move |ready| {
-                let result = main(take(&state), ready);
+            main: Box::new(move || {
+                let result = main(take(&state));
                 Box::new(move || result.exit())
             }),
         }

@@ -10,30 +10,22 @@ use crate::{audience, hook};
 /// Dropping it without [`Ready::notify`] is a failed start.
 #[derive(Debug)]
 #[must_use = "the service is ready only when `notify` is called"]
-pub struct Ready {
-    awaited: bool,
-}
+pub struct Ready(());
 
 impl Ready {
     /// Readiness is up to the holder.
     pub(crate) fn awaited() -> Self {
-        Self { awaited: true }
-    }
-
-    /// Readiness has been announced.
-    pub(crate) fn announced() -> Self {
-        Self { awaited: false }
+        Self(())
     }
 
     /// The service is ready: the starter exits with status 0, or the manager is told (step 14 of daemon(7)).
     ///
     /// If that cannot be done, because the pidfile was removed meanwhile for instance, the start has failed and this
     /// process ends.
-    pub fn notify(mut self) {
-        if std::mem::take(&mut self.awaited) {
-            if let Err(error) = audience::ready() {
-                audience::fail(error.into());
-            }
+    pub fn notify(self) {
+        std::mem::forget(self);
+        if let Err(error) = audience::ready() {
+            audience::fail(error.into());
         }
     }
 }
@@ -42,9 +34,6 @@ impl Drop for Ready {
     fn drop(&mut self) {
         // An error that `main` is about to return, or a panic, says more; a main loop that just goes on does not.
         const GRACE: Duration = Duration::from_secs(1);
-        if !self.awaited {
-            return;
-        }
         let fail = || audience::fail(hook::failed("main", "it dropped `Ready` without calling `notify`"));
         let late = move || {
             std::thread::sleep(GRACE);

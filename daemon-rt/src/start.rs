@@ -10,7 +10,6 @@ use crate::hooks::Service;
 use crate::inherited::{self, KnownDescriptors};
 use crate::manager::{self, Surroundings};
 use crate::plan::Plan;
-use crate::ready::Ready;
 use crate::sys::{InheritedEnvironment, SingleThreaded, StartOfMain};
 use crate::{audience, complain, foreground, hook, pidfile};
 
@@ -82,9 +81,9 @@ fn begin(daemon: &mut Daemon, service: &mut Service<'_>, start: &StartOfMain) ->
 fn serve(service: Service<'_>) -> ExitCode {
     let Service { main, defers_ready, .. } = service;
     if !defers_ready {
-        return complain::relay(main(Ready::announced()));
+        return complain::relay(main());
     }
-    let report = match hook::watch("main", || main(Ready::awaited())) {
+    let report = match hook::watch("main", main) {
         Ok(report) => report,
         Err(failure) if audience::is_starting() => audience::fail(failure),
         Err(_) => return ExitCode::from(hook::PANICKED),
