@@ -57,7 +57,7 @@ fn of_nobody() -> Variables {
 /// C library is asked, which takes five times as long, as it also looks into its caches, configuration and other
 /// sources.
 fn of_current_user(uid: Uid) -> Result<Variables, Error> {
-    let mut passwd = [0; 4096];
+    let mut passwd = [0; 2048];
     let length = File::open(PASSWD).and_then(|mut file| file.read(&mut passwd)).unwrap_or(0);
     if let Some(variables) = in_passwd(&passwd[..length], uid) {
         return Ok(variables);
@@ -100,24 +100,24 @@ fn identity(daemon: &Daemon, uid: Uid, user: Option<&User>) -> Result<Identity, 
 }
 
 fn look_up_user(user: &NameOrId) -> Result<(Uid, Option<User>), Error> {
-    let object = format!("user {user}");
     if let Some(name) = user.name() {
-        if let Some(user) = absent(User::from_name(name)).during(Step::DropPrivileges, &object)? {
+        if let Some(user) = absent(User::from_name(name)).during(Step::DropPrivileges, format_args!("user {user}"))? {
             return Ok((user.uid, Some(user)));
         }
     }
-    let uid = Uid::from_raw(user.id().during(Step::DropPrivileges, &object)?);
-    Ok((uid, absent(User::from_uid(uid)).during(Step::DropPrivileges, &object)?))
+    let uid = Uid::from_raw(user.id().during(Step::DropPrivileges, format_args!("user {user}"))?);
+    Ok((uid, absent(User::from_uid(uid)).during(Step::DropPrivileges, format_args!("user {user}"))?))
 }
 
 fn look_up_group(group: &NameOrId) -> Result<Gid, Error> {
-    let object = format!("group {group}");
     if let Some(name) = group.name() {
-        if let Some(group) = absent(Group::from_name(name)).during(Step::DropPrivileges, &object)? {
+        if let Some(group) =
+            absent(Group::from_name(name)).during(Step::DropPrivileges, format_args!("group {group}"))?
+        {
             return Ok(group.gid);
         }
     }
-    group.id().map(Gid::from_raw).during(Step::DropPrivileges, &object)
+    group.id().map(Gid::from_raw).during(Step::DropPrivileges, format_args!("group {group}"))
 }
 
 /// Some errors mean that there is no such entry, see getpwnam(3).

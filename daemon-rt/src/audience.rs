@@ -16,6 +16,9 @@ static AUDIENCE: Mutex<Audience> = Mutex::new(Audience { starter: None, phase: P
 /// Apart from the rest, for whoever warns of something while the rest is locked.
 static NAME: Mutex<Option<String>> = Mutex::new(None);
 
+/// What a message to the starter that fails is said to be.
+pub(crate) const TO_STARTER: &str = "the pipe to the starter";
+
 struct Audience {
     starter: Option<Reporter>,
     phase: Phase,
@@ -43,17 +46,10 @@ pub(crate) fn begin(name: Option<&String>) {
 
 /// From here on the starter listens at the other end of a pipe, and speaks for the daemon to a manager until the daemon
 /// is ready.
+#[inline]
 pub(crate) fn set_starter(reporter: Reporter) {
     notifier().leave_readiness_to_starter();
     audience().starter = Some(reporter);
-}
-
-/// Tells the starter something that it has to know.
-pub(crate) fn tell_starter(step: Step, message: &Message) -> Result<(), Error> {
-    match &mut audience().starter {
-        Some(starter) => starter.tell(message).map(drop).during(step, "the pipe to the starter"),
-        None => Ok(()),
-    }
 }
 
 pub(crate) fn is_starting() -> bool {
@@ -90,7 +86,9 @@ pub(crate) fn stopping() {
 pub(crate) fn ready() -> Result<(), Error> {
     pidfile::verify()?;
     handover::answer_calls()?;
-    tell_starter(Step::Notify, &Message::Ready)?;
+    if let Some(starter) = &mut audience().starter {
+        starter.tell(&Message::Ready).during(Step::Notify, TO_STARTER)?;
+    }
     if !handover::await_go() {
         complain::complain(&name(), "the restart was given up before it was complete: the old instance goes on");
         sys::exit_now(0);

@@ -2,7 +2,7 @@
 
 use nix::unistd::{ForkResult, setsid};
 
-use crate::error::During;
+use crate::error::{During, Error};
 use crate::handshake::{self, Failure, Message};
 use crate::hooks::Service;
 use crate::plan::Plan;
@@ -61,7 +61,7 @@ pub(crate) fn detach(
     let starter = Starter::prepare(plan)?;
     pidfile::lock(plan.pidfile.as_deref())?;
     inherited::clean_environment(start, &plan.environment)?; // 4
-    let (reporter, receiver) = handshake::channel().during(Step::Notify, "a pipe to the daemon")?;
+    let (mut reporter, receiver) = handshake::channel().during(Step::Notify, "a pipe to the daemon")?;
     complain::flush();
     match sys::fork(alone).during(Step::Fork, "the starter")? {
         ForkResult::Child => drop(receiver), // 5
@@ -71,17 +71,20 @@ pub(crate) fn detach(
         }
     }
 
-    // The intermediate process.
-    audience::set_starter(reporter);
-    setsid().during(Step::NewSession, "the intermediate process")?; // 6
-    capability::join_new_keyring().during(Step::NewSession, "the session keyring")?;
-    match sys::fork(alone).during(Step::ForkAgain, "the intermediate process")? {
-        ForkResult::Child => {} // 7
-        ForkResult::Parent { child } => {
-            audience::tell_starter(Step::LeaveDaemon, &Message::Forked(child))?;
-            sys::exit_now(0) // 8
+    // The intermediate process. It leaves the program's variables alone: a page that is written to is copied first.
+    let forked: Result<(), Error> = (|| {
+        setsid().during(Step::NewSession, "the intermediate process")?; // 6
+        capability::join_new_keyring().during(Step::NewSession, "the session keyring")?;
+        match sys::fork(alone).during(Step::ForkAgain, "the intermediate process")? {
+            ForkResult::Child => Ok(()), // 7
+            ForkResult::Parent { child } => {
+                reporter.tell(&Message::Forked(child)).during(Step::LeaveDaemon, audience::TO_STARTER)?;
+                sys::exit_now(0) // 8
+            }
         }
-    }
+    })();
+    audience::set_starter(reporter);
+    forked?;
 
     // The daemon.
     starter.give_up();

@@ -64,6 +64,8 @@ const HEADER: usize = 8;
 impl Message {
     /// The message as it goes over the pipe. What a good start sends takes no memory: in a process that was just forked
     /// that costs more than all the rest.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "see `Reporter::tell`")]
     fn encode(&self) -> ([u8; HEADER], Cow<'_, str>) {
         let (kind, status, pid, text) = match self {
             Self::Forked(pid) => (b'F', 0, pid.as_raw(), "".into()),
@@ -155,8 +157,14 @@ impl Reporter {
     }
 
     /// Tells the starter something it has to know; `false` if the starter is gone, which is no error.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "a new process has to map each page of code and constants anew")]
     pub(crate) fn tell(&mut self, message: &Message) -> io::Result<bool> {
         let (header, text) = message.encode();
+        self.send(header, &text)
+    }
+
+    fn send(&self, header: [u8; HEADER], text: &str) -> io::Result<bool> {
         let mut slices = [IoSlice::new(&header), IoSlice::new(text.as_bytes())];
         let mut rest = &mut slices[..];
         while !rest.is_empty() {

@@ -3,9 +3,13 @@
 use nix::unistd::{self, Gid, Uid};
 
 #[cfg(not(target_vendor = "apple"))]
-pub(crate) use with_saved_ids::{gids, same_groups, set_gid, set_groups, set_uid, uids};
+pub(crate) use with_saved_ids::{
+    gids, regains_root, regains_root_group, same_groups, set_gid, set_groups, set_uid, uids,
+};
 #[cfg(target_vendor = "apple")]
-pub(crate) use without_saved_ids::{gids, same_groups, set_gid, set_groups, set_uid, uids};
+pub(crate) use without_saved_ids::{
+    gids, regains_root, regains_root_group, same_groups, set_gid, set_groups, set_uid, uids,
+};
 
 #[cfg(not(target_vendor = "apple"))]
 mod with_saved_ids {
@@ -13,25 +17,26 @@ mod with_saved_ids {
 
     use super::{Gid, Uid, unistd};
     use crate::sys;
+    pub(crate) use crate::sys::{regains_root, regains_root_group};
 
     /// The real, effective, saved and, where there is one, file-system user ids.
-    pub(crate) fn uids() -> nix::Result<Vec<Uid>> {
+    pub(crate) fn uids() -> nix::Result<impl Iterator<Item = Uid>> {
         let ids = unistd::getresuid()?;
         #[cfg(target_os = "linux")]
         let more = [sys::file_system_uid()];
         #[cfg(not(target_os = "linux"))]
         let more = [];
-        Ok([ids.real, ids.effective, ids.saved].into_iter().chain(more).collect())
+        Ok([ids.real, ids.effective, ids.saved].into_iter().chain(more))
     }
 
     /// The real, effective, saved and, where there is one, file-system group ids.
-    pub(crate) fn gids() -> nix::Result<Vec<Gid>> {
+    pub(crate) fn gids() -> nix::Result<impl Iterator<Item = Gid>> {
         let ids = unistd::getresgid()?;
         #[cfg(target_os = "linux")]
         let more = [sys::file_system_gid()];
         #[cfg(not(target_os = "linux"))]
         let more = [];
-        Ok([ids.real, ids.effective, ids.saved].into_iter().chain(more).collect())
+        Ok([ids.real, ids.effective, ids.saved].into_iter().chain(more))
     }
 
     pub(crate) fn set_uid(uid: Uid) -> nix::Result<()> {
@@ -69,12 +74,14 @@ mod with_saved_ids {
 mod without_saved_ids {
     use super::{Gid, Uid, unistd};
 
-    pub(crate) fn uids() -> nix::Result<Vec<Uid>> {
-        Ok(vec![unistd::getuid(), unistd::geteuid()])
+    #[expect(clippy::unnecessary_wraps, reason = "elsewhere it can fail")]
+    pub(crate) fn uids() -> nix::Result<impl Iterator<Item = Uid>> {
+        Ok([unistd::getuid(), unistd::geteuid()].into_iter())
     }
 
-    pub(crate) fn gids() -> nix::Result<Vec<Gid>> {
-        Ok(vec![unistd::getgid(), unistd::getegid()])
+    #[expect(clippy::unnecessary_wraps, reason = "elsewhere it can fail")]
+    pub(crate) fn gids() -> nix::Result<impl Iterator<Item = Gid>> {
+        Ok([unistd::getgid(), unistd::getegid()].into_iter())
     }
 
     pub(crate) fn set_uid(uid: Uid) -> nix::Result<()> {
@@ -83,6 +90,14 @@ mod without_saved_ids {
 
     pub(crate) fn set_gid(gid: Gid) -> nix::Result<()> {
         unistd::setgid(gid)
+    }
+
+    pub(crate) fn regains_root() -> bool {
+        set_uid(Uid::from_raw(0)).is_ok()
+    }
+
+    pub(crate) fn regains_root_group() -> bool {
+        set_gid(Gid::from_raw(0)).is_ok()
     }
 
     #[expect(clippy::unnecessary_wraps, reason = "elsewhere it can fail")]

@@ -152,6 +152,7 @@ impl StillIgnored {
     }
 
     /// Completes step 2 in the daemon.
+    #[inline]
     pub(crate) fn reset(self) -> Result<(), Error> {
         CALLERS.into_iter().filter(|&signal| self.contains(signal)).try_for_each(reset)
     }
@@ -180,6 +181,7 @@ fn reset(signal: libc::c_int) -> Result<(), Error> {
 // Step 3: the signal mask
 
 /// Lets every signal through.
+#[inline]
 pub(crate) fn unblock_signals() -> Result<(), Error> {
     sys::unblock_signals().during(Step::UnblockSignals, "all signals")
 }
@@ -204,28 +206,35 @@ pub(crate) struct EnvironmentPlan {
 /// Replaces the environment by what is kept of the caller's, the system's `PATH`, and what is said of the user; where
 /// `keep` names one of these, the caller's value stays. The inherited strings are overwritten in memory.
 pub(crate) fn clean_environment(start: &StartOfMain, plan: &EnvironmentPlan) -> Result<(), Error> {
-    let mut entries = Vec::new();
-    let mut names: Vec<&[u8]> = Vec::new();
+    let mut entries: Vec<CString> = Vec::new();
     for entry in sys::environment(start) {
         let equals = entry.to_bytes().iter().position(|&byte| byte == b'=');
         let Some(equals @ 1..) = equals else { continue };
         let name = &entry.to_bytes()[..equals];
         let kept = KEPT.iter().map(OsStr::new).chain(plan.keep.iter().map(OsString::as_os_str));
-        if !names.contains(&name) && kept.into_iter().any(|pattern| matches(pattern.as_bytes(), name)) {
-            names.push(name);
+        if kept.into_iter().any(|pattern| matches(pattern.as_bytes(), name)) && !is_among(&entries, name) {
             entries.push(entry.to_owned());
         }
     }
-    let path = ("PATH", OsString::from(PATH));
-    for (name, value) in plan.account.iter().chain([&path]) {
-        if !names.contains(&name.as_bytes()) {
-            let entry = [name.as_bytes(), b"=", value.as_bytes()].concat();
+    let account = plan.account.iter().map(|(name, value)| (*name, value.as_bytes()));
+    for (name, value) in account.chain([("PATH", PATH.as_bytes())]) {
+        if !is_among(&entries, name.as_bytes()) {
+            // With room for the NUL byte.
+            let mut entry = Vec::with_capacity(name.len() + value.len() + 2);
+            for part in [name.as_bytes(), b"=", value] {
+                entry.extend_from_slice(part);
+            }
             entries.push(CString::new(entry).during(Step::CleanEnvironment, name)?);
         }
     }
     sys::set_environment(start, entries);
     plan.inherited.erase();
     Ok(())
+}
+
+/// Whether a variable of this name is among `NAME=value` entries.
+fn is_among(entries: &[CString], name: &[u8]) -> bool {
+    entries.iter().any(|entry| entry.to_bytes().strip_prefix(name).is_some_and(|rest| rest.starts_with(b"=")))
 }
 
 /// Whether this can be the name of a variable, perhaps with a `*` at its end.

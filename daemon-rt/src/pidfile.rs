@@ -1,10 +1,11 @@
 //! Step 12: the pidfile. Its lock is the truth, held for the service's life; the pid in it is a hint.
 
-use std::ffi::OsStr;
+use std::ffi::{CString, OsStr};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -18,7 +19,8 @@ use nix::unistd::{Pid, ftruncate, geteuid, getpid, read};
 
 use crate::detach::Step;
 use crate::error::{During, Error};
-use crate::inherited::retry;
+use crate::inherited::{FIRST, retry};
+use crate::surroundings::path_of;
 use crate::trusted::{Place, remove_known, same_file};
 use crate::{handover, shutdown, sys};
 
@@ -45,7 +47,8 @@ static PLACE: Mutex<Option<Place>> = Mutex::new(None);
 static HELD: OnceLock<Held> = OnceLock::new();
 
 struct Held {
-    path: PathBuf,
+    /// Ready for the system calls, which in a process that was just forked need not copy it then.
+    path: CString,
     /// Never closed while the process owns the service, and never unlocked: LOCK_UN would unlock for all who share it.
     lock: OwnedFd,
     /// To write the pid, and closed then. Opened with the lock: in a process that was just forked it costs more.
@@ -171,7 +174,7 @@ fn set_held(
     owner: i32,
 ) -> io::Result<()> {
     let held = Held {
-        path: path.to_owned(),
+        path: CString::new(path.as_os_str().as_bytes())?,
         lock,
         taken_over: writer.is_none(),
         writer: writer.into(),
@@ -191,7 +194,7 @@ pub(crate) fn write() -> Result<(), Error> {
     let Some(held) = HELD.get() else { return Ok(()) };
     let writer = held.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
     if let Some(writer) = writer {
-        write_to(&writer, &held.file).during(Step::WritePidfile, held.path.display())?;
+        write_to(&writer, &held.file).during(Step::WritePidfile, path_of(&held.path).display())?;
         own();
     }
     shutdown::tidy_up_when_ended().during(Step::WritePidfile, "its removal when a signal comes")
@@ -217,7 +220,7 @@ fn line(pid: Pid, buffer: &mut [u8; 12]) -> &[u8] {
     let mut rest = pid.as_raw().unsigned_abs();
     while rest > 0 {
         start -= 1;
-        buffer[start] = b"0123456789"[(rest % 10) as usize];
+        buffer[start] = b'0' + (rest % 10) as u8;
         rest /= 10;
     }
     &buffer[start..]
@@ -250,7 +253,10 @@ pub(crate) fn lock_descriptor() -> Option<BorrowedFd<'static>> {
 
 /// Whether the file names this process.
 pub(crate) fn names_this_process() -> bool {
-    lock_descriptor().and_then(|lock| read_pid(lock).ok()?) == Some(getpid())
+    let (mut buffer, mut found) = ([0; 12], [0; 12]);
+    let line = line(getpid(), &mut buffer);
+    let found = &mut found[..line.len()];
+    lock_descriptor().is_some_and(|lock| retry(|| pread(lock, found, 0)) == Ok(line.len())) && found == line
 }
 
 /// After a chroot(2) the path means nothing any more: the file stays at exit, with its lock free.
@@ -264,14 +270,14 @@ pub(crate) fn left_behind() {
 /// chroot, or where the user may not look, at least that the file has not been removed.
 pub(crate) fn verify() -> Result<(), Error> {
     let Some(held) = HELD.get() else { return Ok(()) };
-    let linked = fstat(&held.lock).is_ok_and(|file| file.st_nlink > 0);
-    let replaced = held.reachable.load(Ordering::Acquire)
-        && match lstat(&held.path) {
-            Ok(found) => !same_file(&found, &held.file),
-            Err(error) => error != Errno::EACCES,
-        };
+    let found = if held.reachable.load(Ordering::Acquire) { lstat(held.path.as_c_str()) } else { Err(Errno::EACCES) };
+    let there = match found {
+        Ok(found) => same_file(&found, &held.file),
+        Err(Errno::EACCES) => fstat(&held.lock).is_ok_and(|file| file.st_nlink > 0),
+        Err(_) => false,
+    };
     // While an older instance hands over, the file names that one.
-    let problem = if !linked || replaced {
+    let problem = if !there {
         "it was removed or replaced during the start"
     } else if !held.taken_over && !names_this_process() {
         "it was overwritten during the start"
@@ -279,7 +285,7 @@ pub(crate) fn verify() -> Result<(), Error> {
         return Ok(());
     };
     let error = io::Error::other(problem);
-    Err(Error::step(Step::WritePidfile, held.path.display().to_string(), error))
+    Err(Error::step(Step::WritePidfile, path_of(&held.path).display().to_string(), error))
 }
 
 /// Removes the file, if it is still this process's and may be removed. Only what signal-safety(7) allows is called
@@ -288,11 +294,11 @@ pub(crate) fn remove() {
     let Some(held) = HELD.get() else { return };
     if held.owner.load(Ordering::Acquire) == getpid().as_raw()
         && held.reachable.load(Ordering::Acquire)
-        && lstat(&held.path).is_ok_and(|found| same_file(&found, &held.file))
+        && lstat(held.path.as_c_str()).is_ok_and(|found| same_file(&found, &held.file))
         && !(held.named.load(Ordering::Acquire) && handover::is_passed_on(held.lock.as_fd()))
     {
         // Where that fails: the lock, which ends with the process, is what counts.
-        remove_known(&held.path, &held.directory, &held.file);
+        remove_known(path_of(&held.path), &held.directory, &held.file);
         handover::remove_socket();
     }
 }
@@ -334,18 +340,21 @@ fn parse_pid(text: &[u8]) -> Option<Pid> {
 
 /// Whether a process has this file open and locked; `None` if that cannot be told.
 pub(crate) fn holds_lock(pid: Pid, file: &FileStat) -> Option<bool> {
-    let directory = match std::fs::read_dir(format!("/proc/{pid}/fd")) {
-        Ok(directory) => directory,
-        // With /proc there, no such directory means no such process.
-        Err(error) if error.kind() == io::ErrorKind::NotFound && Path::new("/proc/self").exists() => {
-            return Some(false);
-        }
-        Err(_) => return None,
+    let descriptors = format!("/proc/{pid}/fd");
+    let is_it = |descriptor: &Path| {
+        stat(descriptor).is_ok_and(|open| same_file(&open, file))
+            && descriptor.file_name().is_some_and(|fd| is_lock(pid, fd))
     };
-    let locked = directory
-        .flatten()
-        .any(|entry| stat(&entry.path()).is_ok_and(|open| same_file(&open, file)) && is_lock(pid, &entry.file_name()));
-    Some(locked)
+    // A daemon opens it early: to list the directory takes longer.
+    if (FIRST..FIRST + 3).any(|fd| is_it(&Path::new(&descriptors).join(fd.to_string()))) {
+        return Some(true);
+    }
+    match std::fs::read_dir(&descriptors) {
+        Ok(directory) => Some(directory.flatten().any(|entry| is_it(&entry.path()))),
+        // With /proc there, no such directory means no such process.
+        Err(error) if error.kind() == io::ErrorKind::NotFound && Path::new("/proc/self").exists() => Some(false),
+        Err(_) => None,
+    }
 }
 
 /// Whether the flock(2) of a file is held through this descriptor.

@@ -100,7 +100,12 @@ fn absolute(setting: &str, path: &Path) -> Result<PathBuf, Error> {
     if path.as_os_str().is_empty() {
         return Err(Error::usage(format!("{setting} \"\""), "a path is not empty"));
     }
-    CString::new(path.as_os_str().as_bytes()).map_err(|_| Error::usage(object(), "a path holds no NUL"))?;
+    if path.as_os_str().as_bytes().contains(&0) {
+        return Err(Error::usage(object(), "a path holds no NUL"));
+    }
+    if path.is_absolute() {
+        return Ok(path.to_owned());
+    }
     std::path::absolute(path).map_err(|error| Error::usage(object(), error.to_string()))
 }
 

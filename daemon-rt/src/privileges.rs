@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::unistd::{Gid, Uid, chdir, chroot, fchdir, geteuid};
+use nix::unistd::{Uid, chdir, chroot, fchdir, geteuid};
 
 use crate::accounts::{Identity, Variables, look_up};
 use crate::daemon::Daemon;
@@ -117,7 +117,7 @@ impl Identity {
     }
 
     fn has_ids(&self) -> nix::Result<bool> {
-        Ok(ids::uids()?.iter().all(|&uid| uid == self.uid) && ids::gids()?.iter().all(|&gid| gid == self.gid))
+        Ok(ids::uids()?.all(|uid| uid == self.uid) && ids::gids()?.all(|gid| gid == self.gid))
     }
 
     /// Root without a list of capabilities stays what it is.
@@ -142,8 +142,8 @@ impl Identity {
         if self.limits_capabilities(capabilities) && !capability::are_only(capabilities).map_err(during)? {
             return failed("the capabilities");
         }
-        let regains_group = || self.gid.as_raw() != 0 && ids::set_gid(Gid::from_raw(0)).is_ok();
-        if !self.uid.is_root() && (ids::set_uid(Uid::from_raw(0)).is_ok() || regains_group()) {
+        let regains_group = || self.gid.as_raw() != 0 && ids::regains_root_group();
+        if !self.uid.is_root() && (ids::regains_root() || regains_group()) {
             return failed("root's ids");
         }
         Ok(())

@@ -57,15 +57,20 @@ pub(crate) fn is_null_device(_: nix::libc::dev_t) -> bool {
 }
 
 /// Step 9: standard input from `/dev/null`, output and error there or appended to a log.
+#[inline]
 pub(crate) fn connect_streams(null: &OwnedFd, plan: &Plan) -> Result<(), Error> {
-    let log = |path: &Option<PathBuf>| path.as_deref().map(|path| open_log(path, plan.privileges.owner())).transpose();
-    let (out, err) = (log(&plan.stdout)?, log(&plan.stderr)?);
-    if out.is_some() || err.is_some() {
-        _ = LOGS.set([plan.stdout.clone(), plan.stderr.clone()]);
-    }
+    let none = plan.stdout.is_none() && plan.stderr.is_none();
+    let [out, err] = if none { [None, None] } else { open_logs(plan)? };
     dup2_stdin(null).during(Step::ConnectStreams, "standard input")?;
     dup2_stdout(out.as_ref().unwrap_or(null)).during(Step::ConnectStreams, "standard output")?;
     dup2_stderr(err.as_ref().unwrap_or(null)).during(Step::ConnectStreams, "standard error")
+}
+
+fn open_logs(plan: &Plan) -> Result<[Option<OwnedFd>; 2], Error> {
+    let log = |path: &Option<PathBuf>| path.as_deref().map(|path| open_log(path, plan.privileges.owner())).transpose();
+    let logs = [log(&plan.stdout)?, log(&plan.stderr)?];
+    _ = LOGS.set([plan.stdout.clone(), plan.stderr.clone()]);
+    Ok(logs)
 }
 
 /// The log files, to be opened anew.

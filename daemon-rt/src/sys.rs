@@ -79,6 +79,7 @@ fn threads() -> u64 {
     1
 }
 
+#[inline]
 pub(crate) fn fork(_alone: &SingleThreaded) -> nix::Result<ForkResult> {
     // SAFETY: the only thread calls fork, so that no lock (allocator, stdio) is held by a thread that the child lacks,
     // and the child may do whatever its parent could.
@@ -363,6 +364,7 @@ pub(crate) fn reset(signal: c_int) -> nix::Result<()> {
 }
 
 /// Lets every signal through.
+#[inline]
 pub(crate) fn unblock_signals() -> nix::Result<()> {
     // SAFETY: all zeros are a valid signal set, the empty one.
     let none: libc::sigset_t = unsafe { mem::zeroed() };
@@ -499,16 +501,35 @@ pub(crate) const MOST_GROUPS: usize = 1 << 16;
 /// are 32, whatever the kernel allows.)
 #[cfg(not(target_vendor = "apple"))]
 pub(crate) fn groups_of(user: &CStr, primary: Gid) -> nix::Result<Vec<Gid>> {
-    let mut groups = vec![0; MOST_GROUPS];
-    let most = c_int::try_from(MOST_GROUPS).unwrap_or(c_int::MAX);
-    let mut count = most;
-    // SAFETY: the name ends with a NUL byte, and there is room for `count` groups.
-    let result = unsafe { libc::getgrouplist(user.as_ptr(), primary.as_raw(), groups.as_mut_ptr(), &raw mut count) };
-    match result {
-        -1 if count > most => Err(Errno::EINVAL),
-        -1 => Err(Errno::last()),
-        _ => Ok(groups[..usize::try_from(count).unwrap_or(0)].iter().copied().map(Gid::from_raw).collect()),
+    // The C library takes memory for as many as it is told there is room for: first for as many as people have.
+    let mut groups = vec![0; 64];
+    loop {
+        let mut count = c_int::try_from(groups.len()).unwrap_or(c_int::MAX);
+        // SAFETY: the name ends with a NUL byte, and there is room for `count` groups.
+        let result =
+            unsafe { libc::getgrouplist(user.as_ptr(), primary.as_raw(), groups.as_mut_ptr(), &raw mut count) };
+        let found = usize::try_from(count).unwrap_or(0);
+        match result {
+            -1 if found <= groups.len() => return Err(Errno::last()),
+            -1 if groups.len() == MOST_GROUPS => return Err(Errno::EINVAL),
+            -1 => groups.resize(MOST_GROUPS, 0),
+            _ => return Ok(groups[..found].iter().copied().map(Gid::from_raw).collect()),
+        }
     }
+}
+
+/// Whether this process can take on root's user id, found out by trying. (nix also works out why not.)
+#[cfg(not(target_vendor = "apple"))]
+pub(crate) fn regains_root() -> bool {
+    // SAFETY: setresuid(2) touches no memory.
+    unsafe { libc::setresuid(0, 0, 0) == 0 }
+}
+
+/// The same for the group.
+#[cfg(not(target_vendor = "apple"))]
+pub(crate) fn regains_root_group() -> bool {
+    // SAFETY: as above.
+    unsafe { libc::setresgid(0, 0, 0) == 0 }
 }
 
 /// Permitted, effective and inheritable capabilities of this thread, a bit each, see capabilities(7).

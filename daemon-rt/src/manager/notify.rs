@@ -124,10 +124,12 @@ impl Notifier {
     }
 
     /// In the daemon: the starter writes to the readiness descriptor.
+    #[inline]
     pub(crate) fn leave_readiness_to_starter(&self) {
         drop(self.take_fd());
     }
 
+    #[inline]
     fn take_fd(&self) -> Option<OwnedFd> {
         self.fd.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
@@ -142,6 +144,9 @@ impl Notifier {
 
     /// The start has failed. Waits until the manager knows, for afterwards it could not tell whose message it was.
     pub(crate) fn failed(&self, failure: &Failure) {
+        if !self.exists() {
+            return;
+        }
         let text = failure.text.replace('\n', " ");
         let errno = failure.errno.map_or_else(String::new, |errno| format!("ERRNO={errno}\n"));
         self.send(&format!("STATUS={text}\n{errno}EXIT_STATUS={}", failure.status));
