@@ -1,10 +1,12 @@
 //! Starting a program and waiting for its end, and ending the daemon that it may have left.
 
+use std::cell::Cell;
 use std::ffi::{CString, OsStr};
+use std::fs::{self, File};
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
-use std::{fs, io};
 
 use daemon_bench::PLACE;
 use nix::errno::Errno;
@@ -38,13 +40,18 @@ pub struct Program {
     environment: Vec<CString>,
     stderr: &'static str,
     expected: i32,
+    /// How often it has run, if it is copied now and then.
+    copied: Option<Cell<usize>>,
 }
+
+/// How many runs one copy of a program is good for.
+const RUNS_OF_A_COPY: usize = 30;
 
 impl Program {
     pub fn new(path: impl AsRef<Path>) -> Self {
         let path = c_string(path.as_ref());
         let environment = ENVIRONMENT.iter().map(c_string).collect();
-        Self { arguments: vec![path.clone()], path, environment, stderr: "/dev/null", expected: 0 }
+        Self { arguments: vec![path.clone()], path, environment, stderr: "/dev/null", expected: 0, copied: None }
     }
 
     pub fn argument(mut self, argument: impl AsRef<OsStr>) -> Self {
@@ -69,8 +76,28 @@ impl Program {
         self
     }
 
+    /// Copies the program now and then: how its file lies in the page cache makes a difference of one percent.
+    pub fn copied(mut self) -> Self {
+        self.copied = Some(Cell::new(0));
+        self
+    }
+
+    fn copy(&self) -> io::Result<()> {
+        let path = Path::new(OsStr::from_bytes(self.path.to_bytes()));
+        let new = path.with_extension("new");
+        fs::copy(path, &new)?;
+        File::open(&new)?.sync_all()?;
+        fs::rename(new, path)
+    }
+
     /// The time from the call of posix_spawn, a vfork and an execve, to the end of the process that it started.
     pub fn run(&self) -> Duration {
+        if let Some(runs) = &self.copied {
+            if runs.get().is_multiple_of(RUNS_OF_A_COPY) {
+                self.copy().expect("the program can be copied");
+            }
+            runs.set(runs.get() + 1);
+        }
         let (streams, attributes) = (streams(self.stderr), PosixSpawnAttr::init().expect("memory"));
         let began = Instant::now();
         let started = posix_spawn(self.path.as_c_str(), &streams, &attributes, &self.arguments, &self.environment);

@@ -4,8 +4,10 @@ use std::path::Path;
 
 use daemon_bench::tidy;
 use nix::fcntl::{OFlag, open};
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::stat::Mode;
+use nix::unistd::Pid;
 
 use crate::measure::{Program, end_daemons};
 use crate::table::{Subject, Table};
@@ -14,8 +16,9 @@ use crate::{restart, stop};
 type Part = fn(&Path, usize) -> Vec<Table>;
 
 /// The parts by their names, the start first: it is the one that is plotted.
-pub const ALL: [(&str, Part); 7] = [
+pub const ALL: [(&str, Part); 8] = [
     ("start", start),
+    ("processor", processor),
     ("descriptors", descriptors),
     ("limit", limit),
     ("memory", memory),
@@ -37,36 +40,38 @@ fn daemon<'a>(name: &str, program: Program) -> Subject<'a> {
 
 /// The start of any daemons, in comparison with the first.
 pub fn compare(programs: &[String], rounds: usize) -> Table {
-    let subjects = programs.iter().map(|program| daemon(program, Program::new(program))).collect();
+    let subjects = programs.iter().map(|program| daemon(program, Program::new(program).copied())).collect();
     Table::measure("Compared", rounds, &[0], subjects)
 }
 
 /// The second floor is that of what looks users up, the third that of musl.
 fn start(programs: &Path, rounds: usize) -> Vec<Table> {
-    let at = |name: &str| Program::new(programs.join(name));
+    let at = |name: &str| Program::new(programs.join(name)).copied();
     let mut subjects = vec![
         daemon("floor: two forks, setsid, one byte", at("floor")),
         daemon("ours, no settings", at("ours")),
+        daemon("ours, pidfile", at("ours_pidfile")),
         daemon("the floor in C", at("c-floor")),
         daemon("daemon(3) in C, one fork", at("c-daemon3")),
         daemon("daemon(7)'s steps in C", at("c-steps")),
         daemon("daemonize", at("daemonize")),
         daemon("fork", at("fork")),
         daemon("dmon", at("dmon")),
+    ];
+    // Debian's python3 knows Debian's python-daemon.
+    if Path::new("/usr/lib/python3/dist-packages/daemon").exists() {
+        let python = Program::new("/usr/bin/python3").argument(programs.join("python_daemon.py"));
+        subjects.push(daemon("python-daemon", python));
+    }
+    let mut references = vec![0, subjects.len()];
+    subjects.extend([
         daemon("floor + user and groups", at("floor").argument("--lookups")),
+        daemon("ours, user", at("ours_nobody")),
         daemon("ours, pidfile and user", at("ours_user")),
         daemon("ours, every setting", at("ours_full")),
         daemon("daemonize, pidfile and user", at("daemonize_user")),
         daemon("dmon, pidfile and user", at("dmon_user")),
-    ];
-    let mut references = vec![0, 8];
-    // Debian's python3 knows Debian's python-daemon.
-    if Path::new("/usr/lib/python3/dist-packages/daemon").exists() {
-        let python = Program::new("/usr/bin/python3").argument(programs.join("python_daemon.py"));
-        // Compared with the floor, hence before the other one.
-        subjects.insert(8, daemon("python-daemon", python));
-        references[1] += 1;
-    }
+    ]);
     if programs.join("musl-ours").exists() {
         references.push(subjects.len());
         subjects.push(daemon("floor, musl", at("musl-floor")));
@@ -74,6 +79,32 @@ fn start(programs: &Path, rounds: usize) -> Vec<Table> {
         subjects.push(daemon("ours, pidfile and user, musl", at("musl-ours_user")));
     }
     vec![Table::measure("From exec to the starter's exit 0", rounds, &references, subjects)]
+}
+
+/// The same where starter, intermediate process and daemon share one processor, as on a machine that has no other or is
+/// busy: what all of them do, one after the other.
+fn processor(programs: &Path, rounds: usize) -> Vec<Table> {
+    let at = |name: &str| Program::new(programs.join(name)).copied();
+    let this = Pid::from_raw(0);
+    let before = sched_getaffinity(this).expect("Linux");
+    let mut one = CpuSet::new();
+    let first = (0..CpuSet::count()).find(|&cpu| before.is_set(cpu) == Ok(true)).expect("this runs on one");
+    one.set(first).and_then(|()| sched_setaffinity(this, &one)).expect("it is one of this process's");
+    let subjects = vec![
+        daemon("floor", at("floor")),
+        daemon("ours, no settings", at("ours")),
+        daemon("ours, pidfile", at("ours_pidfile")),
+        daemon("daemonize", at("daemonize")),
+        daemon("fork", at("fork")),
+        daemon("dmon", at("dmon")),
+        daemon("floor + user and groups", at("floor").argument("--lookups")),
+        daemon("ours, user", at("ours_nobody")),
+        daemon("ours, pidfile and user", at("ours_user")),
+        daemon("dmon, pidfile and user", at("dmon_user")),
+    ];
+    let table = Table::measure("On one processor", rounds, &[0, 6], subjects);
+    sched_setaffinity(this, &before).expect("it was so before");
+    vec![table]
 }
 
 /// Descriptors that the starter inherits.
@@ -137,7 +168,7 @@ fn memory(programs: &Path, rounds: usize) -> Vec<Table> {
 /// A second start while the service runs.
 fn refusal(programs: &Path, rounds: usize) -> Vec<Table> {
     const REFUSED: i32 = 80;
-    let at = |name: &str| Program::new(programs.join(name)).heard();
+    let at = |name: &str| Program::new(programs.join(name)).heard().copied();
     let alone = |name: &str, program: Program| Subject { name: name.to_owned(), run: Box::new(move || program.run()) };
     at("ours_pidfile").run();
     at("ours_user").run();
