@@ -1,0 +1,195 @@
+//! The service's side: the control socket, and O's part in a restart.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, OnceLock};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::libc;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigSet, Signal, kill};
+use nix::sys::socket::{
+    AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, getsockopt, listen, socket, sockopt,
+};
+use nix::sys::stat::{FileStat, Mode, umask};
+use nix::unistd::{Pid, geteuid, getpid};
+
+use super::restart::socket_path;
+use super::{CONTROL, MOST_DESCRIPTORS, PATIENCE, PAUSE, beside, locked, receive, send, whole_file, word};
+use crate::detach::Step;
+use crate::error::{During, Error};
+use crate::inherited::retry;
+use crate::trusted::{Place, remove_known};
+use crate::{pidfile, reload, shutdown, sys};
+
+static SOCKET: OnceLock<ControlSocket> = OnceLock::new();
+
+/// Bound before privileges are dropped; it listens when the service is about to be ready.
+struct ControlSocket {
+    socket: UnixListener,
+    path: PathBuf,
+    file: FileStat,
+    directory: FileStat,
+    /// Copies of what the service listens on.
+    listeners: Mutex<Vec<(String, OwnedFd)>>,
+    /// Begins to listen; a pointer for the reason that `Daemon` gives.
+    answer: fn(&'static ControlSocket) -> io::Result<()>,
+}
+
+/// Binds the control socket beside the pidfile, which this process holds.
+pub(crate) fn bind_socket(pidfile: &Path) -> Result<(), Error> {
+    let path = socket_path(pidfile);
+    let made = || -> io::Result<ControlSocket> {
+        let place = Place::of(&path)?;
+        // Whoever left it there does not hold the lock any more.
+        if place.look().is_ok() {
+            place.remove()?;
+        }
+        let directory = place.directory()?;
+        let socket = socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None)?;
+        let by_path = UnixAddr::new(&path)?;
+        // The name may be too long for this.
+        let by_descriptor = UnixAddr::new(&place.by_descriptor()).unwrap_or(by_path);
+        let before = umask(Mode::from_bits_truncate(0o177));
+        let bound = match bind(socket.as_raw_fd(), &by_descriptor) {
+            // There is no /proc.
+            Err(Errno::ENOENT) => bind(socket.as_raw_fd(), &by_path),
+            result => result,
+        };
+        umask(before);
+        bound?;
+        let file = place.look().inspect_err(|_| _ = place.remove())?;
+        let (socket, path) = (socket.into(), beside(pidfile, CONTROL));
+        Ok(ControlSocket { socket, path, file, directory, listeners: Mutex::default(), answer: begin_to_answer })
+    };
+    let made = made().during(Step::WritePidfile, path.display())?;
+    _ = SOCKET.set(made);
+    Ok(())
+}
+
+/// Whether the pidfile is, or is about to be, another instance's: a restart is under way, or is over and this process has
+/// not heard of it yet. Only what signal-safety(7) allows is called here.
+pub(crate) fn is_passed_on(lock: BorrowedFd<'_>) -> bool {
+    let mut range = whole_file();
+    let mut is_locked =
+        |lock| fcntl(lock, FcntlArg::F_OFD_GETLK(&mut range)).is_ok() && i32::from(range.l_type) != libc::F_UNLCK;
+    SOCKET.get().is_some() && (is_locked(lock) || !pidfile::names_this_process())
+}
+
+/// Removes the control socket, if it is this process's. Only what signal-safety(7) allows is called here.
+pub(crate) fn remove_socket() {
+    if let Some(control) = SOCKET.get() {
+        remove_socket_at(&control.path);
+    }
+}
+
+pub(super) fn remove_socket_at(path: &Path) {
+    if let Some(control) = SOCKET.get() {
+        remove_known(path, &control.directory, &control.file);
+    }
+}
+
+/// Keeps a copy of a socket on which the service listens, to hand it over one day.
+pub(crate) fn keep_listener(name: &str, socket: BorrowedFd<'_>) -> Result<(), Error> {
+    let Some(control) = SOCKET.get() else { return Ok(()) };
+    let copy = socket.try_clone_to_owned().map_err(|error| Error::opening(format!("a copy of {name}"), error))?;
+    locked(&control.listeners).push((name.to_owned(), copy));
+    Ok(())
+}
+
+/// The service is about to be ready: from now on a thread answers on the control socket.
+pub(crate) fn answer_calls() -> Result<(), Error> {
+    let Some(control) = SOCKET.get() else { return Ok(()) };
+    (control.answer)(control).during(Step::Notify, control.path.display())
+}
+
+fn begin_to_answer(control: &'static ControlSocket) -> io::Result<()> {
+    listen(&control.socket, Backlog::new(8)?)?;
+    // One that is blocked waits for sigwait(3) or signalfd(2).
+    let hangup_waits = SigSet::thread_get_mask()?.contains(Signal::SIGHUP);
+    spawn(move || answer_all(control, hangup_waits))
+}
+
+/// Runs this in a thread that takes none of the service's signals.
+fn spawn(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    let deaf = || {
+        _ = SigSet::all().thread_block();
+        work();
+    };
+    std::thread::Builder::new().name("control".to_owned()).spawn(deaf).map(drop)
+}
+
+fn answer_all(control: &'static ControlSocket, hangup_waits: bool) {
+    loop {
+        match control.socket.accept() {
+            // Each in a thread of its own: a reload that takes long must not keep a restart waiting. Whatever is wrong
+            // with one caller is nothing to the others, nor to the service.
+            Ok((caller, _)) => _ = spawn(move || _ = answer(control, &caller.into(), hangup_waits)),
+            // No descriptor is left, say: wait for one.
+            Err(_) => std::thread::sleep(Duration::from_millis(100)),
+        }
+    }
+}
+
+fn answer(control: &ControlSocket, connection: &OwnedFd, hangup_waits: bool) -> io::Result<()> {
+    let peer = getsockopt(connection, sockopt::PeerCredentials)?;
+    if peer.uid() != 0 && peer.uid() != geteuid().as_raw() {
+        return Ok(());
+    }
+    match receive(connection, Some(PATIENCE))?.0.as_slice() {
+        word::RELOAD if reload::reload_and_wait() => send(connection, word::RELOADED, &[]),
+        word::RELOAD if !hangup_waits && shutdown::ends_by(libc::SIGHUP) => send(connection, word::CANNOT, &[]),
+        word::RELOAD => send(connection, word::SIGNAL, &[]),
+        word::HAND_OVER => hand_over(control, connection, Pid::from_raw(peer.pid())),
+        _ => Ok(()),
+    }
+}
+
+/// O's side of the restart. Whatever goes wrong, the pidfile says whether this process still owns the service.
+fn hand_over(control: &ControlSocket, connection: &OwnedFd, restarter: Pid) -> io::Result<()> {
+    let restarter = sys::pidfd_open(restarter);
+    let Some(lock) = pidfile::lock_descriptor() else { return send(connection, word::CANNOT, &[]) };
+    {
+        let listeners = locked(&control.listeners);
+        let names: Vec<&str> = listeners.iter().map(|(name, _)| name.as_str()).collect();
+        let fds: Vec<BorrowedFd<'_>> =
+            std::iter::once(lock).chain(listeners.iter().map(|(_, fd)| fd.as_fd())).collect();
+        // A service that has made its listeners itself has to end before another can make them.
+        if listeners.is_empty() || fds.len() > MOST_DESCRIPTORS {
+            return send(connection, word::CANNOT, &[]);
+        }
+        send(connection, names.join("\n").as_bytes(), &fds)?;
+    }
+    if hears_commit(connection, lock) {
+        pidfile::disown();
+        locked(&control.listeners).clear();
+        // N is R's child until R has ended. A manager that sees this process end before would take N for a stranger.
+        if let Ok(restarter) = restarter {
+            let patience = PollTimeout::try_from(PATIENCE).unwrap_or(PollTimeout::MAX);
+            _ = retry(|| poll(&mut [PollFd::new(restarter.as_fd(), PollFlags::POLLIN)], patience));
+        }
+        // As an administrator would: the service finishes what it has begun.
+        kill(getpid(), Signal::SIGTERM)?;
+    }
+    Ok(())
+}
+
+/// Whether R says that it has committed, or the pidfile does when R is gone, and N with it.
+fn hears_commit(connection: &OwnedFd, pidfile: BorrowedFd<'_>) -> bool {
+    let names_another = || pidfile::read_pid(pidfile).is_ok_and(|named| named.is_some_and(|pid| pid != getpid()));
+    loop {
+        let heard = receive(connection, None);
+        if heard.as_ref().is_ok_and(|(text, _)| text == word::COMMIT) || names_another() {
+            return true;
+        }
+        if heard.is_ok() {
+            return false;
+        }
+        // That says nothing of R.
+        std::thread::sleep(PAUSE);
+    }
+}
