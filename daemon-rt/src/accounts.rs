@@ -1,15 +1,17 @@
 //! Users and groups, by name or number: looked up before the fork, so that a mistake is reported at once.
 
-use std::ffi::OsString;
-use std::fs::File;
-use std::io::{self, Read};
+use std::ffi::{CStr, OsString};
+use std::io;
 
 use nix::errno::Errno;
-use nix::unistd::{self, Gid, Group, Uid, User, geteuid};
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
+use nix::unistd::{self, Gid, Group, Uid, User, geteuid, read};
 
 use crate::daemon::{Daemon, NameOrId};
 use crate::detach::Step;
 use crate::error::{During, Error};
+use crate::inherited::retry;
 use crate::sys;
 
 /// Whom the service becomes.
@@ -23,7 +25,7 @@ pub(crate) struct Identity {
     pub(crate) exact_groups: bool,
 }
 
-const PASSWD: &str = "/etc/passwd";
+const PASSWD: &CStr = c"/etc/passwd";
 
 /// What the environment says of a user.
 pub(crate) type Variables = Vec<(&'static str, OsString)>;
@@ -58,7 +60,9 @@ fn of_nobody() -> Variables {
 /// sources.
 fn of_current_user(uid: Uid) -> Result<Variables, Error> {
     let mut passwd = [0; 2048];
-    let length = File::open(PASSWD).and_then(|mut file| file.read(&mut passwd)).unwrap_or(0);
+    let read = open(PASSWD, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())
+        .and_then(|file| retry(|| read(&file, &mut passwd)));
+    let length = read.unwrap_or(0);
     if let Some(variables) = in_passwd(&passwd[..length], uid) {
         return Ok(variables);
     }

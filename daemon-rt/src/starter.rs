@@ -41,7 +41,7 @@ const DYING: Duration = Duration::from_secs(1);
 
 /// How long after the second fork the starter stays awake: to wake it, on another processor, takes longer than most
 /// daemons need until they are ready.
-const AWAKE: Duration = Duration::from_micros(100);
+const AWAKE: Duration = Duration::from_micros(200);
 
 /// What may interrupt a person's wait.
 const INTERRUPTIONS: [Signal; 4] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT];
