@@ -44,10 +44,10 @@ pub fn compare(programs: &[String], rounds: usize) -> Table {
     Table::measure("Compared", rounds, &[0], subjects)
 }
 
-/// The second floor is that of what looks users up, the third that of musl.
+/// Each floor with those that are compared with it.
 fn start(programs: &Path, rounds: usize) -> Vec<Table> {
     let at = |name: &str| Program::new(programs.join(name)).copied();
-    let mut subjects = vec![
+    let mut without_user = vec![
         daemon("floor: two forks, setsid, one byte", at("floor")),
         daemon("ours, no settings", at("ours")),
         daemon("ours, pidfile", at("ours_pidfile")),
@@ -61,24 +61,26 @@ fn start(programs: &Path, rounds: usize) -> Vec<Table> {
     // Debian's python3 knows Debian's python-daemon.
     if Path::new("/usr/lib/python3/dist-packages/daemon").exists() {
         let python = Program::new("/usr/bin/python3").argument(programs.join("python_daemon.py"));
-        subjects.push(daemon("python-daemon", python));
+        without_user.push(daemon("python-daemon", python));
     }
-    let mut references = vec![0, subjects.len()];
-    subjects.extend([
+    let with_user = vec![
         daemon("floor + user and groups", at("floor").argument("--lookups")),
         daemon("ours, user", at("ours_nobody")),
         daemon("ours, pidfile and user", at("ours_user")),
         daemon("ours, every setting", at("ours_full")),
         daemon("daemonize, pidfile and user", at("daemonize_user")),
         daemon("dmon, pidfile and user", at("dmon_user")),
-    ]);
-    if programs.join("musl-ours").exists() {
-        references.push(subjects.len());
-        subjects.push(daemon("floor, musl", at("musl-floor")));
-        subjects.push(daemon("ours, no settings, musl", at("musl-ours")));
-        subjects.push(daemon("ours, pidfile and user, musl", at("musl-ours_user")));
-    }
-    vec![Table::measure("From exec to the starter's exit 0", rounds, &references, subjects)]
+    ];
+    let musl = vec![
+        daemon("floor, musl", at("musl-floor")),
+        daemon("ours, no settings, musl", at("musl-ours")),
+        daemon("ours, pidfile and user, musl", at("musl-ours_user")),
+    ];
+    let mut groups = vec![without_user, with_user];
+    groups.extend(programs.join("musl-ours").exists().then_some(musl));
+    let tables =
+        groups.into_iter().map(|group| Table::measure("From exec to the starter's exit 0", rounds, &[0], group));
+    tables.reduce(Table::followed_by).into_iter().collect()
 }
 
 /// The same where starter, intermediate process and daemon share one processor, as on a machine that has no other or is

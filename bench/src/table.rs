@@ -75,6 +75,14 @@ impl Table {
     }
 }
 
+impl Table {
+    /// With the rows of another one below.
+    pub fn followed_by(mut self, other: Self) -> Self {
+        self.rows.extend(other.rows);
+        self
+    }
+}
+
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "### {}\n", self.title)?;
