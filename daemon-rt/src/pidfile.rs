@@ -256,7 +256,10 @@ pub(crate) fn names_this_process() -> bool {
     let (mut buffer, mut found) = ([0; 12], [0; 12]);
     let line = line(getpid(), &mut buffer);
     let found = &mut found[..line.len()];
-    lock_descriptor().is_some_and(|lock| retry(|| pread(lock, found, 0)) == Ok(line.len())) && found == line
+    let Some(lock) = lock_descriptor() else { return false };
+    let as_written = retry(|| pread(lock, found, 0)) == Ok(line.len()) && found == line;
+    // The service may have written it once more, in its own way.
+    as_written || read_pid(lock).is_ok_and(|named| named == Some(getpid()))
 }
 
 /// After a chroot(2) the path means nothing any more: the file stays at exit, with its lock free.

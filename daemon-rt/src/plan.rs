@@ -100,10 +100,11 @@ fn absolute(setting: &str, path: &Path) -> Result<PathBuf, Error> {
     if path.as_os_str().is_empty() {
         return Err(Error::usage(format!("{setting} \"\""), "a path is not empty"));
     }
-    if path.as_os_str().as_bytes().contains(&0) {
+    let bytes = path.as_os_str().as_bytes();
+    if bytes.contains(&0) {
         return Err(Error::usage(object(), "a path holds no NUL"));
     }
-    if path.is_absolute() {
+    if path.is_absolute() && !bytes.windows(2).any(|two| two == b"//" || two == b"/.") {
         return Ok(path.to_owned());
     }
     std::path::absolute(path).map_err(|error| Error::usage(object(), error.to_string()))

@@ -39,8 +39,8 @@ mod status {
 /// How long the killed may take to be gone.
 const DYING: Duration = Duration::from_secs(1);
 
-/// How long after the second fork the starter stays awake: to wake it, on another processor, takes longer than most
-/// daemons need until they are ready.
+/// How long the starter stays awake once the intermediate process has gone: to wake it, on another processor, takes
+/// longer than most daemons need until they are ready.
 const AWAKE: Duration = Duration::from_micros(200);
 
 /// What may interrupt a person's wait.

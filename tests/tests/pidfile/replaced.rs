@@ -115,3 +115,14 @@ fn e23_overwritten_during_the_start() {
     fails_after("sh=echo 1 >FILE");
     fails_after("sh=: >FILE");
 }
+
+#[test]
+fn the_service_may_write_its_pid_once_more_in_its_own_way() {
+    for way in ["printf %s $PPID", "printf ' %s\\r\\n' $PPID"] {
+        let scene = Scene::new();
+        let action = format!("init:sh={way} >{}", scene.pidfile().display());
+        service(&scene).arg(action).run().assert_ready();
+        stop(&scene, &scene.daemon());
+        assert!(!scene.pidfile().exists());
+    }
+}
