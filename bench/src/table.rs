@@ -73,9 +73,7 @@ impl Table {
             .collect();
         Self { title: title.to_owned(), rows }
     }
-}
 
-impl Table {
     /// With the rows of another one below.
     pub fn followed_by(mut self, other: Self) -> Self {
         self.rows.extend(other.rows);

@@ -104,24 +104,28 @@ fn identity(daemon: &Daemon, uid: Uid, user: Option<&User>) -> Result<Identity, 
 }
 
 fn look_up_user(user: &NameOrId) -> Result<(Uid, Option<User>), Error> {
-    if let Some(name) = user.name() {
-        if let Some(user) = absent(User::from_name(name)).during(Step::DropPrivileges, format_args!("user {user}"))? {
-            return Ok((user.uid, Some(user)));
+    let found = || -> io::Result<_> {
+        if let Some(name) = user.name() {
+            if let Some(user) = absent(User::from_name(name))? {
+                return Ok((user.uid, Some(user)));
+            }
         }
-    }
-    let uid = Uid::from_raw(user.id().during(Step::DropPrivileges, format_args!("user {user}"))?);
-    Ok((uid, absent(User::from_uid(uid)).during(Step::DropPrivileges, format_args!("user {user}"))?))
+        let uid = Uid::from_raw(user.id()?);
+        Ok((uid, absent(User::from_uid(uid))?))
+    };
+    found().during(Step::DropPrivileges, format_args!("user {user}"))
 }
 
 fn look_up_group(group: &NameOrId) -> Result<Gid, Error> {
-    if let Some(name) = group.name() {
-        if let Some(group) =
-            absent(Group::from_name(name)).during(Step::DropPrivileges, format_args!("group {group}"))?
-        {
-            return Ok(group.gid);
+    let found = || -> io::Result<_> {
+        if let Some(name) = group.name() {
+            if let Some(group) = absent(Group::from_name(name))? {
+                return Ok(group.gid);
+            }
         }
-    }
-    group.id().map(Gid::from_raw).during(Step::DropPrivileges, format_args!("group {group}"))
+        group.id().map(Gid::from_raw)
+    };
+    found().during(Step::DropPrivileges, format_args!("group {group}"))
 }
 
 /// Some errors mean that there is no such entry, see getpwnam(3).

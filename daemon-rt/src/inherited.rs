@@ -219,11 +219,7 @@ pub(crate) fn clean_environment(start: &StartOfMain, plan: &EnvironmentPlan) -> 
     let account = plan.account.iter().map(|(name, value)| (*name, value.as_bytes()));
     for (name, value) in account.chain([("PATH", PATH.as_bytes())]) {
         if !is_among(&entries, name.as_bytes()) {
-            // With room for the NUL byte.
-            let mut entry = Vec::with_capacity(name.len() + value.len() + 2);
-            for part in [name.as_bytes(), b"=", value] {
-                entry.extend_from_slice(part);
-            }
+            let entry = [name.as_bytes(), b"=", value].concat();
             entries.push(CString::new(entry).during(Step::CleanEnvironment, name)?);
         }
     }
