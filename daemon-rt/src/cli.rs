@@ -109,7 +109,7 @@ impl Daemon {
     /// Reads the command line, if it is this library's to read. For `--help` and the like the process ends here.
     pub(crate) fn read_command_line(&mut self) {
         let Some(version) = self.version.clone() else { return };
-        let name = self.service_name();
+        let name = self.get_name();
         let mut parser = CommandLine::command().name(name.clone()).bin_name(name.clone()).version(version);
         let line = CommandLine::from_arg_matches(&parser.clone().get_matches());
         match line.unwrap_or_else(|error| error.exit()).command {
@@ -125,7 +125,7 @@ impl Daemon {
     /// Does what is no start; `None` where a start is to follow. `pidfile` is that of the settings; `privileged_init`
     /// says whether there is such a hook.
     pub(crate) fn perform(&self, pidfile: Option<&Path>, privileged_init: bool) -> Result<Option<ExitCode>, Error> {
-        let name = self.service_name();
+        let name = self.get_name();
         let control = || {
             let problem = "the control commands find the service by its pidfile: set one";
             pidfile.map(Control::new).ok_or_else(|| Error::usage("pidfile", problem))

@@ -65,7 +65,18 @@ pub(crate) enum Pidfile {
 }
 
 /// Whether the service detaches from what started it.
+///
+/// Its text is that of the attribute's argument `mode`:
+///
+/// ```
+/// use daemon_rt::Mode;
+///
+/// assert_eq!("foreground".parse(), Ok(Mode::Foreground));
+/// assert_eq!(Mode::Detach.to_string(), "detach");
+/// assert!("background".parse::<Mode>().is_err());
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Mode {
     /// In the foreground where something supervises this very process, detached otherwise.
     #[default]
@@ -76,8 +87,43 @@ pub enum Mode {
     Foreground,
 }
 
+impl Mode {
+    const TEXTS: [(&str, Self); 3] = [("auto", Self::Auto), ("detach", Self::Detach), ("foreground", Self::Foreground)];
+}
+
+/// A text is not the name of a [`Mode`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParseModeError(());
+
+impl std::str::FromStr for Mode {
+    type Err = ParseModeError;
+
+    fn from_str(text: &str) -> Result<Self, ParseModeError> {
+        let found = Self::TEXTS.into_iter().find(|(known, _)| *known == text);
+        found.map(|(_, mode)| mode).ok_or(ParseModeError(()))
+    }
+}
+
+impl std::fmt::Display for Mode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match Self::TEXTS.into_iter().find(|(_, mode)| mode == self) {
+            Some((text, _)) => f.pad(text),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::fmt::Display for ParseModeError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a mode is \"auto\", \"detach\" or \"foreground\"")
+    }
+}
+
+impl std::error::Error for ParseModeError {}
+
 /// A user or group, by name or by number.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum NameOrId {
     /// A name; one of digits only that nobody bears is taken as a number.
     Name(String),
@@ -136,9 +182,22 @@ impl Daemon {
         self
     }
 
+    /// No pidfile, as if none had been set.
+    pub fn no_pidfile(&mut self) -> &mut Self {
+        self.pidfile = None;
+        self
+    }
+
     /// The user as whom the service runs (step 13), unchanged if not set.
     pub fn user(&mut self, user: impl Into<NameOrId>) -> &mut Self {
         self.user = Some(user.into());
+        self
+    }
+
+    /// The user, group and groups of whoever starts the service, as if none had been set; no capabilities are kept.
+    pub fn no_user(&mut self) -> &mut Self {
+        (self.user, self.group, self.groups) = (None, None, None);
+        self.capabilities.clear();
         self
     }
 
@@ -158,6 +217,12 @@ impl Daemon {
     /// write, or that lies below a directory that another can, as sshd does.
     pub fn chroot(&mut self, directory: impl Into<PathBuf>) -> &mut Self {
         self.chroot = Some(directory.into());
+        self
+    }
+
+    /// No chroot, as if none had been set.
+    pub fn no_chroot(&mut self) -> &mut Self {
+        self.chroot = None;
         self
     }
 
@@ -197,6 +262,12 @@ impl Daemon {
         self
     }
 
+    /// Standard output and standard error to `/dev/null`, as if no file had been set.
+    pub fn no_logs(&mut self) -> &mut Self {
+        (self.stdout, self.stderr) = (None, None);
+        self
+    }
+
     /// The capabilities that the service keeps when it gives up root (step 13), such as `CAP_NET_BIND_SERVICE`; none
     /// if not set. See capabilities(7). `CAP_SETUID` and `CAP_SETGID`, which would give everything back, are refused.
     pub fn capabilities<C: Into<String>>(&mut self, names: impl IntoIterator<Item = C>) -> &mut Self {
@@ -215,6 +286,12 @@ impl Daemon {
     /// set. A daemon that is not ready by then is killed, with all it started.
     pub fn start_timeout(&mut self, limit: Duration) -> &mut Self {
         self.start_timeout = Some(limit);
+        self
+    }
+
+    /// No limit on the time that a start may take, as if none had been set.
+    pub fn no_start_timeout(&mut self) -> &mut Self {
+        self.start_timeout = None;
         self
     }
 
@@ -253,8 +330,62 @@ impl Daemon {
     }
 
     /// The name that was set, or else the binary's.
-    pub(crate) fn service_name(&self) -> String {
+    pub fn get_name(&self) -> String {
         self.name.clone().unwrap_or_else(binary_name)
+    }
+
+    /// Where the pidfile is going to be; `None` if there is to be none.
+    ///
+    /// ```
+    /// use std::path::PathBuf;
+    ///
+    /// let mut daemon = daemon_rt::Daemon::new();
+    /// daemon.pidfile("/run/greeter.pid");
+    /// assert_eq!(daemon.get_pidfile()?, Some(PathBuf::from("/run/greeter.pid")));
+    /// daemon.no_pidfile();
+    /// assert_eq!(daemon.get_pidfile()?, None);
+    /// # Ok::<_, daemon_rt::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If the path that was set is not valid, or the usual place cannot be told.
+    pub fn get_pidfile(&self) -> Result<Option<PathBuf>, Error> {
+        crate::plan::pidfile(self)
+    }
+
+    /// The user that was set.
+    pub fn get_user(&self) -> Option<&NameOrId> {
+        self.user.as_ref()
+    }
+
+    /// The group that was set.
+    pub fn get_group(&self) -> Option<&NameOrId> {
+        self.group.as_ref()
+    }
+
+    /// The directory that was set to become the service's root.
+    pub fn get_chroot(&self) -> Option<&Path> {
+        self.chroot.as_deref()
+    }
+
+    /// The file that was set for standard output.
+    pub fn get_stdout(&self) -> Option<&Path> {
+        self.stdout.as_deref()
+    }
+
+    /// The file that was set for standard error.
+    pub fn get_stderr(&self) -> Option<&Path> {
+        self.stderr.as_deref()
+    }
+
+    /// The limit that was set on the time that a start may take.
+    pub fn get_start_timeout(&self) -> Option<Duration> {
+        self.start_timeout
+    }
+
+    /// The mode that was set.
+    pub fn get_mode(&self) -> Mode {
+        self.mode
     }
 }
 

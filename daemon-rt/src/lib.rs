@@ -101,10 +101,15 @@ mod trusted;
 #[cfg(all(feature = "cli", target_os = "linux"))]
 mod unit;
 
+/// The README's example, compiled with the tests of the documentation.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
+
 pub use audience::status;
 #[cfg(all(feature = "cli", target_os = "linux"))]
 pub use cli::Action;
-pub use daemon::{Daemon, Mode, NameOrId};
+pub use daemon::{Daemon, Mode, NameOrId, ParseModeError};
 pub use daemon_macros::daemon;
 pub use error::Error;
 pub use manager::{Listener, Watchdog, listener_or, listeners, remove_stored_fd, store_fd, watchdog};

@@ -121,12 +121,12 @@ fn check_name(name: &str) -> Result<(), Error> {
     Ok(())
 }
 
-fn pidfile(daemon: &Daemon) -> Result<Option<PathBuf>, Error> {
+pub(crate) fn pidfile(daemon: &Daemon) -> Result<Option<PathBuf>, Error> {
     match &daemon.pidfile {
         None => Ok(None),
         Some(Pidfile::At(path)) => absolute("pidfile", path).map(Some),
         Some(Pidfile::Default) => {
-            let name = daemon.service_name();
+            let name = daemon.get_name();
             check_name(&name)?;
             let directory = if geteuid().is_root() {
                 PathBuf::from("/run")

@@ -113,7 +113,7 @@ struct Sheet<'a> {
 
 impl<'a> Sheet<'a> {
     fn new(daemon: &'a Daemon, executable: &Path, facts: &'a Facts) -> Result<Self, Error> {
-        let name = daemon.service_name();
+        let name = daemon.get_name();
         if !is_plain_name(&name) {
             let problem = "a service file wants letters, digits, '-', '_' and '.', the first of them a letter or digit";
             return Err(refuse(format!("name {name:?}"), problem));
