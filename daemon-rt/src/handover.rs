@@ -22,7 +22,6 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{
     AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr, connect, getsockopt,
@@ -162,15 +161,4 @@ fn beside(pidfile: &Path, ending: &str) -> PathBuf {
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// The whole of a file, to be locked by one.
-fn whole_file() -> libc::flock {
-    libc::flock {
-        l_type: libc::F_WRLCK.try_into().unwrap_or(1),
-        l_whence: libc::SEEK_SET.try_into().unwrap_or(0),
-        l_start: 0,
-        l_len: 0,
-        l_pid: 0,
-    }
 }

@@ -24,8 +24,13 @@ use crate::surroundings::path_of;
 use crate::trusted::{Place, remove_known, same_file};
 use crate::{handover, shutdown, sys};
 
+#[cfg(target_os = "linux")]
+mod marks;
 #[cfg(test)]
 mod tests;
+
+#[cfg(target_os = "linux")]
+pub(crate) use marks::restart_lock;
 
 /// How long a busy lock is asked for again while nobody can be named who holds it: a prober may have it for a moment,
 /// and the winner of a race needs one to write its pid.

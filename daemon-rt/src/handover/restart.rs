@@ -15,7 +15,7 @@ use nix::sys::stat::fstat;
 use nix::unistd::Pid;
 
 use super::service::remove_socket_at;
-use super::{CONTROL, Call, NEW_CONTROL, PATIENCE, PAUSE, beside, call, locked, receive, send, whole_file, word};
+use super::{CONTROL, Call, NEW_CONTROL, PATIENCE, PAUSE, beside, call, locked, receive, send, word};
 use crate::control::{Control, Instance};
 use crate::error::Error;
 use crate::inherited::retry;
@@ -109,7 +109,7 @@ fn take_over(path: &Path, instance: &Instance, pidfile: &File) -> io::Result<boo
     Ok(true)
 }
 
-/// One restart at a time. An open-file-description lock on the pidfile has nothing to do with its flock(2). `None` if
+/// One restart at a time. An open-file-description lock on one byte has nothing to do with the flock(2) of the file. `None` if
 /// the file is not there any more when the lock is had.
 fn lock_restart(path: &Path) -> io::Result<Option<File>> {
     let place = Place::of(path)?;
@@ -117,13 +117,13 @@ fn lock_restart(path: &Path) -> io::Result<Option<File>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         result => result?,
     };
-    let mut held = whole_file();
+    let mut held = pidfile::restart_lock();
     fcntl(&pidfile, FcntlArg::F_OFD_GETLK(&mut held))?;
     if i32::from(held.l_type) == libc::F_RDLCK {
         // No restart's: a service that has turned hostile can read its pidfile, and so lock it for readers.
         return Err(io::Error::other("somebody who may only read the pidfile has locked it"));
     }
-    let range = whole_file();
+    let range = pidfile::restart_lock();
     retry(|| fcntl(&pidfile, FcntlArg::F_OFD_SETLKW(&range)))?;
     Ok(place.still_is(&found)?.then(|| pidfile.into()))
 }

@@ -19,7 +19,7 @@ use nix::sys::stat::{FileStat, Mode, umask};
 use nix::unistd::{Pid, geteuid, getpid};
 
 use super::restart::socket_path;
-use super::{CONTROL, MOST_DESCRIPTORS, PATIENCE, PAUSE, beside, locked, receive, send, whole_file, word};
+use super::{CONTROL, MOST_DESCRIPTORS, PATIENCE, PAUSE, beside, locked, receive, send, word};
 use crate::detach::Step;
 use crate::error::{During, Error};
 use crate::inherited::retry;
@@ -74,7 +74,7 @@ pub(crate) fn bind_socket(pidfile: &Path) -> Result<(), Error> {
 /// Whether the pidfile is, or is about to be, another instance's: a restart is under way, or is over and this process has
 /// not heard of it yet. Only what signal-safety(7) allows is called here.
 pub(crate) fn is_passed_on(lock: BorrowedFd<'_>) -> bool {
-    let mut range = whole_file();
+    let mut range = pidfile::restart_lock();
     let mut is_locked =
         |lock| fcntl(lock, FcntlArg::F_OFD_GETLK(&mut range)).is_ok() && i32::from(range.l_type) != libc::F_UNLCK;
     SOCKET.get().is_some() && (is_locked(lock) || !pidfile::names_this_process())
