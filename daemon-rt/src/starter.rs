@@ -324,7 +324,9 @@ impl Start {
 /// Waits with all signals let through, which makes the ones that came before count as well.
 #[cfg(not(target_vendor = "apple"))]
 fn wait_unblocked(fds: &mut [PollFd<'_>], limit: Option<Duration>) -> nix::Result<i32> {
-    nix::poll::ppoll(fds, limit.map(Into::into), Some(SigSet::empty()))
+    // A 32-bit time_t cannot tell every limit. Whoever waits for longer than a day looks again then.
+    const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+    nix::poll::ppoll(fds, limit.map(|limit| limit.min(LONGEST).into()), Some(SigSet::empty()))
 }
 
 /// macOS has no ppoll(2): a signal that comes between is noticed after the pause.

@@ -64,7 +64,7 @@ impl SingleThreaded {
 
 /// The number of threads; 0 where there are several and nobody tells how many.
 #[cfg(target_os = "linux")]
-fn threads() -> u64 {
+fn threads() -> libc::nlink_t {
     // SAFETY: for CLONE_THREAD unshare(2) changes nothing: it only fails where there is another thread (or where a
     // filter forbids it).
     if unsafe { libc::unshare(libc::CLONE_THREAD) } == 0 {
@@ -75,7 +75,7 @@ fn threads() -> u64 {
 }
 
 #[cfg(not(target_os = "linux"))]
-fn threads() -> u64 {
+fn threads() -> libc::nlink_t {
     1
 }
 
@@ -241,15 +241,17 @@ pub(crate) fn socket_family(socket: BorrowedFd<'_>) -> nix::Result<c_int> {
 /// The number that the kernel gives this process as long as the machine runs, and no other process, see
 /// pidfd_open(2); `None` before Linux 6.9.
 #[cfg(target_os = "linux")]
+#[allow(clippy::useless_conversion, reason = "an inode number has 32 bits on some systems")]
 pub(crate) fn own_pidfd_id() -> Option<u64> {
     const PIDFS: nix::sys::statfs::FsType = nix::sys::statfs::FsType(0x5049_4446);
     let fd = pidfd_open(nix::unistd::getpid()).ok()?;
     // Before, all pidfds shared one inode of another file system.
     let of_pids = nix::sys::statfs::fstatfs(&fd).is_ok_and(|found| found.filesystem_type() == PIDFS);
-    of_pids.then(|| nix::sys::stat::fstat(&fd).ok()).flatten().map(|found| found.st_ino)
+    of_pids.then(|| nix::sys::stat::fstat(&fd).ok()).flatten().map(|found| u64::from(found.st_ino))
 }
 
 #[cfg(not(target_os = "linux"))]
+#[allow(clippy::useless_conversion, reason = "an inode number has 32 bits on some systems")]
 pub(crate) fn own_pidfd_id() -> Option<u64> {
     None
 }

@@ -17,6 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use libc::{c_long, rlim_t};
 use nix::sys::resource::Resource;
 
 use crate::{
@@ -211,7 +212,7 @@ impl<'s> Launch<'s> {
     }
 
     /// A resource limit, soft and hard.
-    pub fn rlimit(mut self, resource: Resource, soft: u64, hard: u64) -> Self {
+    pub fn rlimit(mut self, resource: Resource, soft: rlim_t, hard: rlim_t) -> Self {
         self.spec.rlimits.push((resource as u32, soft, hard));
         self
     }
@@ -276,7 +277,7 @@ impl<'s> Launch<'s> {
     }
 
     /// This system call (`libc::SYS_…`) fails with this error, in the program and in all that it starts, by seccomp.
-    pub fn denying(mut self, system_call: i64, errno: i32) -> Self {
+    pub fn denying(mut self, system_call: c_long, errno: i32) -> Self {
         self.spec.denied.push((system_call, errno));
         self
     }

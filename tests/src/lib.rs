@@ -59,7 +59,7 @@ pub use protocol::Stdio;
 pub use scene::{Gate, Scene};
 pub use settings::set;
 pub use stranger::Stranger;
-pub use sys::{ALL_SIGNALS, exchange, fork, securebits, session_keyring, signal_set, ways_back_to_root};
+pub use sys::{ALL_SIGNALS, FORKS, exchange, fork, securebits, session_keyring, signal_set, ways_back_to_root};
 pub use terminal::Terminal;
 
 /// Where a binary of this workspace was built: one of this crate's own (`svc`, `keeper`), which Cargo builds before it

@@ -60,7 +60,7 @@ pub struct Spec {
     pub group: Group,
     pub nice: Option<i32>,
     pub oom_score_adj: Option<i32>,
-    pub rlimits: Vec<(u32, u64, u64)>,
+    pub rlimits: Vec<(u32, libc::rlim_t, libc::rlim_t)>,
     pub uid: Option<u32>,
     pub gid: Option<u32>,
     pub groups: Option<Vec<u32>>,
@@ -70,7 +70,7 @@ pub struct Spec {
     pub securebits: Option<u32>,
     pub no_new_privs: bool,
     pub without_proc: bool,
-    pub denied: Vec<(i64, i32)>,
+    pub denied: Vec<(libc::c_long, i32)>,
     pub gate: Option<PathBuf>,
 }
 

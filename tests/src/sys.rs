@@ -7,7 +7,7 @@
 
 use std::{
     ffi::CString,
-    fs, io, mem,
+    fs, io,
     os::{
         fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd},
         unix::ffi::OsStrExt,
@@ -16,7 +16,7 @@ use std::{
     ptr,
 };
 
-use libc::{c_int, c_long, c_ulong};
+use libc::{c_int, c_long, c_ulong, rlim_t};
 use nix::{
     fcntl::{FcntlArg, FdFlag, fcntl},
     sys::signal::{SigSet, SigmaskHow},
@@ -32,6 +32,13 @@ pub fn signal_set(signals: impl IntoIterator<Item = c_int>) -> u64 {
     signals.into_iter().fold(0, |set, signal| set | 1 << (signal - 1))
 }
 
+/// The system calls by which a process is forked: architectures that are younger have fewer.
+#[cfg(not(any(target_arch = "aarch64", target_arch = "riscv64")))]
+pub const FORKS: &[c_long] = &[libc::SYS_fork, libc::SYS_vfork, libc::SYS_clone, libc::SYS_clone3];
+/// The system calls by which a process is forked: architectures that are younger have fewer.
+#[cfg(any(target_arch = "aarch64", target_arch = "riscv64"))]
+pub const FORKS: &[c_long] = &[libc::SYS_clone, libc::SYS_clone3];
+
 fn check(result: c_long) -> io::Result<c_long> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
@@ -44,15 +51,32 @@ pub fn fork() -> io::Result<ForkResult> {
     Ok(unsafe { nix::unistd::fork() }?)
 }
 
+/// The beginning of the kernel's `struct clone_args`, which the `libc` crate does not have for every system.
+#[repr(C, align(8))]
+#[derive(Default)]
+struct CloneArgs {
+    flags: u64,
+    pidfd: u64,
+    child_tid: u64,
+    parent_tid: u64,
+    exit_signal: u64,
+    stack: u64,
+    stack_size: u64,
+    tls: u64,
+    set_tid: u64,
+    set_tid_size: u64,
+}
+
 /// A child with exactly this pid, see clone(2) on `set_tid`; an error (`EEXIST`) while somebody has it. It has every
 /// signal blocked, none of this process's descriptors, does nothing until it is killed, and dies with this thread.
 /// Needs root, or the capability to checkpoint.
 pub(crate) fn child_with_pid(pid: i32) -> io::Result<()> {
-    // SAFETY: zeros are valid for all of its fields, which are numbers.
-    let mut how: libc::clone_args = unsafe { mem::zeroed() };
-    how.exit_signal = u64::try_from(libc::SIGCHLD).expect("a number");
-    how.set_tid = &raw const pid as u64;
-    how.set_tid_size = 1;
+    let how = CloneArgs {
+        exit_signal: u64::try_from(libc::SIGCHLD).expect("a number"),
+        set_tid: &raw const pid as u64,
+        set_tid_size: 1,
+        ..CloneArgs::default()
+    };
     let blocked = SigSet::all().thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
     // SAFETY: a fork: the child gets a copy of this process's memory and this thread alone. It calls nothing but system
     // calls (a lock of the allocator's, say, may be held in it for ever), and never returns from here.
@@ -137,7 +161,7 @@ pub fn exchange(one: &Path, other: &Path) -> io::Result<()> {
 
 /// Sets a resource limit, soft and hard.
 #[allow(clippy::cast_possible_wrap, reason = "the resources are small numbers, of another type in each C library")]
-pub(crate) fn set_rlimit(resource: u32, soft: u64, hard: u64) -> io::Result<()> {
+pub(crate) fn set_rlimit(resource: u32, soft: rlim_t, hard: rlim_t) -> io::Result<()> {
     let limit = libc::rlimit { rlim_cur: soft, rlim_max: hard };
     // SAFETY: the struct outlives the call, which only reads it.
     check(unsafe { libc::setrlimit(resource as _, &raw const limit) }.into()).map(drop)
@@ -197,7 +221,7 @@ fn set_capabilities(data: [CapData; 2]) -> io::Result<()> {
 }
 
 /// Makes these system calls, by number, fail with these errors, here and in all that descends from here.
-pub(crate) fn deny_system_calls(denied: &[(i64, i32)]) -> io::Result<()> {
+pub(crate) fn deny_system_calls(denied: &[(c_long, i32)]) -> io::Result<()> {
     let statement = |code: u32, k: u32, jf: u8| libc::sock_filter { code: u16::try_from(code).unwrap(), jt: 0, jf, k };
     let mut filter = vec![statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0)];
     for &(number, errno) in denied {

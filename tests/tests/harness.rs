@@ -247,7 +247,8 @@ fn without_proc() {
 fn system_calls_denied() {
     require!(root());
     let scene = Scene::new();
-    let started = scene.launch("/bin/mkdir").arg(scene.path("new")).denying(libc::SYS_mkdir, libc::EDQUOT).run();
+    let launch = scene.launch("/bin/ln").arg("-s").arg("target").arg(scene.path("new"));
+    let started = launch.denying(libc::SYS_symlinkat, libc::EDQUOT).run();
     started.assert_exited(1).assert_says(&["Disk quota exceeded"]);
 }
 
@@ -256,7 +257,7 @@ fn faults_injected_by_strace() {
     require!(tool("strace"));
     let scene = Scene::new();
     let launch = script(&scene, "sleep 1000 >/dev/null 2>&1 & mkdir new; exit 3");
-    let started = launch.strace("strace.log", &["-e", "inject=mkdir:error=EDQUOT"]).run();
+    let started = launch.strace("strace.log", &["-e", "inject=/^mkdir(at)?$:error=EDQUOT"]).run();
     started.assert_exited(3).assert_says(&["Disk quota exceeded"]);
     assert!(started.elapsed < Duration::from_secs(10));
     let daemon = scene.daemon();

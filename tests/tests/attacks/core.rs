@@ -86,7 +86,7 @@ fn e35_no_secret_is_in_a_core_file() {
     for signal in [libc::SIGABRT, libc::SIGSEGV, libc::SIGQUIT] {
         let scene = Scene::new();
         let directory = scene.dir("cores", 0o755, None);
-        let launch = service(&scene).rlimit(Resource::RLIMIT_CORE, u64::MAX, u64::MAX);
+        let launch = service(&scene).rlimit(Resource::RLIMIT_CORE, libc::RLIM_INFINITY, libc::RLIM_INFINITY);
         launch.set("working_directory", &directory).run().assert_ready();
         let daemon = scene.daemon();
         daemon.signal(signal);
@@ -104,7 +104,7 @@ fn e35_no_secret_is_in_the_core_file_of_a_start_that_crashes() {
     for hook in ["privileged_init", "init"] {
         let scene = Scene::new();
         let directory = scene.dir("cores", 0o755, None);
-        let launch = service(&scene).rlimit(Resource::RLIMIT_CORE, u64::MAX, u64::MAX);
+        let launch = service(&scene).rlimit(Resource::RLIMIT_CORE, libc::RLIM_INFINITY, libc::RLIM_INFINITY);
         let started = launch.set("working_directory", &directory).arg(format!("{hook}:abort")).run();
         started.assert_exited(128 + libc::SIGABRT);
         assert_clean(hook, &fs::read(core_of(&directory).expect("a core file")).expect("a core file"));
@@ -145,7 +145,8 @@ fn who_has_given_root_up_leaves_no_core() {
     require!(root(), that(cores(), "needs core files in the working directory"));
     let scene = Scene::new();
     let directory = scene.dir("cores", 0o777, None);
-    let launch = service(&scene).rlimit(Resource::RLIMIT_CORE, u64::MAX, u64::MAX).set("user", "nobody");
+    let launch =
+        service(&scene).rlimit(Resource::RLIMIT_CORE, libc::RLIM_INFINITY, libc::RLIM_INFINITY).set("user", "nobody");
     launch.set("working_directory", &directory).run().assert_ready();
     let daemon = scene.daemon();
     let peek = scene.launch("/bin/cat").arg(format!("/proc/{}/environ", daemon.pid())).ordinary(65534).run();

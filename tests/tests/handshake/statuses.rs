@@ -6,7 +6,8 @@ use std::{
     thread,
 };
 
-use daemon_tests::{Launch, OVERFLOW, Proc, Scene, SetOnDrop, Started, bin, errno_text, require};
+use daemon_tests::{FORKS, Launch, OVERFLOW, Proc, Scene, SetOnDrop, Started, bin, errno_text, require};
+use libc::c_long;
 use nix::sys::resource::Resource;
 
 use crate::{failed, only_line, ready, service, stop};
@@ -26,10 +27,15 @@ fn step_failed(scene: &Scene, started: &Started, step: i32, words: &str) {
 
 /// A start in which a system call fails.
 #[track_caller]
-fn denied(call: i64, errno: i32, step: i32, words: &str) {
+fn denied(call: c_long, errno: i32, step: i32, words: &str) {
+    all_denied(&[call], errno, step, words);
+}
+
+#[track_caller]
+fn all_denied(calls: &[c_long], errno: i32, step: i32, words: &str) {
     require!(root());
     let scene = Scene::new();
-    let started = service(&scene).denying(call, errno).run();
+    let started = calls.iter().fold(service(&scene), |launch, &call| launch.denying(call, errno)).run();
     step_failed(&scene, &started, step, words);
     assert!(only_line(&started).ends_with(&errno_text(errno)), "{started:?}");
 }
@@ -223,12 +229,11 @@ fn e09_step_3_the_mask() {
 
 #[test]
 fn e09_step_5_the_first_fork() {
-    let fork = if cfg!(target_env = "musl") { libc::SYS_fork } else { libc::SYS_clone };
-    denied(fork, libc::EAGAIN, 5, "fork the intermediate process");
+    all_denied(FORKS, libc::EAGAIN, 5, "fork the intermediate process");
 }
 
 /// Started by a user who may have so many processes.
-fn with_processes(scene: &Scene, user: u32, processes: u64) -> Started {
+fn with_processes(scene: &Scene, user: u32, processes: libc::rlim_t) -> Started {
     scene.launch(bin("svc")).ordinary(user).rlimit(Resource::RLIMIT_NPROC, processes, processes).run()
 }
 

@@ -186,7 +186,7 @@ fn e27_nor_what_configure_has_executed() {
 
 #[test]
 fn e26_a_service_that_has_no_descriptor_left_removes_it_too() {
-    const MOST: u64 = 100;
+    const MOST: libc::rlim_t = 100;
     for (socket, waits) in
         [("", "hang"), ("", "shutdown"), ("control_socket=", "hang"), ("control_socket=", "shutdown")]
     {
@@ -196,8 +196,8 @@ fn e26_a_service_that_has_no_descriptor_left_removes_it_too() {
         launch.arg("main:exhaust").arg(format!("main:{waits}")).run().assert_ready();
         let daemon = scene.daemon();
         // Where it waits for a caller, accept(2) may have reserved one.
-        let least = MOST - u64::from(!socket.is_empty());
-        scene.wait_until("the last descriptor", || daemon.descriptors().len() as u64 >= least);
+        let least = MOST - libc::rlim_t::from(!socket.is_empty());
+        scene.wait_until("the last descriptor", || daemon.descriptors().len() as libc::rlim_t >= least);
         stop(&scene, &daemon);
         let left: Vec<_> = fs::read_dir(scene.path("")).unwrap().map(|file| file.unwrap().file_name()).collect();
         assert!(left.is_empty(), "{socket}{waits}: {left:?}");

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use daemon_tests::{Launch, Scene, bin, require};
+use daemon_tests::{FORKS, Launch, Scene, bin, require};
 
 use crate::{
     NOBODY, as_nobody, assert_capabilities, assert_is, groups_of, in_namespaces, open_to_all, refused, started,
@@ -104,11 +104,10 @@ fn e32_a_name_with_a_nul_is_unknown() {
 #[test]
 fn rule5_names_are_looked_up_before_the_fork() {
     require!(root());
-    let forks = [libc::SYS_fork, libc::SYS_vfork, libc::SYS_clone, libc::SYS_clone3];
     let scene = Scene::new();
     let cannot_fork = |setting, value| {
         let launch = scene.launch(bin("svc")).set(setting, value);
-        forks.iter().fold(launch, |launch, &call| launch.denying(call, libc::EAGAIN))
+        FORKS.iter().fold(launch, |launch, &call| launch.denying(call, libc::EAGAIN))
     };
     refused(cannot_fork("user", "nemo"), &scene, 93, &["user nemo"]);
     refused(cannot_fork("group", "nautilus"), &scene, 93, &["group nautilus"]);

@@ -78,7 +78,7 @@ fn outcomes((_gate, running): (Gate, Vec<Running<'_>>)) -> (Vec<Started>, Vec<St
 }
 
 /// The process is in this system call, which strace delays.
-fn is_in(process: &Proc, call: i64) -> bool {
+fn is_in(process: &Proc, call: libc::c_long) -> bool {
     let at = fs::read_to_string(format!("/proc/{}/syscall", process.pid())).unwrap_or_default();
     at.split(' ').next() == Some(&call.to_string())
 }

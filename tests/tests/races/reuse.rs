@@ -111,7 +111,7 @@ fn e28_a_stranger_takes_the_number_while_commands_are_given() {
 
 /// The stranger takes the number between what the command has seen and what it does next: the start of this system
 /// call, its first.
-fn takes_it_before(line: &str, call: i64, name: &str, ends: i32) {
+fn takes_it_before(line: &str, call: libc::c_long, name: &str, ends: i32) {
     let scene = &Scene::new();
     let hangups = scene.path("hangups");
     let ctl = Ctl::new(scene).with("hangup", &hangups);

@@ -32,7 +32,7 @@ const HELD_UP: u32 = 200_000;
 const HELD_UP_LONG: u32 = 1_000_000;
 
 /// So many descriptors may be open: enough to tell who calls for each of them.
-const DESCRIPTORS: u64 = 8192;
+const DESCRIPTORS: libc::rlim_t = 8192;
 
 /// strace is there, and may trace.
 pub(crate) fn can_trace() -> Result<(), String> {
@@ -200,6 +200,6 @@ pub(crate) fn look_at_calls(subject: &Subject, table: &mut Table) {
     let launch = subject.launch(&scene).rlimit(Resource::RLIMIT_NOFILE, limit, limit);
     let start = subject.start(&scene, launch.strace("trace", &["-e", "trace=close,fcntl"]));
     start.daemon();
-    let calls = trace(&scene).lines().count() as u64;
+    let calls = trace(&scene).lines().count() as libc::rlim_t;
     table.answer("E11", calls < limit / 2, format!("{calls} calls of close and fcntl, with a limit of {limit}"));
 }
