@@ -48,7 +48,7 @@ pub(crate) fn begin(name: Option<&String>) {
 /// is ready.
 #[inline]
 pub(crate) fn set_starter(reporter: Reporter) {
-    notifier().leave_readiness_to_starter();
+    notifier().leave_readiness();
     audience().starter = Some(reporter);
 }
 

@@ -65,6 +65,9 @@ fn begin(daemon: &mut Daemon, service: &mut Service<'_>, start: &StartOfMain) ->
         complain::flush();
         return Ok(Some(code));
     }
+    if mode == Mode::Detach && manager::is_init() {
+        return Err(detached_from_pid_1(daemon).into());
+    }
     if let (Some((prepare, patience)), Some(pidfile)) = (daemon.restart, &plan.pidfile) {
         prepare(pidfile, patience)?;
     }
@@ -94,6 +97,17 @@ fn serve(service: Service<'_>) -> ExitCode {
         audience::fail(hook::failed("main", &format!("{how}, before it called `Ready::notify`")));
     }
     complain::relay(report)
+}
+
+/// PID 1 cannot leave a daemon behind: its end is that of all other processes.
+#[cold]
+fn detached_from_pid_1(daemon: &Daemon) -> Error {
+    let problem = "this process is PID 1, whose end ends every other process of its container";
+    if daemon.restart.is_some() {
+        let problem = format!("{problem}: restart the container instead");
+        return Error::control("restart", std::io::Error::other(problem));
+    }
+    Error::usage("mode: detach", format!("{problem}: leave it to \"auto\", or say \"foreground\""))
 }
 
 /// Makes sure that there is one thread.

@@ -14,7 +14,7 @@ use nix::sys::socket::{SockType, getsockopt, sockopt};
 use nix::sys::stat::{SFlag, fstat};
 use nix::unistd::getpid;
 
-use super::parse;
+use super::{is_init, parse};
 use crate::error::Error;
 use crate::handover;
 use crate::inherited::{FIRST, take_variable};
@@ -46,14 +46,22 @@ pub(super) fn take(start: &StartOfMain) -> bool {
     let pidfd = take_variable(start, "LISTEN_PIDFDID").and_then(|id| parse::<u64>(&id));
     let count = take_variable(start, "LISTEN_FDS");
     let names = take_variable(start, "LISTEN_FDNAMES");
-    let ours = pid == Some(getpid().as_raw()) && pidfd.is_none_or(|id| sys::own_pidfd_id().is_none_or(|own| own == id));
-    if ours {
-        let passed = adopt(count, names);
-        let numbers = passed.iter().flatten().map(|listener| listener.fd.as_raw_fd()).collect();
-        _ = NUMBERS.set(numbers);
-        _ = PASSED.set(passed.map(|listeners| Mutex::new(listeners.into())));
+    let is_own = |id| sys::own_pidfd_id().is_none_or(|own| own == id);
+    let is_named = pid == Some(getpid().as_raw()) && pidfd.is_none_or(is_own);
+    // To PID 1 of a pid namespace the numbers mean nothing: systemd 257 gives the pid outside, and 262 gives the pidfd
+    // of the process that made the namespace. That the descriptors are there must do.
+    let may_be = is_init() && pid.is_some();
+    if !is_named && !may_be {
+        return false;
     }
-    ours
+    let passed = adopt(count, names);
+    if !is_named && passed.is_err() {
+        return false;
+    }
+    let numbers = passed.iter().flatten().map(|listener| listener.fd.as_raw_fd()).collect();
+    _ = NUMBERS.set(numbers);
+    _ = PASSED.set(passed.map(|listeners| Mutex::new(listeners.into())));
+    true
 }
 
 /// Names may be missing or empty; names in excess mean nothing.

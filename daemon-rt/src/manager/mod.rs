@@ -3,6 +3,11 @@
 mod activation;
 mod notify;
 mod pid1;
+#[cfg(target_os = "linux")]
+mod relay;
+#[cfg(not(target_os = "linux"))]
+#[path = "relay_none.rs"]
+mod relay;
 mod watchdog;
 
 use std::ffi::{OsStr, OsString};
@@ -98,11 +103,12 @@ impl Surroundings {
 }
 
 /// Whether the socket was given to this process: systemd's own reaches everything below a service, a shell that an
-/// administrator opened there included.
+/// administrator opened there included. To PID 1 of a pid namespace the manager's numbers mean nothing, and nobody else
+/// has started it.
 fn is_meant(socket: &OsStr, executed: Option<pid_t>) -> bool {
     let from_systemd = socket.as_bytes().ends_with(b"/systemd/notify");
     let near = |pid| pid == getpid().as_raw() || pid == getppid().as_raw();
-    !from_systemd || executed.is_none_or(near)
+    !from_systemd || is_init() || executed.is_none_or(near)
 }
 
 fn parent_supervises() -> bool {

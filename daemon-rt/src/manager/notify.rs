@@ -19,7 +19,7 @@ use crate::inherited::FIRST;
 use crate::{audience, complain, sys};
 
 /// How long a manager that reads slowly is waited for: then it is warned of, and the service goes on.
-const PATIENCE: u16 = 5000; // milliseconds
+pub(super) const PATIENCE: u16 = 5000; // milliseconds
 /// How long a manager may wait after a message of progress before it gives the start up.
 const EXTENSION: Duration = Duration::from_secs(30);
 
@@ -29,6 +29,8 @@ static NOTIFIER: OnceLock<Notifier> = OnceLock::new();
 #[derive(Debug, Default)]
 pub(crate) struct Notifier {
     socket: Option<OwnedFd>,
+    /// Goes to PID 1, which passes on what this process, its child, says.
+    relay: OnceLock<OwnedFd>,
     /// Closed once readiness has been written.
     fd: Option<Mutex<Option<OwnedFd>>>,
 }
@@ -50,7 +52,7 @@ pub(super) fn set_up(socket: Option<OsString>, fd: Option<OsString>) -> impl Ite
         adopt(&number).map_err(warn).ok()
     });
     let kept: Vec<_> = socket.iter().chain(&fd).map(AsRawFd::as_raw_fd).collect();
-    _ = NOTIFIER.set(Notifier { socket, fd: fd.map(|fd| Mutex::new(Some(fd))) });
+    _ = NOTIFIER.set(Notifier { socket, relay: OnceLock::new(), fd: fd.map(|fd| Mutex::new(Some(fd))) });
     kept.into_iter()
 }
 
@@ -112,6 +114,16 @@ impl Notifier {
         self.socket.is_some()
     }
 
+    /// The socket of the manager itself.
+    pub(super) fn socket(&self) -> Option<&OwnedFd> {
+        self.socket.as_ref()
+    }
+
+    /// From here on PID 1 speaks to the manager for this process.
+    pub(super) fn speak_through(&self, relay: OwnedFd) {
+        _ = self.relay.set(relay);
+    }
+
     /// The service is ready; `main` names its main process where that is not the one that the manager started.
     pub(crate) fn ready(&self, main: Option<Pid>) {
         if self.exists() {
@@ -123,9 +135,9 @@ impl Notifier {
         }
     }
 
-    /// In the daemon: the starter writes to the readiness descriptor.
+    /// Another process writes to the readiness descriptor.
     #[inline]
-    pub(crate) fn leave_readiness_to_starter(&self) {
+    pub(crate) fn leave_readiness(&self) {
         drop(self.take_fd());
     }
 
@@ -175,7 +187,7 @@ impl Notifier {
     }
 
     fn transmit(&self, message: &str, fds: &[BorrowedFd<'_>], patience: u16) -> io::Result<()> {
-        let Some(socket) = &self.socket else { return Ok(()) };
+        let Some(socket) = self.relay.get().or(self.socket.as_ref()) else { return Ok(()) };
         let fds: Vec<RawFd> = fds.iter().map(AsRawFd::as_raw_fd).collect();
         let rights = [ControlMessage::ScmRights(&fds)];
         let control = if fds.is_empty() { &[] } else { &rights[..] };

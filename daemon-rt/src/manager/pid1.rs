@@ -4,6 +4,8 @@ use nix::libc;
 use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use nix::unistd::{ForkResult, Pid, getpid};
 
+use super::notifier;
+use super::relay::Relay;
 use crate::detach::Step;
 use crate::error::{During, Error};
 use crate::sys::{self, End, SingleThreaded};
@@ -18,16 +20,30 @@ pub(crate) fn is_init() -> bool {
 /// statuses of the service's own children away from it.
 pub(crate) fn serve_as_init(alone: &SingleThreaded) -> Result<(), Error> {
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), None).during(Step::Fork, "the signals")?;
+    let (relay, service_end) = Relay::new().map(Option::unzip).during(Step::Fork, "PID 1's relay to the manager")?;
     complain::flush();
     match sys::fork(alone).during(Step::Fork, "PID 1")? {
-        ForkResult::Child => inherited::unblock_signals(),
-        ForkResult::Parent { child } => init(child),
+        ForkResult::Child => {
+            drop(relay);
+            if let Some(end) = service_end {
+                notifier().speak_through(end);
+            }
+            inherited::unblock_signals()
+        }
+        ForkResult::Parent { child } => {
+            drop(service_end);
+            notifier().leave_readiness();
+            init(child, relay)
+        }
     }
 }
 
 /// Forwards signals, reaps, and ends as the service does.
-fn init(service: Pid) -> ! {
+fn init(service: Pid, mut relay: Option<Relay>) -> ! {
     loop {
+        if let Some(relay) = &mut relay {
+            relay.until_signal();
+        }
         let (signal, from_terminal) = sys::next_signal();
         if signal != libc::SIGCHLD {
             // A terminal's signals have reached the service as well.
@@ -38,6 +54,9 @@ fn init(service: Pid) -> ! {
         }
         while let Some((pid, end)) = sys::reap_any() {
             if pid == service {
+                if let Some(relay) = &mut relay {
+                    relay.finish();
+                }
                 sys::exit_now(match end {
                     End::Exited(status) => status,
                     End::Killed { signal, .. } => 128 + u8::try_from(signal).unwrap_or(127).min(127),

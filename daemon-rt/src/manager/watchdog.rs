@@ -6,7 +6,7 @@ use std::time::Duration;
 use nix::libc::pid_t;
 use nix::unistd::getpid;
 
-use super::{notifier, parse};
+use super::{is_init, notifier, parse};
 use crate::inherited::take_variable;
 use crate::sys::StartOfMain;
 
@@ -16,7 +16,7 @@ static LIMIT: OnceLock<Duration> = OnceLock::new();
 pub(super) fn take(start: &StartOfMain) {
     let limit = take_variable(start, "WATCHDOG_USEC").and_then(|usec| parse(&usec)).filter(|&usec: &u64| usec > 0);
     let pid = take_variable(start, "WATCHDOG_PID").map(|pid| parse::<pid_t>(&pid));
-    let ours = pid.is_none_or(|pid| pid == Some(getpid().as_raw()));
+    let ours = is_init() || pid.is_none_or(|pid| pid == Some(getpid().as_raw()));
     if let Some(usec) = limit.filter(|_| ours) {
         _ = LIMIT.set(Duration::from_micros(usec));
     }

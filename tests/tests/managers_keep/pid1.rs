@@ -1,0 +1,59 @@
+//! D2: PID 1 leaves no daemon behind, and what it runs is not restarted without it.
+
+use daemon_tests::{
+    bin,
+    managers::{Machine, Pid1, Root, Shim, wait_until},
+    require,
+};
+
+use crate::greeter::root;
+
+/// The service with control commands, as the command of a container.
+fn container(shim: Shim, settings: &str, command: &[&str]) -> Pid1 {
+    let setting = format!("CTL=pidfile=/run/ctl.pid listen=/run/ctl.address {settings}");
+    let command = ["env", &setting].into_iter().chain(command.iter().copied());
+    Pid1::boot(Root::new().copy("/usr/local/bin/ctl", bin("ctl")), shim, command)
+}
+
+#[test]
+fn d2_pid_1_does_not_detach() {
+    require!(machine());
+    let detached = Pid1::boot(root(), Shim::None, ["env", "DAEMON_MODE=detach", "svc", "pidfile=/run/svc.pid"]);
+    assert_eq!(detached.wait_for_end(), 2, "{}", detached.console());
+    assert!(detached.console().contains("PID 1"), "{}", detached.console());
+    let by_setting = Pid1::boot(root(), Shim::None, ["svc", "mode=detach"]);
+    assert_eq!(by_setting.wait_for_end(), 2, "{}", by_setting.console());
+}
+
+#[test]
+fn d2_pid_1_restarts_nothing() {
+    require!(machine());
+    let machine = container(Shim::None, "", &["ctl", "restart"]);
+    assert_eq!(machine.wait_for_end(), 1, "{}", machine.console());
+    assert!(machine.console().contains("restart the container"), "{}", machine.console());
+}
+
+#[test]
+fn d2_pid_1_runs_commands_that_start_nothing() {
+    require!(machine());
+    let machine = container(Shim::None, "", &["env", "DAEMON_MODE=detach", "ctl", "status"]);
+    assert_eq!(machine.wait_for_end(), 3, "{}", machine.console());
+}
+
+#[test]
+fn d2_a_detached_daemon_below_pid_1_is_restarted_as_ever() {
+    require!(machine());
+    let machine = Machine::boot(Root::new().copy("/usr/local/bin/ctl", bin("ctl")));
+    let ctl = |command: &str| {
+        let settings = "CTL='pidfile=/run/ctl.pid listen=/run/ctl.address'";
+        machine.sh(&format!("{settings} ctl {command}"))
+    };
+    ctl("start").expect_success();
+    let old = machine.wait_for_text("/run/ctl.pid");
+    ctl("restart").expect_success();
+    let new = machine.wait_for_text("/run/ctl.pid");
+    assert_ne!(old, new);
+    wait_until("one process", || (machine.pids("ctl").iter().map(u32::to_string).eq([new.trim()])).then_some(()));
+    ctl("stop").expect_success();
+    assert!(machine.pids("ctl").is_empty());
+}
