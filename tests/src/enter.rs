@@ -13,21 +13,23 @@ use std::{
         unix::{
             ffi::{OsStrExt, OsStringExt},
             fs::{OpenOptionsExt, PermissionsExt, fchown},
+            process::ExitStatusExt,
         },
     },
     path::Path,
-    process::exit,
+    process::{ExitStatus, exit},
 };
 
 use nix::{
+    fcntl::{OFlag, openat},
     mount::{MntFlags, MsFlags, mount, umount2},
-    sched::{CloneFlags, unshare},
+    sched::{CloneFlags, setns, unshare},
     sys::stat::{Mode, umask},
     unistd::{ForkResult, Gid, Pid, Uid, chdir, execve, setgroups, setpgid, setresgid, setresuid, setsid, tcsetpgrp},
 };
 
 use crate::{
-    protocol::{Group, Spec, Stdio},
+    protocol::{Group, Hidden, Namespaces, ProcMount, Spec, Stdio},
     sys,
 };
 
@@ -134,7 +136,15 @@ fn enter(spec: &Spec) -> Result<Program, String> {
         fs::write("/proc/self/oom_score_adj", adjustment.to_string()).during("oom_score_adj")?;
     }
     if spec.without_proc {
+        own_mounts()?;
         leave_proc()?;
+    }
+    // Of this pid namespace, also when it is no longer at its place.
+    let proc = spec.namespaces.map(|_| File::open("/proc")).transpose().during("/proc")?;
+    match spec.namespaces {
+        Some((namespaces, None)) => make_namespaces(namespaces)?,
+        Some((namespaces, Some(pid))) => join_namespaces(namespaces, pid)?,
+        None => {}
     }
     // While still root: lower nice values and higher limits need it.
     if let Some(value) = spec.nice {
@@ -145,6 +155,12 @@ fn enter(spec: &Spec) -> Result<Program, String> {
     }
     chdir(&spec.directory).during("chdir")?;
     change_identity(spec)?;
+    if let (Some((Namespaces { root_is: Some(uid), .. }, of)), Some(proc)) = (spec.namespaces, proc) {
+        if of.is_none() {
+            make_user_namespace(uid, &proc)?;
+        }
+        become_root()?;
+    }
     umask(Mode::from_bits_truncate(spec.umask));
     set_signals(spec)?;
     // Last, as it may deny anything that was needed until here.
@@ -209,17 +225,101 @@ fn open_descriptors(spec: &Spec) -> Result<(), String> {
     Ok(())
 }
 
-/// A mount namespace in which /proc is an empty directory.
-fn leave_proc() -> Result<(), String> {
+/// A mount namespace of its own, of which nothing is seen outside.
+fn own_mounts() -> Result<(), String> {
     let nothing = None::<&str>;
     unshare(CloneFlags::CLONE_NEWNS).during("unshare")?;
-    mount(nothing, "/", nothing, MsFlags::MS_REC | MsFlags::MS_PRIVATE, nothing).during("mount --make-rprivate /")?;
+    mount(nothing, "/", nothing, MsFlags::MS_REC | MsFlags::MS_PRIVATE, nothing).during("mount --make-rprivate /")
+}
+
+/// Makes /proc an empty directory.
+fn leave_proc() -> Result<(), String> {
+    let nothing = None::<&str>;
     umount2("/proc", MntFlags::MNT_DETACH).during("umount /proc")?;
     if Path::new("/proc/self").exists() {
         mount(Some("none"), "/proc", Some("tmpfs"), MsFlags::empty(), nothing).during("tmpfs on /proc")?;
         fs::set_permissions("/proc", Permissions::from_mode(0o555)).during("chmod /proc")?;
     }
     Ok(())
+}
+
+/// New mounts, a new pid namespace in which the process that goes on is PID 1, and what is to be at /proc.
+fn make_namespaces(namespaces: Namespaces) -> Result<(), String> {
+    own_mounts()?;
+    if namespaces.pids {
+        unshare(CloneFlags::CLONE_NEWPID).during("unshare")?;
+        go_on_in_child()?;
+    }
+    if let Some(uid) = namespaces.root_is {
+        // A place that belongs to its root, as in a container, where all of the file system does.
+        let options = format!("mode=755,uid={uid},gid={uid}");
+        mount(Some("run"), "/run", Some("tmpfs"), MsFlags::empty(), Some(&*options)).during("tmpfs on /run")?;
+    }
+    let options = match namespaces.proc {
+        ProcMount::Outer => return Ok(()),
+        ProcMount::Absent => return leave_proc(),
+        ProcMount::New(Hidden::Nothing) => None,
+        ProcMount::New(Hidden::AllButProcesses) => Some("subset=pid"),
+        ProcMount::New(Hidden::ProcessesOfOthers) => Some("hidepid=2"),
+    };
+    mount(Some("proc"), "/proc", Some("proc"), MsFlags::empty(), options).during("mounting /proc")
+}
+
+/// The namespaces of a process that [`make_namespaces`] made.
+fn join_namespaces(namespaces: Namespaces, pid: i32) -> Result<(), String> {
+    let open = |kind: &str| File::open(format!("/proc/{pid}/ns/{kind}")).during(&format!("{kind} of {pid}"));
+    let users = namespaces.root_is.map(|_| open("user")).transpose()?;
+    let (mounts, pids) = (open("mnt")?, open("pid")?);
+    setns(mounts, CloneFlags::CLONE_NEWNS).during("setns of the mounts")?;
+    if namespaces.pids {
+        setns(pids, CloneFlags::CLONE_NEWPID).during("setns of the pids")?;
+        go_on_in_child()?; // Its parent is not of this namespace …
+        go_on_in_child()?; // … and so it gets one that is.
+    }
+    if let Some(users) = users {
+        setgroups(&[]).during("setgroups")?;
+        // The last, as it takes the right to all the others away.
+        setns(users, CloneFlags::CLONE_NEWUSER).during("setns of the users")?;
+    }
+    Ok(())
+}
+
+/// Forks, and goes on in the child; this process waits for it, and ends as it does.
+fn go_on_in_child() -> Result<(), String> {
+    let ForkResult::Parent { child } = sys::fork().during("fork")? else { return Ok(()) };
+    // Whoever reads what the child writes is to see when that ends.
+    let waited = sys::close_range(0, RawFd::MAX).and_then(|()| sys::wait_for(child));
+    let status = waited.map_or_else(|_| ExitStatus::from_raw(125 << 8), ExitStatus::from_raw);
+    if let Some(signal) = status.signal() {
+        let _ = sys::set_blocked(0);
+        let _ = sys::set_rlimit(libc::RLIMIT_CORE as _, 0, 0);
+        let _ = nix::sys::signal::raise(signal.try_into().unwrap_or(nix::sys::signal::SIGKILL));
+    }
+    exit(status.code().unwrap_or(125))
+}
+
+/// A user namespace in which this user is root, and no one else is known.
+fn make_user_namespace(uid: u32, proc: &File) -> Result<(), String> {
+    let (user, group) = (Uid::from_raw(uid), Gid::from_raw(uid));
+    setgroups(&[]).during("setgroups")?;
+    setresgid(group, group, group).during("setresgid")?;
+    setresuid(user, user, user).during("setresuid")?;
+    // Whoever changes their ids cannot write to their own files in /proc any more.
+    nix::sys::prctl::set_dumpable(true).during("set_dumpable")?;
+    unshare(CloneFlags::CLONE_NEWUSER).during("unshare of the users")?;
+    let map = format!("0 {uid} 1");
+    for (file, content) in [("self/setgroups", "deny"), ("self/uid_map", &map), ("self/gid_map", &map)] {
+        let file = openat(proc, file, OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty()).during(file)?;
+        File::from(file).write_all(content.as_bytes()).during(content)?;
+    }
+    Ok(())
+}
+
+/// Becomes root of a user namespace.
+fn become_root() -> Result<(), String> {
+    let (user, group) = (Uid::from_raw(0), Gid::from_raw(0));
+    setresgid(group, group, group).during("setresgid of root")?;
+    setresuid(user, user, user).during("setresuid of root")
 }
 
 /// The capabilities in a set.

@@ -23,7 +23,7 @@ use nix::sys::resource::Resource;
 use crate::{
     ALL_SIGNALS, Gate, Running, Scene, Started, Stdio,
     outcome::Heard,
-    protocol::{Group, Request, Spec},
+    protocol::{Group, Namespaces, Request, Spec},
     signal_set,
 };
 
@@ -65,6 +65,7 @@ impl<'s> Launch<'s> {
             securebits: None,
             no_new_privs: false,
             without_proc: false,
+            namespaces: None,
             denied: Vec::new(),
             gate: None,
         };
@@ -273,6 +274,21 @@ impl<'s> Launch<'s> {
     /// In a mount namespace of its own where `/proc` is an empty directory.
     pub fn without_proc(mut self) -> Self {
         self.spec.without_proc = true;
+        self
+    }
+
+    /// In new namespaces. With a pid namespace it is PID 1 there, a child of what [`pid`](Running::pid) names, which
+    /// waits for it and ends as it does.
+    pub fn in_new_namespaces(mut self, namespaces: Namespaces) -> Self {
+        self.spec.namespaces = Some((namespaces, None));
+        self
+    }
+
+    /// In the namespaces of this process, which was started in [new ones](Launch::in_new_namespaces). In a pid namespace
+    /// its parent is a process that does nothing but wait for it and end as it does, as the shell of
+    /// `docker exec CONTAINER sh -c "COMMAND; exit $?"`.
+    pub fn in_namespaces_of(mut self, pid: i32, namespaces: Namespaces) -> Self {
+        self.spec.namespaces = Some((namespaces, Some(pid)));
         self
     }
 

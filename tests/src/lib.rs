@@ -55,11 +55,14 @@ use std::path::PathBuf;
 pub use launch::Launch;
 pub use outcome::{Running, Started};
 pub use proc::{Descriptor, Proc};
-pub use protocol::Stdio;
+pub use protocol::{Hidden, Namespaces, ProcMount, Stdio};
 pub use scene::{Gate, Scene};
 pub use settings::set;
 pub use stranger::Stranger;
-pub use sys::{ALL_SIGNALS, FORKS, exchange, fork, securebits, session_keyring, signal_set, ways_back_to_root};
+pub use sys::{
+    ALL_SIGNALS, FORKS, exchange, fork, securebits, session_keyring, set_file_capabilities, signal_set,
+    ways_back_to_root,
+};
 pub use terminal::Terminal;
 
 /// Where a binary of this workspace was built: one of this crate's own (`svc`, `keeper`), which Cargo builds before it
@@ -86,5 +89,23 @@ pub struct SetOnDrop<'a>(pub &'a std::sync::atomic::AtomicBool);
 impl Drop for SetOnDrop<'_> {
     fn drop(&mut self) {
         self.0.store(true, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
+/// What a panic said.
+pub fn text_of(panic: Box<dyn std::any::Any + Send>) -> String {
+    let text = panic.downcast::<String>().map(|text| *text);
+    text.unwrap_or_else(|panic| panic.downcast_ref::<&str>().copied().unwrap_or("a panic").to_owned())
+}
+
+/// Another order, the same for the same seed.
+pub fn shuffle<T>(items: &mut [T], seed: u64) {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    for end in (1..items.len()).rev() {
+        // xorshift64
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        items.swap(end, usize::try_from(state % (end as u64 + 1)).expect("an index"));
     }
 }

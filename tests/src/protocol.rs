@@ -70,8 +70,42 @@ pub struct Spec {
     pub securebits: Option<u32>,
     pub no_new_privs: bool,
     pub without_proc: bool,
+    pub namespaces: Option<(Namespaces, Option<i32>)>,
     pub denied: Vec<(libc::c_long, i32)>,
     pub gate: Option<PathBuf>,
+}
+
+/// Namespaces that a program starts in: as in a container, but with the files and the network of the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Namespaces {
+    /// A pid namespace of its own.
+    pub pids: bool,
+    /// What is at `/proc`, in a mount namespace of its own.
+    pub proc: ProcMount,
+    /// A user namespace, in which this user is root, and no one else is known. Its root owns `/run`, which is new.
+    pub root_is: Option<u32>,
+}
+
+/// What is at `/proc`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub enum ProcMount {
+    /// The one that was there before: with a pid namespace it shows the processes of another one.
+    Outer,
+    /// An empty directory.
+    Absent,
+    /// A new one of the pid namespace, with these options.
+    New(Hidden),
+}
+
+/// What a `/proc` does not show.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Hidden {
+    /// It shows everything.
+    Nothing,
+    /// All but processes (`subset=pid`): no `/proc/locks`, no `/proc/sys`.
+    AllButProcesses,
+    /// Processes of other users (`hidepid=2`).
+    ProcessesOfOthers,
 }
 
 /// The process group and session that a program starts in.

@@ -7,7 +7,7 @@
 
 use std::{
     ffi::CString,
-    fs, io,
+    io,
     os::{
         fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd},
         unix::ffi::OsStrExt,
@@ -19,6 +19,7 @@ use std::{
 use libc::{c_int, c_long, c_ulong, rlim_t};
 use nix::{
     fcntl::{FcntlArg, FdFlag, fcntl},
+    sched::{CloneFlags, unshare},
     sys::signal::{SigSet, SigmaskHow},
     unistd::{ForkResult, Pid},
 };
@@ -45,10 +46,22 @@ fn check(result: c_long) -> io::Result<c_long> {
 
 /// Forks this process, which must have a single thread: then the child may do whatever it likes.
 pub fn fork() -> io::Result<ForkResult> {
-    let threads = fs::read_dir("/proc/self/task")?.count();
-    assert_eq!(threads, 1, "fork in a process with several threads");
+    // This changes nothing, and is refused where there are several. It asks no /proc, which may be another namespace's.
+    unshare(CloneFlags::CLONE_THREAD).expect("a fork in a process with a single thread");
     // SAFETY: the only thread is this one, and it is here: no lock of the allocator or of anything else can be held.
     Ok(unsafe { nix::unistd::fork() }?)
+}
+
+/// Waits for the end of this child: its raw wait status.
+pub(crate) fn wait_for(pid: Pid) -> io::Result<i32> {
+    let mut status = 0;
+    loop {
+        // SAFETY: the status outlives the call.
+        match check(unsafe { libc::waitpid(pid.as_raw(), &raw mut status, 0) }.into()) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result.map(|_| status),
+        }
+    }
 }
 
 /// The beginning of the kernel's `struct clone_args`, which the `libc` crate does not have for every system.
@@ -235,6 +248,17 @@ pub(crate) fn deny_system_calls(denied: &[(c_long, i32)]) -> io::Result<()> {
     // SAFETY: the program and what it points to outlive the call, which copies them.
     let result = unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program) };
     check(result.into()).map(drop)
+}
+
+/// Gives a program file these capabilities, permitted and effective, as setcap(8) does.
+pub fn set_file_capabilities(path: &Path, capabilities: u32) -> io::Result<()> {
+    const REVISION_2_EFFECTIVE: u32 = 0x0200_0001;
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    // The kernel's struct vfs_cap_data: permitted and inheritable, of the lower and the upper half.
+    let value = [REVISION_2_EFFECTIVE, capabilities, 0, 0, 0].map(u32::to_le_bytes).concat();
+    let (name, bytes) = (c"security.capability".as_ptr(), value.as_ptr().cast());
+    // SAFETY: path, name and value outlive the call, which reads them.
+    check(unsafe { libc::setxattr(path.as_ptr(), name, bytes, value.len(), 0) }.into()).map(drop)
 }
 
 /// A descriptor that stands for this process, and for no other that gets its pid later.

@@ -5,7 +5,6 @@ mod managed;
 mod restart;
 
 use std::{
-    any::Any,
     ffi::OsString,
     fs,
     os::unix::process::ExitStatusExt,
@@ -15,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use daemon_tests::{Descriptor, Proc, Running, Scene, Started};
+use daemon_tests::{Descriptor, Proc, Running, Scene, Started, text_of};
 
 use crate::{
     faults::Fault,
@@ -292,9 +291,4 @@ fn soon<T>(look: impl Fn() -> Result<T, String>) -> Result<T, String> {
             result => return result,
         }
     }
-}
-
-/// What an assertion of the harness said.
-fn text_of(panic: Box<dyn Any + Send>) -> String {
-    panic.downcast::<String>().map_or_else(|_| "a panic".to_owned(), |text| *text)
 }

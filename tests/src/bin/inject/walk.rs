@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use daemon_tests::Scene;
+use daemon_tests::{Scene, shuffle};
 use nix::{errno::Errno, unistd::Pid};
 
 use crate::{
@@ -185,17 +185,5 @@ fn print(table: &HashMap<(usize, Role), Row>) {
                 "| {scenario:?} | {role:?} | {calls} | {tried} | {ready} | {refused} | {killed} | {missed} | {violations} |"
             );
         }
-    }
-}
-
-/// The same order for the same seed.
-fn shuffle<T>(items: &mut [T], seed: u64) {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    for end in (1..items.len()).rev() {
-        // xorshift64
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        items.swap(end, usize::try_from(state % (end as u64 + 1)).expect("an index"));
     }
 }
