@@ -137,9 +137,11 @@ fn nothing_left(stage: &Stage<'_>) -> Result<(), String> {
     if stage.is_locked() {
         return Err("the lock is held".to_owned());
     }
-    // In the foreground whoever has given up their privileges leaves it, with its lock free.
-    let may_stay = stage.world.how == How::PidOne && stage.world.drops();
-    if let Some(pid) = stage.pid_in_pidfile().filter(|_| !may_stay) {
+    if stage.world.how == How::PidOne && stage.world.drops() {
+        // In the foreground, a service that has given up its privileges cannot remove its files.
+        return Ok(());
+    }
+    if let Some(pid) = stage.pid_in_pidfile() {
         return Err(format!("the pidfile names {pid}"));
     }
     let socket = stage.pidfile().with_extension("pid.control");
