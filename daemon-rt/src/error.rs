@@ -144,6 +144,11 @@ pub(crate) fn causes<'a>(
     std::iter::successors(Some(error), |error| error.source())
 }
 
+/// The number of the system's error behind an error, if there is one.
+pub(crate) fn system_errno(error: &(dyn std::error::Error + 'static)) -> Option<i32> {
+    causes(error).find_map(|cause| cause.downcast_ref::<io::Error>()?.raw_os_error())
+}
+
 /// The text of an error and of all its sources; a source that the text before it already ends with is not repeated.
 pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     causes(error).map(ToString::to_string).fold(String::new(), |text, more| match text.as_str() {

@@ -43,6 +43,8 @@ pub(crate) use service::{answer_calls, bind_socket, is_passed_on, keep_listener,
 mod word {
     pub(super) const RELOAD: &[u8] = b"reload";
     pub(super) const RELOADED: &[u8] = b"reloaded";
+    /// Followed by the reason.
+    pub(super) const FAILED: &[u8] = b"failed: ";
     /// The service handles SIGHUP itself.
     pub(super) const SIGNAL: &[u8] = b"signal";
     pub(super) const CANNOT: &[u8] = b"cannot";
@@ -72,6 +74,10 @@ pub(crate) fn ask_to_reload(pidfile: &Path, instance: &Instance, patience: Durat
     let left = patience.saturating_sub(began.elapsed());
     match receive(&connection, Some(left))?.0.as_slice() {
         word::RELOADED => Ok(true),
+        answer if answer.starts_with(word::FAILED) => {
+            let reason = String::from_utf8_lossy(&answer[word::FAILED.len()..]).into_owned();
+            Err(io::Error::other(format!("it could not reload: {}", reason.replace(char::is_control, " "))))
+        }
         word::SIGNAL => Ok(false),
         word::CANNOT => Err(io::Error::other("it does not reload: SIGHUP would end it")),
         _ => Err(io::Error::other("it has ended, or does not answer")),

@@ -2,7 +2,6 @@
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
-use std::io;
 use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
 
 use crate::error::{self, HOOK_FAILED};
@@ -17,6 +16,8 @@ thread_local! {
     /// The hook that this thread runs. A panic of another thread does not fail the start.
     static RUNNING: Cell<Option<&'static str>> = const { Cell::new(None) };
     static PANIC: RefCell<String> = const { RefCell::new(String::new()) };
+    /// What is known of this thread's last panic, wherever it was.
+    static LAST: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
 /// Runs a hook, if there is one.
@@ -26,7 +27,7 @@ where
 {
     let Some(hook) = hook else { return Ok(()) };
     watch(name, hook)?.map_err(|error| {
-        let errno = error::causes(&*error).find_map(|cause| cause.downcast_ref::<io::Error>()?.raw_os_error());
+        let errno = error::system_errno(&*error);
         Failure { errno, ..failed(name, &error::chain(&*error)) }
     })
 }
@@ -43,6 +44,12 @@ pub(crate) fn watch<T>(name: &'static str, function: impl FnOnce() -> T) -> Resu
     RUNNING.set(None);
     // The panic's own message is noted by `note`, unless the program has replaced the panic hook.
     result.map_err(|payload| panicked(name, PANIC.take(), payload.as_ref()))
+}
+
+/// What is known of the panic for which this thread unwinds.
+pub(crate) fn last_panic() -> String {
+    let noted = LAST.take();
+    if noted.is_empty() { "panicked".to_owned() } else { noted }
 }
 
 fn panicked(name: &'static str, noted: String, payload: &(dyn Any + Send)) -> Failure {
@@ -67,6 +74,7 @@ pub(crate) fn watch_panics() {
 fn note(info: &PanicHookInfo<'_>) {
     let place = info.location().map_or_else(String::new, |location| format!(" at {location}"));
     let text = format!("panicked{place}: {}", message(info.payload()));
+    LAST.set(text.clone());
     match RUNNING.get() {
         // Nobody will catch it.
         Some(name) if cfg!(panic = "abort") => audience::fail(panicked(name, text, info.payload())),

@@ -1,10 +1,9 @@
 //! Step 12: the pidfile. Its lock is the truth, held for the service's life; the pid in it is a hint.
 
-use std::ffi::{CString, OsStr};
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -20,8 +19,7 @@ use nix::unistd::{Pid, ftruncate, geteuid, getpid, read};
 use crate::detach::Step;
 use crate::error::{During, Error};
 use crate::inherited::{FIRST, retry};
-use crate::surroundings::path_of;
-use crate::trusted::{Place, remove_known, same_file};
+use crate::trusted::{Place, ReadyPath, remove_known, same_file};
 use crate::{handover, shutdown, sys};
 
 #[cfg(target_os = "linux")]
@@ -52,8 +50,7 @@ static PLACE: Mutex<Option<Place>> = Mutex::new(None);
 static HELD: OnceLock<Held> = OnceLock::new();
 
 struct Held {
-    /// Ready for the system calls, which in a process that was just forked need not copy it then.
-    path: CString,
+    path: ReadyPath,
     /// Never closed while the process owns the service, and never unlocked: LOCK_UN would unlock for all who share it.
     lock: OwnedFd,
     /// To write the pid, and closed then. Opened with the lock: in a process that was just forked it costs more.
@@ -179,7 +176,7 @@ fn set_held(
     owner: i32,
 ) -> io::Result<()> {
     let held = Held {
-        path: CString::new(path.as_os_str().as_bytes())?,
+        path: ReadyPath::new(path)?,
         lock,
         taken_over: writer.is_none(),
         writer: writer.into(),
@@ -199,7 +196,7 @@ pub(crate) fn write() -> Result<(), Error> {
     let Some(held) = HELD.get() else { return Ok(()) };
     let writer = held.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
     if let Some(writer) = writer {
-        write_to(&writer, &held.file).during(Step::WritePidfile, path_of(&held.path).display())?;
+        write_to(&writer, &held.file).during(Step::WritePidfile, held.path.as_path().display())?;
         own();
     }
     shutdown::tidy_up_when_ended().during(Step::WritePidfile, "its removal when a signal comes")
@@ -293,7 +290,7 @@ pub(crate) fn verify() -> Result<(), Error> {
         return Ok(());
     };
     let error = io::Error::other(problem);
-    Err(Error::step(Step::WritePidfile, path_of(&held.path).display().to_string(), error))
+    Err(Error::step(Step::WritePidfile, held.path.as_path().display().to_string(), error))
 }
 
 /// Removes the file, if it is still this process's and may be removed. Only what signal-safety(7) allows is called
@@ -306,7 +303,7 @@ pub(crate) fn remove() {
         && !(held.named.load(Ordering::Acquire) && handover::is_passed_on(held.lock.as_fd()))
     {
         // Where that fails: the lock, which ends with the process, is what counts.
-        remove_known(path_of(&held.path), &held.directory, &held.file);
+        remove_known(&held.path, &held.directory, &held.file);
         handover::remove_socket();
     }
 }

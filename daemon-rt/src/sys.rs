@@ -1,12 +1,14 @@
 //! The only file with `unsafe`: what neither std nor nix offers as a safe function, one operation a block.
 #![allow(unsafe_code)]
 
-use std::ffi::{CStr, CString, c_char, c_int};
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::io;
 use std::mem;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::process::ExitCode;
 use std::ptr;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -278,41 +280,125 @@ pub(crate) fn unread(pipe: BorrowedFd<'_>) -> io::Result<usize> {
 /// The handler of a signal: it may do only what signal-safety(7) allows.
 pub(crate) type Handler = extern "C" fn(c_int);
 
+/// The same with what the kernel tells of the signal, for a handler that has another to call: see [`Previous::call`].
+pub(crate) type InformedHandler = extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void);
+
 /// The highest signal number, real-time signals included.
 pub(crate) const LAST_SIGNAL: c_int = 64;
 
 pub(crate) fn is_default(signal: c_int) -> bool {
-    action(signal) == Ok(libc::SIG_DFL)
+    action(signal).is_ok_and(|action| action.sa_sigaction == libc::SIG_DFL)
 }
 
+/// Whether some handler is called at a signal.
+#[cfg(target_os = "linux")]
+pub(crate) fn is_handled(signal: c_int) -> bool {
+    action(signal).is_ok_and(|action| is_function(&action))
+}
+
+/// Whether it is this handler that the kernel calls at a signal.
 pub(crate) fn is_handled_by(signal: c_int, handler: Handler) -> bool {
-    action(signal) == Ok(handler as libc::sighandler_t)
+    action(signal).is_ok_and(|action| action.sa_sigaction == handler as libc::sighandler_t)
+}
+
+/// The same for a handler that takes all arguments.
+pub(crate) fn is_handled_by_informed(signal: c_int, handler: InformedHandler) -> bool {
+    action(signal).is_ok_and(|action| action.sa_sigaction == handler as libc::sighandler_t)
+}
+
+fn is_function(action: &libc::sigaction) -> bool {
+    ![libc::SIG_DFL, libc::SIG_IGN, libc::SIG_ERR].contains(&action.sa_sigaction)
 }
 
 /// What happens at a signal.
-fn action(signal: c_int) -> nix::Result<libc::sighandler_t> {
+fn action(signal: c_int) -> nix::Result<libc::sigaction> {
     // SAFETY: all zeros are a valid sigaction.
     let mut old: libc::sigaction = unsafe { mem::zeroed() };
     // SAFETY: no new action is given, and `old` is writable.
     let result = unsafe { libc::sigaction(signal, ptr::null(), &raw mut old) };
-    Errno::result(result).map(|_| old.sa_sigaction)
+    Errno::result(result).map(|_| old)
 }
 
 /// Has `handler` called at a signal; interrupted calls are restarted, and no other signal interrupts the handler.
 pub(crate) fn handle(signal: c_int, handler: Handler) -> nix::Result<()> {
-    set_action(signal, handler as libc::sighandler_t)
+    set_action(signal, handler as libc::sighandler_t, 0)
 }
 
-fn set_action(signal: c_int, action: libc::sighandler_t) -> nix::Result<()> {
+/// Has `handler` called at a signal in place of `own`, or in addition to whoever else handles it now, whom it has to call
+/// by `previous`.
+///
+/// As that other handler's author chose them, its mask and flags stay: one that was to interrupt calls (no SA_RESTART),
+/// or to run on another stack, still does.
+pub(crate) fn handle_too(
+    signal: c_int,
+    handler: InformedHandler,
+    own: Handler,
+    previous: &Previous,
+) -> nix::Result<()> {
+    let mut action = action(signal)?;
+    if !is_function(&action) || action.sa_sigaction == own as libc::sighandler_t {
+        return set_action(signal, handler as libc::sighandler_t, libc::SA_SIGINFO);
+    }
+    // Kept before the new handler can be called.
+    _ = previous.action.set(action);
+    action.sa_sigaction = handler as libc::sighandler_t;
+    // `Previous` sees to it that what is to be called once is called once.
+    action.sa_flags = action.sa_flags & !libc::SA_RESETHAND | libc::SA_SIGINFO;
+    // SAFETY: the action is an `InformedHandler`, which is written for signal context and gets what SA_SIGINFO promises.
+    let result = unsafe { libc::sigaction(signal, &raw const action, ptr::null_mut()) };
+    Errno::result(result).map(drop)
+}
+
+fn set_action(signal: c_int, action: libc::sighandler_t, flags: c_int) -> nix::Result<()> {
     // SAFETY: all zeros are a valid sigaction.
     let mut new: libc::sigaction = unsafe { mem::zeroed() };
     new.sa_sigaction = action;
-    new.sa_flags = libc::SA_RESTART;
+    new.sa_flags = libc::SA_RESTART | flags;
     // SAFETY: the set is writable.
     unsafe { libc::sigfillset(&raw mut new.sa_mask) };
-    // SAFETY: the action is the default one or a `Handler`, which is written for signal context.
+    // SAFETY: the action is the default one or a handler of the kind that the flags name, written for signal context.
     let result = unsafe { libc::sigaction(signal, &raw const new, ptr::null_mut()) };
     Errno::result(result).map(drop)
+}
+
+/// The handler of another part of the program, which one of this library's has replaced and has to call. It is read in
+/// signal handlers: nothing in it takes memory or waits.
+#[derive(Debug)]
+pub(crate) struct Previous {
+    action: OnceLock<libc::sigaction>,
+    /// Whether a handler that was to be called once only (SA_RESETHAND) has been called.
+    spent: AtomicBool,
+}
+
+impl Previous {
+    pub(crate) const fn none() -> Self {
+        Self { action: OnceLock::new(), spent: AtomicBool::new(false) }
+    }
+
+    /// Whether there is a handler to be called.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn is_handler(&self) -> bool {
+        self.action.get().is_some() && !self.spent.load(Ordering::Acquire)
+    }
+
+    /// Calls the previous handler with what the kernel has told the present one; `false` if there is none.
+    pub(crate) fn call(&self, signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) -> bool {
+        let Some(action) = self.action.get() else { return false };
+        if action.sa_flags & libc::SA_RESETHAND != 0 && self.spent.swap(true, Ordering::AcqRel) {
+            return false;
+        }
+        let function = action.sa_sigaction as *const ();
+        if action.sa_flags & libc::SA_SIGINFO != 0 {
+            // SAFETY: the kernel had this address, with this flag, as that of a function with these arguments.
+            let function = unsafe { mem::transmute::<*const (), InformedHandler>(function) };
+            function(signal, info, context);
+        } else {
+            // SAFETY: as above; without the flag it has this one argument.
+            let function = unsafe { mem::transmute::<*const (), extern "C" fn(c_int)>(function) };
+            function(signal);
+        }
+        true
+    }
 }
 
 /// The kernel's own sigaction(2): the C library's refuses the signals that it keeps for itself (glibc: 32 and 33), which
@@ -355,14 +441,14 @@ pub(crate) use kernel::{is_ignored, reset};
 pub(crate) fn is_ignored(signal: c_int) -> nix::Result<bool> {
     match action(signal) {
         Err(Errno::EINVAL) => Ok(false),
-        action => action.map(|action| action == libc::SIG_IGN),
+        action => action.map(|action| action.sa_sigaction == libc::SIG_IGN),
     }
 }
 
 /// Puts a signal back to its default action.
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn reset(signal: c_int) -> nix::Result<()> {
-    set_action(signal, libc::SIG_DFL)
+    set_action(signal, libc::SIG_DFL, 0)
 }
 
 /// Lets every signal through.

@@ -1,6 +1,6 @@
 //! Opening a file for root where nobody else can have a hand in it: the same checks for pidfile and logs.
 
-use std::ffi::{CString, OsStr};
+use std::ffi::{CStr, CString, OsStr};
 use std::io;
 #[cfg(target_os = "linux")]
 use std::os::fd::AsRawFd;
@@ -94,10 +94,37 @@ pub(crate) fn open_directory(path: &Path) -> io::Result<OwnedFd> {
     directory::open(path)
 }
 
+/// The path of a file, ready for the system calls in each form: a signal handler must not take the memory for that.
+#[derive(Debug)]
+pub(crate) struct ReadyPath {
+    whole: CString,
+    parent: CString,
+    name: CString,
+}
+
+impl ReadyPath {
+    pub(crate) fn new(path: &Path) -> io::Result<Self> {
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+            return Err(io::Error::other("this is not the path of a file"));
+        };
+        let ready = |part: &OsStr| CString::new(part.as_bytes());
+        Ok(Self { whole: ready(path.as_os_str())?, parent: ready(parent.as_os_str())?, name: ready(name)? })
+    }
+
+    pub(crate) fn as_c_str(&self) -> &CStr {
+        &self.whole
+    }
+
+    pub(crate) fn as_path(&self) -> &Path {
+        Path::new(OsStr::from_bytes(self.whole.to_bytes()))
+    }
+}
+
 /// Removes a file, if its path still leads into this directory and there to this file. Only what signal-safety(7) allows
 /// is called here.
-pub(crate) fn remove_known(path: &Path, directory: &FileStat, file: &FileStat) {
-    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return };
+pub(crate) fn remove_known(path: &ReadyPath, directory: &FileStat, file: &FileStat) {
+    let ReadyPath { whole, parent, name } = path;
+    let (whole, parent, name) = (whole.as_c_str(), parent.as_c_str(), name.as_c_str());
     let is = |found: nix::Result<FileStat>, known| found.is_ok_and(|found| same_file(&found, known));
     // The user as whom the service runs may often not do it.
     match directory::open_unchecked(parent) {
@@ -105,7 +132,9 @@ pub(crate) fn remove_known(path: &Path, directory: &FileStat, file: &FileStat) {
             _ = unlinkat(&open, name, UnlinkatFlags::NoRemoveDir);
         }
         // The service has used up its descriptors, or the system has: then without one.
-        Err(Errno::EMFILE | Errno::ENFILE) if is(stat(parent), directory) && is(lstat(path), file) => _ = unlink(path),
+        Err(Errno::EMFILE | Errno::ENFILE) if is(stat(parent), directory) && is(lstat(whole), file) => {
+            _ = unlink(whole);
+        }
         _ => {}
     }
 }
@@ -135,6 +164,8 @@ fn regular(found: &FileStat) -> io::Result<()> {
 /// For an ordinary user any directory will do: whoever can write it can at most disturb that user's own service.
 #[cfg(not(target_os = "linux"))]
 mod directory {
+    use nix::NixPath;
+
     use super::{Mode, OFlag, OwnedFd, Path, io};
 
     pub(super) fn open(path: &Path) -> io::Result<OwnedFd> {
@@ -145,7 +176,7 @@ mod directory {
         Ok(directory)
     }
 
-    pub(super) fn open_unchecked(path: &Path) -> nix::Result<OwnedFd> {
+    pub(super) fn open_unchecked(path: &(impl NixPath + ?Sized)) -> nix::Result<OwnedFd> {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         nix::fcntl::open(path, flags, Mode::empty())
     }
@@ -157,6 +188,7 @@ mod directory {
     use std::ffi::OsString;
     use std::path::{Component, PathBuf};
 
+    use nix::NixPath;
     use nix::fcntl::{open as open_at_path, readlinkat};
 
     use super::{Errno, FileStat, Mode, OFlag, OwnedFd, Path, SFlag, fstat, geteuid, io, kind, openat};
@@ -172,7 +204,7 @@ mod directory {
         Ok(open_unchecked(path)?)
     }
 
-    pub(super) fn open_unchecked(path: &Path) -> nix::Result<OwnedFd> {
+    pub(super) fn open_unchecked(path: &(impl NixPath + ?Sized)) -> nix::Result<OwnedFd> {
         open_at_path(path, SEARCH | OFlag::O_DIRECTORY, Mode::empty())
     }
 

@@ -16,11 +16,11 @@ use std::{
     ptr,
 };
 
-use libc::{c_int, c_long, c_ulong, rlim_t};
+use libc::{c_int, c_long, c_ulong, c_void, rlim_t};
 use nix::{
     fcntl::{FcntlArg, FdFlag, fcntl},
     sched::{CloneFlags, unshare},
-    sys::signal::{SigSet, SigmaskHow},
+    sys::signal::{SigSet, SigmaskHow, Signal},
     unistd::{ForkResult, Pid},
 };
 
@@ -335,4 +335,27 @@ pub fn ways_back_to_root() -> Vec<&'static str> {
         found.push("capset");
     }
     found
+}
+
+/// Installs a handler as a C library may: it interrupts calls (no SA_RESTART), no other signal is blocked in it, and it
+/// has these flags besides. The handler must do only what signal-safety(7) allows.
+pub fn sigaction(signal: Signal, flags: c_int, handler: extern "C" fn(c_int)) -> io::Result<()> {
+    install(signal, flags, handler as libc::sighandler_t)
+}
+
+/// The same with SA_SIGINFO.
+pub fn sigaction_info(
+    signal: Signal,
+    handler: extern "C" fn(c_int, Option<&libc::siginfo_t>, Option<&c_void>),
+) -> io::Result<()> {
+    install(signal, libc::SA_SIGINFO, handler as libc::sighandler_t)
+}
+
+fn install(signal: Signal, flags: c_int, handler: libc::sighandler_t) -> io::Result<()> {
+    // SAFETY: all zeros are a valid sigaction, with an empty mask.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    action.sa_sigaction = handler;
+    action.sa_flags = flags;
+    // SAFETY: the handler takes what the kernel gives it by these flags; what it does is its author's promise.
+    check(unsafe { libc::sigaction(signal as c_int, &raw const action, ptr::null_mut()) }.into()).map(drop)
 }

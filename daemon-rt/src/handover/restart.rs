@@ -21,7 +21,7 @@ use crate::error::Error;
 use crate::inherited::retry;
 use crate::manager::Listener;
 use crate::pidfile;
-use crate::trusted::{Place, same_file};
+use crate::trusted::{Place, ReadyPath, same_file};
 
 /// How long after its last word the end of the old instance may take to be seen.
 const ENDING: Duration = Duration::from_millis(100);
@@ -184,7 +184,9 @@ pub(crate) fn await_go() -> bool {
     let Some(takeover) = takeover().take() else { return true };
     if !takeover.go_read.is_some_and(hears_go) {
         if !pidfile::names_this_process() {
-            remove_socket_at(&beside(&takeover.path, NEW_CONTROL));
+            if let Ok(path) = ReadyPath::new(&beside(&takeover.path, NEW_CONTROL)) {
+                remove_socket_at(&path);
+            }
             return false;
         }
         _ = send(&takeover.connection, word::COMMIT, &[]);

@@ -3,8 +3,8 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;
-use std::path::{Path, PathBuf};
-use std::sync::{Mutex, OnceLock};
+use std::path::Path;
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -13,7 +13,7 @@ use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::socket::{
-    AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, getsockopt, listen, socket, sockopt,
+    AddressFamily, Backlog, Shutdown, SockFlag, SockType, UnixAddr, bind, getsockopt, listen, shutdown, socket, sockopt,
 };
 use nix::sys::stat::{FileStat, Mode, umask};
 use nix::unistd::{Pid, geteuid, getpid};
@@ -23,15 +23,16 @@ use super::{CONTROL, MOST_DESCRIPTORS, PATIENCE, PAUSE, beside, locked, receive,
 use crate::detach::Step;
 use crate::error::{During, Error};
 use crate::inherited::retry;
-use crate::trusted::{Place, remove_known};
-use crate::{pidfile, reload, shutdown, sys};
+use crate::shutdown::ends_by;
+use crate::trusted::{Place, ReadyPath, remove_known};
+use crate::{pidfile, reload, sys};
 
 static SOCKET: OnceLock<ControlSocket> = OnceLock::new();
 
 /// Bound before privileges are dropped; it listens when the service is about to be ready.
 struct ControlSocket {
     socket: UnixListener,
-    path: PathBuf,
+    path: ReadyPath,
     file: FileStat,
     directory: FileStat,
     /// Copies of what the service listens on.
@@ -63,7 +64,7 @@ pub(crate) fn bind_socket(pidfile: &Path) -> Result<(), Error> {
         umask(before);
         bound?;
         let file = place.look().inspect_err(|_| _ = place.remove())?;
-        let (socket, path) = (socket.into(), beside(pidfile, CONTROL));
+        let (socket, path) = (socket.into(), ReadyPath::new(&beside(pidfile, CONTROL))?);
         Ok(ControlSocket { socket, path, file, directory, listeners: Mutex::default(), answer: begin_to_answer })
     };
     let made = made().during(Step::WritePidfile, path.display())?;
@@ -87,7 +88,7 @@ pub(crate) fn remove_socket() {
     }
 }
 
-pub(super) fn remove_socket_at(path: &Path) {
+pub(super) fn remove_socket_at(path: &ReadyPath) {
     if let Some(control) = SOCKET.get() {
         remove_known(path, &control.directory, &control.file);
     }
@@ -104,7 +105,7 @@ pub(crate) fn keep_listener(name: &str, socket: BorrowedFd<'_>) -> Result<(), Er
 /// The service is about to be ready: from now on a thread answers on the control socket.
 pub(crate) fn answer_calls() -> Result<(), Error> {
     let Some(control) = SOCKET.get() else { return Ok(()) };
-    (control.answer)(control).during(Step::Notify, control.path.display())
+    (control.answer)(control).during(Step::Notify, control.path.as_path().display())
 }
 
 fn begin_to_answer(control: &'static ControlSocket) -> io::Result<()> {
@@ -128,25 +129,47 @@ fn answer_all(control: &'static ControlSocket, hangup_waits: bool) {
         match control.socket.accept() {
             // Each in a thread of its own: a reload that takes long must not keep a restart waiting. Whatever is wrong
             // with one caller is nothing to the others, nor to the service.
-            Ok((caller, _)) => _ = spawn(move || _ = answer(control, &caller.into(), hangup_waits)),
+            Ok((caller, _)) => _ = spawn(move || _ = answer(control, &Arc::new(caller.into()), hangup_waits)),
             // No descriptor is left, say: wait for one.
             Err(_) => std::thread::sleep(Duration::from_millis(100)),
         }
     }
 }
 
-fn answer(control: &ControlSocket, connection: &OwnedFd, hangup_waits: bool) -> io::Result<()> {
+fn answer(control: &ControlSocket, connection: &Arc<OwnedFd>, hangup_waits: bool) -> io::Result<()> {
     let peer = getsockopt(connection, sockopt::PeerCredentials)?;
     if peer.uid() != 0 && peer.uid() != geteuid().as_raw() {
         return Ok(());
     }
     match receive(connection, Some(PATIENCE))?.0.as_slice() {
-        word::RELOAD if reload::reload_and_wait() => send(connection, word::RELOADED, &[]),
-        word::RELOAD if !hangup_waits && shutdown::ends_by(libc::SIGHUP) => send(connection, word::CANNOT, &[]),
+        word::RELOAD if reload(connection)? => Ok(()),
+        word::RELOAD if !hangup_waits && ends_by(libc::SIGHUP) => send(connection, word::CANNOT, &[]),
         word::RELOAD => send(connection, word::SIGNAL, &[]),
         word::HAND_OVER => hand_over(control, connection, Pid::from_raw(peer.pid())),
         _ => Ok(()),
     }
+}
+
+/// Has the service reload, and waits until its caller has been answered or is gone; `false` if the service takes no such
+/// requests.
+fn reload(caller: &Arc<OwnedFd>) -> io::Result<bool> {
+    let connection = Arc::clone(caller);
+    let answer = move |result: Result<(), &str>| {
+        let text = match result {
+            Ok(()) => word::RELOADED.to_owned(),
+            Err(reason) => [word::FAILED, reason.as_bytes()].concat(),
+        };
+        _ = send(&connection, &text, &[]);
+        // Wakes the thread that waits below, whether or not the caller closes its end.
+        _ = shutdown(connection.as_raw_fd(), Shutdown::Both);
+    };
+    let Some(number) = reload::ask(Box::new(answer)) else { return Ok(false) };
+    // A hang-up is seen without being asked for.
+    let mut end = [PollFd::new(caller.as_fd(), PollFlags::empty())];
+    let ended = retry(|| poll(&mut end, PollTimeout::NONE));
+    reload::forget(number);
+    ended?;
+    Ok(true)
 }
 
 /// O's side of the restart. Whatever goes wrong, the pidfile says whether this process still owns the service.

@@ -26,7 +26,7 @@ use crate::sys::StartOfMain;
 
 pub(crate) use activation::pass;
 pub use activation::{Listener, listener_or, listeners};
-pub(crate) use notify::{monotonic_usec, notifier};
+pub(crate) use notify::notifier;
 pub use notify::{remove_stored_fd, store_fd};
 pub(crate) use pid1::{is_init, serve_as_init};
 pub use watchdog::{Watchdog, watchdog};

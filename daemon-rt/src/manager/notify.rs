@@ -4,6 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::io::{self, IoSlice, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -33,6 +34,8 @@ pub(crate) struct Notifier {
     relay: OnceLock<OwnedFd>,
     /// Closed once readiness has been written.
     fd: Option<Mutex<Option<OwnedFd>>>,
+    /// Whether the last reload failed, and the manager shows that.
+    reload_failed: AtomicBool,
 }
 
 /// The manager's, which may be none.
@@ -52,7 +55,8 @@ pub(super) fn set_up(socket: Option<OsString>, fd: Option<OsString>) -> impl Ite
         adopt(&number).map_err(warn).ok()
     });
     let kept: Vec<_> = socket.iter().chain(&fd).map(AsRawFd::as_raw_fd).collect();
-    _ = NOTIFIER.set(Notifier { socket, relay: OnceLock::new(), fd: fd.map(|fd| Mutex::new(Some(fd))) });
+    let fd = fd.map(|fd| Mutex::new(Some(fd)));
+    _ = NOTIFIER.set(Notifier { socket, relay: OnceLock::new(), fd, reload_failed: false.into() });
     kept.into_iter()
 }
 
@@ -165,6 +169,27 @@ impl Notifier {
         self.barrier();
     }
 
+    /// The service reloads. What is said of an earlier reload that failed is said no more.
+    pub(crate) fn reloading(&self) {
+        let Ok(now) = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC) else { return };
+        let failed = self.reload_failed.swap(false, Ordering::AcqRel);
+        let clear = if failed { "\nSTATUS=\nERRNO=0" } else { "" };
+        self.send(&format!("RELOADING=1\nMONOTONIC_USEC={}{clear}", Duration::from(now).as_micros()));
+    }
+
+    /// The service has reloaded.
+    pub(crate) fn reloaded(&self) {
+        self.send("READY=1");
+    }
+
+    /// The service could not reload, and goes on as it was: the protocol has no other end of a reload.
+    pub(crate) fn reload_failed(&self, reason: &str, errno: Option<i32>) {
+        self.reload_failed.store(true, Ordering::Release);
+        let reason = reason.replace('\n', " ");
+        let errno = errno.map_or_else(String::new, |errno| format!("ERRNO={errno}\n"));
+        self.send(&format!("STATUS=cannot reload: {reason}\n{errno}READY=1"));
+    }
+
     /// Sends a message, and warns if that cannot be done.
     pub(crate) fn send(&self, message: &str) {
         if let Err(error) = self.transmit(message, &[], PATIENCE) {
@@ -240,10 +265,4 @@ fn to_store(name: &str, request: &str, fds: &[BorrowedFd<'_>]) -> io::Result<()>
         ));
     }
     notifier().transmit(&format!("{request}\nFDNAME={name}"), fds, PATIENCE)
-}
-
-/// The time since the machine was started, as `RELOADING=1` gives it.
-pub(crate) fn monotonic_usec() -> io::Result<u128> {
-    let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC)?;
-    Ok(std::time::Duration::from(now).as_micros())
 }
