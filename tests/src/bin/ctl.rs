@@ -10,6 +10,7 @@
 //! - `fail`: `init` fails
 //! - `stubborn`: it does not end at SIGTERM
 //! - `reloads=FIFO`: each reload waits as `warm_up` does; `reloads=` does not
+//! - `broken=REASON`: each reload fails
 //! - `hangup=FILE`: it handles SIGHUP itself, with a line in the file for each
 
 use std::convert::Infallible;
@@ -65,7 +66,15 @@ fn init(settings: Settings) -> Result<(Settings, Option<TcpListener>)> {
     shutdown();
     if let Some(gate) = settings.get("reloads") {
         let (reloads, gate) = (reloads(), gate.to_owned());
-        thread::spawn(move || reloads.for_each(|_reload| wait_at(&gate)));
+        let broken = settings.get("broken").map(str::to_owned);
+        thread::spawn(move || {
+            for reload in reloads {
+                wait_at(&gate);
+                if let Some(reason) = &broken {
+                    reload.failed(reason.as_str());
+                }
+            }
+        });
     }
     if let Some(path) = settings.get("hangup") {
         note_hangups(path.to_owned())?;

@@ -10,7 +10,10 @@
 #[allow(dead_code, reason = "these tests use a part")]
 mod common;
 
+#[path = "../common/ctl.rs"]
+mod ctl;
 mod listeners;
+mod reload;
 
 use std::fs;
 use std::path::PathBuf;
