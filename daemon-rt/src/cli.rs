@@ -7,10 +7,12 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
+use nix::unistd::Pid;
 
 use crate::control::{Control, Reloaded, Status, Stopped};
 use crate::daemon::{Daemon, Mode};
 use crate::error::Error;
+use crate::manager::keeper::{self, Keeper};
 use crate::unit::{self, Facts, Manager};
 
 /// What a service is told to do on its command line; [`Daemon::action`] has it done.
@@ -126,14 +128,15 @@ impl Daemon {
     /// says whether there is such a hook.
     pub(crate) fn perform(&self, pidfile: Option<&Path>, privileged_init: bool) -> Result<Option<ExitCode>, Error> {
         let name = self.get_name();
-        let control = || {
+        let pidfile = || {
             let problem = "the control commands find the service by its pidfile: set one";
-            pidfile.map(Control::new).ok_or_else(|| Error::usage("pidfile", problem))
+            pidfile.ok_or_else(|| Error::usage("pidfile", problem))
         };
+        let control = || pidfile().map(Control::new);
         match &self.action {
             Action::Start | Action::Run => return Ok(None),
             Action::Restart { .. } => return control().map(|_| None),
-            Action::Stop { timeout } => match control()?.stop(*timeout)? {
+            Action::Stop { timeout } => match keeper::stop(pidfile()?, *timeout)? {
                 Stopped::NotRunning => say(&format!("{name} is not running")),
                 Stopped::Terminated { pid } => say(&format!("{name} has ended (pid {pid})")),
                 Stopped::Killed { pid } => {
@@ -147,7 +150,12 @@ impl Daemon {
             Action::Status { json } => {
                 // A pidfile that must not be trusted tells nothing, and LSB has a status for that.
                 let status = control()?.status().unwrap_or_else(|error| Status::Unknown(error.to_string()));
-                say(&if *json { as_json(&name, &status) } else { as_text(&name, &status) });
+                let keeper = match status {
+                    Status::Running { pid, .. } => Keeper::of(Pid::from_raw(pid), pidfile()?).unwrap_or_default(),
+                    _ => None,
+                };
+                let print = if *json { as_json } else { as_text };
+                say(&print(&name, &status, keeper.as_ref()));
                 return Ok(Some(lsb(&status)));
             }
             Action::Unit { manager, description, listen } => {
@@ -164,10 +172,12 @@ fn say(text: &str) {
     _ = writeln!(io::stdout(), "{text}");
 }
 
-fn as_text(name: &str, status: &Status) -> String {
+fn as_text(name: &str, status: &Status, keeper: Option<&Keeper>) -> String {
     match status {
         Status::Running { pid, since } => {
-            format!("{name} is running: pid {pid}, since {}", humantime::format_rfc3339_seconds(*since))
+            let since = humantime::format_rfc3339_seconds(*since);
+            let by = keeper.map_or_else(String::new, |by| format!(", run by {} ({})", by.manager, by.service));
+            format!("{name} is running: pid {pid}, since {since}{by}")
         }
         Status::Dead { pid: Some(pid) } => format!("{name} is dead: its pidfile still names pid {pid}"),
         Status::Dead { pid: None } => format!("{name} is dead: its pidfile is still there, and names nobody"),
@@ -176,11 +186,14 @@ fn as_text(name: &str, status: &Status) -> String {
     }
 }
 
-fn as_json(name: &str, status: &Status) -> String {
+fn as_json(name: &str, status: &Status, keeper: Option<&Keeper>) -> String {
     let (word, pid, more) = match status {
         Status::Running { pid, since } => {
             let since = since.duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
-            ("running", Some(pid), format!(",\"since\":{since}"))
+            let by = keeper.map_or_else(String::new, |by| {
+                format!(",\"manager\":{},\"service\":{}", json_string(by.manager), json_string(&by.service))
+            });
+            ("running", Some(pid), format!(",\"since\":{since}{by}"))
         }
         Status::Dead { pid } => ("dead", pid.as_ref(), String::new()),
         Status::NotRunning => ("not running", None, String::new()),

@@ -2,13 +2,16 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::time::Duration;
 
 use crate::error::Error;
 use crate::handover;
+use crate::manager::keeper;
 
 pub(crate) type BindControlSocket = fn(&Path) -> Result<(), Error>;
-pub(crate) type PrepareRestart = fn(&Path, Duration) -> Result<(), Error>;
+/// `Some` if a manager has restarted the service, so that no start is to follow.
+pub(crate) type PrepareRestart = fn(&Path, Duration) -> Result<Option<ExitCode>, Error>;
 
 /// The settings of a service, and its start.
 ///
@@ -323,8 +326,12 @@ impl Daemon {
     /// One that has a [`control_socket`](Self::control_socket) and takes its listeners from this library hands them
     /// over, and ends as by SIGTERM when this one is ready: no connection is lost, and if this one fails the old one
     /// goes on. Another is stopped first: SIGTERM, and SIGKILL if it has not ended after `patience`.
+    ///
+    /// One that a manager runs (systemd, OpenRC, runit, s6, daemontools, supervisord, dinit) is restarted by that
+    /// manager's own command, and this process ends when the new instance runs. Where there is no such command, as for
+    /// what PID 1 of a container runs, the restart fails and says what to do.
     pub fn restart(&mut self, patience: Duration) -> &mut Self {
-        self.restart = Some((handover::prepare_restart, patience));
+        self.restart = Some((keeper::prepare_restart, patience));
         self.mode = Mode::Detach;
         self.control_socket()
     }

@@ -191,7 +191,7 @@ pub(crate) fn unblock_signals() -> Result<(), Error> {
 /// What everyone may keep: language and time zone.
 const KEPT: [&str; 4] = ["LANG", "LANGUAGE", "LC_*", "TZ"];
 /// As systemd sets it for system services.
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+pub(crate) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// What becomes of the environment.
 pub(crate) struct EnvironmentPlan {

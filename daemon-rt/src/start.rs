@@ -69,7 +69,10 @@ fn begin(daemon: &mut Daemon, service: &mut Service<'_>, start: &StartOfMain) ->
         return Err(detached_from_pid_1(daemon).into());
     }
     if let (Some((prepare, patience)), Some(pidfile)) = (daemon.restart, &plan.pidfile) {
-        prepare(pidfile, patience)?;
+        if let Some(done) = prepare(pidfile, patience)? {
+            complain::flush();
+            return Ok(Some(done));
+        }
     }
     pidfile::probe(plan.pidfile.as_deref())?;
     plan.look_up(daemon)?;

@@ -1,6 +1,12 @@
 //! The new-style daemon's side of the service managers' protocols.
 
 mod activation;
+#[cfg(target_os = "linux")]
+#[cfg_attr(not(feature = "cli"), allow(dead_code, reason = "a command asks for it"))]
+pub(crate) mod keeper;
+#[cfg(not(target_os = "linux"))]
+#[path = "keeper_none.rs"]
+pub(crate) mod keeper;
 mod notify;
 mod pid1;
 #[cfg(target_os = "linux")]
@@ -8,20 +14,19 @@ mod relay;
 #[cfg(not(target_os = "linux"))]
 #[path = "relay_none.rs"]
 mod relay;
+mod supervisor;
 mod watchdog;
 
 use std::ffi::{OsStr, OsString};
 use std::os::fd::RawFd;
 use std::os::unix::ffi::OsStrExt;
 
-use nix::fcntl::{OFlag, open};
 use nix::libc::pid_t;
-use nix::sys::stat::Mode as FileMode;
-use nix::unistd::{getpid, getppid, read};
+use nix::unistd::{getpid, getppid};
 
 use crate::daemon::Mode;
 use crate::error::Error;
-use crate::inherited::{retry, take_variable};
+use crate::inherited::take_variable;
 use crate::sys::StartOfMain;
 
 pub(crate) use activation::pass;
@@ -29,21 +34,8 @@ pub use activation::{Listener, listener_or, listeners};
 pub(crate) use notify::notifier;
 pub use notify::{remove_stored_fd, store_fd};
 pub(crate) use pid1::{is_init, serve_as_init};
+use supervisor::Supervisor;
 pub use watchdog::{Watchdog, watchdog};
-
-/// The names under which the usual supervisors run, cut at the 15 bytes that the kernel keeps.
-const SUPERVISORS: [&str; 10] = [
-    "runsv",
-    "s6-supervise",
-    "supervise",
-    "supervise-daemo",
-    "supervisord",
-    "dinit",
-    "tini",
-    "docker-init",
-    "dumb-init",
-    "catatonit",
-];
 
 /// Where this process was started: read first of all, and taken out of the environment before anything that could
 /// hand it on can run.
@@ -71,7 +63,7 @@ impl Surroundings {
             || activated
             || fd.is_some()
             || (std::env::var_os("XPC_SERVICE_NAME").is_some() && getppid().as_raw() == 1)
-            || parent_supervises();
+            || Supervisor::of(getppid()).is_some();
 
         let mode = match mode.as_deref().map(OsStr::to_str) {
             None => None,
@@ -109,15 +101,6 @@ fn is_meant(socket: &OsStr, executed: Option<pid_t>) -> bool {
     let from_systemd = socket.as_bytes().ends_with(b"/systemd/notify");
     let near = |pid| pid == getpid().as_raw() || pid == getppid().as_raw();
     !from_systemd || is_init() || executed.is_none_or(near)
-}
-
-fn parent_supervises() -> bool {
-    // With its newline a name is no longer than this.
-    let mut name = [0; 16];
-    let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
-    let read = open(format!("/proc/{}/comm", getppid()).as_str(), flags, FileMode::empty())
-        .and_then(|file| retry(|| read(&file, &mut name)));
-    read.is_ok_and(|length| SUPERVISORS.iter().any(|known| known.as_bytes() == name[..length].trim_ascii_end()))
 }
 
 /// A number in a variable.

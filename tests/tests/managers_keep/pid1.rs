@@ -1,8 +1,10 @@
 //! D2: PID 1 leaves no daemon behind, and what it runs is not restarted without it.
 
+use std::process::{Command, Stdio};
+
 use daemon_tests::{
     bin,
-    managers::{Machine, Pid1, Root, Shim, wait_until},
+    managers::{Machine, Pid1, Ran, Root, Shim, wait_until},
     require,
 };
 
@@ -13,6 +15,14 @@ fn container(shim: Shim, settings: &str, command: &[&str]) -> Pid1 {
     let setting = format!("CTL=pidfile=/run/ctl.pid listen=/run/ctl.address {settings}");
     let command = ["env", &setting].into_iter().chain(command.iter().copied());
     Pid1::boot(Root::new().copy("/usr/local/bin/ctl", bin("ctl")), shim, command)
+}
+
+/// As `docker exec` does: the command has no parent in the container.
+fn exec(machine: &Machine, command: &[&str]) -> Ran {
+    let mut nsenter = Command::new("nsenter");
+    nsenter.args(["-t", &machine.init().to_string(), "-m", "-p", "-i", "-u", "-n", "-C"]).args(command);
+    nsenter.env("CTL", "pidfile=/run/ctl.pid listen=/run/ctl.address").stdin(Stdio::null());
+    Ran::of(nsenter)
 }
 
 #[test]
@@ -38,6 +48,34 @@ fn d2_pid_1_runs_commands_that_start_nothing() {
     require!(machine());
     let machine = container(Shim::None, "", &["env", "DAEMON_MODE=detach", "ctl", "status"]);
     assert_eq!(machine.wait_for_end(), 3, "{}", machine.console());
+}
+
+#[test]
+fn d2_what_pid_1_runs_is_not_restarted_by_docker_exec() {
+    require!(machine(), tool("tini"), tool("dumb-init"));
+    for shim in [Shim::None, Shim::Tini, Shim::DockerInit, Shim::DumbInit, Shim::Shell] {
+        // A shell is not known to supervise.
+        let command: &[&str] = if shim == Shim::Shell { &["ctl", "run"] } else { &["ctl"] };
+        let machine = container(shim, "", command);
+        let pid = machine.wait_for_text("/run/ctl.pid");
+        machine.wait_for_text("/run/ctl.address");
+        let service = machine.pids("ctl");
+
+        let refused = exec(&machine, &["ctl", "restart"]);
+        assert_eq!(refused.status, 1, "{shim:?}: {refused}");
+        assert!(refused.stderr.contains("PID 1") && refused.stderr.contains("restart the container"), "{refused}");
+        assert_eq!(machine.pids("ctl"), service, "{shim:?}: the same processes");
+        assert_eq!(machine.wait_for_text("/run/ctl.pid"), pid, "{shim:?}");
+        let status = exec(&machine, &["ctl", "status"]).expect_success();
+        assert!(status.contains("PID 1"), "{shim:?}: {status}");
+
+        // To end it is to end the container, which is what is asked for.
+        let mut stop = Command::new("nsenter");
+        stop.args(["-t", &machine.init().to_string(), "-m", "-p", "-i", "-u", "-n", "-C", "ctl", "stop"]);
+        stop.env("CTL", "pidfile=/run/ctl.pid").stdout(Stdio::null()).stderr(Stdio::null());
+        _ = stop.status();
+        assert_eq!(machine.wait_for_end(), 0, "{shim:?}: {}", machine.console());
+    }
 }
 
 #[test]

@@ -1,0 +1,13 @@
+//! Without pidfds nobody is found by a pidfile, nor who runs it.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use crate::error::Error;
+use crate::handover;
+
+pub(crate) fn prepare_restart(pidfile: &Path, patience: Duration) -> Result<Option<ExitCode>, Error> {
+    handover::prepare_restart(pidfile, patience)?;
+    Ok(None)
+}

@@ -1,0 +1,99 @@
+//! The supervisors that a parent process is known by: those that run a service as their child and say so by no variable.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
+use nix::unistd::{Pid, read};
+
+use crate::inherited::retry;
+
+/// What a parent process is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Supervisor {
+    Runit,
+    S6,
+    Daemontools,
+    OpenRc,
+    Supervisord,
+    Dinit,
+    /// An init of a container, which ends when the command that it was given does.
+    Shim,
+    /// What a container's runtime leaves beside it. A container may share the pid namespace of its host.
+    Runtime,
+    /// One that is not asked by any command here.
+    Other(&'static str),
+}
+
+/// The names under which they run, cut at the 15 bytes that the kernel keeps.
+const BY_NAME: [(&[u8], Supervisor); 13] = [
+    (b"runsv", Supervisor::Runit),
+    (b"s6-supervise", Supervisor::S6),
+    (b"supervise", Supervisor::Daemontools),
+    (b"supervise-daemo", Supervisor::OpenRc),
+    (b"supervisord", Supervisor::Supervisord),
+    (b"dinit", Supervisor::Dinit),
+    (b"tini", Supervisor::Shim),
+    (b"docker-init", Supervisor::Shim),
+    (b"dumb-init", Supervisor::Shim),
+    (b"catatonit", Supervisor::Shim),
+    (b"containerd-shim", Supervisor::Runtime),
+    (b"conmon", Supervisor::Runtime),
+    (b"circusd", Supervisor::Other("circus")),
+];
+
+impl Supervisor {
+    /// The supervisor that a process is, if it is certain that it is one.
+    pub(super) fn of(process: Pid) -> Option<Self> {
+        let mut name = [0; 16];
+        let name = comm(process, &mut name)?;
+        if let Some((_, known)) = BY_NAME.iter().find(|(known, _)| *known == name) {
+            return Some(*known);
+        }
+        // These names say less: an interpreter, a word that other programs are called by, a title.
+        match name {
+            b"daemon" => runs_this_command(process).then_some(Self::Other("daemon")),
+            _ if name.starts_with(b"python") => python(process),
+            _ if name.starts_with(b"PM2 v") => Some(Self::Other("PM2")),
+            _ => None,
+        }
+    }
+}
+
+/// The name of a process. With its newline it is no longer than the buffer.
+pub(super) fn comm(process: Pid, buffer: &mut [u8; 16]) -> Option<&[u8]> {
+    let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+    let file = open(format!("/proc/{process}/comm").as_str(), flags, Mode::empty()).ok()?;
+    let length = retry(|| read(&file, buffer)).ok()?;
+    Some(buffer[..length].trim_ascii_end())
+}
+
+/// The arguments of a process.
+pub(super) fn arguments(process: Pid) -> Vec<Vec<u8>> {
+    let Ok(line) = std::fs::read(format!("/proc/{process}/cmdline")) else { return Vec::new() };
+    line.strip_suffix(&[0]).unwrap_or(&line).split(|&byte| byte == 0).map(<[u8]>::to_vec).collect()
+}
+
+/// A supervisor written in Python, run as a module or as a script. A script that the kernel has executed itself has its own name.
+fn python(process: Pid) -> Option<Supervisor> {
+    let arguments = arguments(process);
+    // Options that take no value may come first.
+    let mut rest = arguments.iter().skip(1).skip_while(|word| word.starts_with(b"-") && word.as_slice() != b"-m");
+    let program = rest.next()?;
+    let (program, is_module) = if program == b"-m" { (rest.next()?, true) } else { (program, false) };
+    match Path::new(OsStr::from_bytes(program)).file_name()?.as_bytes() {
+        b"supervisord" | b"supervisord.py" if !is_module => Some(Supervisor::Supervisord),
+        b"supervisor.supervisord" if is_module => Some(Supervisor::Supervisord),
+        b"circusd" if !is_module => Some(Supervisor::Other("circus")),
+        b"circus.circusd" if is_module => Some(Supervisor::Other("circus")),
+        _ => None,
+    }
+}
+
+/// Whether the arguments of a process end with this process's: it was given this command to run.
+fn runs_this_command(process: Pid) -> bool {
+    let own: Vec<_> = std::env::args_os().map(|word| word.as_bytes().to_vec()).collect();
+    arguments(process).ends_with(&own)
+}
