@@ -4,7 +4,7 @@ use crate::handshake::Failure;
 use crate::hooks::Service;
 use crate::plan::Plan;
 use crate::sys::SingleThreaded;
-use crate::{detach, manager, pidfile};
+use crate::{detach, manager, pidfile, surroundings};
 
 /// The pidfile if one was asked for, the privilege drop if one was asked for, and the hooks, all as in the detached
 /// daemon; the streams, the umask, the directory and the environment are the manager's business.
@@ -13,6 +13,7 @@ use crate::{detach, manager, pidfile};
 pub(crate) fn stay(alone: Option<&SingleThreaded>, plan: &Plan, service: &mut Service<'_>) -> Result<(), Failure> {
     plan.still_ignored.reset()?; // 2, what a starter would have put off
     alone.map_or(Ok(()), manager::serve_as_init)?;
+    surroundings::note_inherited_logs();
     pidfile::lock(plan.pidfile.as_deref())?;
     detach::initialize(plan, service)
 }

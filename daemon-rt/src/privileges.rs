@@ -11,7 +11,7 @@ use crate::daemon::Daemon;
 use crate::detach::Step;
 use crate::error::{During, Error};
 use crate::plan::Plan;
-use crate::surroundings::path_of;
+use crate::surroundings::{self, path_of};
 use crate::sys::SingleThreaded;
 use crate::{audience, capability, complain, ids, pidfile, trusted};
 
@@ -63,6 +63,7 @@ pub(crate) fn drop(plan: &Plan) -> Result<(), Error> {
         let inside = || format!("{} in the chroot", path_of(directory).display());
         chdir(directory).map_err(|error| Error::step(Step::ChangeDirectory, inside(), error))?;
         pidfile::left_behind();
+        surroundings::leave_logs_behind();
     }
     if let Some(identity) = identity {
         only_thread()?;

@@ -54,10 +54,21 @@ pub struct ReloadStream(Reloads);
 
 /// One request to reload: the service reads its configuration again while it holds it.
 ///
-/// Before the service gets it, the log files are opened again, so that they can be rotated: those that the settings
-/// `stdout` and `stderr` name and, in the foreground, those that the manager or a shell has connected (`append:` of
-/// systemd.exec(5), `exec >>log`), if they have been renamed or removed. From then until it is dropped the manager sees
-/// the service reloading (`RELOADING=1` … `READY=1`).
+/// From then until it is dropped the manager sees the service reloading (`RELOADING=1` … `READY=1`).
+///
+/// # Logs
+///
+/// Before the service gets it, the log files are opened again by their paths, so that they can be rotated by renaming them:
+///
+/// - those that the settings `stdout` and `stderr` name;
+/// - in the foreground those that the manager or a shell has opened to append to (`append:` of systemd.exec(5),
+///   `exec >>log` in a run script), once they have been renamed or removed. What they were called when the service was
+///   started is read from /proc. A new one gets the mode of the old one.
+///
+/// The service's user has to be allowed to do that: where it may not make files in the directory, have logrotate(8) make
+/// them (`create 0640 USER`). Root opens them only where no one else can write the directory. Where a log cannot be opened,
+/// or is outside of the service's chroot, the service goes on with the old file, and says so in it. A log that is copied and
+/// truncated in place (`copytruncate`) needs nothing.
 ///
 /// Dropping it says that the service has reloaded. If that failed, call [`failed`](Self::failed); a panic of the thread
 /// that holds it counts as a failure, too.

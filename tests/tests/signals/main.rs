@@ -13,6 +13,7 @@ mod common;
 #[path = "../common/ctl.rs"]
 mod ctl;
 mod listeners;
+mod logs;
 mod reload;
 
 use std::fs;
