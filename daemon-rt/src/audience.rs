@@ -10,7 +10,7 @@ use crate::detach::Step;
 use crate::error::{During, Error};
 use crate::handshake::{Failure, Message, Reporter};
 use crate::manager::notifier;
-use crate::{complain, handover, pidfile, sys};
+use crate::{complain, handover, listen, pidfile, sys};
 
 static AUDIENCE: Mutex<Audience> = Mutex::new(Audience { starter: None, phase: Phase::Outside });
 /// Apart from the rest, for whoever warns of something while the rest is locked.
@@ -86,16 +86,24 @@ pub(crate) fn stopping() {
 pub(crate) fn ready() -> Result<(), Error> {
     pidfile::verify()?;
     handover::answer_calls()?;
+    let untaken = listen::untaken();
     if let Some(starter) = &mut audience().starter {
+        for line in &untaken {
+            starter.tell(&Message::Warning(line.clone())).during(Step::Notify, TO_STARTER)?;
+        }
         starter.tell(&Message::Ready).during(Step::Notify, TO_STARTER)?;
     }
     if !handover::await_go() {
         complain::complain(&name(), "the restart was given up before it was complete: the old instance goes on");
         sys::exit_now(0);
     }
+    listen::close_untaken();
     let mut audience = audience();
     audience.phase = Phase::Ready;
     if audience.starter.take().is_none() {
+        for line in &untaken {
+            complain::complain(&name(), line);
+        }
         notifier().ready(None);
     }
     Ok(())

@@ -19,7 +19,7 @@ use crate::trusted::Place;
 use crate::{handover, pidfile, sys};
 
 /// How long a process may take to end that was killed: it may have much memory to give back.
-const DYING: Duration = Duration::from_secs(10);
+pub(crate) const DYING: Duration = Duration::from_secs(10);
 
 /// How long a pidfile is looked at again whose lock is somebody's whom it does not name.
 const DOUBT: Duration = Duration::from_millis(200);
@@ -242,6 +242,15 @@ impl Control {
 }
 
 impl Instance {
+    /// Ends it.
+    pub(crate) fn kill(&self) -> io::Result<()> {
+        match sys::pidfd_send_signal(self.process.as_fd(), libc::SIGKILL) {
+            // It has ended meanwhile.
+            Ok(()) | Err(Errno::ESRCH) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Whether the process ends in time.
     pub(crate) fn ends_within(&self, limit: Duration) -> io::Result<bool> {
         let timeout = PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX);

@@ -4,40 +4,40 @@
 //! R is the process that runs `restart`, O the old instance, N the new one.
 //!
 //! 1. R takes the restart lock, connects to O's control socket, and makes sure that it is O's.
-//! 2. O sends the descriptor that holds the pidfile's lock, and its listeners. The lock now has two owners, and is
-//!    never free.
-//! 3. R forks N: the normal start, but for the lock. N's hooks get the listeners. N says READY, and accepts nothing.
+//! 2. O sends the descriptor that holds the pidfile's lock, and its sockets with their names, in as many messages as it
+//!    takes: R asks for the next when it has one. The lock now has two owners, and is never free.
+//! 3. R forks N: the normal start, but for the lock. N's hooks get the sockets, by their names. N says READY, and accepts
+//!    nothing.
 //! 4. R commits, by one pwrite(2) of N's pid into the pidfile. That line alone decides who owns the service. Then it
 //!    renames N's control socket into place.
-//! 5. R tells O, which finishes its open requests and ends, and N, which goes on.
+//! 5. R tells O, which finishes its open requests and ends, and N, which goes on. Sockets that N has not taken are shut
+//!    down. R waits for the end of O, and kills it when the time is up; so does N, should R be gone.
 //!
 //! With no word, because R is gone, N goes on if the pidfile names it, and tells O then; else it ends. O goes on unless
 //! the pidfile names another.
 
 use std::ffi::OsString;
-use std::io::{self, IoSlice, IoSliceMut};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::{
-    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr, connect, getsockopt,
-    recvmsg, sendmsg, setsockopt, socket, sockopt,
-};
-use nix::sys::time::{TimeVal, TimeValLike};
-
 use crate::control::Instance;
-use crate::inherited::retry;
-use crate::sys;
 
+mod call;
+mod ending;
+mod lock;
+mod message;
 mod restart;
 mod service;
 
-pub(crate) use restart::{await_go, clean_up, commit, is_restart, is_under_way, keep_daemons_end, prepare_restart};
-pub(crate) use service::{answer_calls, bind_socket, is_passed_on, keep_listener, remove_socket};
+use call::{Call, call};
+pub(crate) use message::close_aside;
+use message::{left, receive, send};
+pub(crate) use restart::{
+    await_go, clean_up, commit, is_restart, is_under_way, keep_daemons_end, prepare_restart, see_off,
+};
+pub(crate) use service::{answer_calls, bind_socket, is_passed_on, is_replaced, keep_listener, remove_socket};
 
 /// What is asked for, and answered, over the control socket.
 mod word {
@@ -48,14 +48,16 @@ mod word {
     /// The service handles SIGHUP itself.
     pub(super) const SIGNAL: &[u8] = b"signal";
     pub(super) const CANNOT: &[u8] = b"cannot";
-    pub(super) const HAND_OVER: &[u8] = b"hand over";
+    pub(super) const HAND_OVER: &[u8] = b"hand over the sockets";
+    /// The next of them.
+    pub(super) const MORE: &[u8] = b"more";
     pub(super) const COMMIT: &[u8] = b"commit";
+    /// The same, but the restarter has to end first.
+    pub(super) const COMMIT_AFTER_ME: &[u8] = b"commit after me";
 }
 
 const CONTROL: &str = ".control";
 const NEW_CONTROL: &str = ".control.new";
-/// As many as one message can carry.
-const MOST_DESCRIPTORS: usize = 253;
 /// How long the old instance may take to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long to wait before what has failed is tried again.
@@ -70,9 +72,14 @@ pub(crate) fn ask_to_reload(pidfile: &Path, instance: &Instance, patience: Durat
         Call::Another => return Err(io::Error::other("its control socket is another process's")),
         Call::Nobody => return Ok(false),
     };
-    send(&connection, word::RELOAD, &[])?;
-    let left = patience.saturating_sub(began.elapsed());
-    match receive(&connection, Some(left))?.0.as_slice() {
+    let answer = send(&connection, word::RELOAD, &[]).and_then(|()| receive(&connection, Some(left(began, patience))));
+    let (text, mut unasked) = match answer {
+        Ok(message) => (Ok(message.text), message.fds),
+        Err(error) => (Err(error), Vec::new()),
+    };
+    unasked.push(connection);
+    close_aside(unasked);
+    match text?.as_slice() {
         word::RELOADED => Ok(true),
         answer if answer.starts_with(word::FAILED) => {
             let reason = String::from_utf8_lossy(&answer[word::FAILED.len()..]).into_owned();
@@ -82,81 +89,6 @@ pub(crate) fn ask_to_reload(pidfile: &Path, instance: &Instance, patience: Durat
         word::CANNOT => Err(io::Error::other("it does not reload: SIGHUP would end it")),
         _ => Err(io::Error::other("it has ended, or does not answer")),
     }
-}
-
-/// Who answers on the control socket.
-enum Call {
-    /// The instance, at this path.
-    Answered(OwnedFd, PathBuf),
-    /// The instance will, when it is ready.
-    NotYet,
-    /// Another process.
-    Another,
-    Nobody,
-}
-
-/// Calls the instance, also where its socket is after a restart that is not quite over.
-fn call(pidfile: &Path, instance: &Instance, patience: Duration) -> io::Result<Call> {
-    match call_at(beside(pidfile, CONTROL), instance, patience)? {
-        answered @ Call::Answered(..) => Ok(answered),
-        other => match call_at(beside(pidfile, NEW_CONTROL), instance, patience)? {
-            answered @ Call::Answered(..) => Ok(answered),
-            _ => Ok(other),
-        },
-    }
-}
-
-/// Connects to a control socket, and makes sure that it is the instance's.
-fn call_at(path: PathBuf, instance: &Instance, patience: Duration) -> io::Result<Call> {
-    let connection = socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None)?;
-    // One that accepts nobody would keep the caller waiting for ever, which is also what no time at all would mean.
-    let limit = i64::try_from(patience.as_millis()).unwrap_or(i64::MAX).max(1);
-    setsockopt(&connection, sockopt::SendTimeout, &TimeVal::milliseconds(limit))?;
-    let address = UnixAddr::new(&path)?;
-    match retry(|| connect(connection.as_raw_fd(), &address)) {
-        Ok(()) => {}
-        Err(Errno::EAGAIN) => return Err(no_answer()),
-        Err(Errno::ECONNREFUSED) => return Ok(Call::NotYet),
-        Err(Errno::ENOENT | Errno::EPROTOTYPE) => return Ok(Call::Nobody),
-        Err(error) => return Err(error.into()),
-    }
-    let peer = getsockopt(&connection, sockopt::PeerCredentials)?;
-    Ok(if peer.pid() == instance.pid.as_raw() { Call::Answered(connection, path) } else { Call::Another })
-}
-
-/// Whether a service accepts nobody, or accepts and says nothing, is all the same to who waits.
-fn no_answer() -> io::Error {
-    io::Error::new(io::ErrorKind::TimedOut, "it has not answered in time")
-}
-
-fn send(connection: &OwnedFd, text: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
-    let fds: Vec<RawFd> = fds.iter().map(AsRawFd::as_raw_fd).collect();
-    let rights = [ControlMessage::ScmRights(&fds)];
-    let control = if fds.is_empty() { &[] } else { &rights[..] };
-    sendmsg::<()>(connection.as_raw_fd(), &[IoSlice::new(text)], control, MsgFlags::MSG_NOSIGNAL, None)?;
-    Ok(())
-}
-
-/// Receives one message, with the descriptors that come with it; an empty one is the end.
-fn receive(connection: &OwnedFd, patience: Option<Duration>) -> io::Result<(Vec<u8>, Vec<OwnedFd>)> {
-    let timeout = patience.map_or(PollTimeout::NONE, |limit| PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX));
-    if retry(|| poll(&mut [PollFd::new(connection.as_fd(), PollFlags::POLLIN)], timeout))? == 0 {
-        return Err(no_answer());
-    }
-    let mut text = vec![0; 1 << 16];
-    let mut control = nix::cmsg_space!([RawFd; MOST_DESCRIPTORS]);
-    let mut buffers = [IoSliceMut::new(&mut text)];
-    let flags = MsgFlags::MSG_CMSG_CLOEXEC;
-    let message = recvmsg::<()>(connection.as_raw_fd(), &mut buffers, Some(&mut control), flags)?;
-    let mut fds = Vec::new();
-    for control in message.cmsgs()? {
-        if let ControlMessageOwned::ScmRights(passed) = control {
-            fds.extend(passed.into_iter().map(sys::adopt).collect::<io::Result<Vec<_>>>()?);
-        }
-    }
-    let length = message.bytes;
-    text.truncate(length);
-    Ok((text, fds))
 }
 
 fn beside(pidfile: &Path, ending: &str) -> PathBuf {

@@ -1,7 +1,7 @@
 //! Without pidfds and peer credentials there is no control socket: a restart is a stop and a start.
 
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use nix::unistd::Pid;
 
 use crate::detach::Step;
 use crate::error::Error;
+use crate::listen::Origin;
 
 pub(crate) fn bind_socket(path: &Path) -> Result<(), Error> {
     Err(Error::step(Step::WritePidfile, path.display().to_string(), io::Error::from(io::ErrorKind::Unsupported)))
@@ -18,10 +19,22 @@ pub(crate) fn is_passed_on(_: BorrowedFd<'_>) -> bool {
     false
 }
 
+pub(crate) fn is_replaced() -> bool {
+    false
+}
+
+pub(crate) fn see_off() -> Option<String> {
+    None
+}
+
+pub(crate) fn close_aside(fds: Vec<OwnedFd>) {
+    drop(fds);
+}
+
 pub(crate) fn remove_socket() {}
 
 #[expect(clippy::unnecessary_wraps, reason = "on Linux it can fail")]
-pub(crate) fn keep_listener(_: &str, _: BorrowedFd<'_>) -> Result<(), Error> {
+pub(crate) fn keep_listener(_: &str, _: Origin, _: BorrowedFd<'_>) -> Result<(), Error> {
     Ok(())
 }
 

@@ -36,6 +36,8 @@ pub(crate) enum Message {
     Forked(Pid),
     /// What the daemon is doing.
     Progress(String),
+    /// What the person who started it should know, although the start goes well.
+    Warning(String),
     /// Initialization is complete.
     Ready,
     /// The start failed: the exit status that stands for the cause, and the text for people.
@@ -70,6 +72,7 @@ impl Message {
         let (kind, status, pid, text) = match self {
             Self::Forked(pid) => (b'F', 0, pid.as_raw(), "".into()),
             Self::Progress(text) => (b'P', 0, 0, cut(text, LONGEST_PROGRESS)),
+            Self::Warning(text) => (b'W', 0, 0, cut(text, LONGEST_PROGRESS)),
             Self::Ready => (b'R', 0, 0, "".into()),
             Self::Failed(failure) => (b'E', failure.status, 0, cut(&failure.text, LONGEST_FAILURE)),
         };
@@ -90,6 +93,7 @@ impl Message {
         let message = match (kind, i32::from_le_bytes([a, b, c, d])) {
             (b'F', pid @ 1..) => Self::Forked(Pid::from_raw(pid)),
             (b'P', 0) => Self::Progress(text()),
+            (b'W', 0) => Self::Warning(text()),
             (b'R', 0) => Self::Ready,
             (b'E', 0) => Self::Failed(Failure { status, errno: None, text: text() }),
             _ => return Err(Malformed),

@@ -248,6 +248,12 @@ pub(crate) fn disown() {
     }
 }
 
+/// Whether another instance has taken the service over.
+#[cfg(target_os = "linux")]
+pub(crate) fn is_disowned() -> bool {
+    HELD.get().is_some_and(|held| held.owner.load(Ordering::Acquire) == GIVEN_UP)
+}
+
 /// The descriptor that holds the lock.
 pub(crate) fn lock_descriptor() -> Option<BorrowedFd<'static>> {
     HELD.get().map(|held| held.lock.as_fd())

@@ -14,7 +14,7 @@ use nix::sys::signal::Signal;
 
 use crate::bell::Bell;
 use crate::sys::Previous;
-use crate::{audience, pidfile, reload, sys};
+use crate::{audience, handover, pidfile, reload, sys};
 
 /// What ends a process that does not handle it, and is not a fault of the process.
 const ENDING: [Signal; 4] = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT];
@@ -154,6 +154,22 @@ impl Shutdown {
             audience::stopping();
         }
         requested
+    }
+
+    /// Whether a successor has taken the service over in a restart, or is about to: then what belongs to the service,
+    /// and not to this process, is the successor's now. A service that makes a Unix socket itself, and hands it over,
+    /// removes its path only where this is `false`; sockets by [`listen`](crate::listen()) need nothing.
+    ///
+    /// ```no_run
+    /// use daemon_rt::shutdown;
+    ///
+    /// shutdown().wait();
+    /// if !shutdown().replaced() {
+    ///     _ = std::fs::remove_file("/run/example/admin.sock");
+    /// }
+    /// ```
+    pub fn replaced(&self) -> bool {
+        handover::is_replaced()
     }
 
     /// Waits until termination is requested.

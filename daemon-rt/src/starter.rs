@@ -125,6 +125,7 @@ impl Starter {
                 notifier().ready(start.daemon);
                 // The manager accepts that from its own child only, which is about to end.
                 notifier().barrier();
+                self.see_off();
                 sys::exit_now(0)
             }
             Outcome::Failed(failure) => {
@@ -145,6 +146,21 @@ impl Starter {
         }
     }
 
+    /// After a restart with a hand-over: waits for the end of the old instance. Whoever does not want to wait for that can
+    /// interrupt it as any other program: the service runs.
+    fn see_off(&self) {
+        if !self.restarts {
+            return;
+        }
+        for signal in self.interruptions() {
+            _ = sys::reset(signal as libc::c_int);
+        }
+        _ = sys::unblock_signals();
+        if let Some(line) = handover::see_off() {
+            complain::say(Severity::LOG_WARNING, &audience::name(), &line);
+        }
+    }
+
     fn outcome(&mut self, start: &mut Start) -> Result<Outcome, Error> {
         // One that lies beyond what the clock can tell never comes.
         let deadline = self.limit.and_then(|limit| Instant::now().checked_add(limit));
@@ -161,6 +177,10 @@ impl Starter {
             let heed = |message| match message {
                 Message::Forked(pid) => start.daemon = Some(pid),
                 Message::Progress(text) => self.show(&text),
+                Message::Warning(text) => {
+                    self.clear_progress();
+                    complain::say(Severity::LOG_WARNING, &audience::name(), &text);
+                }
                 Message::Ready => ready = true,
                 Message::Failed(failure) => failed = Some(failure),
             };

@@ -221,12 +221,24 @@ pub(crate) fn let_go(fd: BorrowedFd<'_>) -> nix::Result<()> {
 }
 
 /// Takes over an inherited descriptor that the environment names, to be closed on exec.
-pub(crate) fn adopt(fd: RawFd) -> io::Result<OwnedFd> {
+pub(crate) fn adopt_inherited(fd: RawFd) -> io::Result<OwnedFd> {
     // Fails where it is not open.
+    let flags = FdFlag::from_bits_retain(fcntl(peek(fd), FcntlArg::F_GETFD)?);
+    // exec(2) would have closed it: it is this process's own, or was taken over for another variable.
+    if flags.contains(FdFlag::FD_CLOEXEC) {
+        return Err(io::Error::other("it is not an inherited descriptor, or another variable names it as well"));
+    }
     fcntl(peek(fd), FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
-    // SAFETY: it is open, and was passed on for this process to own: the variable that names it is taken out of the
-    // environment when this is called, so that it happens once.
+    // SAFETY: it is open, was inherited, and the environment passes it on for this process to own. No one else does: what
+    // is taken over here gets the flag that was just looked for, and so does what the standard library opens.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Takes over a descriptor that a message has brought.
+#[cfg(target_os = "linux")]
+pub(crate) fn adopt_received(fd: RawFd) -> OwnedFd {
+    // SAFETY: recvmsg(2) has just made it for the receiver, which hands it on to no one else.
+    unsafe { OwnedFd::from_raw_fd(fd) }
 }
 
 /// The address family of a socket.

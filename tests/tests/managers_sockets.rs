@@ -206,13 +206,14 @@ fn activated_or_else_bound_by_itself() {
     assert_eq!(status, Some(9), "{stderr}");
     // Of another kind: an error, not a fallback.
     let arguments = ["init:listener_or=127.0.0.1:0".to_owned(), "main:exit=9".to_owned()];
-    let (status, stderr) = Activated::start([udp(), tcp()], "LISTEN_PID=$$ LISTEN_FDS=2", &arguments).ended();
+    let variables = "LISTEN_PID=$$ LISTEN_FDS=2 LISTEN_FDNAMES=main:other";
+    let (status, stderr) = Activated::start([udp(), tcp()], variables, &arguments).ended();
     assert!(status == Some(1) && stderr.contains("not a listening TCP socket"), "{stderr}");
     // Not activated: bound by itself, and an error if that cannot be.
     let scene = Scene::new();
     let launch = |address: &str| scene.launch(bin("svc")).set("mode", "foreground").set("init:listener_or", address);
     launch("127.0.0.1:0").arg("main:exit=9").run().assert_exited(9);
-    let says = ["the service's own socket", &errno_text(libc::EADDRINUSE)];
+    let says = ["the socket main", &errno_text(libc::EADDRINUSE)];
     launch(&address).run().assert_exited(1).assert_says(&says);
 }
 

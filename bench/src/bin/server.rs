@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use daemon_bench::PLACE;
 use daemon_rt::control::Control;
-use daemon_rt::{Daemon, daemon, listener_or, shutdown};
+use daemon_rt::{Daemon, daemon, listen, shutdown};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::os::fd::AsFd;
 
@@ -43,11 +43,7 @@ fn configure(daemon: &mut Daemon) -> std::result::Result<(), Box<dyn std::error:
 }
 
 fn bind() -> std::result::Result<UnixListener, daemon_rt::Error> {
-    let path = format!("{PLACE}/server.socket");
-    let listener = listener_or(|| {
-        _ = std::fs::remove_file(&path);
-        UnixListener::bind(&path)
-    })?;
+    let listener: UnixListener = listen("main", format!("{PLACE}/server.socket"))?;
     listener.set_nonblocking(true).expect("a socket");
     Ok(listener)
 }

@@ -6,29 +6,36 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::libc;
+use nix::fcntl::OFlag;
+use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::stat::fstat;
 use nix::unistd::Pid;
 
+use super::ending::Old;
+use super::lock::lock_restart;
+use super::message::{close_aside, disarm, read_sockets};
 use super::service::remove_socket_at;
-use super::{CONTROL, Call, NEW_CONTROL, PATIENCE, PAUSE, beside, call, locked, receive, send, word};
+use super::{CONTROL, Call, NEW_CONTROL, PATIENCE, PAUSE, beside, call, left, locked, receive, send, word};
 use crate::control::{Control, Instance};
 use crate::error::Error;
-use crate::inherited::retry;
-use crate::manager::Listener;
+use crate::listen::{self, PassedFd};
 use crate::pidfile;
 use crate::trusted::{Place, ReadyPath, same_file};
 
 /// How long after its last word the end of the old instance may take to be seen.
 const ENDING: Duration = Duration::from_millis(100);
+/// No service has as many sockets.
+const MOST_SOCKETS: usize = 1 << 16;
 
 static TAKEOVER: Mutex<Option<Takeover>> = Mutex::new(None);
 /// In R: the pidfile, to write to; also the restart lock, which ends with it.
 static RESTARTING: Mutex<Option<File>> = Mutex::new(None);
+
+/// What came from an instance that could not hand over, until it can be closed.
+static LEFT_OPEN: Mutex<Vec<OwnedFd>> = Mutex::new(Vec::new());
 
 /// A hand-over under way.
 struct Takeover {
@@ -38,6 +45,9 @@ struct Takeover {
     /// From R to N.
     go_read: Option<File>,
     go_write: Option<File>,
+    old: Old,
+    /// R has to end before O.
+    ends_first: bool,
 }
 
 fn takeover() -> MutexGuard<'static, Option<Takeover>> {
@@ -69,7 +79,7 @@ pub(crate) fn prepare_restart(path: &Path, patience: Duration) -> Result<(), Err
         let Some(pidfile) = lock_restart(path).map_err(during)? else { continue };
         // The instance that is to be replaced is the one that runs now, after other restarts.
         if let Some(instance) = control.instance()? {
-            if !take_over(path, &instance, &pidfile).map_err(during)? {
+            if !take_over(path, instance, &pidfile, patience).map_err(during)? {
                 control.stop(patience)?;
             }
         }
@@ -79,53 +89,106 @@ pub(crate) fn prepare_restart(path: &Path, patience: Duration) -> Result<(), Err
     Ok(())
 }
 
-/// In R: takes over lock and listeners of the instance that runs. `false` if it cannot hand over.
-fn take_over(path: &Path, instance: &Instance, pidfile: &File) -> io::Result<bool> {
-    let Call::Answered(connection, found) = call(path, instance, PATIENCE)? else { return Ok(false) };
+/// In R: takes over lock and sockets of the instance that runs. `false` if it cannot hand over: it has no control socket,
+/// or is suspended, or hangs.
+fn take_over(path: &Path, instance: Instance, pidfile: &File, patience: Duration) -> io::Result<bool> {
+    if is_suspended(instance.pid) {
+        return Ok(false);
+    }
+    let (connection, found) = match call(path, &instance, PATIENCE) {
+        Ok(Call::Answered(connection, found)) => (connection, found),
+        Ok(_) => return Ok(false),
+        Err(error) if error.kind() == io::ErrorKind::TimedOut => return Ok(false),
+        Err(error) => return Err(error),
+    };
     // Where it belongs, should the last restarter have been killed before it could do that.
     Place::of(&beside(path, CONTROL))?.rename_from(found.file_name().unwrap_or_default())?;
-    let (names, fds) = match send(&connection, word::HAND_OVER, &[]).and_then(|()| receive(&connection, Some(PATIENCE)))
-    {
-        // It has just died, and has nothing to hand over any more.
-        Err(_) if instance.ends_within(ENDING)? => return Ok(false),
-        answer => answer?,
+    let mut received = Vec::new();
+    let sockets = match ask_for_sockets(&connection, &mut received) {
+        Ok(Some(sockets)) => sockets,
+        other => {
+            // To close it may take a thread, and this process must have no second one before it forks.
+            received.push(connection);
+            locked(&LEFT_OPEN).append(&mut received);
+            return match other {
+                Err(error) if error.kind() != io::ErrorKind::TimedOut && !instance.ends_within(ENDING)? => Err(error),
+                // It hangs, or has just died and has nothing to hand over any more.
+                _ => Ok(false),
+            };
+        }
     };
-    let names = String::from_utf8_lossy(&names).into_owned();
-    let names: Vec<&str> = names.split('\n').collect();
-    let count = fds.len();
-    let mut fds = fds.into_iter();
-    let Some(lock) = fds.next() else { return Ok(false) };
-    if count != 1 + names.len() {
-        return Err(io::Error::other("not all of the sockets have arrived: is the limit on open files too low?"));
-    }
+    let mut received = received.into_iter();
+    let Some(lock) = received.next() else { return Ok(false) };
     if !same_file(&fstat(&lock)?, &fstat(pidfile)?) {
         return Err(io::Error::other("the running instance has another pidfile locked"));
     }
-    crate::manager::pass(names.into_iter().zip(fds).map(|(name, fd)| Listener::passed(name, fd)).collect());
+    let passed = sockets.into_iter().zip(received).map(|((origin, name), fd)| PassedFd { name, origin, fd });
+    listen::pass(passed.inspect(|passed| disarm(&passed.fd)));
     pidfile::take_over(path, lock)?;
     let (go_read, go_write) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
     let (go_read, go_write) = (Some(go_read.into()), Some(go_write.into()));
-    *takeover() = Some(Takeover { connection, path: path.to_owned(), go_read, go_write });
+    let ends_first = is_managers_command(instance.pid);
+    let old = Old { instance, patience };
+    *takeover() = Some(Takeover { connection, path: path.to_owned(), go_read, go_write, old, ends_first });
     Ok(true)
 }
 
-/// One restart at a time. An open-file-description lock on one byte has nothing to do with the flock(2) of the file. `None` if
-/// the file is not there any more when the lock is had.
-fn lock_restart(path: &Path) -> io::Result<Option<File>> {
-    let place = Place::of(path)?;
-    let (pidfile, found) = match place.open(OFlag::O_RDWR) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        result => result?,
-    };
-    let mut held = pidfile::restart_lock();
-    fcntl(&pidfile, FcntlArg::F_OFD_GETLK(&mut held))?;
-    if i32::from(held.l_type) == libc::F_RDLCK {
-        // No restart's: a service that has turned hostile can read its pidfile, and so lock it for readers.
-        return Err(io::Error::other("somebody who may only read the pidfile has locked it"));
+/// What a suspended process would answer, it will when it is told to continue, which `stop` does.
+fn is_suspended(pid: Pid) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The name, in parentheses, may hold anything.
+    stat.rsplit_once(')').is_some_and(|(_, after)| after.trim_start().starts_with('T'))
+}
+
+/// Whether a manager runs this command for its main process, as systemd does `ExecReload=`. When the old instance ends, it
+/// takes the one that the pidfile names for the new main process; a child of this command's would be a stranger.
+fn is_managers_command(main: Pid) -> bool {
+    std::env::var("MAINPID").is_ok_and(|pid| pid == main.to_string())
+}
+
+/// Has O send the descriptor that holds the lock, and its sockets after it. `None` if it cannot.
+fn ask_for_sockets(
+    connection: &OwnedFd,
+    received: &mut Vec<OwnedFd>,
+) -> io::Result<Option<Vec<(listen::Origin, String)>>> {
+    let began = Instant::now();
+    let mut sockets = Vec::new();
+    let mut ask = word::HAND_OVER;
+    loop {
+        send(connection, ask, &[])?;
+        let message = receive(connection, Some(left(began, PATIENCE)))?;
+        let before = received.len();
+        received.extend(message.fds);
+        // An instance of another version does not know the word, and says nothing.
+        if ask == word::HAND_OVER && (message.text.is_empty() || message.text == word::CANNOT) {
+            return Ok(None);
+        }
+        let Some((total, here)) = read_sockets(&message.text).filter(|&(total, _)| total <= MOST_SOCKETS) else {
+            return Err(io::Error::other("the running instance does not speak the protocol"));
+        };
+        let due = here.len() + usize::from(ask == word::HAND_OVER);
+        sockets.extend(here);
+        if received.len() < before + due {
+            return Err(too_few_descriptors(total));
+        }
+        if received.len() > before + due || (due == 0 && sockets.len() < total) || sockets.len() > total {
+            return Err(io::Error::other("the running instance does not speak the protocol"));
+        }
+        if sockets.len() == total {
+            return Ok(Some(sockets));
+        }
+        ask = word::MORE;
     }
-    let range = pidfile::restart_lock();
-    retry(|| fcntl(&pidfile, FcntlArg::F_OFD_SETLKW(&range)))?;
-    Ok(place.still_is(&found)?.then(|| pidfile.into()))
+}
+
+fn too_few_descriptors(sockets: usize) -> io::Error {
+    let limit = match getrlimit(Resource::RLIMIT_NOFILE) {
+        Ok((soft, _)) => format!(" ({soft})"),
+        Err(_) => String::new(),
+    };
+    let problem =
+        format!("the limit on open files{limit} is too low for the {sockets} sockets of the running instance");
+    io::Error::other(problem)
 }
 
 /// In N, after the fork: gives up R's ends, and with them the restart lock.
@@ -151,11 +214,21 @@ pub(crate) fn commit(new: Pid) -> io::Result<()> {
     // From here on there is no way back, and what fails is made up for by N, which finds its pid in the file.
     _ = pidfile.set_len(line.len() as u64);
     _ = place.rename_from(new_socket.file_name().unwrap_or_default());
-    _ = send(&under_way.connection, word::COMMIT, &[]);
+    let commit = if under_way.ends_first { word::COMMIT_AFTER_ME } else { word::COMMIT };
+    _ = send(&under_way.connection, commit, &[]);
     if let Some(mut go) = under_way.go_write.take() {
         _ = go.write_all(b"G");
     }
     Ok(())
+}
+
+/// In R, when all else is done: waits for the end of the old instance, and has it end when the time is up; what there is
+/// to say of it.
+pub(crate) fn see_off() -> Option<String> {
+    // The next restart need not wait for that.
+    *locked(&RESTARTING) = None;
+    let Takeover { old, ends_first: false, .. } = takeover().take()? else { return None };
+    old.end_within(old.patience)
 }
 
 /// In a starter whose daemon has failed: removes the control socket that it may have left. In a restart the old
@@ -181,6 +254,7 @@ fn hears_go(mut from_restarter: File) -> bool {
 
 /// In N: ready, it waits until R has committed; `false` if R is gone and has not.
 pub(crate) fn await_go() -> bool {
+    close_aside(std::mem::take(&mut *locked(&LEFT_OPEN)));
     let Some(takeover) = takeover().take() else { return true };
     if !takeover.go_read.is_some_and(hears_go) {
         if !pidfile::names_this_process() {
@@ -192,5 +266,6 @@ pub(crate) fn await_go() -> bool {
         _ = send(&takeover.connection, word::COMMIT, &[]);
     }
     pidfile::own();
+    takeover.old.watch();
     true
 }

@@ -4,28 +4,34 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::socket::{
-    AddressFamily, Backlog, Shutdown, SockFlag, SockType, UnixAddr, bind, getsockopt, listen, shutdown, socket, sockopt,
+    AddressFamily, Backlog, Shutdown, SockFlag, SockType, bind, getsockopt, listen, shutdown, socket, sockopt,
 };
 use nix::sys::stat::{FileStat, Mode, umask};
 use nix::unistd::{Pid, geteuid, getpid};
 
+use super::call::at_place;
+use super::message::{MOST_DESCRIPTORS, write_sockets};
 use super::restart::socket_path;
-use super::{CONTROL, MOST_DESCRIPTORS, PATIENCE, PAUSE, beside, locked, receive, send, word};
+use super::{CONTROL, PATIENCE, PAUSE, beside, locked, receive, send, word};
 use crate::detach::Step;
 use crate::error::{During, Error};
 use crate::inherited::retry;
+use crate::listen::Origin;
 use crate::shutdown::ends_by;
 use crate::trusted::{Place, ReadyPath, remove_known};
-use crate::{pidfile, reload, sys};
+use crate::{audience, handshake, pidfile, reload, sys};
+
+/// A longer name of a socket is cut.
+const LONGEST_NAME: usize = 255;
 
 static SOCKET: OnceLock<ControlSocket> = OnceLock::new();
 
@@ -36,10 +42,23 @@ struct ControlSocket {
     file: FileStat,
     directory: FileStat,
     /// Copies of what the service listens on.
-    listeners: Mutex<Vec<(String, OwnedFd)>>,
+    sockets: Mutex<Vec<Kept>>,
     /// Begins to listen; a pointer for the reason that `Daemon` gives.
     answer: fn(&'static ControlSocket) -> io::Result<()>,
 }
+
+/// A copy of a socket on which the service listens.
+#[derive(Clone)]
+struct Kept {
+    name: String,
+    origin: Origin,
+    fd: Arc<OwnedFd>,
+}
+
+/// How many hand-overs are under way of which it is not known yet what has come of them.
+static HANDING_OVER: AtomicUsize = AtomicUsize::new(0);
+/// The service has opened sockets when it was ready, which a successor cannot take in time.
+static OPENS_LATE: AtomicBool = AtomicBool::new(false);
 
 /// Binds the control socket beside the pidfile, which this process holds.
 pub(crate) fn bind_socket(pidfile: &Path) -> Result<(), Error> {
@@ -52,20 +71,13 @@ pub(crate) fn bind_socket(pidfile: &Path) -> Result<(), Error> {
         }
         let directory = place.directory()?;
         let socket = socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None)?;
-        let by_path = UnixAddr::new(&path)?;
-        // The name may be too long for this.
-        let by_descriptor = UnixAddr::new(&place.by_descriptor()).unwrap_or(by_path);
         let before = umask(Mode::from_bits_truncate(0o177));
-        let bound = match bind(socket.as_raw_fd(), &by_descriptor) {
-            // There is no /proc.
-            Err(Errno::ENOENT) => bind(socket.as_raw_fd(), &by_path),
-            result => result,
-        };
+        let bound = at_place(&place, &path, |address| bind(socket.as_raw_fd(), address));
         umask(before);
-        bound?;
+        bound??;
         let file = place.look().inspect_err(|_| _ = place.remove())?;
         let (socket, path) = (socket.into(), ReadyPath::new(&beside(pidfile, CONTROL))?);
-        Ok(ControlSocket { socket, path, file, directory, listeners: Mutex::default(), answer: begin_to_answer })
+        Ok(ControlSocket { socket, path, file, directory, sockets: Mutex::default(), answer: begin_to_answer })
     };
     let made = made().during(Step::WritePidfile, path.display())?;
     _ = SOCKET.set(made);
@@ -94,11 +106,24 @@ pub(super) fn remove_socket_at(path: &ReadyPath) {
     }
 }
 
+/// Whether a successor has taken the service over, or is about to: it has been given the sockets.
+pub(crate) fn is_replaced() -> bool {
+    let named = |lock| pidfile::read_pid(lock).is_ok_and(|named| named.is_some_and(|pid| pid != getpid()));
+    HANDING_OVER.load(Ordering::Acquire) > 0
+        || pidfile::is_disowned()
+        || (SOCKET.get().is_some() && pidfile::lock_descriptor().is_some_and(named))
+}
+
 /// Keeps a copy of a socket on which the service listens, to hand it over one day.
-pub(crate) fn keep_listener(name: &str, socket: BorrowedFd<'_>) -> Result<(), Error> {
+pub(crate) fn keep_listener(name: &str, origin: Origin, socket: BorrowedFd<'_>) -> Result<(), Error> {
     let Some(control) = SOCKET.get() else { return Ok(()) };
+    if !audience::is_starting() {
+        OPENS_LATE.store(true, Ordering::Release);
+        return Ok(());
+    }
     let copy = socket.try_clone_to_owned().map_err(|error| Error::opening(format!("a copy of {name}"), error))?;
-    locked(&control.listeners).push((name.to_owned(), copy));
+    let name = handshake::cut(name, LONGEST_NAME).into_owned();
+    locked(&control.sockets).push(Kept { name, origin, fd: Arc::new(copy) });
     Ok(())
 }
 
@@ -116,7 +141,7 @@ fn begin_to_answer(control: &'static ControlSocket) -> io::Result<()> {
 }
 
 /// Runs this in a thread that takes none of the service's signals.
-fn spawn(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
+pub(super) fn spawn(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
     let deaf = || {
         _ = SigSet::all().thread_block();
         work();
@@ -141,7 +166,7 @@ fn answer(control: &ControlSocket, connection: &Arc<OwnedFd>, hangup_waits: bool
     if peer.uid() != 0 && peer.uid() != geteuid().as_raw() {
         return Ok(());
     }
-    match receive(connection, Some(PATIENCE))?.0.as_slice() {
+    match receive(connection, Some(PATIENCE))?.text.as_slice() {
         word::RELOAD if reload(connection)? => Ok(()),
         word::RELOAD if !hangup_waits && ends_by(libc::SIGHUP) => send(connection, word::CANNOT, &[]),
         word::RELOAD => send(connection, word::SIGNAL, &[]),
@@ -175,44 +200,69 @@ fn reload(caller: &Arc<OwnedFd>) -> io::Result<bool> {
 /// O's side of the restart. Whatever goes wrong, the pidfile says whether this process still owns the service.
 fn hand_over(control: &ControlSocket, connection: &OwnedFd, restarter: Pid) -> io::Result<()> {
     let restarter = sys::pidfd_open(restarter);
-    let Some(lock) = pidfile::lock_descriptor() else { return send(connection, word::CANNOT, &[]) };
-    {
-        let listeners = locked(&control.listeners);
-        let names: Vec<&str> = listeners.iter().map(|(name, _)| name.as_str()).collect();
-        let fds: Vec<BorrowedFd<'_>> =
-            std::iter::once(lock).chain(listeners.iter().map(|(_, fd)| fd.as_fd())).collect();
-        // A service that has made its listeners itself has to end before another can make them.
-        if listeners.is_empty() || fds.len() > MOST_DESCRIPTORS {
-            return send(connection, word::CANNOT, &[]);
-        }
-        send(connection, names.join("\n").as_bytes(), &fds)?;
-    }
-    if hears_commit(connection, lock) {
+    let sockets = locked(&control.sockets).clone();
+    // A service that has made its sockets itself has to end before another can make them.
+    let can = !sockets.is_empty() && !OPENS_LATE.load(Ordering::Acquire);
+    let Some(lock) = pidfile::lock_descriptor().filter(|_| can) else { return send(connection, word::CANNOT, &[]) };
+    HANDING_OVER.fetch_add(1, Ordering::AcqRel);
+    let committed = match send_sockets(connection, lock, &sockets) {
+        Ok(()) => hears_commit(connection, lock),
+        Err(_) => None,
+    };
+    drop(sockets);
+    if committed.is_some() {
         pidfile::disown();
-        locked(&control.listeners).clear();
-        // N is R's child until R has ended. A manager that sees this process end before would take N for a stranger.
-        if let Ok(restarter) = restarter {
-            let patience = PollTimeout::try_from(PATIENCE).unwrap_or(PollTimeout::MAX);
-            _ = retry(|| poll(&mut [PollFd::new(restarter.as_fd(), PollFlags::POLLIN)], patience));
+        locked(&control.sockets).clear();
+    }
+    HANDING_OVER.fetch_sub(1, Ordering::AcqRel);
+    let Some(commit) = committed else { return Ok(()) };
+    // N is R's child until R has ended. A manager that sees this process end before would take N for a stranger.
+    if let (Commit::AfterRestarter, Ok(restarter)) = (commit, restarter) {
+        let patience = PollTimeout::try_from(PATIENCE).unwrap_or(PollTimeout::MAX);
+        _ = retry(|| poll(&mut [PollFd::new(restarter.as_fd(), PollFlags::POLLIN)], patience));
+    }
+    // As an administrator would: the service finishes what it has begun.
+    kill(getpid(), Signal::SIGTERM)?;
+    Ok(())
+}
+
+/// Sends the lock, and then the sockets, a message at a time: as many as one carries.
+fn send_sockets(connection: &OwnedFd, lock: BorrowedFd<'_>, sockets: &[Kept]) -> io::Result<()> {
+    let (first, rest) = sockets.split_at(sockets.len().min(MOST_DESCRIPTORS - 1));
+    let others = rest.chunks(MOST_DESCRIPTORS);
+    for (number, part) in std::iter::once(first).chain(others).enumerate() {
+        let mut fds = Vec::new();
+        if number == 0 {
+            fds.push(lock);
+        } else if receive(connection, Some(PATIENCE))?.text != word::MORE {
+            return Err(io::ErrorKind::ConnectionAborted.into());
         }
-        // As an administrator would: the service finishes what it has begun.
-        kill(getpid(), Signal::SIGTERM)?;
+        fds.extend(part.iter().map(|kept| kept.fd.as_fd()));
+        let names = part.iter().map(|kept| (kept.origin, kept.name.as_str()));
+        send(connection, &write_sockets(sockets.len(), names), &fds)?;
     }
     Ok(())
 }
 
+/// When this process is to end.
+#[derive(Clone, Copy)]
+enum Commit {
+    Now,
+    AfterRestarter,
+}
+
 /// Whether R says that it has committed, or the pidfile does when R is gone, and N with it.
-fn hears_commit(connection: &OwnedFd, pidfile: BorrowedFd<'_>) -> bool {
+fn hears_commit(connection: &OwnedFd, pidfile: BorrowedFd<'_>) -> Option<Commit> {
     let names_another = || pidfile::read_pid(pidfile).is_ok_and(|named| named.is_some_and(|pid| pid != getpid()));
     loop {
         let heard = receive(connection, None);
-        if heard.as_ref().is_ok_and(|(text, _)| text == word::COMMIT) || names_another() {
-            return true;
+        match &heard {
+            Ok(message) if message.text == word::COMMIT_AFTER_ME => return Some(Commit::AfterRestarter),
+            Ok(message) if message.text == word::COMMIT => return Some(Commit::Now),
+            _ if names_another() => return Some(Commit::Now),
+            Ok(_) => return None,
+            // That says nothing of R.
+            Err(_) => std::thread::sleep(PAUSE),
         }
-        if heard.is_ok() {
-            return false;
-        }
-        // That says nothing of R.
-        std::thread::sleep(PAUSE);
     }
 }

@@ -29,8 +29,6 @@ use crate::error::Error;
 use crate::inherited::take_variable;
 use crate::sys::StartOfMain;
 
-pub(crate) use activation::pass;
-pub use activation::{Listener, listener_or, listeners};
 pub(crate) use notify::notifier;
 pub use notify::{remove_stored_fd, store_fd};
 pub(crate) use pid1::{is_init, serve_as_init};
@@ -52,7 +50,7 @@ impl Surroundings {
         let has_pidfile = take_variable(start, "PIDFILE").is_some();
         let socket = take_variable(start, "NOTIFY_SOCKET").filter(|socket| is_meant(socket, executed));
         let fd = take_variable(start, "DAEMON_NOTIFY_FD");
-        let activated = activation::take(start);
+        let passed = activation::take(start);
         watchdog::take(start);
 
         let this = getpid().as_raw();
@@ -60,7 +58,7 @@ impl Surroundings {
             || getppid().as_raw() == 0
             || (executed == Some(this) && !has_pidfile)
             || socket.is_some()
-            || activated
+            || passed.is_some()
             || fd.is_some()
             || (std::env::var_os("XPC_SERVICE_NAME").is_some() && getppid().as_raw() == 1)
             || Supervisor::of(getppid()).is_some();
@@ -74,7 +72,7 @@ impl Surroundings {
                 return Err(Error::usage(format!("DAEMON_MODE={value:?}"), "it is \"detach\" or \"foreground\""));
             }
         };
-        let descriptors = activation::descriptors().chain(notify::set_up(socket, fd)).collect();
+        let descriptors = passed.into_iter().flatten().chain(notify::set_up(socket, fd)).collect();
         Ok(Self { mode, supervised, descriptors })
     }
 

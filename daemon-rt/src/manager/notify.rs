@@ -66,7 +66,7 @@ fn warn(what: &str, error: &io::Error) {
 
 fn adopt(number: &OsString) -> io::Result<OwnedFd> {
     let fd: RawFd = parse(number).filter(|&fd| fd >= FIRST).ok_or(io::ErrorKind::InvalidInput)?;
-    sys::adopt(fd)
+    sys::adopt_inherited(fd)
 }
 
 fn open(address: &OsStr) -> io::Result<OwnedFd> {

@@ -108,7 +108,7 @@ impl Message {
         let mut fds = Vec::new();
         for message in received.cmsgs()? {
             if let ControlMessageOwned::ScmRights(passed) = message {
-                fds.extend(passed.into_iter().filter_map(|fd| sys::adopt(fd).ok()));
+                fds.extend(passed.into_iter().map(sys::adopt_received));
             }
         }
         let length = received.bytes;

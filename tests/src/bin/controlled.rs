@@ -31,7 +31,7 @@ fn init() -> io::Result<TcpListener> {
     fs::write("started", "")?;
     eprintln!("started");
     thread::spawn(move || note(reloads));
-    daemon_rt::listener_or(|| TcpListener::bind("127.0.0.1:80")).map_err(io::Error::other)
+    daemon_rt::listen("http", "127.0.0.1:80").map_err(io::Error::other)
 }
 
 fn note(reloads: Reloads) {

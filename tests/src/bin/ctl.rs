@@ -88,7 +88,7 @@ fn init(settings: Settings) -> Result<(Settings, Option<TcpListener>)> {
     }
     if let Some(path) = settings.get("listen") {
         // The other stays open, for as long as the process lives.
-        std::mem::forget(listener.replace(noted(path, listener_or(any)?)?));
+        std::mem::forget(listener.replace(noted(path, listener_or("main", any)?)?));
     }
     if settings.get("fail").is_some() {
         return Err("as it was told to".into());

@@ -62,7 +62,7 @@ fn init(settings: Settings) -> Result<TcpListener> {
         }
     }
     let address = settings.get("address").ok_or("no address")?;
-    let listener = listener_or(|| TcpListener::bind(address))?;
+    let listener = listener_or("main", || TcpListener::bind(address))?;
     listener.set_nonblocking(true)?;
     shutdown();
     let reloads = reloads();

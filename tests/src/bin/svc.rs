@@ -150,7 +150,7 @@ fn act(action: &str) -> Result<()> {
             passed.into_iter().zip(kinds.split(',')).try_for_each(|(passed, kind)| take(passed, kind))?;
         }
         "listener_or" => {
-            std::mem::forget(daemon_rt::listener_or(|| std::net::TcpListener::bind(value))?);
+            std::mem::forget(daemon_rt::listener_or("main", || std::net::TcpListener::bind(value))?);
         }
         "watchdog" => std::fs::write(value, format!("{:?}\n", daemon_rt::watchdog().interval()))?,
         "ping" => daemon_rt::watchdog().ping(),

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use daemon_tests::{Descriptor, Proc, Scene, require};
+use daemon_tests::{Descriptor, Launch, Proc, Scene, require};
 
 use crate::ctl::Ctl;
 use crate::{address, answer, answering, assert_owner, request};
@@ -32,6 +32,11 @@ fn under_load(address: SocketAddr, work: impl FnOnce()) -> (BTreeSet<i32>, usize
         worked.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         (answers.iter().copied().collect(), answers.len())
     })
+}
+
+/// A restart as systemd runs `ExecReload=`: it ends before the old instance does.
+fn as_managers_command<'s>(ctl: &Ctl<'s>, old: &Proc) -> Launch<'s> {
+    ctl.command("restart").env("MAINPID", old.pid().to_string())
 }
 
 /// Restarts, and waits until the new instance answers.
@@ -81,15 +86,18 @@ fn the_old_one_answers_what_it_has_accepted() {
     let open = TcpStream::connect(address(&scene)).unwrap();
     // One after the other is accepted.
     assert_eq!(request(address(&scene)).unwrap(), old.pid());
-    ctl.run("restart").assert_ready();
+    let restart = ctl.command("restart").spawn();
+    scene.wait_until("the new one", || scene.pid_in_pidfile().is_some_and(|pid| pid != old.pid()));
     let new = scene.pid_in_pidfile().unwrap();
     scene.wait_until("the new one to answer", || request(address(&scene)).is_ok_and(|pid| pid == new));
     assert!(!old.is_gone());
     // It has nothing to do with the service any more, which can be controlled.
     assert!(ctl.succeeds("status").contains(&new.to_string()));
     ctl.run("start").assert_exited(80);
+    assert!(restart.is_running(), "it returns when the old one has ended");
     assert_eq!(answer(open).unwrap(), old.pid());
     assert!(scene.exit_status(&old).success());
+    assert_eq!(restart.wait().assert_ready().stderr, "");
     assert_owner(&scene);
 }
 
@@ -102,7 +110,7 @@ fn the_new_one_can_end_before_the_old_one_has() {
         let old = ctl.start();
         let open = TcpStream::connect(address(&scene)).unwrap();
         request(address(&scene)).unwrap();
-        ctl.run("restart").assert_ready();
+        as_managers_command(&ctl, &old).run().assert_ready();
         let new = Proc::new(scene.pid_in_pidfile().unwrap()).unwrap();
         new.signal(signal);
         scene.exit_status(&new);
@@ -139,7 +147,7 @@ fn the_new_one_makes_the_listener_block_for_the_old_one_as_well() {
     let _open = TcpStream::connect(address(&scene)).unwrap();
     request(address(&scene)).unwrap();
     assert!(!blocks());
-    ctl.with("blocking", "").run("restart").assert_ready();
+    as_managers_command(&ctl.with("blocking", ""), &old).run().assert_ready();
     assert!(blocks());
 }
 
@@ -161,7 +169,7 @@ fn the_old_one_ends_after_the_restarter() {
     let scene = Scene::new();
     let ctl = answering(&scene);
     let old = ctl.start();
-    let slow = ctl.command("restart").strace("calls", &["-e", "inject=exit_group:delay_enter=500000"]);
+    let slow = as_managers_command(&ctl, &old).strace("calls", &["-e", "inject=exit_group:delay_enter=500000"]);
     let restarter = slow.spawn().process();
     scene.wait_until("the end of the old one", || old.is_gone());
     assert!(restarter.is_gone());

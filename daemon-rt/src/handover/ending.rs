@@ -1,0 +1,58 @@
+//! The end of the old instance after the commit: it is told to end, and has a limit.
+
+use std::io;
+use std::time::Duration;
+
+use nix::unistd::Pid;
+
+use crate::control::{DYING, Instance};
+use crate::{audience, complain};
+
+/// The old instance, and how long it may take to end.
+pub(super) struct Old {
+    pub(super) instance: Instance,
+    pub(super) patience: Duration,
+}
+
+/// How much longer the new instance waits than the restarter, which has more rights and a person to tell.
+const GRACE: Duration = Duration::from_secs(1);
+
+impl Old {
+    /// Has the new instance see to the end of the old one: the restarter may be gone by then.
+    pub(super) fn watch(self) {
+        let limit = self.patience.saturating_add(GRACE);
+        let watch = move || {
+            if let Some(line) = self.end_within(limit) {
+                complain::complain(&audience::name(), &line);
+            }
+        };
+        // Without a thread the restarter's word has to do.
+        _ = super::service::spawn(watch);
+    }
+
+    /// Waits for the end, and brings it about where it does not come; what there is to say of it.
+    pub(super) fn end_within(&self, limit: Duration) -> Option<String> {
+        let pid = self.instance.pid;
+        match self.ends_or_is_killed(limit) {
+            Ok(true) => None,
+            Ok(false) => Some(format!("the old instance did not end in {limit:?} and was killed (pid {pid})")),
+            Err(error) => Some(lives_on(pid, limit, &error)),
+        }
+    }
+
+    /// `true` if it ended by itself.
+    fn ends_or_is_killed(&self, limit: Duration) -> io::Result<bool> {
+        if self.instance.ends_within(limit)? {
+            return Ok(true);
+        }
+        self.instance.kill()?;
+        if self.instance.ends_within(DYING)? {
+            return Ok(false);
+        }
+        Err(io::Error::other("it is still there after SIGKILL"))
+    }
+}
+
+fn lives_on(pid: Pid, limit: Duration, error: &io::Error) -> String {
+    format!("the old instance did not end in {limit:?} and could not be killed (pid {pid}): {error}")
+}

@@ -1,0 +1,76 @@
+//! `Listener`: a descriptor that was passed, before the service has said what it takes it for.
+
+use std::fs::File;
+use std::io;
+use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
+
+use super::kind::Kind;
+use crate::error::Error;
+
+/// A descriptor that was opened for the service: a socket or FIFO on which it listens, or one that was stored by
+/// [`store_fd`](crate::store_fd).
+///
+/// `TryFrom` turns it into the type of the standard library that it is, and so into those of the asynchronous
+/// runtimes (which want it non-blocking first); its kind is checked. `OwnedFd` takes every kind.
+#[derive(Debug)]
+pub struct Listener {
+    fd: OwnedFd,
+    name: String,
+}
+
+impl Listener {
+    pub(super) fn new(name: String, fd: OwnedFd) -> Self {
+        Self { fd, name }
+    }
+
+    /// Its name: `FileDescriptorName=` of a systemd unit, or that under which the older instance took it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The descriptor, if it is of the wanted kind.
+    pub(super) fn checked(self, wanted: Kind) -> Result<OwnedFd, Error> {
+        let found = Kind::of(self.fd.as_fd());
+        if found == wanted {
+            return Ok(self.fd);
+        }
+        let problem = format!("it is {found}, not {wanted}");
+        Err(Error::opening(format!("the descriptor {} from the manager", self.name), io::Error::other(problem)))
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl From<Listener> for OwnedFd {
+    fn from(listener: Listener) -> Self {
+        listener.fd
+    }
+}
+
+macro_rules! try_from_listener {
+    ($($type:ty: $kind:expr;)*) => {$(
+        impl TryFrom<Listener> for $type {
+            type Error = Error;
+
+            fn try_from(listener: Listener) -> Result<Self, Error> {
+                listener.checked($kind).map(Self::from)
+            }
+        }
+    )*};
+}
+
+try_from_listener! {
+    TcpListener: Kind::TCP_LISTENER;
+    TcpStream: Kind::TCP_STREAM;
+    UdpSocket: Kind::UDP;
+    UnixListener: Kind::UNIX_LISTENER;
+    UnixStream: Kind::UNIX_STREAM;
+    UnixDatagram: Kind::UNIX_DATAGRAM;
+    File: Kind::Fifo;
+}
