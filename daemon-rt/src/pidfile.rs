@@ -194,12 +194,14 @@ fn set_held(
 /// Writes the pid of this process, the daemon. The file is never empty meanwhile.
 pub(crate) fn write() -> Result<(), Error> {
     let Some(held) = HELD.get() else { return Ok(()) };
+    // First: in the foreground nobody else would remove it if a signal came now.
+    shutdown::tidy_up_when_ended().during(Step::WritePidfile, "its removal when a signal comes")?;
     let writer = held.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
     if let Some(writer) = writer {
         write_to(&writer, &held.file).during(Step::WritePidfile, held.path.as_path().display())?;
         own();
     }
-    shutdown::tidy_up_when_ended().during(Step::WritePidfile, "its removal when a signal comes")
+    Ok(())
 }
 
 fn write_to(pidfile: &OwnedFd, before: &FileStat) -> io::Result<()> {

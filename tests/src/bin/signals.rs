@@ -15,6 +15,7 @@
 //! | `flag`, `iterator` | `signal_hook` |
 //! | `ctrlc` | the crate of that name, for SIGTERM, SIGINT and SIGHUP |
 //! | `c`, `c_info`, `c_once` | a handler as C installs it, by sigaction(2) |
+//! | `c_unsafe` | one that takes memory |
 
 use std::error::Error;
 use std::ffi::{c_int, c_void};
@@ -187,6 +188,7 @@ fn listen(listener: &str, to: Signal) -> Result<()> {
         "c" => sigaction(to, 0, c)?,
         "c_once" => sigaction(to, nix::libc::SA_RESETHAND, c)?,
         "c_info" => sigaction_info(to, c_info)?,
+        "c_unsafe" => sigaction(to, 0, c_unsafe)?,
         _ => return Err(format!("unknown listener {listener}").into()),
     }
     Ok(())
@@ -216,6 +218,12 @@ fn handle(listener: &str, reload: Reload) {
 /// Only what signal-safety(7) allows is called here.
 extern "C" fn c(signal: c_int) {
     note_in_handler(b"c ", signal);
+}
+
+/// It takes memory, which no handler may.
+extern "C" fn c_unsafe(signal: c_int) {
+    drop(std::hint::black_box(Box::new(signal)));
+    c(signal);
 }
 
 /// The same, with all that the kernel tells.

@@ -15,6 +15,7 @@ mod ctl;
 mod listeners;
 mod logs;
 mod reload;
+mod safety;
 
 use std::fs;
 use std::path::PathBuf;
