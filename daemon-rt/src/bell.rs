@@ -1,12 +1,13 @@
 //! A bell that a signal handler rings: for threads that wait, poll(2) loops, and tasks of any asynchronous runtime.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::unistd::{Pid, getpid};
+use nix::unistd::getpid;
 
 use crate::handshake::pipe;
 
@@ -14,8 +15,8 @@ use crate::handshake::pipe;
 pub(crate) struct Bell {
     read: OwnedFd,
     write: OwnedFd,
-    /// A child that the service forks gets signals of its own.
-    pid: Pid,
+    /// Whose it is: a child that the service forks gets signals of its own.
+    pid: AtomicI32,
     waiting: Mutex<Waiting>,
 }
 
@@ -28,12 +29,17 @@ struct Waiting {
 impl Bell {
     pub(crate) fn new() -> nix::Result<Self> {
         let (read, write) = pipe()?;
-        Ok(Self { read, write, pid: getpid(), waiting: Mutex::default() })
+        Ok(Self { read, write, pid: getpid().as_raw().into(), waiting: Mutex::default() })
     }
 
-    /// Rings in the process that made the bell; `false` in another. Calls only what signal-safety(7) allows.
+    /// From here on the bell is this process's, which is the daemon: `configure` may have made it in the starter.
+    pub(crate) fn adopt(&self) {
+        self.pid.store(getpid().as_raw(), Ordering::Release);
+    }
+
+    /// Rings in the process whose bell it is; `false` in another. Calls only what signal-safety(7) allows.
     pub(crate) fn ring(&self) -> bool {
-        let ours = self.pid == getpid();
+        let ours = self.pid.load(Ordering::Acquire) == getpid().as_raw();
         if ours {
             // A full pipe is as readable as one with a byte.
             _ = nix::unistd::write(&self.write, &[0]);

@@ -153,8 +153,10 @@ impl Control {
     /// [`reloads`](crate::reloads) and has a control socket (the argument `cli`), and just sends SIGHUP elsewhere.
     ///
     /// # Errors
-    /// If the service does not run, does not reload in time, or the caller may not make it; also where a service with a
-    /// control socket says that SIGHUP would end it.
+    /// If the service does not run, does not reload in time, says that it could not ([`Reload::failed`], or a panic), or the
+    /// caller may not make it; also where a service with a control socket says that SIGHUP would end it.
+    ///
+    /// [`Reload::failed`]: crate::Reload::failed
     pub fn reload(&self, patience: Duration) -> Result<Reloaded, Error> {
         let instance = self.running()?;
         let done = handover::ask_to_reload(&self.pidfile, &instance, patience);

@@ -8,7 +8,7 @@ use crate::hooks::Service;
 use crate::plan::Plan;
 use crate::starter::Starter;
 use crate::sys::{self, SingleThreaded, StartOfMain};
-use crate::{audience, capability, complain, hook, inherited, pidfile, privileges, surroundings};
+use crate::{audience, capability, complain, hook, inherited, pidfile, privileges, shutdown, surroundings};
 
 macro_rules! steps {
     ($($number:literal $step:ident $words:literal)*) => {
@@ -99,6 +99,7 @@ pub(crate) fn detach(
 
 /// Steps 12–14, with the hooks between them: the same in the foreground.
 pub(crate) fn initialize(plan: &Plan, service: &mut Service<'_>) -> Result<(), Failure> {
+    shutdown::adopt_requests();
     // First, so that whoever finds this process by its pidfile finds the socket, too.
     plan.bind_control_socket()?;
     pidfile::write()?; // 12

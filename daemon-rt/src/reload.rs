@@ -70,8 +70,8 @@ pub struct ReloadStream(Reloads);
 /// or is outside of the service's chroot, the service goes on with the old file, and says so in it. A log that is copied and
 /// truncated in place (`copytruncate`) needs nothing.
 ///
-/// Dropping it says that the service has reloaded. If that failed, call [`failed`](Self::failed); a panic of the thread
-/// that holds it counts as a failure, too.
+/// Dropping it says that the service has reloaded, also where the task that holds it is cancelled. If that failed, call
+/// [`failed`](Self::failed); a panic of the thread that holds it counts as a failure, too.
 #[must_use = "dropping it says that the service has reloaded"]
 pub struct Reload {
     /// The number of the last caller whose request it meets.
@@ -142,6 +142,14 @@ extern "C" fn request(signal: libc::c_int, info: *mut libc::siginfo_t, context: 
         shutdown::die_of(signal);
     }
     Errno::set_raw(errno);
+}
+
+/// In the daemon: what `configure` has asked for in the starter is for this process.
+#[inline]
+pub(crate) fn adopt_requests() {
+    if let Some(requests) = REQUESTS.get() {
+        requests.bell.adopt();
+    }
 }
 
 /// Notes the request that a signal makes, if it is one; `false` if nobody in this process has asked for it. Only what

@@ -90,6 +90,15 @@ pub fn shutdown() -> &'static Shutdown {
     shutdown
 }
 
+/// In the daemon: what `configure` has asked for in the starter is for this process.
+#[inline]
+pub(crate) fn adopt_requests() {
+    if let Some(shutdown) = SHUTDOWN.get() {
+        shutdown.bell.adopt();
+    }
+    reload::adopt_requests();
+}
+
 /// Has the pidfile removed by the signals that end this process, as long as nobody in it handles them. What `configure`
 /// has handled is left alone.
 pub(crate) fn tidy_up_when_ended() -> nix::Result<()> {

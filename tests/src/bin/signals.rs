@@ -16,6 +16,9 @@
 //! | `ctrlc` | the crate of that name, for SIGTERM, SIGINT and SIGHUP |
 //! | `c`, `c_info`, `c_once` | a handler as C installs it, by sigaction(2) |
 //! | `c_unsafe` | one that takes memory |
+//! | `sigwait` | a thread that waits for the signal, which all others block |
+//! | `asks` | none: it asks for the library's, and does not wait |
+//! | `fork` | none: a child that executes nothing |
 
 use std::error::Error;
 use std::ffi::{c_int, c_void};
@@ -32,7 +35,7 @@ use daemon_rt::{Daemon, Reload, daemon, reloads, shutdown};
 use daemon_tests::{set, sigaction, sigaction_info};
 use futures_util::StreamExt;
 use nix::libc::siginfo_t;
-use nix::sys::signal::Signal;
+use nix::sys::signal::{SigSet, Signal};
 use tokio::signal::unix::{SignalKind, signal};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -134,6 +137,8 @@ fn listen(listener: &str, to: Signal) -> Result<()> {
                 hear(&name, None);
             });
         }
+        // Only asks, and leaves it to others to wait.
+        "asks" => _ = (shutdown(), reloads()),
         "reloads" => {
             let reloads = reloads();
             thread::spawn(move || {
@@ -184,6 +189,21 @@ fn listen(listener: &str, to: Signal) -> Result<()> {
             let mut signals = signal_hook::iterator::Signals::new([to as i32])?;
             thread::spawn(move || signals.forever().for_each(|_| hear(&name, Some(to))));
         }
+        // Every thread that is started later blocks the signal.
+        "sigwait" => {
+            let only = SigSet::from(to);
+            only.thread_block()?;
+            thread::spawn(move || {
+                while only.wait().is_ok() {
+                    hear(&name, Some(to));
+                }
+            });
+        }
+        // A child that does nothing.
+        "fork" if daemon_tests::fork()?.is_child() => loop {
+            thread::park();
+        },
+        "fork" => {}
         "ctrlc" => ctrlc::set_handler(move || hear(&name, None))?,
         "c" => sigaction(to, 0, c)?,
         "c_once" => sigaction(to, nix::libc::SA_RESETHAND, c)?,

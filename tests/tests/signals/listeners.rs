@@ -40,7 +40,7 @@ fn signalled(service: &Service, run: Run, signal: i32) -> (Vec<String>, ExitStat
 
 /// Each of these listeners hears the signal once, then the service drains, and ends with status 0.
 #[track_caller]
-fn all_hear(listeners: &[&str], heard: &[String], signal: i32) {
+pub(crate) fn all_hear(listeners: &[&str], heard: &[String], signal: i32) {
     for run in [Run::Detached, Run::Foreground] {
         for pidfile in [true, false] {
             let service = Service::new().with(listeners.iter().copied()).with([format!("ends={}", heard.len())]);

@@ -14,6 +14,7 @@ mod common;
 mod ctl;
 mod listeners;
 mod logs;
+mod neighbours;
 mod reload;
 mod safety;
 
