@@ -100,6 +100,48 @@ fn type_notify_reload_waits_until_it_has_reloaded() {
     assert_in_the_foreground(&machine);
 }
 
+/// A log that systemd has opened, after logrotate has renamed it.
+#[test]
+fn e9_a_log_that_it_appends_to_is_opened_again_at_a_reload() {
+    require!(machine());
+    let log = "/var/log/greeter/greeter.log";
+    let reload = "ExecReload=/bin/kill -HUP $MAINPID";
+    let unit = example!("systemd/notify/greeter.service")
+        .replace("bin/greeter\n", &format!("bin/svc init:reloads\n{reload}\nStandardOutput=append:{log}\n"));
+    let machine = systemd(&unit);
+    fs::create_dir_all(machine.path("/var/log/greeter")).expect("a directory for logs");
+    machine.systemctl(["start", "greeter"]).expect_success();
+    let read = || fs::read_to_string(machine.path(log)).unwrap_or_default();
+    for _ in 0..2 {
+        fs::rename(machine.path(log), machine.path(format!("{log}.1"))).expect("rotated");
+        machine.systemctl(["reload", "greeter"]).expect_success();
+        wait_until("the new log", || (read() == "reloaded\n").then_some(()));
+    }
+    machine.systemctl(["stop", "greeter"]).expect_success();
+}
+
+#[test]
+fn e7_a_failed_reload_shows_in_its_status() {
+    require!(machine());
+    let unit = example!("systemd/notify/greeter.service")
+        .replace("bin/greeter\n", "bin/greeter words=/etc/greeter.words\nExecReload=/bin/kill -HUP $MAINPID\n");
+    let machine = Systemd::boot(root().text("/etc/greeter.words", "hello\n").text(UNIT, unit));
+    machine.systemctl(["start", "greeter"]).expect_success();
+    let status = |text: &str| {
+        wait_until(text, || machine.show("greeter", "StatusText").contains(text).then_some(()));
+    };
+    let words = machine.path("/etc/greeter.words");
+    fs::rename(&words, words.with_extension("old")).expect("a configuration");
+    machine.systemctl(["reload", "greeter"]).expect_success();
+    status("cannot reload: cannot read /etc/greeter.words: ");
+    assert_eq!(Client::connect(&machine).greeting("world"), "hello world");
+    fs::write(&words, "salve").expect("a configuration");
+    machine.systemctl(["reload", "greeter"]).expect_success();
+    wait_until("no failure any more", || machine.show("greeter", "StatusText").is_empty().then_some(()));
+    wait_until("new words", || (Client::connect(&machine).greeting("world") == "salve world").then_some(()));
+    assert_in_the_foreground(&machine);
+}
+
 #[test]
 fn type_forking_accepts_the_traditional_daemon() {
     require!(machine());

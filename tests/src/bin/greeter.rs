@@ -86,10 +86,10 @@ fn read(options: &Options) -> Result<String> {
 
 /// Reads the configuration again at each request to reload; what cannot be read changes nothing.
 fn follow(reloads: Reloads, options: &Options, words: &Mutex<String>) {
-    for _reload in reloads {
+    for reload in reloads {
         match read(options) {
             Ok(new) => *words.lock().expect("no panic") = new,
-            Err(error) => eprintln!("greeter: {error}: keeping the old words"),
+            Err(error) => reload.failed(error.to_string()),
         }
     }
 }
