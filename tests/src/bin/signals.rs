@@ -15,6 +15,7 @@
 //! | `flag`, `iterator` | `signal_hook` |
 //! | `ctrlc` | the crate of that name, for SIGTERM, SIGINT and SIGHUP |
 //! | `c`, `c_info`, `c_once` | a handler as C installs it, by sigaction(2) |
+//! | `c_interrupts` | the same, and the main loop waits in read(2), which it interrupts (no SA_RESTART) |
 //! | `c_unsafe` | one that takes memory |
 //! | `sigwait` | a thread that waits for the signal, which all others block |
 //! | `asks` | none: it asks for the library's, and does not wait |
@@ -34,6 +35,7 @@ use std::time::Duration;
 use daemon_rt::{Daemon, Reload, daemon, reloads, shutdown};
 use daemon_tests::{set, sigaction, sigaction_info};
 use futures_util::StreamExt;
+use nix::errno::Errno;
 use nix::libc::siginfo_t;
 use nix::sys::signal::{SigSet, Signal};
 use tokio::signal::unix::{SignalKind, signal};
@@ -42,6 +44,8 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 static NOTES: OnceLock<File> = OnceLock::new();
 static ENDS: OnceLock<Ends> = OnceLock::new();
+/// The signal that is to interrupt what the main loop waits for.
+static INTERRUPTS: OnceLock<Signal> = OnceLock::new();
 static RELOAD: OnceLock<String> = OnceLock::new();
 /// The flags of `signal_hook`, which the main loop looks at.
 static FLAGS: Mutex<Vec<(Signal, Arc<AtomicBool>)>> = Mutex::new(Vec::new());
@@ -59,6 +63,11 @@ struct Ends {
 fn main(told: mpsc::Receiver<()>) -> Result<()> {
     let ends = ENDS.get().ok_or("it has no end")?;
     writeln!(NOTES.get().ok_or("no notes")?, "up")?;
+    if let Some(signal) = INTERRUPTS.get() {
+        let (nothing, _open) = nix::unistd::pipe()?;
+        let interrupted = nix::unistd::read(&nothing, &mut [0]) == Err(Errno::EINTR);
+        hear(if interrupted { "interrupted" } else { "read" }, Some(*signal));
+    }
     while ends.heard.load(Ordering::Acquire) < ends.after {
         for (signal, flag) in FLAGS.lock().map_err(|_| "a panic")?.iter() {
             if flag.swap(false, Ordering::AcqRel) {
@@ -206,6 +215,10 @@ fn listen(listener: &str, to: Signal) -> Result<()> {
         "fork" => {}
         "ctrlc" => ctrlc::set_handler(move || hear(&name, None))?,
         "c" => sigaction(to, 0, c)?,
+        "c_interrupts" => {
+            _ = INTERRUPTS.set(to);
+            sigaction(to, 0, c)?;
+        }
         "c_once" => sigaction(to, nix::libc::SA_RESETHAND, c)?,
         "c_info" => sigaction_info(to, c_info)?,
         "c_unsafe" => sigaction(to, 0, c_unsafe)?,

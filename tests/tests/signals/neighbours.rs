@@ -1,5 +1,6 @@
 //! What lies next to A1 and A2: requests that `configure` asks for, threads that wait for signals, forked children.
 
+use std::fs;
 use std::os::unix::process::ExitStatusExt;
 
 use daemon_tests::Proc;
@@ -30,6 +31,21 @@ fn a1_other_signals_are_nobodys_business() {
     for (name, signal) in [("SIGUSR1", libc::SIGUSR1), ("SIGUSR2", libc::SIGUSR2), ("SIGALRM", libc::SIGALRM)] {
         all_hear(&[&format!("init:tokio={name}"), "init:asks"], &[format!("tokio {name}")], signal);
     }
+}
+
+/// An earlier handler keeps what it was installed with.
+#[test]
+fn a2_a_handler_that_interrupts_calls_still_does() {
+    let service = Service::new().with(["init:c_interrupts=SIGTERM", "init:shutdown", "ends=3"]);
+    service.launch().run().assert_ready();
+    let daemon = service.scene.daemon();
+    let waits_in = || fs::read_to_string(format!("/proc/{}/wchan", daemon.pid())).unwrap_or_default();
+    service.scene.wait_until("the main loop to wait", || waits_in().contains("pipe_read"));
+    daemon.signal(libc::SIGTERM);
+    assert!(service.scene.exit_status(&daemon).success());
+    let mut notes = service.notes();
+    notes.sort();
+    assert_eq!(notes, ["c SIGTERM", "drained", "interrupted SIGTERM", "shutdown -", "up"]);
 }
 
 /// The service's daemon and its forked child.
