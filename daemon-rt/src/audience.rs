@@ -86,6 +86,7 @@ pub(crate) fn stopping() {
 pub(crate) fn ready() -> Result<(), Error> {
     pidfile::verify()?;
     handover::answer_calls()?;
+    pidfile::ready();
     let untaken = listen::untaken();
     if let Some(starter) = &mut audience().starter {
         for line in &untaken {

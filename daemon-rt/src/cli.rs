@@ -3,11 +3,11 @@
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
-use nix::unistd::Pid;
+use nix::unistd::{Pid, geteuid};
 
 use crate::control::{Control, Reloaded, Status, Stopped};
 use crate::daemon::{Daemon, Mode};
@@ -43,7 +43,7 @@ pub enum Action {
         #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]
         timeout: Duration,
     },
-    /// Say whether the service runs, with the exit status that LSB gives it: 0 it does, 1 it died, 3 it does not, 4 unknown
+    /// Say whether the service runs, with the exit status that LSB gives it: 0 it does, 1 it died, 3 it does not, 4 unknown or still starting
     Status {
         /// As a JSON object
         #[arg(long)]
@@ -132,11 +132,18 @@ impl Daemon {
             let problem = "the control commands find the service by its pidfile: set one";
             pidfile.ok_or_else(|| Error::usage("pidfile", problem))
         };
-        let control = || pidfile().map(Control::new);
+        let control = || -> Result<Control, Error> {
+            let pidfile = pidfile()?;
+            Ok(if self.leaves_pidfile() {
+                Control::of_one_that_leaves_its_pidfile(pidfile)
+            } else {
+                Control::new(pidfile)
+            })
+        };
         match &self.action {
             Action::Start | Action::Run => return Ok(None),
             Action::Restart { .. } => return control().map(|_| None),
-            Action::Stop { timeout } => match keeper::stop(pidfile()?, *timeout)? {
+            Action::Stop { timeout } => match keeper::stop(&control()?, pidfile()?, *timeout)? {
                 Stopped::NotRunning => say(&format!("{name} is not running")),
                 Stopped::Terminated { pid } => say(&format!("{name} has ended (pid {pid})")),
                 Stopped::Killed { pid } => {
@@ -167,6 +174,15 @@ impl Daemon {
     }
 }
 
+impl Daemon {
+    /// Whether the service cannot remove its pidfile at its end: as another user it may not, and from inside a chroot it
+    /// does not find it.
+    fn leaves_pidfile(&self) -> bool {
+        let other_user = self.user.as_ref().is_some_and(|user| !matches!(user.to_string().as_str(), "root" | "0"));
+        geteuid().is_root() && (other_user || self.chroot.is_some())
+    }
+}
+
 /// Prints a line. That nobody reads it is no error.
 fn say(text: &str) {
     _ = writeln!(io::stdout(), "{text}");
@@ -175,10 +191,15 @@ fn say(text: &str) {
 fn as_text(name: &str, status: &Status, keeper: Option<&Keeper>) -> String {
     match status {
         Status::Running { pid, since } => {
-            let since = humantime::format_rfc3339_seconds(*since);
+            let date = |seconds| humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(seconds));
+            let since =
+                since.as_ref().and_then(seconds).map_or_else(String::new, |since| format!(", since {}", date(since)));
             let by = keeper.map_or_else(String::new, |by| format!(", run by {} ({})", by.manager, by.service));
-            format!("{name} is running: pid {pid}, since {since}{by}")
+            format!("{name} is running: pid {pid}{since}{by}")
         }
+        Status::RunningElsewhere { pid } => format!("{name} is running in another pid namespace, as pid {pid} there"),
+        Status::Starting { pid: Some(pid) } => format!("{name} is starting: pid {pid}"),
+        Status::Starting { pid: None } => format!("{name} is starting"),
         Status::Dead { pid: Some(pid) } => format!("{name} is dead: its pidfile still names pid {pid}"),
         Status::Dead { pid: None } => format!("{name} is dead: its pidfile is still there, and names nobody"),
         Status::NotRunning => format!("{name} is not running"),
@@ -189,18 +210,29 @@ fn as_text(name: &str, status: &Status, keeper: Option<&Keeper>) -> String {
 fn as_json(name: &str, status: &Status, keeper: Option<&Keeper>) -> String {
     let (word, pid, more) = match status {
         Status::Running { pid, since } => {
-            let since = since.duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
+            let since =
+                since.as_ref().and_then(seconds).map_or_else(String::new, |since| format!(",\"since\":{since}"));
             let by = keeper.map_or_else(String::new, |by| {
                 format!(",\"manager\":{},\"service\":{}", json_string(by.manager), json_string(&by.service))
             });
-            ("running", Some(pid), format!(",\"since\":{since}{by}"))
+            ("running", Some(pid), format!("{since}{by}"))
         }
+        // No signal must be sent to this number here.
+        Status::RunningElsewhere { pid } => ("running elsewhere", None, format!(",\"pid_there\":{pid}")),
+        Status::Starting { pid } => ("starting", pid.as_ref(), String::new()),
         Status::Dead { pid } => ("dead", pid.as_ref(), String::new()),
         Status::NotRunning => ("not running", None, String::new()),
         Status::Unknown(why) => ("unknown", None, format!(",\"reason\":{}", json_string(why))),
     };
     let pid = pid.map_or_else(String::new, |pid| format!(",\"pid\":{pid}"));
     format!("{{\"name\":{},\"status\":\"{word}\"{pid}{more}}}", json_string(name))
+}
+
+/// The seconds since 1970 of a time that can be written as a date; `None` where the clock is far off.
+fn seconds(time: &SystemTime) -> Option<u64> {
+    const YEAR_10000: u64 = 253_402_300_800;
+    let seconds = time.duration_since(UNIX_EPOCH).ok()?.as_secs();
+    (seconds < YEAR_10000).then_some(seconds)
 }
 
 fn json_string(text: &str) -> String {
@@ -218,9 +250,10 @@ fn json_string(text: &str) -> String {
 /// The exit status that the Linux Standard Base gives `status`.
 fn lsb(status: &Status) -> ExitCode {
     ExitCode::from(match status {
-        Status::Running { .. } => 0,
+        Status::Running { .. } | Status::RunningElsewhere { .. } => 0,
         Status::Dead { .. } => 1,
         Status::NotRunning => 3,
-        Status::Unknown(_) => 4,
+        // Neither running, for a client would find nothing yet, nor not running: LSB has no status for that.
+        Status::Starting { .. } | Status::Unknown(_) => 4,
     })
 }

@@ -4,9 +4,8 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 
-use nix::unistd::Pid;
-
 use crate::detach::Step;
+use crate::pidfile::Holder;
 
 /// Why something could not be done: the step, the object and the source.
 ///
@@ -29,7 +28,7 @@ enum Kind {
     /// A service cannot be controlled.
     Control,
     /// Another instance holds the pidfile.
-    AlreadyRunning(Option<Pid>),
+    AlreadyRunning(Holder),
 }
 
 /// The starter's exit status where a hook returned an error.
@@ -56,8 +55,8 @@ impl Error {
         Self { kind: Kind::Control, object: object.into(), source: Some(source) }
     }
 
-    pub(crate) fn already_running(pid: Option<Pid>, pidfile: &Path) -> Self {
-        Self { kind: Kind::AlreadyRunning(pid), object: pidfile.display().to_string(), source: None }
+    pub(crate) fn already_running(holder: Holder, pidfile: &Path) -> Self {
+        Self { kind: Kind::AlreadyRunning(holder), object: pidfile.display().to_string(), source: None }
     }
 
     /// The number that daemon(7) gives the step that failed, 1 to 15; `None` where it was none of these.
@@ -98,10 +97,7 @@ impl fmt::Display for Error {
             Kind::Usage => write!(f, "cannot use the setting: {object}")?,
             Kind::Control => write!(f, "cannot control the service: {object}")?,
             Kind::Opening => write!(f, "cannot open: {object}")?,
-            Kind::AlreadyRunning(Some(pid)) => return write!(f, "already running: {object}: held by pid {pid}"),
-            Kind::AlreadyRunning(None) => {
-                return write!(f, "already running: {object}: held by a process that has not written its pid");
-            }
+            Kind::AlreadyRunning(holder) => return write!(f, "already running: {object}: {holder}"),
         }
         match &self.source {
             Some(source) => write!(f, ": {source}"),

@@ -31,6 +31,7 @@ mod message;
 mod restart;
 mod service;
 
+pub(crate) use call::connect_to_service;
 use call::{Call, call};
 pub(crate) use message::close_aside;
 use message::{left, receive, send};

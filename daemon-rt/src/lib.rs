@@ -91,6 +91,7 @@ mod manager;
 mod pidfile;
 mod plan;
 mod privileges;
+mod proc;
 mod ready;
 mod reload;
 mod shutdown;

@@ -278,6 +278,20 @@ pub(crate) fn try_lock(file: BorrowedFd<'_>) -> nix::Result<()> {
     Errno::result(result).map(drop)
 }
 
+/// Whether another open file has the exclusive flock(2) of this file: if not, this one shares it for a moment.
+#[cfg(target_os = "linux")]
+pub(crate) fn is_locked(file: BorrowedFd<'_>) -> nix::Result<bool> {
+    // SAFETY: flock(2) touches no memory.
+    let result = unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_SH | libc::LOCK_NB) };
+    match Errno::result(result) {
+        Err(Errno::EWOULDBLOCK) => return Ok(true),
+        result => _ = result?,
+    }
+    // SAFETY: as above.
+    let result = unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_UN) };
+    Errno::result(result).map(|_| false)
+}
+
 /// How many bytes wait to be read from a pipe.
 pub(crate) fn unread(pipe: BorrowedFd<'_>) -> io::Result<usize> {
     let mut bytes: c_int = 0;
@@ -479,13 +493,13 @@ pub(crate) fn unblock_signals() -> nix::Result<()> {
 pub(crate) fn die_of(signal: c_int) {
     _ = reset(signal);
     // It takes effect at the latest when the mask lets the signal through.
-    kill(nix::unistd::getpid(), signal);
+    _ = kill(nix::unistd::getpid(), signal);
 }
 
 /// Sends a signal, real-time ones included.
-pub(crate) fn kill(pid: Pid, signal: c_int) {
+pub(crate) fn kill(pid: Pid, signal: c_int) -> nix::Result<()> {
     // SAFETY: kill(2) touches no memory.
-    unsafe { libc::kill(pid.as_raw(), signal) };
+    Errno::result(unsafe { libc::kill(pid.as_raw(), signal) }).map(drop)
 }
 
 /// Waits for any signal, all being blocked; also says whether the kernel sent it for a terminal.

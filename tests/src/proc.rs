@@ -43,6 +43,11 @@ impl Descriptor {
         self.flags & libc::O_CLOEXEC != 0
     }
 
+    /// How many of its locks are flock(2)s.
+    pub fn flocks(&self) -> usize {
+        self.locks.iter().filter(|lock| lock.contains("FLOCK")).count()
+    }
+
     /// `O_RDONLY`, `O_WRONLY` or `O_RDWR`.
     pub fn access(&self) -> i32 {
         self.flags & libc::O_ACCMODE

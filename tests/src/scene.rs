@@ -160,12 +160,13 @@ impl Scene {
         fs::read_to_string(self.pidfile()).ok()?.strip_suffix('\n')?.parse().ok()
     }
 
-    /// Who holds a lock on this file, by `/proc/locks` (so without trying to take it): pids, 0 where it is unknown.
+    /// Who holds the flock(2) of this file, by `/proc/locks` (so without trying to take it): pids, 0 where it is unknown.
     pub fn lock_holders(&self, path: impl AsRef<Path>) -> Vec<i32> {
         let Ok(file) = fs::metadata(path) else { return Vec::new() };
         let of_file = |lock: &procfs::Lock| {
             let device = (u64::from(lock.devmaj), u64::from(lock.devmin));
-            (device, lock.inode) == ((major(file.dev()), minor(file.dev())), file.ino())
+            lock.lock_type == procfs::LockType::FLock
+                && (device, lock.inode) == ((major(file.dev()), minor(file.dev())), file.ino())
         };
         let locks = procfs::locks().expect("/proc/locks");
         let holders: BTreeSet<i32> =

@@ -39,20 +39,30 @@ pub(super) fn call(pidfile: &Path, instance: &Instance, patience: Duration) -> i
 
 /// Connects to a control socket, and makes sure that it is the instance's.
 fn call_at(path: PathBuf, instance: &Instance, patience: Duration) -> io::Result<Call> {
-    let place = Place::of(&path)?;
-    let connection = socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None)?;
-    // One that accepts nobody would keep the caller waiting for ever, which is also what no time at all would mean.
-    let limit = i64::try_from(patience.as_millis()).unwrap_or(i64::MAX).max(1);
-    setsockopt(&connection, sockopt::SendTimeout, &TimeVal::milliseconds(limit))?;
-    match at_place(&place, &path, |address| retry(|| connect(connection.as_raw_fd(), address)))? {
-        Ok(()) => {}
+    let connection = match connect_at(&path, patience)? {
+        Ok(connection) => connection,
         Err(Errno::EAGAIN) => return Err(no_answer()),
         Err(Errno::ECONNREFUSED) => return Ok(Call::NotYet),
         Err(Errno::ENOENT | Errno::EPROTOTYPE) => return Ok(Call::Nobody),
         Err(error) => return Err(error.into()),
-    }
+    };
     let peer = getsockopt(&connection, sockopt::PeerCredentials)?;
     Ok(if peer.pid() == instance.pid.as_raw() { Call::Answered(connection, path) } else { Call::Another })
+}
+
+/// Connects to the control socket of a service, whoever that is.
+pub(crate) fn connect_to_service(pidfile: &Path, patience: Duration) -> Option<OwnedFd> {
+    connect_at(&beside(pidfile, CONTROL), patience).ok()?.ok()
+}
+
+fn connect_at(path: &Path, patience: Duration) -> io::Result<nix::Result<OwnedFd>> {
+    let place = Place::of(path)?;
+    let connection = socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None)?;
+    // One that accepts nobody would keep the caller waiting for ever, which is also what no time at all would mean.
+    let limit = i64::try_from(patience.as_millis()).unwrap_or(i64::MAX).max(1);
+    setsockopt(&connection, sockopt::SendTimeout, &TimeVal::milliseconds(limit))?;
+    let connected = at_place(&place, path, |address| retry(|| connect(connection.as_raw_fd(), address)))?;
+    Ok(connected.map(|()| connection))
 }
 
 /// Binds or connects at a path of any length: through the directory, which is open, as sockets have room for 107 bytes.

@@ -80,7 +80,7 @@ pub(crate) fn prepare_restart(path: &Path, patience: Duration) -> Result<(), Err
         // The instance that is to be replaced is the one that runs now, after other restarts.
         if let Some(instance) = control.instance()? {
             if !take_over(path, instance, &pidfile, patience).map_err(during)? {
-                control.stop(patience)?;
+                control.end(patience)?;
             }
         }
         *locked(&RESTARTING) = Some(pidfile);
@@ -92,7 +92,7 @@ pub(crate) fn prepare_restart(path: &Path, patience: Duration) -> Result<(), Err
 /// In R: takes over lock and sockets of the instance that runs. `false` if it cannot hand over: it has no control socket,
 /// or is suspended, or hangs.
 fn take_over(path: &Path, instance: Instance, pidfile: &File, patience: Duration) -> io::Result<bool> {
-    if is_suspended(instance.pid) {
+    if is_suspended(instance.pid) || !instance.has_pidfd() {
         return Ok(false);
     }
     let (connection, found) = match call(path, &instance, PATIENCE) {

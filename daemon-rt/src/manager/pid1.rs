@@ -48,7 +48,7 @@ fn init(service: Pid, mut relay: Option<Relay>) -> ! {
         if signal != libc::SIGCHLD {
             // A terminal's signals have reached the service as well.
             if !from_terminal {
-                sys::kill(service, signal);
+                _ = sys::kill(service, signal);
             }
             continue;
         }

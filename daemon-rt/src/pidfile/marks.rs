@@ -2,14 +2,87 @@
 //!
 //! They say what flock(2) cannot: who holds it, and what for. Asking for one takes no lock, hinders no start, and needs
 //! neither /proc nor a right over the holder. The kernel keeps them by inode.
+//!
+//! | byte | locked by | says |
+//! | --- | --- | --- |
+//! | `RESTART` | the restarter's open file description, for writing | a restart is under way |
+//! | `STARTING` | the description that holds the flock(2), for reading | the service is not ready yet |
+//! | `HELD` | the same | someone of the service holds the flock(2) |
+//! | `BASE` + pid | the main process for itself, for reading | this process lives, and is the service |
+//!
+//! A lock of a description lasts as long as any process has it open. That of a process ends with it, and also when it
+//! closes any other descriptor of the file: so where the last byte is not locked, nothing is said.
+//!
+//! A file system may have no such locks, or (NFS) confuse them with the flock(2). Then nothing is said either.
 
+use std::os::fd::BorrowedFd;
+
+use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
+use nix::unistd::{Pid, getpid};
 
 /// All bytes lie below 2^31, the most that a 32-bit `off_t` can hold.
 const BASE: libc::off_t = 1 << 24;
-
-/// One restart at a time: its open file description has locked this byte for writing.
+const HELD: libc::off_t = BASE - 1;
+const STARTING: libc::off_t = BASE - 2;
 const RESTART: libc::off_t = BASE - 3;
+/// As high as Linux numbers processes.
+const MOST_PIDS: libc::pid_t = 1 << 22;
+
+/// What the byte of a process says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Life {
+    /// It lives, and has this number in the pid namespace of whoever asks.
+    Here(Pid),
+    /// It lives in another pid namespace.
+    Elsewhere,
+    Unsaid,
+}
+
+/// Says that someone of the service, which is starting, holds the lock.
+pub(super) fn set_held(lock: BorrowedFd<'_>) {
+    _ = fcntl(lock, FcntlArg::F_OFD_SETLK(&range(STARTING, 2, libc::F_RDLCK)));
+}
+
+/// Says that the service is ready.
+pub(super) fn set_ready(lock: BorrowedFd<'_>) {
+    _ = fcntl(lock, FcntlArg::F_OFD_SETLK(&range(STARTING, 1, libc::F_UNLCK)));
+}
+
+/// Says that this process is the service. It must not close a descriptor of the file afterwards.
+pub(super) fn set_process(lock: BorrowedFd<'_>) {
+    _ = fcntl(lock, FcntlArg::F_SETLK(&range(BASE + libc::off_t::from(getpid().as_raw()), 1, libc::F_RDLCK)));
+}
+
+/// Whether someone of the service holds the lock.
+pub(super) fn is_held(file: BorrowedFd<'_>) -> bool {
+    in_the_way(file, HELD).is_some()
+}
+
+pub(super) fn is_starting(file: BorrowedFd<'_>) -> bool {
+    in_the_way(file, STARTING).is_some()
+}
+
+/// Whether the process of this number, as it stands in the file, is the service and lives.
+pub(super) fn life_of(file: BorrowedFd<'_>, pid: Pid) -> Life {
+    if pid.as_raw() > MOST_PIDS {
+        return Life::Unsaid;
+    }
+    match in_the_way(file, BASE + libc::off_t::from(pid.as_raw())) {
+        Some(0) => Life::Elsewhere,
+        Some(holder @ 1..) => Life::Here(Pid::from_raw(holder)),
+        // A description is no process.
+        Some(_) | None => Life::Unsaid,
+    }
+}
+
+/// The pid that the kernel tells of the lock on this byte.
+fn in_the_way(file: BorrowedFd<'_>, byte: libc::off_t) -> Option<libc::pid_t> {
+    // That of a description sees all others, those of this process included.
+    let mut asked = range(byte, 1, libc::F_WRLCK);
+    fcntl(file, FcntlArg::F_OFD_GETLK(&mut asked)).ok()?;
+    (i32::from(asked.l_type) != libc::F_UNLCK).then_some(asked.l_pid)
+}
 
 /// The lock of a restart.
 pub(crate) fn restart_lock() -> libc::flock {

@@ -4,9 +4,11 @@ use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::sync::Mutex;
 
+use nix::unistd::Pid;
 use proptest::prelude::*;
 
-use super::{Pid, line, parse_pid, read_pid};
+use super::read_pid;
+use super::write::{line, parse_pid};
 use crate::corpus;
 
 const CORPUS: &str = include_str!("../../corpus/pidfile.txt");

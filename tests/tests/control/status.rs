@@ -28,7 +28,7 @@ fn a_service_runs_dies_and_is_gone() {
 
     let before = SystemTime::now();
     let daemon = ctl.start();
-    let Status::Running { pid, since } = control.status().unwrap() else { panic!("it runs") };
+    let Status::Running { pid, since: Some(since) } = control.status().unwrap() else { panic!("it runs") };
     assert_eq!(pid, daemon.pid());
     let ticks = Duration::from_millis(50);
     assert!(since > before - ticks && since < SystemTime::now() + ticks, "started at {before:?}, since {since:?}");
@@ -74,17 +74,19 @@ fn a_stale_file_may_hold_anything() {
     }
 }
 
-/// It has a process, which can be stopped.
+/// It has a process, but no client would find it ready: the status is not 0.
 #[test]
-fn one_that_is_starting_runs() {
+fn b6_one_that_is_starting_is_not_ready() {
     let scene = Scene::new();
     let fifo = barrier(&scene, "warm_up");
     let ctl = Ctl::new(&scene).with("warm_up", &fifo);
     let starting = ctl.command("start").spawn();
     let inside = at_barrier(&scene, &fifo);
-    ctl.succeeds("status");
+    let pid = scene.pid_in_pidfile().expect("it is written before `init`");
+    assert_eq!(ctl.run("status").assert_exited(4).stdout, format!("ctl is starting: pid {pid}\n"));
+    assert_eq!(json_status(&ctl, 4), json!({"name": "ctl", "status": "starting", "pid": pid}));
     ctl.run("reload").assert_exited(1).assert_says(&["it is not ready yet"]);
-    ctl.run("start").assert_exited(80);
+    ctl.run("start").assert_exited(80).assert_says(&[&format!("held by pid {pid}, which is still starting")]);
     drop(inside);
     starting.wait().assert_ready();
     ctl.succeeds("status");
@@ -97,10 +99,10 @@ fn an_ordinary_user_is_not_told() {
     let ctl = Ctl::new(&scene);
     let daemon = ctl.start();
     let status = ctl.by(ORDINARY).run("status");
-    assert!(status.assert_exited(4).stdout.contains("the pidfile may not be read: Permission denied"), "{status:?}");
+    assert!(status.assert_exited(4).stdout.contains("the pidfile cannot be read: Permission denied"), "{status:?}");
     let told = json_status(&ctl.by(ORDINARY), 4);
     assert_eq!(told["status"], "unknown");
-    assert!(told["reason"].as_str().unwrap().contains("may not be read"), "{told}");
+    assert!(told["reason"].as_str().unwrap().contains("cannot be read"), "{told}");
     assert!(!daemon.is_gone());
 }
 

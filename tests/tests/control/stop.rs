@@ -44,7 +44,9 @@ fn one_that_does_not_want_to_is_killed_and_that_is_said() {
     let said = format!("ctl did not end in 300ms and was killed (pid {})\n", daemon.pid());
     assert_eq!(stopped.assert_exited(0).stdout, said);
     assert!(stopped.elapsed >= Duration::from_millis(300));
-    ctl.run("status").assert_exited(1);
+    // What it could not remove any more, whoever has stopped it does.
+    ctl.run("status").assert_exited(3);
+    assert!(!scene.pidfile().exists() && !ctl.socket().exists());
 
     let pid = ctl.start().pid();
     assert_eq!(Control::new(scene.pidfile()).stop(Duration::ZERO).unwrap(), Stopped::Killed { pid });
@@ -70,8 +72,9 @@ fn who_may_read_the_file_may_still_not_signal() {
     let ctl = Ctl::new(&scene);
     let daemon = ctl.start();
     fs::set_permissions(scene.pidfile(), std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
-    ctl.by(ORDINARY).run("status").assert_exited(4);
-    ctl.by(ORDINARY).run("stop").assert_exited(1).assert_says(&["cannot be seen"]);
+    // The file says that it runs, to whoever can read it.
+    ctl.by(ORDINARY).run("status").assert_exited(0);
+    ctl.by(ORDINARY).run("stop").assert_exited(1).assert_says(&["pidfd_send_signal", "Operation not permitted"]);
     assert!(!daemon.is_gone());
 }
 
@@ -112,5 +115,6 @@ fn waiting_does_not_poll() {
     let log = fs::read_to_string(scene.path("calls")).unwrap();
     let calls: Vec<_> = log.lines().skip_while(|line| !line.contains("pidfd_send_signal")).collect();
     let polls = calls.iter().filter(|call| call.contains("poll(")).count();
-    assert!(polls == 2 && calls.len() < 25, "{}", calls.join("\n"));
+    // The last of them remove what it has left.
+    assert!(polls == 2 && calls.len() < 50, "{}", calls.join("\n"));
 }

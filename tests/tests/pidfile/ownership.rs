@@ -72,7 +72,7 @@ fn e22_the_file_stays_roots_and_the_daemon_cannot_write_it() {
         assert_eq!(content(scene.pidfile()), naming(daemon.pid()));
         let (_, descriptor) = daemon.descriptor_of(scene.pidfile()).expect("the lock");
         assert_eq!((descriptor.access(), descriptor.cloexec()), (libc::O_RDONLY, true));
-        assert_eq!(descriptor.locks.len(), 1, "{descriptor:?}");
+        assert_eq!(descriptor.flocks(), 1, "{descriptor:?}");
     }
 }
 

@@ -69,7 +69,7 @@ fn e24_a_second_start_while_the_first_is_not_ready() {
     let first = service(&scene).arg(format!("init:cat={}", barrier.display())).spawn();
     let waiting = at_barrier(&scene, &barrier);
     let pid = scene.pid_in_pidfile().expect("the pid is written before init");
-    service(&scene).run().assert_exited(80).assert_says(&[&format!("held by pid {pid}\n")]);
+    service(&scene).run().assert_exited(80).assert_says(&[&format!("held by pid {pid}, which is still starting\n")]);
     drop(waiting);
     first.wait().assert_ready();
     assert_eq!((scene.daemon().pid(), scene.pid_in_pidfile()), (pid, Some(pid)));

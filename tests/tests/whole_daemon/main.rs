@@ -118,7 +118,7 @@ impl Whole {
         assert_eq!(mode_and_owner(&pidfile), (0o600, self.starter), "step 12, mode and owner of the pidfile");
         let (_, descriptor) = daemon.descriptor_of(&pidfile).expect("step 12, one descriptor of the pidfile");
         assert_eq!(descriptor.access(), libc::O_RDONLY, "step 12, which cannot forge it");
-        assert_eq!(descriptor.locks.len(), 1, "step 12, the lock");
+        assert_eq!(descriptor.flocks(), 1, "step 12, the lock");
     }
 
     fn assert_identity(&self, daemon: &Proc) {

@@ -75,10 +75,9 @@ pub(crate) fn prepare_restart(pidfile: &Path, patience: Duration) -> Result<Opti
 }
 
 /// Stops a service: by the manager that runs it, if one does and would start it again.
-pub(crate) fn stop(pidfile: &Path, patience: Duration) -> Result<Stopped, Error> {
-    let control = Control::new(pidfile);
+pub(crate) fn stop(control: &Control, pidfile: &Path, patience: Duration) -> Result<Stopped, Error> {
     let failed = |error| Error::control(format!("{}: stop", pidfile.display()), error);
-    let Some(instance) = control.instance()? else { return Ok(Stopped::NotRunning) };
+    let Some(instance) = control.instance()? else { return control.stop(patience) };
     // Where the manager does not answer, a signal still ends the service.
     let keeper = Keeper::of(instance.pid, pidfile).unwrap_or_default();
     let Some(keeper) = keeper.filter(|keeper| keeper.caller == Caller::Anyone && keeper.starts_it_again()) else {

@@ -1,0 +1,34 @@
+//! Step 12: the pidfile. Its lock is the truth, held for the service's life; the pid in it is a hint.
+//!
+//! | module | holds |
+//! | --- | --- |
+//! | `lock` | the lock is taken, or the start is refused |
+//! | `write` | the pid, written and read |
+//! | `own` | the file while this process holds it: whose it is, and when it is removed |
+//! | `marks` | locks on single bytes, which tell others who holds the file |
+//! | `holder` | the look of others: who holds the lock |
+//! | `peer` | the process that listens on the control socket |
+
+mod holder;
+mod lock;
+#[cfg_attr(not(target_os = "linux"), path = "marks_none.rs")]
+mod marks;
+mod own;
+#[cfg_attr(not(target_os = "linux"), path = "peer_none.rs")]
+mod peer;
+#[cfg(test)]
+mod tests;
+mod write;
+
+pub(crate) use holder::Holder;
+pub(crate) use lock::{lock, probe, take_over};
+pub(crate) use own::{left_behind, lock_descriptor, names_this_process, own, ready, remove, verify};
+pub(crate) use write::{read_pid, write};
+
+#[cfg(target_os = "linux")]
+pub(crate) use self::{
+    holder::{Found, Phase, find, says_alive},
+    lock::remove_stale,
+    marks::restart_lock,
+    own::{disown, is_disowned, is_held_here},
+};
