@@ -250,8 +250,7 @@ fn make_namespaces(namespaces: Namespaces) -> Result<(), String> {
         unshare(CloneFlags::CLONE_NEWPID).during("unshare")?;
         go_on_in_child()?;
     }
-    if let Some(uid) = namespaces.root_is {
-        // A place that belongs to its root, as in a container, where all of the file system does.
+    if let Some(uid) = namespaces.run_of {
         let options = format!("mode=755,uid={uid},gid={uid}");
         mount(Some("run"), "/run", Some("tmpfs"), MsFlags::empty(), Some(&*options)).during("tmpfs on /run")?;
     }

@@ -11,12 +11,9 @@ use std::{
 };
 
 use crate::{
-    bin,
+    PATIENCE, bin,
     protocol::{Event, Request},
 };
-
-/// Far more than any answer takes, even on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What the keeper has told so far.
 #[derive(Default)]
@@ -24,6 +21,7 @@ struct Told {
     answers: HashMap<u64, Result<i32, String>>,
     ended: HashMap<i32, (i32, Instant)>,
     last_request: u64,
+    bystanders: Vec<i32>,
     gone: bool,
 }
 
@@ -35,6 +33,7 @@ impl Told {
                 self.answers.insert(*number, Ok(*pid));
             }
             Event::Refused(number, text) => _ = self.answers.insert(*number, Err(text.clone())),
+            Event::Bystander(pid) => self.bystanders.push(*pid),
             Event::Ended(pid, status) => _ = self.ended.insert(*pid, (*status, Instant::now())),
         }
     }
@@ -101,6 +100,11 @@ impl KeeperLink {
         self.wait(Instant::now() + PATIENCE, |told| told.answers.remove(&number)).expect("an answer of the keeper")
     }
 
+    /// Processes of the keeper's that have nothing to do with what it started.
+    pub(crate) fn bystanders(&self) -> Vec<i32> {
+        self.told().bystanders.clone()
+    }
+
     /// With what raw wait status a child of the keeper ended, and when; `None` if it has not until the deadline.
     pub(crate) fn ended(&self, pid: i32, deadline: Instant) -> Option<(i32, Instant)> {
         self.wait(deadline, |told| told.ended.get(&pid).copied())
@@ -119,9 +123,9 @@ fn listen(events: ChildStdout, told: &(Mutex<Told>, Condvar)) {
     hear(&|told| told.gone = true);
 }
 
-impl Drop for KeeperLink {
-    /// The end of its stdin makes the keeper kill all that is left, and end.
-    fn drop(&mut self) {
+impl KeeperLink {
+    /// Ends it, if that is not done: the end of its stdin makes it kill all that is left, and end.
+    pub(crate) fn end(&mut self) {
         drop(self.requests.get_mut().map(Option::take));
         let deadline = Instant::now() + PATIENCE;
         while let Ok(None) = self.process.try_wait() {
@@ -131,5 +135,11 @@ impl Drop for KeeperLink {
             }
             thread::sleep(Duration::from_millis(1));
         }
+    }
+}
+
+impl Drop for KeeperLink {
+    fn drop(&mut self) {
+        self.end();
     }
 }

@@ -21,7 +21,7 @@ use libc::{c_long, rlim_t};
 use nix::sys::resource::Resource;
 
 use crate::{
-    ALL_SIGNALS, Gate, Running, Scene, Started, Stdio,
+    ALL_SIGNALS, Gate, PATIENCE, Running, Scene, Started, Stdio,
     outcome::Heard,
     protocol::{Group, Namespaces, Request, Spec},
     signal_set,
@@ -69,7 +69,7 @@ impl<'s> Launch<'s> {
             denied: Vec::new(),
             gate: None,
         };
-        Self { scene, spec, limit: Duration::from_secs(20), strace: None }
+        Self { scene, spec, limit: PATIENCE, strace: None }
     }
 
     /// One more argument.
@@ -315,7 +315,7 @@ impl<'s> Launch<'s> {
         self
     }
 
-    /// The test fails if it does not end within this time, instead of twenty seconds.
+    /// The test fails if it does not end within this time, instead of [`PATIENCE`].
     pub fn limit(mut self, limit: Duration) -> Self {
         self.limit = limit;
         self
@@ -365,6 +365,7 @@ impl<'s> Launch<'s> {
         let spec = Box::new(self.spec);
         let started = self.scene.keeper.ask(|number| Request::Start(number, spec));
         let pid = started.unwrap_or_else(|error| panic!("the start was not even tried: {error}"));
+        self.scene.launched.lock().expect("no panic while launching").push(pid);
         // Here the descriptors that the program has now are dropped, so that the end of file is seen.
         let heard = |pipe: Option<Pipe>| pipe.map(|pipe| Heard::new(pipe.0));
         let [stdin, stdout, stderr] = [0, 1, 2].map(|number| pipes[number].take());

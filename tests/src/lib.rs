@@ -29,7 +29,9 @@
 //! | `proc` | [`Proc`]: a process seen through /proc |
 //! | `stranger` | [`Stranger`]: a process that gets the number of one that has ended, and must not be hit |
 //! | `terminal` | [`Terminal`]: a pseudo-terminal whose other end the test holds |
+//! | [`noise`] | what else there is on a machine, and must not be noticed |
 //! | [`managers`] | service managers, each in a machine of its own |
+//! | `witness` | what is left of a scene's services, by the programs that processes run |
 //! | `settings` | [`set`]: the settings of a service by its arguments |
 //! | `require` | [`require!`]: tests that need root or a tool, and say so |
 //! | `protocol`, `enter`, `sys` | what test and keeper say to each other; what the keeper does before it executes |
@@ -40,6 +42,7 @@ pub mod enter;
 mod keeper_link;
 mod launch;
 pub mod managers;
+pub mod noise;
 mod outcome;
 mod proc;
 pub mod protocol;
@@ -49,8 +52,9 @@ mod settings;
 mod stranger;
 mod sys;
 mod terminal;
+mod witness;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 pub use launch::Launch;
 pub use outcome::{Running, Started};
@@ -68,15 +72,27 @@ pub use terminal::Terminal;
 /// Where a binary of this workspace was built: one of this crate's own (`svc`, `keeper`), which Cargo builds before it
 /// runs an integration test, or that of an example, if it was built.
 pub fn bin(name: &str) -> PathBuf {
+    find_bin(name).unwrap_or_else(|| panic!("no binary `{name}` beside this one: `cargo build --workspace` makes it"))
+}
+
+/// The same, if it is there.
+fn find_bin(name: impl AsRef<std::path::Path>) -> Option<PathBuf> {
     let me = std::env::current_exe().expect("the path of this test binary");
-    let found = me.ancestors().skip(1).take(2).map(|dir| dir.join(name)).find(|path| path.is_file());
-    found.unwrap_or_else(|| panic!("no binary `{name}` beside {}: `cargo build --workspace` makes it", me.display()))
+    me.ancestors().skip(1).take(2).map(|directory| directory.join(&name)).find(|path| path.is_file())
 }
 
 /// What the C library says of an error, as it stands in messages; each has its own words.
 pub fn errno_text(errno: i32) -> String {
     std::io::Error::from_raw_os_error(errno).to_string()
 }
+
+/// How long a test waits for what should happen at once, before it has failed. Long, as machines are overloaded, and a test
+/// that passes never waits so long.
+pub const PATIENCE: Duration = Duration::from_mins(1);
+
+/// How long what is done without waiting for anything may take on such a machine. Whatever waits longer has waited for
+/// something.
+pub const PROMPT: Duration = Duration::from_secs(8);
 
 /// Of which signal a process dies whose main thread overflows its stack. Rust's runtime reports that and aborts, but
 /// with musl, which does not tell where the main thread's stack ends, the fault stays what it is.

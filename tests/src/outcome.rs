@@ -15,9 +15,9 @@ use std::{
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use crate::{Proc, Scene};
+use crate::{PATIENCE, Proc, Scene};
 
-/// How long after the starter's end its pipes may stay open before that counts as held.
+/// How long after the starter's end another process may have its pipes open before that counts as held.
 const PIPES_CLOSE: Duration = Duration::from_millis(500);
 
 /// A program that was started and may still run.
@@ -110,15 +110,19 @@ impl Running<'_> {
         }
     }
 
+    fn is_held(&self, pipe: &Heard) -> bool {
+        self.scene.processes().iter().any(|process| pipe.is_held_by(process))
+    }
+
     /// Waits until the pipes are closed, or until only strace holds them and all that was written is read.
     fn wait_closed(&self) -> bool {
         let deadline = Instant::now() + PIPES_CLOSE;
-        let let_go = |pipe: &Heard| {
-            let held = || self.scene.processes().iter().any(|process| pipe.is_held_by(process));
-            pipe.is_closed() || self.traced && !held() && pipe.is_drained()
-        };
-        while ![&self.stdout, &self.stderr].into_iter().flatten().all(let_go) {
-            if Instant::now() > deadline {
+        let let_go = |pipe: &Heard| pipe.is_closed() || self.traced && !self.is_held(pipe) && pipe.is_drained();
+        let pipes = || [&self.stdout, &self.stderr].into_iter().flatten();
+        while !pipes().all(let_go) {
+            // What is closed the reading thread sees when it gets to run.
+            let late = Instant::now() > deadline;
+            if late && pipes().any(|pipe| self.is_held(pipe)) || Instant::now() > deadline + PATIENCE {
                 return false;
             }
             thread::sleep(Duration::from_millis(1));

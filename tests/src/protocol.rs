@@ -25,6 +25,8 @@ pub enum Event {
     Refused(u64, String),
     /// A child, started or adopted, ended with this wait status.
     Ended(i32, i32),
+    /// A process that has nothing to do with what was started, and has a pid beside it.
+    Bystander(i32),
 }
 
 /// Where one of the descriptors 0 to 2 leads.
@@ -82,7 +84,9 @@ pub struct Namespaces {
     pub pids: bool,
     /// What is at `/proc`, in a mount namespace of its own.
     pub proc: ProcMount,
-    /// A user namespace, in which this user is root, and no one else is known. Its root owns `/run`, which is new.
+    /// A new `/run`, which belongs to this user.
+    pub run_of: Option<u32>,
+    /// A user namespace, in which this user is root, and no one else is known.
     pub root_is: Option<u32>,
 }
 

@@ -9,7 +9,7 @@ use std::{
     },
     path::{Path, PathBuf},
     process::ExitStatus,
-    sync::OnceLock,
+    sync::{Mutex, OnceLock},
     thread,
     time::{Duration, Instant},
 };
@@ -19,10 +19,9 @@ use nix::{
     unistd::mkfifo,
 };
 
-use crate::{Launch, Proc, Terminal, keeper_link::KeeperLink, proc::describe, protocol::Request};
-
-/// How long a scene waits for what should happen at once.
-const PATIENCE: Duration = Duration::from_secs(10);
+use crate::{
+    Launch, PATIENCE, Proc, Terminal, keeper_link::KeeperLink, noise, proc::describe, protocol::Request, witness,
+};
 
 /// A directory and a keeper. When it is dropped, or the test process ends in whatever way, every process that was
 /// started in it, and all that these left behind, is killed, and the directory is removed.
@@ -33,6 +32,8 @@ pub struct Scene {
     pub(crate) keeper: KeeperLink,
     terminal: OnceLock<Terminal>,
     directory: PathBuf,
+    /// The pids of all that was started.
+    pub(crate) launched: Mutex<Vec<i32>>,
 }
 
 impl Scene {
@@ -40,10 +41,11 @@ impl Scene {
     /// go through it.
     #[expect(clippy::new_without_default, reason = "it starts a process")]
     pub fn new() -> Self {
+        noise::begin();
         let directory = tempfile::Builder::new().prefix("daemon-test-").tempdir().expect("a temporary directory");
         fs::set_permissions(directory.path(), Permissions::from_mode(0o755)).expect("chmod");
         let keeper = KeeperLink::new(directory.path());
-        Self { keeper, terminal: OnceLock::new(), directory: directory.keep() }
+        Self { keeper, terminal: OnceLock::new(), directory: directory.keep(), launched: Mutex::default() }
     }
 
     /// Starts a program, when its surroundings are described.
@@ -95,7 +97,7 @@ impl Scene {
         self.keeper.ask(|number| Request::ReapOrphans(number, reap)).expect("a living keeper");
     }
 
-    /// All living processes of the scene, but the strace that watches some.
+    /// All living processes of the scene, but the strace that watches some, and bystanders.
     pub fn processes(&self) -> Vec<Proc> {
         // Until two looks agree: one alone may miss a process that is orphaned meanwhile, or the child of one that ends
         // meanwhile. (Where there are always new ones they may never agree.)
@@ -112,8 +114,10 @@ impl Scene {
 
     /// Those that one look sees.
     fn living(&self) -> Vec<Proc> {
+        let bystanders = self.keeper.bystanders();
         let mut seen = Proc::descendants(self.keeper.pid());
-        seen.retain(|process| !process.is_gone() && process.name().is_some_and(|name| name != "strace"));
+        seen.retain(|process| !process.is_gone() && !bystanders.contains(&process.pid()));
+        seen.retain(|process| process.name().is_some_and(|name| name != "strace"));
         seen
     }
 
@@ -145,7 +149,7 @@ impl Scene {
         assert!(status.success() || status.signal() == Some(libc::SIGTERM), "{status}");
     }
 
-    /// Waits until this holds; after ten seconds the test has failed.
+    /// Waits until this holds; after [`PATIENCE`] the test has failed.
     pub fn wait_until(&self, what: &str, condition: impl FnMut() -> bool) {
         poll(what, PATIENCE, condition, || self.tree());
     }
@@ -195,6 +199,20 @@ impl Scene {
         assert!(leftovers.is_empty(), "left behind:\n{}", leftovers.join("\n"));
     }
 
+    /// Fails if there are more services than commands that can have left one: whoever failed has left none.
+    fn assert_all_accounted_for(&self) {
+        let launched = self.launched.lock().expect("no panic while launching");
+        let failed = |pid: &&i32| {
+            let ended = self.keeper.ended(**pid, Instant::now());
+            ended.is_some_and(|(status, _)| !matches!(ExitStatus::from_raw(status).code(), None | Some(0)))
+        };
+        let failures = launched.iter().filter(failed).count();
+        let services =
+            self.processes().iter().filter(|process| self.is_top(process) && witness::is_tested(process.pid())).count();
+        let others = launched.len() - failures;
+        assert!(services <= others, "{services} services of {others} commands that did not fail:\n{}", self.tree());
+    }
+
     /// All processes of the scene, with what they wait for.
     pub fn tree(&self) -> String {
         let processes = Proc::descendants(self.keeper.pid());
@@ -207,7 +225,15 @@ impl Drop for Scene {
     fn drop(&mut self) {
         if thread::panicking() {
             eprintln!("the scene when the test failed:\n{}", self.tree());
+            return;
         }
+        let harmed: Vec<_> =
+            self.keeper.bystanders().into_iter().filter_map(|pid| noise::harm(pid, self.keeper.pid())).collect();
+        assert!(harmed.is_empty(), "{harmed:?}\n{}", self.tree());
+        self.assert_all_accounted_for();
+        self.keeper.end();
+        let escaped = witness::of_scene(&self.directory);
+        assert!(escaped.is_empty(), "processes of the scene outlive it:\n{}", escaped.concat());
     }
 }
 

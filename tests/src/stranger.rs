@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{Proc, scene::poll, sys};
+use crate::{PATIENCE, Proc, scene::poll, sys};
 
 /// A process that does nothing, and keeps the signals that it gets, so that they can be seen. It ends when it is dropped.
 #[derive(Debug)]
@@ -13,7 +13,7 @@ impl Stranger {
     pub fn taking(pid: i32) -> Self {
         poll(
             &format!("the number {pid}"),
-            Duration::from_secs(10),
+            PATIENCE,
             || match sys::child_with_pid(pid) {
                 Ok(()) => true,
                 Err(error) if error.raw_os_error() == Some(libc::EEXIST) => false,

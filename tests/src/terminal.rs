@@ -19,7 +19,7 @@ use nix::{
     pty::{grantpt, posix_openpt, ptsname_r, unlockpt},
 };
 
-use crate::scene;
+use crate::{PATIENCE, scene};
 
 /// The test's side of a scene's terminal. What is shown on it is read all the time.
 pub struct Terminal {
@@ -63,7 +63,7 @@ impl Terminal {
     /// Waits until this is shown.
     pub fn wait_for(&self, text: &str) {
         let what = format!("{text:?} on the terminal");
-        scene::poll(&what, Duration::from_secs(10), || self.shown().contains(text), || self.shown());
+        scene::poll(&what, PATIENCE, || self.shown().contains(text), || self.shown());
     }
 
     /// Types: `"\x03"` is Ctrl-C, `"\x1a"` Ctrl-Z, `"\x1c"` Ctrl-\.
@@ -91,7 +91,7 @@ impl Terminal {
             let mut polled = [PollFd::new(side.as_fd(), PollFlags::POLLOUT)];
             poll(&mut polled, PollTimeout::ZERO).expect("poll") > 0
         };
-        scene::poll("the terminal", Duration::from_secs(10), || is_writable() == writable, || self.shown());
+        scene::poll("the terminal", PATIENCE, || is_writable() == writable, || self.shown());
     }
 
     /// The window is closed, or the line drops: the shell gets SIGHUP and passes it on to its jobs, and every use of

@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use daemon_tests::{ALL_SIGNALS, Launch, Proc, Running, Scene, Stdio, require};
+use daemon_tests::{ALL_SIGNALS, Launch, PATIENCE, Proc, Running, Scene, Stdio, require};
 use nix::sys::resource::Resource;
 
 const CAP_NET_BIND_SERVICE: u32 = 10;
@@ -84,7 +84,7 @@ fn the_keeper_adopts_and_tells_how_it_ended() {
     let daemon = scene.daemon();
     daemon.signal(34);
     assert_eq!(scene.exit_status(&daemon).signal(), Some(34));
-    daemon.wait_gone(Duration::from_secs(1));
+    daemon.wait_gone(PATIENCE);
     scene.assert_no_leftovers();
 }
 
@@ -95,7 +95,7 @@ fn orphans_can_be_left_unreaped() {
     script(&scene, "sleep 1000 >/dev/null 2>&1 & exit 0").run().assert_ready();
     let daemon = scene.daemon();
     daemon.kill();
-    daemon.wait_gone(Duration::from_secs(1));
+    daemon.wait_gone(PATIENCE);
     assert_eq!(Proc::new(daemon.pid()).map(|zombie| zombie.stat().state), Some('Z'));
     scene.reap_orphans(true);
     scene.wait_until("the zombie's end", || Proc::new(daemon.pid()).is_none());

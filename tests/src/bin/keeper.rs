@@ -19,6 +19,7 @@ use std::{
 
 use daemon_tests::{
     Proc, enter,
+    noise::bystander,
     protocol::{Event, Group, Request, Spec},
 };
 use nix::{
@@ -44,6 +45,7 @@ struct Keeper {
     signals: SignalFd,
     /// Started, and not ended; those with a group of their own are the jobs of this shell.
     started: BTreeMap<i32, Group>,
+    has_started: bool,
     reap_orphans: bool,
     terminal: Option<File>,
 }
@@ -59,6 +61,7 @@ impl Keeper {
             requests: BufReader::new(io::stdin().as_fd().try_clone_to_owned()?.into()),
             signals: SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?,
             started: BTreeMap::new(),
+            has_started: false,
             reap_orphans: true,
             terminal: None,
         })
@@ -107,8 +110,13 @@ impl Keeper {
         }
     }
 
+    /// The first has bystanders with the pids before and after it.
     fn start(&mut self, spec: &Spec) -> Result<i32, String> {
-        let pid = enter::start(spec)?;
+        let first = !std::mem::replace(&mut self.has_started, true);
+        stand_by(first);
+        let started = enter::start(spec);
+        stand_by(first);
+        let pid = started?;
         self.started.insert(pid, spec.group);
         Ok(pid)
     }
@@ -152,6 +160,13 @@ impl Keeper {
             let _ = tcsetpgrp(terminal, getpgrp()); // As a shell does at the end of a job.
         }
         tell(&Event::Ended(pid, status));
+    }
+}
+
+/// Forks a bystander, if that is asked for and possible.
+fn stand_by(wanted: bool) {
+    if let Some(pid) = wanted.then(bystander).and_then(Result::ok) {
+        tell(&Event::Bystander(pid));
     }
 }
 

@@ -1,8 +1,6 @@
 //! The service's own command line.
 
-use std::time::Duration;
-
-use daemon_tests::{Scene, bin, require};
+use daemon_tests::{PATIENCE, Scene, bin, require};
 
 use crate::ctl::Ctl;
 
@@ -115,8 +113,8 @@ fn a_parser_of_the_services_own_has_the_commands() {
     assert_ne!(scene.daemon().pid(), daemon.pid());
     own("--nonsense start").assert_exited(2);
     assert!(own("--help").assert_exited(0).stdout.contains("--note"));
-    let stopped = own("stop --timeout 5s");
-    assert!(stopped.assert_exited(0).elapsed < Duration::from_secs(5));
+    let stopped = own("stop --timeout 1m");
+    assert!(stopped.assert_exited(0).elapsed < PATIENCE);
     own("").assert_ready();
     own("stop").assert_exited(0);
     scene.assert_no_leftovers();

@@ -5,12 +5,10 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::time::Duration;
 
 use daemon_rt::control::{Control, Reloaded};
-use daemon_tests::{Scene, require};
+use daemon_tests::{PATIENCE, Scene, require};
 
 use crate::common::{at_barrier, barrier, ready_daemon, service};
 use crate::ctl::Ctl;
-
-const PATIENCE: Duration = Duration::from_secs(10);
 
 #[test]
 fn it_returns_when_the_reload_is_done_and_not_before() {

@@ -4,7 +4,7 @@ use std::fs;
 use std::time::{Duration, SystemTime};
 
 use daemon_rt::control::{Control, Status};
-use daemon_tests::{Scene, require};
+use daemon_tests::{PATIENCE, Scene, require};
 use serde_json::{Value, json};
 
 use crate::common::{at_barrier, barrier};
@@ -57,7 +57,7 @@ fn a_zombie_is_dead() {
     let ctl = Ctl::new(&scene);
     let daemon = ctl.start();
     daemon.kill();
-    daemon.wait_gone(Duration::from_secs(5));
+    daemon.wait_gone(PATIENCE);
     // Its other thread may hold the files for a moment longer.
     scene.wait_until("the lock to be free", || ctl.run("status").status.code() == Some(1));
     scene.reap_orphans(true);

@@ -4,11 +4,9 @@ use std::fs;
 use std::time::Duration;
 
 use daemon_rt::control::{Control, Stopped};
-use daemon_tests::{Scene, require};
+use daemon_tests::{PATIENCE, Scene, require};
 
 use crate::ctl::{Ctl, ORDINARY};
-
-const PATIENCE: Duration = Duration::from_secs(10);
 
 #[test]
 fn it_ends_and_takes_its_files_along() {

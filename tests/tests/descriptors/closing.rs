@@ -5,10 +5,9 @@ use std::{
     io::Read,
     os::unix::fs::OpenOptionsExt,
     path::Path,
-    time::Duration,
 };
 
-use daemon_tests::{Launch, Proc, Scene, Stdio, bin, require};
+use daemon_tests::{Launch, PROMPT, Proc, Scene, Stdio, bin, require};
 use nix::sys::resource::Resource;
 
 use crate::common::{at_barrier, barrier, named_daemon, ready_daemon, service, stop};
@@ -90,7 +89,7 @@ fn closes_thousands(surroundings: impl Fn(Launch<'_>) -> Launch<'_>) {
     started.assert_ready();
     let daemon = scene.daemon();
     assert_clean(&daemon);
-    assert!(started.elapsed < Duration::from_secs(5), "{started:?}");
+    assert!(started.elapsed < PROMPT, "{started:?}");
     stop(&scene, &daemon);
     scene.assert_no_leftovers();
 }

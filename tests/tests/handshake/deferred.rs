@@ -160,7 +160,7 @@ fn in_the_foreground_too() {
         failed(&scene, &deferred(&scene, &[action]).env("DAEMON_MODE", "foreground").run(), status);
     }
     let scene = Scene::new();
-    let running = deferred(&scene, &["notify"]).env("DAEMON_MODE", "foreground").spawn();
+    let running = deferred(&scene, &["notify", "shutdown"]).env("DAEMON_MODE", "foreground").spawn();
     scene.wait_until("the pidfile", || scene.pid_in_pidfile() == Some(running.pid()));
     running.signal(libc::SIGTERM);
     let status = running.wait().status;

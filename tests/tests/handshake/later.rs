@@ -4,10 +4,9 @@ use std::{
     fs,
     os::unix::{fs::PermissionsExt, net::UnixDatagram},
     path::PathBuf,
-    time::Duration,
 };
 
-use daemon_tests::{Launch, Proc, Scene, bin, require};
+use daemon_tests::{Launch, PROMPT, Proc, Scene, bin, require};
 
 use crate::{Barrier, half_started, ready, service};
 
@@ -249,5 +248,5 @@ fn nor_do_panics_of_hooks_which_the_starter_reports() {
     let started = log.service(&scene).arg("init:panic=the reason").run();
     started.assert_exited(101).assert_says(&["the reason"]);
     assert_eq!(log.messages(), Vec::<String>::new());
-    assert!(started.elapsed < Duration::from_secs(8));
+    assert!(started.elapsed < PROMPT);
 }

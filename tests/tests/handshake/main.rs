@@ -32,14 +32,10 @@ use std::{
     fs::OpenOptions,
     os::unix::{fs::OpenOptionsExt, process::ExitStatusExt},
     path::PathBuf,
-    time::Duration,
 };
 
-use daemon_tests::{Launch, Proc, Running, Scene, Started, bin};
+use daemon_tests::{Launch, PROMPT, Proc, Running, Scene, Started, bin};
 use nix::sys::stat::Mode;
-
-/// On a busy machine a prompt end may take a while; a start that hangs takes longer.
-const PROMPT: Duration = Duration::from_secs(8);
 
 /// The fixture service, with the scene's pidfile.
 fn service(scene: &Scene) -> Launch<'_> {

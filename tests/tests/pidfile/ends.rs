@@ -1,8 +1,8 @@
 //! E26 and E27: what is left of a pidfile when its service has ended.
 
-use std::{fs, os::unix::process::ExitStatusExt, time::Duration};
+use std::{fs, os::unix::process::ExitStatusExt};
 
-use daemon_tests::{Launch, Proc, Scene, require};
+use daemon_tests::{Launch, PATIENCE, Proc, Scene, require};
 
 use crate::{
     common::{in_foreground, named_daemon, ready_daemon, service, stop},
@@ -154,7 +154,7 @@ fn e26_a_forked_child_that_is_terminated_does_not_remove_it() {
         let launch = service(&scene).args(attends).arg("init:fork").arg("main:hang");
         let (daemon, child) = family(&scene, launch);
         child.signal(libc::SIGTERM);
-        child.wait_gone(Duration::from_secs(5));
+        child.wait_gone(PATIENCE);
         assert_eq!(scene.pid_in_pidfile(), Some(daemon.pid()));
         assert!(!daemon.is_gone());
     }

@@ -7,7 +7,6 @@ use std::{
         net::UnixListener,
     },
     path::Path,
-    time::Duration,
 };
 
 use daemon_tests::{Scene, errno_text, require};
@@ -22,7 +21,7 @@ use crate::{
 /// The start is refused, quickly, saying this.
 #[track_caller]
 fn refused(home: &Home<'_>, pidfile: &Path, says: &str) {
-    let started = home.service(pidfile).limit(Duration::from_secs(5)).run();
+    let started = home.service(pidfile).run();
     started.assert_exited(92).assert_says(&["cannot write the pidfile", &pidfile.display().to_string(), says]);
     home.scene.assert_no_leftovers();
 }

@@ -5,10 +5,10 @@ use std::{
     ops::ControlFlow,
     sync::atomic::{AtomicBool, Ordering},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use daemon_tests::{Launch, Proc, Running, Scene, Started, require};
+use daemon_tests::{Launch, PROMPT, Proc, Running, Scene, Started, require};
 use nix::fcntl::{Flock, FlockArg};
 
 use crate::{
@@ -223,17 +223,30 @@ fn locked(home: &Home<'_>, found: &str) -> Flock<File> {
     Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| errno).unwrap()
 }
 
+/// A start while such a lock is held for so long. On a busy machine it may be held for longer than the start waits: then
+/// a refusal says nothing, and it is done again.
+fn held_for<'s>(time: Duration, home: &Home<'_>, found: &str, launch: impl Fn() -> Launch<'s>) -> Started {
+    loop {
+        let lock = locked(home, found);
+        let began = Instant::now();
+        let running = launch().spawn();
+        thread::sleep(time);
+        drop(lock);
+        let held = began.elapsed();
+        let started = running.wait();
+        if started.status.success() || held < Duration::from_millis(150) {
+            return started;
+        }
+    }
+}
+
 #[test]
 fn e29_a_lock_that_is_held_for_a_tenth_of_a_second_does_not_make_a_start_fail() {
     for found in FOUND {
         let scene = Scene::new();
         for home in Home::all(&scene) {
-            let lock = locked(&home, found);
             let pidfile = home.path("service.pid");
-            let running = home.service(&pidfile).spawn();
-            thread::sleep(Duration::from_millis(100));
-            drop(lock);
-            running.wait().assert_ready();
+            held_for(Duration::from_millis(100), &home, found, || home.service(&pidfile)).assert_ready();
             assert_eq!(content(&pidfile), naming(scene.daemon().pid()));
             stop(&scene, &scene.daemon());
         }
@@ -249,7 +262,7 @@ fn e29_a_lock_that_is_held_for_ever_is_waited_for_no_longer_than_a_second() {
             let pidfile = home.path("service.pid");
             let started = home.service(&pidfile).run();
             started.assert_exited(80).assert_says(&["already running", "service.pid"]);
-            assert!((200..3000).contains(&started.elapsed.as_millis()), "{started:?}");
+            assert!((Duration::from_millis(200)..PROMPT).contains(&started.elapsed), "{started:?}");
             // Whoever is named in the file does not hold it.
             assert!(!started.stderr.contains("pid 1\n") && !started.stderr.contains("999999999"), "{started:?}");
             assert_eq!(content(&pidfile), found);
@@ -266,9 +279,6 @@ fn e29_a_lock_that_is_held_for_a_moment_does_no_harm_without_proc_either() {
     let scene = Scene::new();
     // Nobody can tell that the process that is named, which lives, does not hold it.
     let home = Home::own(&scene);
-    let lock = locked(&home, "1\n");
-    let running = home.service(home.path("service.pid")).without_proc().spawn();
-    thread::sleep(Duration::from_millis(20));
-    drop(lock);
-    running.wait().assert_ready();
+    let launch = || home.service(home.path("service.pid")).without_proc();
+    held_for(Duration::from_millis(20), &home, "1\n", launch).assert_ready();
 }

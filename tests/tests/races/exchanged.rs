@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use daemon_tests::{Launch, Scene, SetOnDrop, Started, bin, exchange, require};
+use daemon_tests::{Launch, PATIENCE, Scene, SetOnDrop, Started, bin, exchange, require};
 
 use crate::{Dice, ctl::ORDINARY, is_in, rounds};
 
@@ -121,7 +121,7 @@ fn assert_sensible(started: &Started) {
 fn end_all(scene: &Scene) {
     for process in scene.processes() {
         process.send(libc::SIGTERM);
-        process.wait_gone(Duration::from_secs(10));
+        process.wait_gone(PATIENCE);
     }
 }
 

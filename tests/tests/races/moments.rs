@@ -2,7 +2,7 @@
 
 use std::{os::unix::process::ExitStatusExt, thread, time::Duration};
 
-use daemon_tests::{Proc, Running, Scene, Started};
+use daemon_tests::{PATIENCE, Proc, Running, Scene, Started};
 use libc::{SIGABRT, SIGCONT, SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGSTOP, SIGTERM};
 
 use crate::{Dice, common::service, rounds};
@@ -99,7 +99,7 @@ fn e01_the_daemon_gets_a_signal_at_a_random_moment() {
         daemon.send(signal);
         let started = running.wait();
         assert!(started.status.success() || started.status.code() == Some(128 + signal), "{started:#?}");
-        daemon.wait_gone(Duration::from_secs(10));
+        daemon.wait_gone(PATIENCE);
         scene.wait_until("its end", || scene.leftovers().is_empty());
     }
 }

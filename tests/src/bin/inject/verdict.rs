@@ -48,8 +48,10 @@ pub(crate) enum Outcome {
 
 /// How long a start may take; what times out by `start_timeout` takes longer.
 const PROMPT: Duration = Duration::from_secs(6);
+/// What is said of one that takes longer.
+pub(crate) const TOO_LONG: &str = "it took too long";
 /// How long a process may take to do what it is about to do.
-const SOON: Duration = Duration::from_secs(5);
+const SOON: Duration = Duration::from_secs(20);
 
 /// The calls that remove a file.
 const REMOVALS: [i64; 2] = [libc::SYS_unlink, libc::SYS_unlinkat];
@@ -91,7 +93,7 @@ pub(crate) fn judge(case: &Case<'_>, manager: Option<Manager>, running: Running<
     let started = ended(running)?;
     let judged = || {
         if started.elapsed > PROMPT && !case.killed(Role::Starter) {
-            return Err("it took too long".to_owned());
+            return Err(TOO_LONG.to_owned());
         }
         let outcome = match &case.old {
             Some(old) => restart::outcome(case, &started, old)?,

@@ -6,7 +6,10 @@ use std::{
     path::Path,
 };
 
-use daemon_tests::{Proc, Running};
+use daemon_tests::{
+    Proc, Running,
+    noise::{hold_locks, mount_tmpfs},
+};
 use nix::{
     sys::{
         signal::{SigSet, Signal},
@@ -19,6 +22,9 @@ use nix::{
 pub(crate) fn init() -> ! {
     let ended = SigSet::from(Signal::SIGCHLD);
     ended.thread_block().expect("a signal mask");
+    // Locks that have nothing to do with the service, either. Root of a user namespace alone may not mount.
+    let place = Path::new("/mnt");
+    let _locks = mount_tmpfs(place).and_then(|()| hold_locks(place));
     say("ready");
     loop {
         while waitpid(None, Some(WaitPidFlag::WNOHANG)).is_ok_and(|status| status.pid().is_some()) {}

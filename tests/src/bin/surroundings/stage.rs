@@ -93,8 +93,8 @@ pub(crate) struct Stage<'s> {
 impl<'s> Stage<'s> {
     pub(crate) fn new(world: World, scene: &'s Scene, programs: &Programs, number: usize) -> Self {
         let directory = scene.dir("service", 0o755, Some(world.owner()));
-        // What is outside of a user namespace belongs to nobody that is known in it.
-        let path = if world.who == Who::OneId { "/run/service.pid".into() } else { directory.join("service.pid") };
+        // As in a container: on a tmpfs, where the inode numbers of files are small.
+        let path = world.namespaces().map_or(directory, |_| "/run".into()).join("service.pid");
         // An address that nobody else on this machine takes, by mistake, before it is bound.
         let [high, low] = u16::try_from(process::id() % 0x1_0000).expect("16 bits").to_be_bytes();
         let number = u8::try_from(number % 200 + 1).expect("8 bits");

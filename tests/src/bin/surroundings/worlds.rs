@@ -99,7 +99,7 @@ impl World {
         };
         let root_is = (self.who == Who::OneId).then_some(ORDINARY);
         let none = self.place == Place::Host && root_is.is_none();
-        (!none).then_some(Namespaces { pids: self.place.has_pids(), proc, root_is })
+        (!none).then_some(Namespaces { pids: self.place.has_pids(), proc, run_of: Some(self.owner()), root_is })
     }
 
     /// Who owns the directory of the pidfile.

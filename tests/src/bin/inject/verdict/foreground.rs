@@ -8,7 +8,8 @@ use std::{
 use daemon_tests::{Running, Started};
 
 use super::{
-    Case, Outcome, PROMPT, Violations, check, ended, good, managed, nobody_left, nothing_left, reached, says_why,
+    Case, Outcome, PROMPT, TOO_LONG, Violations, check, ended, good, managed, nobody_left, nothing_left, reached,
+    says_why,
 };
 use crate::{manager::Manager, scenarios::IN_MAIN, tracer::Role};
 
@@ -42,7 +43,7 @@ fn stopped(case: &Case<'_>, started: &Started) -> Violations {
 
 fn refused(case: &Case<'_>, started: &Started) -> Violations {
     check(!started.status.success(), || "status 0, but it has not served".to_owned())?;
-    check(started.elapsed < PROMPT, || "it took too long".to_owned())?;
+    check(started.elapsed < PROMPT, || TOO_LONG.to_owned())?;
     if case.killed(Role::Daemon) {
         return nobody_left(case);
     }

@@ -4,13 +4,12 @@
 use std::{
     io::{BufRead, BufReader, Write},
     net::{SocketAddr, TcpStream},
-    time::Duration,
 };
 
 use daemon_tests::{Proc, Started};
 
 use super::{
-    Case, Outcome, Violations, check, detached, nobody_left, only_process, owns_pidfile, reached, says_why, soon,
+    Case, Outcome, SOON, Violations, check, detached, nobody_left, only_process, owns_pidfile, reached, says_why, soon,
 };
 use crate::{
     scenarios::{Old, address, control},
@@ -55,7 +54,7 @@ pub(super) fn outcome(case: &Case<'_>, started: &Started, old: &Old) -> Result<O
 fn answers(address: SocketAddr, owner: &Proc) -> Violations {
     let ask = || -> std::io::Result<String> {
         let mut connection = TcpStream::connect(address)?;
-        connection.set_read_timeout(Some(Duration::from_secs(5)))?;
+        connection.set_read_timeout(Some(SOON))?;
         connection.write_all(b"who?\n")?;
         let mut line = String::new();
         BufReader::new(connection).read_line(&mut line)?;
