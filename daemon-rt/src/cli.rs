@@ -124,6 +124,11 @@ impl Daemon {
         }
     }
 
+    /// Whether the word `start` was typed: it may mean more than a bare call.
+    pub(crate) fn start_is_typed(&self) -> bool {
+        self.action == Action::Start && std::env::args_os().skip(1).any(|word| word == "start")
+    }
+
     /// Does what is no start; `None` where a start is to follow. `pidfile` is that of the settings; `privileged_init`
     /// says whether there is such a hook.
     pub(crate) fn perform(&self, pidfile: Option<&Path>, privileged_init: bool) -> Result<Option<ExitCode>, Error> {

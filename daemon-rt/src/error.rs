@@ -78,6 +78,11 @@ impl Error {
         self.source.as_ref().and_then(io::Error::raw_os_error)
     }
 
+    /// Whether another instance holds the pidfile.
+    pub(crate) fn is_already_running(&self) -> bool {
+        matches!(self.kind, Kind::AlreadyRunning(..))
+    }
+
     /// The exit status that stands for this error.
     pub(crate) fn status(&self) -> u8 {
         match self.kind {

@@ -53,6 +53,8 @@ fn begin(daemon: &mut Daemon, service: &mut Service<'_>, start: &StartOfMain) ->
     hook::run("configure", configure)?;
     audience::begin(daemon.name.as_ref());
     let mode = surroundings.mode(daemon.mode);
+    #[cfg(all(feature = "cli", target_os = "linux"))]
+    let mode = if daemon.start_is_typed() { surroundings.mode_of_typed_start(daemon.mode) } else { mode };
     if mode == Mode::Detach {
         late.close(start)?; // 1, what `configure` might still have needed
     }
@@ -74,7 +76,9 @@ fn begin(daemon: &mut Daemon, service: &mut Service<'_>, start: &StartOfMain) ->
             return Ok(Some(done));
         }
     }
-    pidfile::probe(plan.pidfile.as_deref())?;
+    if let Err(error) = pidfile::probe(plan.pidfile.as_deref()) {
+        return Err(refused(error, mode, &surroundings));
+    }
     plan.look_up(daemon)?;
     match alone {
         Some(alone) if mode == Mode::Detach => detach::detach(start, &alone, &plan, service)?,
@@ -100,6 +104,17 @@ fn serve(service: Service<'_>) -> ExitCode {
         audience::fail(hook::failed("main", &format!("{how}, before it called `Ready::notify`")));
     }
     complain::relay(report)
+}
+
+/// That it runs already is a riddle to a supervisor that has started it twice.
+#[cold]
+fn refused(error: Error, mode: Mode, surroundings: &Surroundings) -> Failure {
+    let hint = if error.is_already_running() && mode == Mode::Detach { surroundings.hint() } else { None };
+    let mut failure = Failure::from(error);
+    if let Some(hint) = hint {
+        failure.text = format!("{}\n{hint}", failure.text);
+    }
+    failure
 }
 
 /// PID 1 cannot leave a daemon behind: its end is that of all other processes.

@@ -40,6 +40,12 @@ pub use watchdog::{Watchdog, watchdog};
 pub(crate) struct Surroundings {
     mode: Option<Mode>,
     supervised: bool,
+    /// `SYSTEMD_EXEC_PID` is all that says so.
+    #[cfg_attr(
+        not(all(feature = "cli", target_os = "linux")),
+        allow(dead_code, reason = "the command line asks for it")
+    )]
+    executed_by_systemd: bool,
     descriptors: Vec<RawFd>,
 }
 
@@ -54,14 +60,15 @@ impl Surroundings {
         watchdog::take(start);
 
         let this = getpid().as_raw();
-        let supervised = is_init()
+        let otherwise = is_init()
             || getppid().as_raw() == 0
-            || (executed == Some(this) && !has_pidfile)
             || socket.is_some()
             || passed.is_some()
             || fd.is_some()
             || (std::env::var_os("XPC_SERVICE_NAME").is_some() && getppid().as_raw() == 1)
-            || Supervisor::of(getppid()).is_some();
+            || Supervisor::of(getppid(), getpid()).is_some();
+        let executed_by_systemd = !otherwise && executed == Some(this) && !has_pidfile;
+        let supervised = otherwise || executed_by_systemd;
 
         let mode = match mode.as_deref().map(OsStr::to_str) {
             None => None,
@@ -73,7 +80,7 @@ impl Surroundings {
             }
         };
         let descriptors = passed.into_iter().flatten().chain(notify::set_up(socket, fd)).collect();
-        Ok(Self { mode, supervised, descriptors })
+        Ok(Self { mode, supervised, executed_by_systemd, descriptors })
     }
 
     /// What `auto` means here.
@@ -84,6 +91,21 @@ impl Surroundings {
             (Mode::Auto, None) => Mode::Detach,
             (decided, _) => decided,
         }
+    }
+
+    /// What a typed `start` means here.
+    #[cfg(all(feature = "cli", target_os = "linux"))]
+    pub(crate) fn mode_of_typed_start(&self, wanted: Mode) -> Mode {
+        match (wanted, self.mode) {
+            (Mode::Auto, None) if self.executed_by_systemd => keeper::unit_start::mode(),
+            _ => self.mode(wanted),
+        }
+    }
+
+    /// A line for who finds the service running already: this process may be supervised without a sign of it. `None`
+    /// where a person or a script has started it.
+    pub(crate) fn hint(&self) -> Option<String> {
+        if self.mode.is_some() { None } else { supervisor::hint() }
     }
 
     /// The descriptors that belong to the protocols.

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
-use nix::unistd::{Pid, read};
+use nix::unistd::{Pid, getpid, getppid, read};
 
 use crate::inherited::retry;
 
@@ -45,8 +45,8 @@ const BY_NAME: [(&[u8], Supervisor); 13] = [
 ];
 
 impl Supervisor {
-    /// The supervisor that a process is, if it is certain that it is one.
-    pub(super) fn of(process: Pid) -> Option<Self> {
+    /// The supervisor that a process is, if it is certain that it supervises this child.
+    pub(super) fn of(process: Pid, child: Pid) -> Option<Self> {
         let mut name = [0; 16];
         let name = comm(process, &mut name)?;
         if let Some((_, known)) = BY_NAME.iter().find(|(known, _)| *known == name) {
@@ -54,7 +54,7 @@ impl Supervisor {
         }
         // These names say less: an interpreter, a word that other programs are called by, a title.
         match name {
-            b"daemon" => runs_this_command(process).then_some(Self::Other("daemon")),
+            b"daemon" => was_given_command(process, child).then_some(Self::Other("daemon")),
             _ if name.starts_with(b"python") => python(process),
             _ if name.starts_with(b"PM2 v") => Some(Self::Other("PM2")),
             _ => None,
@@ -92,8 +92,35 @@ fn python(process: Pid) -> Option<Supervisor> {
     }
 }
 
-/// Whether the arguments of a process end with this process's: it was given this command to run.
-fn runs_this_command(process: Pid) -> bool {
-    let own: Vec<_> = std::env::args_os().map(|word| word.as_bytes().to_vec()).collect();
-    arguments(process).ends_with(&own)
+/// Whether the arguments of a process end with those of its child: it was given this command to run. daemon(1) may put a
+/// title before the first word.
+fn was_given_command(process: Pid, child: Pid) -> bool {
+    let own = arguments(child);
+    let arguments = arguments(process);
+    let tail = &arguments[arguments.len().saturating_sub(own.len())..];
+    match (tail, own.as_slice()) {
+        ([program, rest @ ..], [own_program, own_rest @ ..]) => own_program.ends_with(program) && rest == own_rest,
+        _ => false,
+    }
+}
+
+/// Programs that run the command that they are given once.
+const LAUNCHERS: [&[u8]; 20] = [
+    b"ash", b"bash", b"busybox", b"dash", b"doas", b"fish", b"ksh", b"mksh", b"runuser", b"script", b"sh", b"ssh",
+    b"strace", b"su", b"sudo", b"systemd", b"time", b"timeout", b"xargs", b"zsh",
+];
+
+/// A line for the start that finds the service running: its parent may be a supervisor that is not known, and that has
+/// started it before. It may be where it is PID 1, or was given this command to run.
+pub(super) fn hint() -> Option<String> {
+    let (parent, mut name) = (getppid(), [0; 16]);
+    let name = comm(parent, &mut name)?;
+    let may_be = parent.as_raw() == 1 || was_given_command(parent, getpid());
+    if !may_be || LAUNCHERS.contains(&name) {
+        return None;
+    }
+    let name: String = String::from_utf8_lossy(name).chars().filter(|c| !c.is_control()).collect();
+    Some(format!(
+        "if {name} (pid {parent}) is to keep it running, it must not detach: set DAEMON_MODE=foreground, or the mode \"foreground\""
+    ))
 }

@@ -7,5 +7,7 @@ mod ctl;
 mod greeter;
 mod pid1;
 mod private_pids;
+mod signs;
 mod supervisors;
 mod systemd;
+mod unit_start;

@@ -61,7 +61,7 @@ impl Keeper {
             return Ok(Some(keeper));
         }
         let Some(parent) = parent else { return Ok(None) };
-        if let Some(supervisor) = Supervisor::of(parent.pid) {
+        if let Some(supervisor) = Supervisor::of(parent.pid, service.pid) {
             return supervised(supervisor, service, parent);
         }
         Ok(pid_1(service, parent))
@@ -252,12 +252,9 @@ fn answer(words: &[String]) -> io::Result<String> {
 /// PID 1 of a container, which runs a command and ends with it. What has detached has a session of its own that it does
 /// not lead; what PID 1 runs is in PID 1's session, or leads the one that a shim has made for it.
 fn pid_1(service: Process, parent: Process) -> Option<Keeper> {
-    let is_its = service.session == parent.session || service.session == service.pid.as_raw() && is_shim(parent.pid);
+    let is_shim = Supervisor::of(parent.pid, service.pid) == Some(Supervisor::Shim);
+    let is_its = service.session == parent.session || service.session == service.pid.as_raw() && is_shim;
     let is_init = parent.pid.as_raw() == 1 || parent.is_shim_of(service.pid);
     let words = "the container ends with it: restart the container".to_owned();
     (is_init && is_its).then(|| Keeper::new("PID 1", "its container", Remedy::RestartByHand(words)))
-}
-
-fn is_shim(process: Pid) -> bool {
-    Supervisor::of(process) == Some(Supervisor::Shim)
 }

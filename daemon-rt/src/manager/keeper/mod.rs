@@ -6,6 +6,7 @@
 mod command;
 mod evidence;
 mod systemd;
+pub(crate) mod unit_start;
 
 use std::io::{self, Write};
 use std::path::Path;
