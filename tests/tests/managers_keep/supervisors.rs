@@ -118,7 +118,7 @@ fn d1_openrc_restarts_and_stops_what_it_supervises() {
 fn d1_openrc_restarts_and_stops_the_traditional_daemon() {
     require!(machine(), tool("openrc"));
     let restart = "extra_started_commands=again\nagain() {\n\tctl restart\n}\n";
-    let machine = OpenRc::boot(openrc(&format!("pidfile=/run/ctl.pid\n{restart}")));
+    let machine = OpenRc::boot(openrc(&format!("pidfile=/run/ctl.pid\nretry=TERM/10\n{restart}")));
     machine.rc_service("ctl", "start").expect_success();
     assert_kept(&machine, "OpenRC (ctl)", || ctl::pid(&machine));
     assert_eq!(machine.rc_service("ctl", "status").status, 3);
