@@ -62,6 +62,8 @@
 #![cfg_attr(not(target_os = "linux"), allow(dead_code, unused_imports, reason = "control needs Linux"))]
 
 mod accounts;
+#[cfg(target_os = "linux")]
+mod acl;
 mod audience;
 mod bell;
 mod capability;

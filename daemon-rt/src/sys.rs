@@ -292,6 +292,14 @@ pub(crate) fn is_locked(file: BorrowedFd<'_>) -> nix::Result<bool> {
     Errno::result(result).map(|_| false)
 }
 
+/// The length of an extended attribute of a file, which is copied to the buffer; ERANGE if it has no room.
+#[cfg(target_os = "linux")]
+pub(crate) fn attribute(file: BorrowedFd<'_>, name: &CStr, buffer: &mut [u8]) -> nix::Result<usize> {
+    // SAFETY: the name ends with a NUL byte, and the buffer is writable and has this length.
+    let length = unsafe { libc::fgetxattr(file.as_raw_fd(), name.as_ptr(), buffer.as_mut_ptr().cast(), buffer.len()) };
+    Errno::result(length).map(isize::unsigned_abs)
+}
+
 /// How many bytes wait to be read from a pipe.
 pub(crate) fn unread(pipe: BorrowedFd<'_>) -> io::Result<usize> {
     let mut bytes: c_int = 0;

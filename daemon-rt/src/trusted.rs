@@ -192,6 +192,7 @@ mod directory {
     use nix::fcntl::{open as open_at_path, readlinkat};
 
     use super::{Errno, FileStat, Mode, OFlag, OwnedFd, Path, SFlag, fstat, geteuid, io, kind, openat};
+    use crate::acl;
 
     const SEARCH: OFlag = OFlag::O_PATH.union(OFlag::O_CLOEXEC);
     /// As many symbolic links as the kernel follows, see path_resolution(7).
@@ -236,6 +237,10 @@ mod directory {
             }
             super::check_directory(&found, &so_far, names.is_empty())?;
         }
+        let found = fstat(&here)?;
+        if found.st_mode & Mode::S_IWGRP.bits() != 0 && acl::lets_others_write(&here)? {
+            return Err(super::written_by_others(path));
+        }
         Ok(here)
     }
 
@@ -272,9 +277,13 @@ fn check_directory(found: &FileStat, path: &Path, last: bool) -> io::Result<()> 
     let who = if found.st_uid != 0 {
         format!("belongs to user id {}", found.st_uid)
     } else if others_write && (last || !mode.contains(Mode::S_ISVTX)) {
-        "can be written by others than root".to_owned()
+        return Err(written_by_others(path));
     } else {
         return Ok(());
     };
     Err(io::Error::other(format!("the directory {} {who}", path.display())))
+}
+
+fn written_by_others(path: &Path) -> io::Error {
+    io::Error::other(format!("the directory {} can be written by others than root", path.display()))
 }

@@ -261,6 +261,28 @@ pub fn set_file_capabilities(path: &Path, capabilities: u32) -> io::Result<()> {
     check(unsafe { libc::setxattr(path.as_ptr(), name, bytes, value.len(), 0) }.into()).map(drop)
 }
 
+/// Gives a directory an access control list: all rights for its owner and as the mask, these for one user or group more,
+/// and r-x for all others. As setfacl(1) does.
+pub fn set_access_list(path: &Path, user: Option<u32>, group: Option<u32>, rights: u16) -> io::Result<()> {
+    const NO_ONE: u32 = u32::MAX;
+    let [owner, one_user, own_group, one_group, mask, others] = [1u16, 2, 4, 8, 16, 32];
+    let mut entries = vec![(owner, 7, NO_ONE)];
+    entries.extend(user.map(|id| (one_user, rights, id)));
+    entries.push((own_group, 5, NO_ONE));
+    entries.extend(group.map(|id| (one_group, rights, id)));
+    entries.extend([(mask, 7, NO_ONE), (others, 5, NO_ONE)]);
+    let mut value = 2u32.to_le_bytes().to_vec();
+    for (kind, rights, id) in entries {
+        value.extend(kind.to_le_bytes());
+        value.extend(rights.to_le_bytes());
+        value.extend(id.to_le_bytes());
+    }
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    let (name, bytes) = (c"system.posix_acl_access".as_ptr(), value.as_ptr().cast());
+    // SAFETY: path, name and value outlive the call, which reads them.
+    check(unsafe { libc::setxattr(path.as_ptr(), name, bytes, value.len(), 0) }.into()).map(drop)
+}
+
 /// A descriptor that stands for this process, and for no other that gets its pid later.
 pub(crate) fn pidfd_open(pid: Pid) -> io::Result<OwnedFd> {
     // SAFETY: plain numbers.

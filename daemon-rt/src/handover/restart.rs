@@ -237,7 +237,9 @@ pub(crate) fn clean_up(pidfile: &Path) {
     let path = socket_path(pidfile);
     let removed = || Place::of(&path).is_ok_and(|place| matches!(place.remove(), Ok(()) | Err(Errno::ENOENT)));
     // Where others have a hand in the directory, it stays. Any other failure is worth another try: nobody else will.
-    _ = removed() || removed();
+    if !removed() {
+        pidfile::remove_beside(&path);
+    }
 }
 
 /// Whether R says that it has committed, before it is gone.

@@ -159,14 +159,16 @@ fn try_lock(place: &Place, candidate: &mut Candidate) -> io::Result<bool> {
     }
 }
 
-/// Whoever held the lock may have removed the file meanwhile: the lock counts only on what the path leads to. And the
-/// file has to be this user's: a stale one that an older service gave away is removed, as its owner could write any pid
-/// into it.
+/// Whoever held the lock may have removed the file meanwhile: the lock counts only on what the path leads to. And no one
+/// else may have been able to write the file, for then another can have it open, and write any pid into it: such a stale
+/// file is removed.
 fn is_usable(place: &Place, file: &FileStat) -> io::Result<bool> {
     if !place.still_is(file)? {
         return Ok(false);
     }
-    let own = file.st_uid == geteuid().as_raw();
+    // Where there is an access control list, the group's bits are its mask.
+    let others = Mode::from_bits_truncate(file.st_mode).intersects(Mode::S_IWGRP | Mode::S_IWOTH);
+    let own = file.st_uid == geteuid().as_raw() && !others;
     if !own {
         place.remove()?;
     }

@@ -30,5 +30,5 @@ pub(crate) use self::{
     holder::{Found, Phase, find, says_alive},
     lock::remove_stale,
     marks::restart_lock,
-    own::{disown, is_disowned, is_held_here},
+    own::{disown, is_disowned, is_held_here, remove_beside},
 };

@@ -197,6 +197,13 @@ pub(crate) fn remove() {
     }
 }
 
+/// Removes a file beside the pidfile, in the directory that was found good.
+#[cfg(target_os = "linux")]
+pub(crate) fn remove_beside(path: &Path) {
+    let (Some(held), Ok(found), Ok(path)) = (held(), lstat(path), ReadyPath::new(path)) else { return };
+    remove_known(&path, &held.directory, &found);
+}
+
 extern "C" fn remove_at_exit() {
     remove();
 }
