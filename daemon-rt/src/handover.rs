@@ -36,7 +36,7 @@ use call::{Call, call};
 pub(crate) use message::close_aside;
 use message::{left, receive, send};
 pub(crate) use restart::{
-    await_go, clean_up, commit, is_restart, is_under_way, keep_daemons_end, prepare_restart, see_off,
+    await_go, clean_up, commit, is_restart, is_under_way, keep_daemons_end, prepare_restart, see_off, verify,
 };
 pub(crate) use service::{answer_calls, bind_socket, is_passed_on, is_replaced, keep_listener, remove_socket};
 
