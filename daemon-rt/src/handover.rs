@@ -22,6 +22,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::complain::printable;
 use crate::control::Instance;
 
 mod call;
@@ -83,8 +84,8 @@ pub(crate) fn ask_to_reload(pidfile: &Path, instance: &Instance, patience: Durat
     match text?.as_slice() {
         word::RELOADED => Ok(true),
         answer if answer.starts_with(word::FAILED) => {
-            let reason = String::from_utf8_lossy(&answer[word::FAILED.len()..]).into_owned();
-            Err(io::Error::other(format!("it could not reload: {}", reason.replace(char::is_control, " "))))
+            let reason = String::from_utf8_lossy(&answer[word::FAILED.len()..]);
+            Err(io::Error::other(format!("it could not reload: {}", printable(&reason))))
         }
         word::SIGNAL => Ok(false),
         word::CANNOT => Err(io::Error::other("it does not reload: SIGHUP would end it")),
