@@ -88,7 +88,6 @@ mod hook;
 pub mod hooks;
 mod ids;
 mod inherited;
-mod kept;
 mod listen;
 mod manager;
 mod pidfile;
@@ -102,7 +101,6 @@ mod start;
 mod starter;
 mod surroundings;
 mod sys;
-mod syslog;
 mod trusted;
 #[cfg(all(feature = "cli", target_os = "linux"))]
 mod unit;

@@ -1,8 +1,8 @@
 //! Telling the manager: sd_notify(3) through `NOTIFY_SOCKET`, a newline through `DAEMON_NOTIFY_FD`, or both.
 
 use std::ffi::{OsStr, OsString};
-use std::io::{self, IoSlice};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::io::{self, IoSlice, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -12,14 +12,11 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{
     AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, SockaddrLike, UnixAddr, connect, sendmsg, socket,
 };
-use nix::unistd::{Pid, write};
+use nix::unistd::Pid;
 
 use super::parse;
-use crate::detach::Step;
-use crate::error::{During, Error};
 use crate::handshake::Failure;
-use crate::inherited::{FIRST, retry};
-use crate::kept::Kept;
+use crate::inherited::FIRST;
 use crate::{audience, complain, sys};
 
 /// How long a manager that reads slowly is waited for: then it is warned of, and the service goes on.
@@ -32,11 +29,11 @@ static NOTIFIER: OnceLock<Notifier> = OnceLock::new();
 /// The ways to whom a manager named in the environment; both if there are both.
 #[derive(Debug, Default)]
 pub(crate) struct Notifier {
-    socket: Option<Kept>,
+    socket: Option<OwnedFd>,
     /// Goes to PID 1, which passes on what this process, its child, says.
-    relay: OnceLock<Kept>,
+    relay: OnceLock<OwnedFd>,
     /// Closed once readiness has been written.
-    fd: Option<Mutex<Option<Kept>>>,
+    fd: Option<Mutex<Option<OwnedFd>>>,
     /// Whether the last reload failed, and the manager shows that.
     reload_failed: AtomicBool,
 }
@@ -57,22 +54,22 @@ pub(super) fn set_up(socket: Option<OsString>, fd: Option<OsString>) -> impl Ite
         let warn = |error: io::Error| warn(&format!("DAEMON_NOTIFY_FD {}", number.to_string_lossy()), &error);
         adopt(&number).map_err(warn).ok()
     });
-    let numbers: Vec<_> = socket.iter().chain(&fd).filter_map(|kept| Some(kept.get().ok()?.as_raw_fd())).collect();
+    let kept: Vec<_> = socket.iter().chain(&fd).map(AsRawFd::as_raw_fd).collect();
     let fd = fd.map(|fd| Mutex::new(Some(fd)));
     _ = NOTIFIER.set(Notifier { socket, relay: OnceLock::new(), fd, reload_failed: false.into() });
-    numbers.into_iter()
+    kept.into_iter()
 }
 
 fn warn(what: &str, error: &io::Error) {
     complain::complain(&audience::name(), &format!("cannot tell the manager: {what}: {error}"));
 }
 
-fn adopt(number: &OsString) -> io::Result<Kept> {
+fn adopt(number: &OsString) -> io::Result<OwnedFd> {
     let fd: RawFd = parse(number).filter(|&fd| fd >= FIRST).ok_or(io::ErrorKind::InvalidInput)?;
-    Ok(Kept::new(sys::adopt_inherited(fd)?)?)
+    sys::adopt_inherited(fd)
 }
 
-fn open(address: &OsStr) -> io::Result<Kept> {
+fn open(address: &OsStr) -> io::Result<OwnedFd> {
     match address.as_bytes() {
         path @ [b'/', ..] => open_to(AddressFamily::Unix, SockType::Datagram, &UnixAddr::new(path)?),
         #[cfg(target_os = "linux")]
@@ -85,7 +82,7 @@ fn open(address: &OsStr) -> io::Result<Kept> {
 
 /// `vsock:CID:PORT`, from inside a virtual machine to its host's manager; `vsock-stream:` and the like fix the type.
 #[cfg(target_os = "linux")]
-fn vsock(address: &OsStr) -> io::Result<Kept> {
+fn vsock(address: &OsStr) -> io::Result<OwnedFd> {
     let malformed = || io::Error::other("it is no address of a socket");
     let mut parts = address.to_str().ok_or_else(malformed)?.split(':');
     let types: &[SockType] = match parts.next() {
@@ -108,11 +105,11 @@ fn vsock(address: &OsStr) -> io::Result<Kept> {
     result
 }
 
-fn open_to(family: AddressFamily, kind: SockType, address: &dyn SockaddrLike) -> io::Result<Kept> {
+fn open_to(family: AddressFamily, kind: SockType, address: &dyn SockaddrLike) -> io::Result<OwnedFd> {
     let fd = socket(family, kind, SockFlag::empty(), None)?;
     nix::fcntl::fcntl(&fd, nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::FD_CLOEXEC))?;
     connect(fd.as_raw_fd(), address)?;
-    Ok(Kept::new(fd)?)
+    Ok(fd)
 }
 
 impl Notifier {
@@ -122,12 +119,12 @@ impl Notifier {
     }
 
     /// The socket of the manager itself.
-    pub(super) fn socket(&self) -> Option<BorrowedFd<'_>> {
-        self.socket.as_ref()?.get().ok()
+    pub(super) fn socket(&self) -> Option<&OwnedFd> {
+        self.socket.as_ref()
     }
 
     /// From here on PID 1 speaks to the manager for this process.
-    pub(super) fn speak_through(&self, relay: Kept) {
+    pub(super) fn speak_through(&self, relay: OwnedFd) {
         _ = self.relay.set(relay);
     }
 
@@ -137,24 +134,9 @@ impl Notifier {
             let main = main.map_or_else(String::new, |pid| format!("MAINPID={pid}\n"));
             self.send(&format!("{main}READY=1"));
         }
-        if let Some(fd) = self.take_fd() {
-            if let Err(error) = fd.get().and_then(|fd| Ok(retry(|| write(fd, b"\n"))?)) {
-                warn("DAEMON_NOTIFY_FD", &error);
-            }
+        if let Some(Err(error)) = self.take_fd().map(|fd| std::fs::File::from(fd).write_all(b"\n")) {
+            warn("DAEMON_NOTIFY_FD", &error);
         }
-    }
-
-    /// Fails if the service has closed or replaced the descriptors that lead to the manager.
-    pub(crate) fn check(&self) -> Result<(), Error> {
-        if let Some(socket) = self.relay.get().or(self.socket.as_ref()) {
-            socket.get().during(Step::Notify, "NOTIFY_SOCKET")?;
-        }
-        if let Some(fd) = &self.fd {
-            if let Some(fd) = &*fd.lock().unwrap_or_else(PoisonError::into_inner) {
-                fd.get().during(Step::Notify, "DAEMON_NOTIFY_FD")?;
-            }
-        }
-        Ok(())
     }
 
     /// Another process writes to the readiness descriptor.
@@ -164,7 +146,7 @@ impl Notifier {
     }
 
     #[inline]
-    fn take_fd(&self) -> Option<Kept> {
+    fn take_fd(&self) -> Option<OwnedFd> {
         self.fd.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
@@ -236,11 +218,10 @@ impl Notifier {
         let control = if fds.is_empty() { &[] } else { &rights[..] };
         // SIGPIPE is ignored, as Rust's runtime has it.
         let flags = MsgFlags::MSG_DONTWAIT;
-        let socket = socket.get()?;
         let send = || sendmsg::<()>(socket.as_raw_fd(), &[IoSlice::new(message.as_bytes())], control, flags, None);
         match send() {
             Err(nix::errno::Errno::EAGAIN) if patience > 0 => {
-                poll(&mut [PollFd::new(socket, PollFlags::POLLOUT)], PollTimeout::from(patience))?;
+                poll(&mut [PollFd::new(socket.as_fd(), PollFlags::POLLOUT)], PollTimeout::from(patience))?;
                 send()?;
             }
             result => drop(result?),

@@ -245,7 +245,7 @@ impl<'s> Stage<'s> {
 
     /// Kills every process of the service, so that the next step begins without one.
     pub(crate) fn clear(&self) {
-        self.services().iter().for_each(kill);
+        kill(&self.services());
     }
 
     /// All processes, for a message.
@@ -254,10 +254,14 @@ impl<'s> Stage<'s> {
     }
 }
 
-/// Kills this process, and waits until it is gone.
-pub(crate) fn kill(process: &Proc) {
-    process.kill();
-    process.wait_gone(SOON);
+/// Kills these processes, and waits until they are reaped: a zombie may have a thread that has not ended.
+pub(crate) fn kill(processes: &[Proc]) {
+    processes.iter().for_each(Proc::kill);
+    let reaped = || {
+        let left = processes.iter().find(|process| process.stat_if_there().is_some());
+        left.map_or(Ok(()), |process| Err(format!("{} does not end", process.pid())))
+    };
+    soon(reaped).expect("the end of a killed process");
 }
 
 /// The pid of a process in its own pid namespace.

@@ -1,5 +1,0 @@
-struct Mine;
-
-impl daemon_rt::hooks::Never for Mine {}
-
-fn main() {}
