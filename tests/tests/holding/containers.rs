@@ -6,7 +6,7 @@ use daemon_tests::{Hidden, Namespaces, ProcMount, Scene, require};
 
 use crate::{Container, Held};
 
-const PLAIN: Namespaces = Namespaces { pids: true, proc: ProcMount::New(Hidden::Nothing), root_is: None };
+const PLAIN: Namespaces = Namespaces { pids: true, proc: ProcMount::New(Hidden::Nothing), run_of: None, root_is: None };
 
 /// All that can be at /proc in a container.
 const PROCS: [ProcMount; 5] = [

@@ -57,14 +57,14 @@ fn c4_an_ordinary_user_controls_an_own_service_whatever_is_at_proc() {
     require!(root());
     for hidden in [Hidden::Nothing, Hidden::ProcessesOfOthers, Hidden::AllButProcesses] {
         let scene = Scene::new();
-        let namespaces = Namespaces { pids: true, proc: ProcMount::New(hidden), root_is: None };
+        let namespaces = Namespaces { pids: true, proc: ProcMount::New(hidden), run_of: None, root_is: None };
         let container = Container::new(&scene, namespaces);
         let held = Held::ordinary(&scene);
         held.inside(&container).assert_is_controlled();
     }
     for absent in [ProcMount::Absent, ProcMount::Outer] {
         let scene = Scene::new();
-        let container = Container::new(&scene, Namespaces { pids: true, proc: absent, root_is: None });
+        let container = Container::new(&scene, Namespaces { pids: true, proc: absent, run_of: None, root_is: None });
         Held::ordinary(&scene).inside(&container).assert_is_controlled();
     }
 }

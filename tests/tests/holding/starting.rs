@@ -41,7 +41,7 @@ fn b6_without_a_right_to_look_too() {
     require!(root());
     for proc in [ProcMount::New(Hidden::Nothing), ProcMount::Absent] {
         let scene = Scene::new();
-        let container = Container::new(&scene, Namespaces { pids: true, proc, root_is: None });
+        let container = Container::new(&scene, Namespaces { pids: true, proc, run_of: None, root_is: None });
         let fifo = barrier(&scene, "warm_up");
         std::fs::set_permissions(&fifo, std::os::unix::fs::PermissionsExt::from_mode(0o666)).unwrap();
         assert_starting(&Held::new(&scene).with("user=nobody").as_in_docker().inside(&container), &fifo);
