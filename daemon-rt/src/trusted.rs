@@ -236,10 +236,10 @@ mod directory {
                 so_far.push(&name);
             }
             super::check_directory(&found, &so_far, names.is_empty())?;
-        }
-        let found = fstat(&here)?;
-        if found.st_mode & Mode::S_IWGRP.bits() != 0 && acl::lets_others_write(&here)? {
-            return Err(super::written_by_others(path));
+            let group_writes = found.st_mode & Mode::S_IWGRP.bits() != 0;
+            if names.is_empty() && group_writes && acl::lets_others_write(&here)? {
+                return Err(super::written_by_others(&so_far));
+            }
         }
         Ok(here)
     }
