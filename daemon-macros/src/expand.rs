@@ -44,7 +44,8 @@ fn service(args: &Args, entry: &Entry) -> TokenStream {
             #function
             let mut __daemon = #root::Daemon::new();
             #(__daemon #settings;)*
-            let __service = __daemon.hooks() #(#hooks)* #main;
+            let mut __service = __daemon.hooks() #(#hooks)* #main;
+            __service.show_errors();
             unsafe { __daemon.run(__service) }
         }
     }
@@ -137,7 +138,8 @@ mod tests {
                 let mut __daemon = ::daemon_rt::Daemon::new();
                 __daemon.pidfile("/run/greeter.pid");
                 __daemon.user("nobody");
-                let __service = __daemon.hooks().init(bind).main(__daemon_main::<>);
+                let mut __service = __daemon.hooks().init(bind).main(__daemon_main::<>);
+                __service.show_errors();
                 unsafe { __daemon.run(__service) }
             }
         };
@@ -168,8 +170,9 @@ mod tests {
                 __daemon.start_timeout(::core::time::Duration::from_millis(120000u64));
                 __daemon.mode(rt::Mode::Detach);
                 __daemon.cli(::core::env!("CARGO_PKG_VERSION"));
-                let __service =
+                let mut __service =
                     __daemon.hooks().configure(configure).privileged_init(bind).init(open).defer_ready(serve);
+                __service.show_errors();
                 unsafe { __daemon.run(__service) }
             }
         };

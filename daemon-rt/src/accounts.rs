@@ -14,6 +14,9 @@ use crate::error::{During, Error};
 use crate::inherited::retry;
 use crate::sys;
 
+#[cfg(target_os = "linux")]
+mod child;
+
 /// Whom the service becomes.
 #[derive(Debug)]
 pub(crate) struct Identity {
@@ -30,9 +33,30 @@ const PASSWD: &CStr = c"/etc/passwd";
 /// What the environment says of a user.
 pub(crate) type Variables = Vec<(&'static str, OsString)>;
 
+/// What is looked up: whom the service becomes, if that changes, and what the environment is to say of the user.
+pub(crate) type Found = (Option<Identity>, Variables);
+
 /// Looks up the users and groups that the settings name, if they name any, and what the environment is to say of the
 /// user.
-pub(crate) fn look_up(daemon: &Daemon) -> Result<(Option<Identity>, Variables), Error> {
+pub(crate) fn look_up(daemon: &Daemon) -> Result<Found, Error> {
+    let named = daemon.user.is_some() || daemon.group.is_some() || daemon.groups.is_some();
+    if !named {
+        if let Some(variables) = current_user_in_passwd(geteuid()) {
+            return Ok((None, variables));
+        }
+    }
+    #[cfg(target_os = "linux")]
+    if !child::are_modules_tidy() {
+        // In the foreground there may be threads, of `configure`'s: a module's do no more harm then.
+        if let Ok(alone) = sys::SingleThreaded::check() {
+            return child::look_up(&alone, || ask_the_system(daemon));
+        }
+    }
+    ask_the_system(daemon)
+}
+
+/// The same by the C library.
+fn ask_the_system(daemon: &Daemon) -> Result<Found, Error> {
     let (uid, user) = match &daemon.user {
         Some(user) => look_up_user(user)?,
         None => (geteuid(), None),
@@ -47,6 +71,10 @@ pub(crate) fn look_up(daemon: &Daemon) -> Result<(Option<Identity>, Variables), 
     Ok((identity, variables))
 }
 
+/// Their names.
+#[cfg(target_os = "linux")]
+const VARIABLES: [&str; 4] = ["HOME", "LOGNAME", "SHELL", "USER"];
+
 fn variables(name: OsString, home: OsString, shell: OsString) -> Variables {
     vec![("HOME", home), ("LOGNAME", name.clone()), ("SHELL", shell), ("USER", name)]
 }
@@ -58,12 +86,16 @@ fn of_nobody() -> Variables {
 /// What the beginning of /etc/passwd says of the user that the service goes on running as. Only if it says nothing the
 /// C library is asked, which takes five times as long, as it also looks into its caches, configuration and other
 /// sources.
-fn of_current_user(uid: Uid) -> Result<Variables, Error> {
+fn current_user_in_passwd(uid: Uid) -> Option<Variables> {
     let mut passwd = [0; 2048];
     let read = open(PASSWD, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())
         .and_then(|file| retry(|| read(&file, &mut passwd)));
     let length = read.unwrap_or(0);
-    if let Some(variables) = in_passwd(&passwd[..length], uid) {
+    in_passwd(&passwd[..length], uid)
+}
+
+fn of_current_user(uid: Uid) -> Result<Variables, Error> {
+    if let Some(variables) = current_user_in_passwd(uid) {
         return Ok(variables);
     }
     let user = absent(User::from_uid(uid)).during(Step::DropPrivileges, "the current user")?;

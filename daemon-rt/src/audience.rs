@@ -67,6 +67,7 @@ pub(crate) fn name() -> String {
 /// beginning is shown. A manager is told at any time (`STATUS=`), and before readiness waits for another 30 seconds
 /// (`EXTEND_TIMEOUT_USEC=`). It never blocks: a terminal that is stopped misses it.
 pub fn status(text: &str) {
+    pidfile::warn_if_lost();
     let mut audience = audience();
     let starting = audience.phase == Phase::Starting;
     match &mut audience.starter {
@@ -79,12 +80,16 @@ pub fn status(text: &str) {
 /// The service has seen the request to terminate.
 pub(crate) fn stopping() {
     static TOLD: Once = Once::new();
-    TOLD.call_once(|| notifier().send("STOPPING=1"));
+    TOLD.call_once(|| {
+        pidfile::warn_if_lost();
+        notifier().send("STOPPING=1");
+    });
 }
 
 /// Step 14: the service is ready, and whoever waits for that is told.
 pub(crate) fn ready() -> Result<(), Error> {
     pidfile::verify()?;
+    handover::verify()?;
     handover::answer_calls()?;
     pidfile::ready();
     let untaken = listen::untaken();
@@ -93,6 +98,8 @@ pub(crate) fn ready() -> Result<(), Error> {
             starter.tell(&Message::Warning(line.clone())).during(Step::Notify, TO_STARTER)?;
         }
         starter.tell(&Message::Ready).during(Step::Notify, TO_STARTER)?;
+    } else {
+        notifier().check()?;
     }
     if !handover::await_go() {
         complain::complain(&name(), "the restart was given up before it was complete: the old instance goes on");

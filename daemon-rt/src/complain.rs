@@ -1,21 +1,22 @@
 //! Nothing is swallowed: errors go to standard error or, where that is `/dev/null`, to the system log.
 
+use std::borrow::Cow;
 use std::io::{self, Read, Write};
 use std::process::ExitCode;
-use std::sync::Once;
 
 use nix::sys::stat::{SFlag, fstat};
-use nix::syslog::{Facility, LogFlags, Priority, Severity, openlog, syslog};
+use nix::syslog::Severity;
 use nix::unistd::{dup, dup2_stderr};
 
 use crate::handshake::pipe;
 use crate::surroundings::is_null_device;
 use crate::trusted::kind;
-use crate::{audience, sys};
+use crate::{audience, sys, syslog};
 
 /// Writes `NAME: text` to standard error; where that leads into systemd's journal, each line with its severity. That
 /// nobody listens is no error.
 pub(crate) fn say(severity: Severity, name: &str, text: &str) {
+    let text = printable(text);
     let mark = if goes_to_journal() { format!("<{}>", severity as i32) } else { String::new() };
     let text = format!("{mark}{name}: {}\n", text.replace('\n', &format!("\n{mark}")));
     _ = io::stderr().lock().write_all(text.as_bytes());
@@ -31,7 +32,7 @@ fn goes_to_journal() -> bool {
 /// Writes a message to where this process's errors go.
 pub(crate) fn complain(name: &str, text: &str) {
     if goes_nowhere() {
-        log(name, text);
+        syslog::write(name, text);
     } else {
         say(Severity::LOG_ERR, name, text);
     }
@@ -42,43 +43,18 @@ pub(crate) fn goes_nowhere() -> bool {
     fstat(io::stderr()).is_ok_and(|stderr| kind(&stderr) == SFlag::S_IFCHR && is_null_device(stderr.st_rdev))
 }
 
-/// Writes each line of a text to the system log. syslog(3) would end at a NUL, so that is written `\0`.
-pub(crate) fn log(name: &str, text: &str) {
-    connect_log(name);
-    for message in text.replace('\0', "\\0").lines().flat_map(messages) {
-        _ = syslog(Priority::new(Severity::LOG_ERR, Facility::LOG_DAEMON), message);
+/// A text as it can be shown to a person: control characters but line breaks and tabs are written as `\u{1b}`, so that what
+/// comes from a service without privileges does not steer a terminal.
+pub(crate) fn printable(text: &str) -> Cow<'_, str> {
+    let is_odd = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+    if !text.contains(is_odd) {
+        return text.into();
     }
-}
-
-/// A line in parts that syslog(3) sends whole: musl cuts off what is beyond 1023 bytes, of which time, name and pid take
-/// up to 64; others send what fits into a datagram.
-fn messages(line: &str) -> impl Iterator<Item = &str> {
-    const LONGEST: usize = if cfg!(target_env = "musl") { 900 } else { 1 << 15 };
-    let mut rest = Some(line);
-    std::iter::from_fn(move || {
-        let line = rest?;
-        let end = (0..=line.len().min(LONGEST)).rfind(|&end| line.is_char_boundary(end))?;
-        rest = (end < line.len()).then_some(&line[end..]);
-        Some(&line[..end])
-    })
-}
-
-/// Connects to the system log, which is out of reach after a chroot(2).
-pub(crate) fn connect_log(name: &str) {
-    static CONNECTED: Once = Once::new();
-    CONNECTED.call_once(|| {
-        let options = LogFlags::LOG_PID | LogFlags::LOG_NDELAY;
-        #[cfg(target_os = "linux")]
-        if let Ok(name) = std::ffi::CString::new(name) {
-            // openlog(3) keeps the pointer.
-            _ = openlog(Some(Box::leak(name.into_boxed_c_str())), options, Facility::LOG_DAEMON);
-        }
-        #[cfg(not(target_os = "linux"))]
-        {
-            _ = name;
-            _ = openlog(None::<&str>, options, Facility::LOG_DAEMON);
-        }
-    });
+    let mut shown = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
+        if is_odd(c) { shown.extend(c.escape_debug()) } else { shown.push(c) }
+    }
+    shown.into()
 }
 
 /// Has `report` print how the main loop ended, as std does it at the end of `main`. Where that would go nowhere, what
@@ -86,7 +62,7 @@ pub(crate) fn connect_log(name: &str) {
 pub(crate) fn relay(report: impl FnOnce() -> ExitCode) -> ExitCode {
     let (code, text) = if goes_nowhere() { capture(report) } else { (report(), String::new()) };
     if !text.is_empty() {
-        log(&audience::name(), &text);
+        syslog::write(&audience::name(), &text);
     }
     code
 }

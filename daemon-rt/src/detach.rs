@@ -4,11 +4,11 @@ use nix::unistd::{ForkResult, setsid};
 
 use crate::error::{During, Error};
 use crate::handshake::{self, Failure, Message};
-use crate::hooks::Service;
+use crate::hooks::Stages;
 use crate::plan::Plan;
 use crate::starter::Starter;
 use crate::sys::{self, SingleThreaded, StartOfMain};
-use crate::{audience, capability, complain, hook, inherited, pidfile, privileges, shutdown, surroundings};
+use crate::{audience, capability, complain, hook, inherited, manager, pidfile, privileges, shutdown, surroundings};
 
 macro_rules! steps {
     ($($number:literal $step:ident $words:literal)*) => {
@@ -54,7 +54,7 @@ pub(crate) fn detach(
     start: &StartOfMain,
     alone: &SingleThreaded,
     plan: &Plan,
-    service: &mut Service<'_>,
+    service: &mut Stages<'_>,
 ) -> Result<(), Failure> {
     // The starter.
     let null = surroundings::open_null()?;
@@ -73,6 +73,9 @@ pub(crate) fn detach(
 
     // The intermediate process. It leaves the program's variables alone: a page that is written to is copied first.
     let forked: Result<(), Error> = (|| {
+        if manager::is_init() {
+            return Err(first_of_its_namespace());
+        }
         setsid().during(Step::NewSession, "the intermediate process")?; // 6
         capability::join_new_keyring().during(Step::NewSession, "the session keyring")?;
         match sys::fork(alone).during(Step::ForkAgain, "the intermediate process")? {
@@ -87,7 +90,7 @@ pub(crate) fn detach(
     forked?;
 
     // The daemon.
-    starter.give_up();
+    starter.give_up()?;
     plan.still_ignored.reset()?; // 2, what the starter had put off
     inherited::unblock_signals()?; // 3, the same
     surroundings::connect_streams(&null, plan)?; // 9
@@ -97,8 +100,16 @@ pub(crate) fn detach(
     initialize(plan, service)
 }
 
+/// The caller, or `configure`, has made a pid namespace for its children alone. It ends with the first of them, which is the
+/// intermediate process.
+#[cold]
+fn first_of_its_namespace() -> Error {
+    let problem = "it would end with the intermediate process, which is its PID 1 (give `unshare --pid` its `--fork`)";
+    Error::step(Step::LeaveDaemon, "the new pid namespace", std::io::Error::other(problem))
+}
+
 /// Steps 12–14, with the hooks between them: the same in the foreground.
-pub(crate) fn initialize(plan: &Plan, service: &mut Service<'_>) -> Result<(), Failure> {
+pub(crate) fn initialize(plan: &Plan, service: &mut Stages<'_>) -> Result<(), Failure> {
     shutdown::adopt_requests();
     // First, so that whoever finds this process by its pidfile finds the socket, too.
     plan.bind_control_socket()?;

@@ -86,7 +86,7 @@ impl Error {
     /// The exit status that stands for this error.
     pub(crate) fn status(&self) -> u8 {
         match self.kind {
-            Kind::Step(step) => ALREADY_RUNNING + step.number(),
+            Kind::Step(step) => status_of(step),
             Kind::Usage => USAGE,
             Kind::Opening | Kind::Control => HOOK_FAILED,
             Kind::AlreadyRunning(_) => ALREADY_RUNNING,
@@ -113,9 +113,14 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        // The text above ends with the source's, so what follows is the source's own source.
-        self.source.as_ref().and_then(std::error::Error::source)
+        let source = self.source.as_ref()?;
+        Some(source)
     }
+}
+
+/// The exit status where a step failed.
+pub(crate) fn status_of(step: Step) -> u8 {
+    ALREADY_RUNNING + step.number()
 }
 
 /// Says of an operation's failure which step it was and on what.
@@ -150,11 +155,20 @@ pub(crate) fn system_errno(error: &(dyn std::error::Error + 'static)) -> Option<
     causes(error).find_map(|cause| cause.downcast_ref::<io::Error>()?.raw_os_error())
 }
 
-/// The text of an error and of all its sources; a source that the text before it already ends with is not repeated.
+/// The text of an error and of all its sources. Some errors print their sources themselves: what a text already ends with
+/// is not repeated.
 pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    causes(error).map(ToString::to_string).fold(String::new(), |text, more| match text.as_str() {
-        "" => more,
-        text if text.ends_with(&more) => text.to_owned(),
-        text => format!("{text}: {more}"),
-    })
+    let texts: Vec<String> = causes(error).map(ToString::to_string).filter(|text| !text.is_empty()).collect();
+    let (mut chain, mut source) = (String::new(), "");
+    for text in texts.iter().rev() {
+        chain = if text.ends_with(&chain) {
+            text.clone()
+        } else if text.ends_with(source) {
+            text.to_owned() + &chain[source.len()..]
+        } else {
+            format!("{text}: {chain}")
+        };
+        source = text;
+    }
+    chain
 }

@@ -22,6 +22,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::complain::printable;
 use crate::control::Instance;
 
 mod call;
@@ -36,7 +37,7 @@ use call::{Call, call};
 pub(crate) use message::close_aside;
 use message::{left, receive, send};
 pub(crate) use restart::{
-    await_go, clean_up, commit, is_restart, is_under_way, keep_daemons_end, prepare_restart, see_off,
+    await_go, clean_up, commit, is_restart, is_under_way, keep_daemons_end, prepare_restart, see_off, verify,
 };
 pub(crate) use service::{answer_calls, bind_socket, is_passed_on, is_replaced, keep_listener, remove_socket};
 
@@ -83,8 +84,8 @@ pub(crate) fn ask_to_reload(pidfile: &Path, instance: &Instance, patience: Durat
     match text?.as_slice() {
         word::RELOADED => Ok(true),
         answer if answer.starts_with(word::FAILED) => {
-            let reason = String::from_utf8_lossy(&answer[word::FAILED.len()..]).into_owned();
-            Err(io::Error::other(format!("it could not reload: {}", reason.replace(char::is_control, " "))))
+            let reason = String::from_utf8_lossy(&answer[word::FAILED.len()..]);
+            Err(io::Error::other(format!("it could not reload: {}", printable(&reason))))
         }
         word::SIGNAL => Ok(false),
         word::CANNOT => Err(io::Error::other("it does not reload: SIGHUP would end it")),

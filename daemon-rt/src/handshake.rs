@@ -17,6 +17,7 @@ use nix::sys::uio::writev;
 use nix::unistd::{Pid, read};
 
 use crate::inherited::retry;
+use crate::kept::Kept;
 use crate::sys;
 
 #[cfg(test)]
@@ -48,7 +49,7 @@ pub(crate) enum Message {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Failure {
     pub(crate) status: u8,
-    /// The number of the system's error behind it, for a manager; it does not go over the pipe.
+    /// The number of the system's error behind it, for a manager.
     pub(crate) errno: Option<i32>,
     pub(crate) text: String,
 }
@@ -59,9 +60,11 @@ impl From<crate::Error> for Failure {
     }
 }
 
-/// A message is its kind, a status (0 but in failures), the length of its text in two bytes, a pid in four (0 but in
-/// [`Message::Forked`]), numbers little end first, and the text.
+/// A message is its kind, a status (0 but in failures), the length of its text in two bytes, a number in four (the pid in
+/// [`Message::Forked`], the system's error or 0 in failures, else 0), numbers little end first, and the text.
 const HEADER: usize = 8;
+/// The kernel has no higher ones.
+const HIGHEST_ERRNO: i32 = 4095;
 
 impl Message {
     /// The message as it goes over the pipe. What a good start sends takes no memory: in a process that was just forked
@@ -69,15 +72,20 @@ impl Message {
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "see `Reporter::tell`")]
     fn encode(&self) -> ([u8; HEADER], Cow<'_, str>) {
-        let (kind, status, pid, text) = match self {
+        let (kind, status, number, text) = match self {
             Self::Forked(pid) => (b'F', 0, pid.as_raw(), "".into()),
             Self::Progress(text) => (b'P', 0, 0, cut(text, LONGEST_PROGRESS)),
             Self::Warning(text) => (b'W', 0, 0, cut(text, LONGEST_PROGRESS)),
             Self::Ready => (b'R', 0, 0, "".into()),
-            Self::Failed(failure) => (b'E', failure.status, 0, cut(&failure.text, LONGEST_FAILURE)),
+            Self::Failed(failure) => (
+                b'E',
+                failure.status,
+                failure.errno.filter(|errno| (0..=HIGHEST_ERRNO).contains(errno)).unwrap_or(0),
+                cut(&failure.text, LONGEST_FAILURE),
+            ),
         };
         let [low, high] = u16::try_from(text.len()).expect("texts are cut to less").to_le_bytes();
-        let [a, b, c, d] = pid.to_le_bytes();
+        let [a, b, c, d] = number.to_le_bytes();
         ([kind, status, low, high, a, b, c, d], text)
     }
 
@@ -95,7 +103,9 @@ impl Message {
             (b'P', 0) => Self::Progress(text()),
             (b'W', 0) => Self::Warning(text()),
             (b'R', 0) => Self::Ready,
-            (b'E', 0) => Self::Failed(Failure { status, errno: None, text: text() }),
+            (b'E', errno @ 0..=HIGHEST_ERRNO) => {
+                Self::Failed(Failure { status, errno: if errno == 0 { None } else { Some(errno) }, text: text() })
+            }
             _ => return Err(Malformed),
         };
         *bytes = rest;
@@ -118,7 +128,7 @@ pub(crate) fn cut(text: &str, longest: usize) -> Cow<'_, str> {
 }
 
 /// The daemon's end of the pipe.
-pub(crate) struct Reporter(OwnedFd);
+pub(crate) struct Reporter(Kept);
 
 /// The starter's end of the pipe.
 pub(crate) struct Receiver {
@@ -130,7 +140,7 @@ pub(crate) struct Receiver {
 /// The pipe between them, closed on exec.
 pub(crate) fn channel() -> nix::Result<(Reporter, Receiver)> {
     let (read, write) = pipe()?;
-    Ok((Reporter(write), Receiver { pipe: read, unread: Vec::new(), ended: false }))
+    Ok((Reporter(Kept::new(write)?), Receiver { pipe: read, unread: Vec::new(), ended: false }))
 }
 
 /// A pipe whose ends are closed on exec and do not block.
@@ -153,14 +163,18 @@ impl Reporter {
     /// Says what the daemon is doing, if the starter has read most of what was said so far: a starter that is suspended
     /// misses it.
     pub(crate) fn progress(&mut self, text: &str) {
-        if sys::unread(self.0.as_fd()).is_ok_and(|bytes| bytes <= BACKLOG) {
+        let Ok(pipe) = self.0.get() else { return };
+        if sys::unread(pipe).is_ok_and(|bytes| bytes <= BACKLOG) {
             let message = Message::Progress(text.to_owned());
             let (header, text) = message.encode();
-            _ = writev(&self.0, &[IoSlice::new(&header), IoSlice::new(text.as_bytes())]);
+            _ = writev(pipe, &[IoSlice::new(&header), IoSlice::new(text.as_bytes())]);
         }
     }
 
-    /// Tells the starter something it has to know; `false` if the starter is gone, which is no error.
+    /// Tells the starter something it has to know; `false` if the starter is gone, which is not an error.
+    ///
+    /// # Errors
+    /// If a hook has closed or replaced the descriptor, among others.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "a new process has to map each page of code and constants anew")]
     pub(crate) fn tell(&mut self, message: &Message) -> io::Result<bool> {
@@ -169,15 +183,16 @@ impl Reporter {
     }
 
     fn send(&self, header: [u8; HEADER], text: &str) -> io::Result<bool> {
+        let pipe = self.0.get()?;
         let mut slices = [IoSlice::new(&header), IoSlice::new(text.as_bytes())];
         let mut rest = &mut slices[..];
         while !rest.is_empty() {
-            match writev(&self.0, rest) {
+            match writev(pipe, rest) {
                 Ok(written) => IoSlice::advance_slices(&mut rest, written),
                 Err(Errno::EINTR) => {}
                 Err(Errno::EPIPE) => return Ok(false),
                 Err(Errno::EAGAIN) => {
-                    let mut room = [PollFd::new(self.0.as_fd(), PollFlags::POLLOUT)];
+                    let mut room = [PollFd::new(pipe, PollFlags::POLLOUT)];
                     retry(|| poll(&mut room, PollTimeout::NONE))?;
                 }
                 Err(error) => return Err(error.into()),

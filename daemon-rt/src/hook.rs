@@ -7,7 +7,7 @@ use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
 use crate::error::{self, HOOK_FAILED};
 use crate::handshake::Failure;
 use crate::hooks::BoxError;
-use crate::{audience, complain};
+use crate::{audience, complain, syslog};
 
 /// The status where a hook panicked: that of Rust's own runtime.
 pub(crate) const PANICKED: u8 = 101;
@@ -26,10 +26,16 @@ where
     F: FnOnce() -> Result<(), BoxError>,
 {
     let Some(hook) = hook else { return Ok(()) };
-    watch(name, hook)?.map_err(|error| {
-        let errno = error::system_errno(&*error);
-        Failure { errno, ..failed(name, &error::chain(&*error)) }
-    })
+    // What the error says, and how it is dropped, is the service's own code, too.
+    watch(name, || hook().map_err(|error| returned(name, error)))?
+}
+
+/// The failure of a hook that has returned an error.
+pub(crate) fn returned(name: &'static str, error: BoxError) -> Failure {
+    let errno = error::system_errno(&*error);
+    let text = error::chain(&*error);
+    drop(error);
+    Failure { errno, ..failed(name, &text) }
 }
 
 /// The failure of a hook, with its reason.
@@ -43,7 +49,12 @@ pub(crate) fn watch<T>(name: &'static str, function: impl FnOnce() -> T) -> Resu
     let result = panic::catch_unwind(AssertUnwindSafe(function));
     RUNNING.set(None);
     // The panic's own message is noted by `note`, unless the program has replaced the panic hook.
-    result.map_err(|payload| panicked(name, PANIC.take(), payload.as_ref()))
+    result.map_err(|payload| {
+        let failure = panicked(name, PANIC.take(), payload.as_ref());
+        // It might panic where it is dropped. The process is about to end.
+        std::mem::forget(payload);
+        failure
+    })
 }
 
 /// What is known of the panic for which this thread unwinds.
@@ -82,7 +93,7 @@ fn note(info: &PanicHookInfo<'_>) {
         None if complain::goes_nowhere() => {
             let thread = std::thread::current();
             let name = thread.name().unwrap_or("<unnamed>").to_owned();
-            complain::log(&audience::name(), &format!("thread '{name}' {text}"));
+            syslog::write(&audience::name(), &format!("thread '{name}' {text}"));
         }
         None => {}
     }

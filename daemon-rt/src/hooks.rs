@@ -8,28 +8,61 @@ use std::rc::Rc;
 use crate::{Daemon, Ready};
 
 mod functions;
+mod result;
 
+#[doc(hidden)]
 pub use functions::*;
 
 type Configure<'a> = Box<dyn FnOnce(&mut Daemon) -> Result<(), BoxError> + 'a>;
 type Step<'a> = Box<dyn FnOnce() -> Result<(), BoxError> + 'a>;
-type Report<'a> = Box<dyn FnOnce() -> ExitCode + 'a>;
+
+/// How a main loop has ended.
+pub(crate) enum Ended<'a> {
+    /// It is for the standard library to say: what is called prints an `Err` to stderr as `fn main` would, and gives the exit
+    /// code.
+    Reported(Box<dyn FnOnce() -> ExitCode + 'a>),
+    /// With this error.
+    Failed(BoxError),
+}
 
 /// Where one hook leaves what the next one takes. The process that forks drops a slot with what is in it only if it
 /// drops the [`Service`].
 type Slot<T> = Rc<Cell<Option<T>>>;
 
-/// A service's hooks and main loop, ready to be run; got from [`Hooks::main`].
+/// A service's hooks and main loop, ready to be run; got from [`Hooks::main`]. `R` is what the main loop returns.
 #[must_use = "a service does nothing until `Daemon::run` runs it"]
-pub struct Service<'a> {
+pub struct Service<'a, R = ()> {
+    hooks: GivenHooks<'a>,
+    defers_ready: bool,
+    main: Box<dyn FnOnce() -> R + 'a>,
+    end: result::OfBox<'a, R>,
+}
+
+/// The hooks before the main loop.
+#[derive(Default)]
+struct GivenHooks<'a> {
+    configure: Option<Configure<'a>>,
+    privileged_init: Option<Step<'a>>,
+    init: Option<Step<'a>>,
+}
+
+/// A [`Service`], whatever its main loop returns.
+pub(crate) struct Stages<'a> {
     pub(crate) configure: Option<Configure<'a>>,
     pub(crate) privileged_init: Option<Step<'a>>,
     pub(crate) init: Option<Step<'a>>,
     /// Whether the main loop itself says when it is ready.
     pub(crate) defers_ready: bool,
-    /// The main loop. What it returns reports the main loop's own result when called (prints an `Err` to stderr, as
-    /// the standard library does) and gives the exit code.
-    pub(crate) main: Box<dyn FnOnce() -> Report<'a> + 'a>,
+    pub(crate) main: Box<dyn FnOnce() -> Ended<'a> + 'a>,
+}
+
+impl<'a, R: 'a> Service<'a, R> {
+    pub(crate) fn into_stages(self) -> Stages<'a> {
+        let GivenHooks { configure, privileged_init, init } = self.hooks;
+        let (main, end) = (self.main, self.end.function());
+        let main = Box::new(move || end(main()));
+        Stages { configure, privileged_init, init, defers_ready: self.defers_ready, main }
+    }
 }
 
 /// The hooks given so far: `T` is what the last of them returns, `Stage` says which it was.
@@ -53,9 +86,7 @@ pub struct Service<'a> {
 /// ```
 #[must_use = "hooks do nothing until `main` ends their chain and `Daemon::run` runs it"]
 pub struct Hooks<'a, T, Stage> {
-    configure: Option<Configure<'a>>,
-    privileged_init: Option<Step<'a>>,
-    init: Option<Step<'a>>,
+    given: GivenHooks<'a>,
     state: Slot<T>,
     stage: PhantomData<Stage>,
 }
@@ -64,7 +95,7 @@ impl Daemon {
     /// Starts the chain of hooks that ends in a [`Service`].
     #[allow(clippy::unused_self)] // the attribute names this crate once: a wrong `crate = …` is one error, not two
     pub fn hooks<'a>(&self) -> Hooks<'a, (), stage::Start> {
-        Hooks { configure: None, privileged_init: None, init: None, state: slot(Some(())), stage: PhantomData }
+        Hooks { given: GivenHooks::default(), state: slot(Some(())), stage: PhantomData }
     }
 }
 
@@ -73,7 +104,7 @@ impl<'a> Hooks<'a, (), stage::Start> {
     pub fn configure<C: 'a, How>(mut self, hook: impl ConfigureHook<C, How> + 'a) -> Hooks<'a, C, stage::Configure> {
         let output = slot(None);
         let to = Rc::clone(&output);
-        self.configure = Some(Box::new(move |daemon| fill(&to, hook.run(daemon))));
+        self.given.configure = Some(Box::new(move |daemon| fill(&to, hook.run(daemon))));
         self.followed_by(output)
     }
 }
@@ -85,7 +116,7 @@ impl<'a, T: 'a, Stage> Hooks<'a, T, Stage> {
         Stage: stage::Before<stage::PrivilegedInit>,
     {
         let (step, output) = step(&self.state, hook);
-        self.privileged_init = Some(step);
+        self.given.privileged_init = Some(step);
         self.followed_by(output)
     }
 
@@ -95,13 +126,13 @@ impl<'a, T: 'a, Stage> Hooks<'a, T, Stage> {
         Stage: stage::Before<stage::Init>,
     {
         let (step, output) = step(&self.state, hook);
-        self.init = Some(step);
+        self.given.init = Some(step);
         self.followed_by(output)
     }
 
     /// The main loop, which runs when readiness was announced. What it returns is the service's exit status, as that
     /// of `fn main`.
-    pub fn main<F, R, Shape>(self, main: F) -> Service<'a>
+    pub fn main<F, R, Shape>(self, main: F) -> Service<'a, R>
     where
         F: Main<T, R, Shape> + 'a,
         R: Exit + 'a,
@@ -111,7 +142,7 @@ impl<'a, T: 'a, Stage> Hooks<'a, T, Stage> {
 
     /// The main loop of a service that is ready only when the main loop says so, by [`Ready::notify`] on its last
     /// parameter.
-    pub fn defer_ready<F, R, Shape>(self, main: F) -> Service<'a>
+    pub fn defer_ready<F, R, Shape>(self, main: F) -> Service<'a, R>
     where
         F: MainWithReady<T, R, Shape> + 'a,
         R: Exit + 'a,
@@ -120,27 +151,13 @@ impl<'a, T: 'a, Stage> Hooks<'a, T, Stage> {
     }
 
     fn followed_by<Next, NextStage>(self, state: Slot<Next>) -> Hooks<'a, Next, NextStage> {
-        Hooks {
-            configure: self.configure,
-            privileged_init: self.privileged_init,
-            init: self.init,
-            state,
-            stage: PhantomData,
-        }
+        Hooks { given: self.given, state, stage: PhantomData }
     }
 
-    fn ends_in<R: Exit + 'a>(self, defers_ready: bool, main: impl FnOnce(T) -> R + 'a) -> Service<'a> {
+    fn ends_in<R: Exit + 'a>(self, defers_ready: bool, main: impl FnOnce(T) -> R + 'a) -> Service<'a, R> {
         let state = self.state;
-        Service {
-            configure: self.configure,
-            privileged_init: self.privileged_init,
-            init: self.init,
-            defers_ready,
-            main: Box::new(move || {
-                let result = main(take(&state));
-                Box::new(move || result.exit())
-            }),
-        }
+        let main = Box::new(move || main(take(&state)));
+        Service { hooks: self.given, defers_ready, main, end: result::OfBox::new() }
     }
 }
 
@@ -167,6 +184,7 @@ fn take<T>(slot: &Slot<T>) -> T {
 }
 
 /// Which hook was given last.
+#[doc(hidden)]
 pub mod stage {
     /// None.
     pub enum Start {}
@@ -178,7 +196,10 @@ pub mod stage {
     pub enum Init {}
 
     /// Stages after which the hook `Next` may be given.
-    #[diagnostic::on_unimplemented(message = "hooks are given in the order in which they run, each once")]
+    #[diagnostic::on_unimplemented(
+        message = "hooks are given in the order in which they run, each once",
+        label = "the hook before this one runs later, or is the same"
+    )]
     pub trait Before<Next> {}
 
     impl Before<PrivilegedInit> for Start {}

@@ -88,6 +88,7 @@ mod hook;
 pub mod hooks;
 mod ids;
 mod inherited;
+mod kept;
 mod listen;
 mod manager;
 mod pidfile;
@@ -101,6 +102,7 @@ mod start;
 mod starter;
 mod surroundings;
 mod sys;
+mod syslog;
 mod trusted;
 #[cfg(all(feature = "cli", target_os = "linux"))]
 mod unit;

@@ -13,7 +13,7 @@ use crate::error::{During, Error};
 use crate::plan::Plan;
 use crate::surroundings::{self, path_of};
 use crate::sys::SingleThreaded;
-use crate::{audience, capability, complain, ids, pidfile, trusted};
+use crate::{capability, ids, pidfile, syslog, trusted};
 
 /// Whom the service becomes.
 #[derive(Debug, Default)]
@@ -57,7 +57,7 @@ impl Privileges {
 pub(crate) fn drop(plan: &Plan) -> Result<(), Error> {
     let Privileges { identity, capabilities, no_new_privs } = &plan.privileges;
     if let Some(root) = &plan.chroot {
-        complain::connect_log(&audience::name());
+        syslog::connect_log();
         enter(root).during(Step::DropPrivileges, format_args!("chroot {}", root.display()))?;
         let directory = plan.working_directory.as_c_str();
         let inside = || format!("{} in the chroot", path_of(directory).display());
@@ -96,7 +96,11 @@ impl Identity {
     fn take_on(&self, capabilities: u64) -> Result<(), Error> {
         if !self.is_current()? {
             capability::prepare(capabilities).during(Step::DropPrivileges, "capabilities")?;
-            ids::set_groups(&self.groups).during(Step::DropPrivileges, "the supplementary groups")?;
+            match ids::set_groups(&self.groups) {
+                // In a user namespace nobody may. That matters only if something has to change.
+                Err(Errno::EPERM) if ids::same_groups(&self.groups) == Ok(true) => {}
+                result => result.during(Step::DropPrivileges, "the supplementary groups")?,
+            }
             ids::set_gid(self.gid).during(Step::DropPrivileges, format_args!("group id {}", self.gid))?;
             ids::set_uid(self.uid).during(Step::DropPrivileges, format_args!("user id {}", self.uid))?;
         }

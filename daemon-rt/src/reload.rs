@@ -14,6 +14,7 @@ use nix::sys::signal::{SigSet, Signal, raise};
 
 use crate::bell::Bell;
 use crate::error;
+use crate::handshake::{LONGEST_FAILURE, cut};
 use crate::manager::notifier;
 use crate::sys::Previous;
 use crate::{audience, complain, hook, shutdown, surroundings, sys};
@@ -307,7 +308,7 @@ impl Reload {
     ///
     /// The text of the error and of its sources goes to whoever waits: the caller of `reload`, whose exit status is 1,
     /// and the manager (`STATUS=` and, for an error of the system, `ERRNO=`, with the `READY=1` that ends the reload). It
-    /// is also written to standard error or, where that is `/dev/null`, to the system log.
+    /// is also written to standard error or, where that is `/dev/null`, to the system log. It is cut at 4,000 bytes.
     ///
     /// ```no_run
     /// # fn read_configuration() -> std::io::Result<()> { Ok(()) }
@@ -319,9 +320,9 @@ impl Reload {
     /// ```
     pub fn failed(mut self, error: impl Into<Box<dyn Error + Send + Sync>>) {
         let error = error.into();
-        let failure = Failure { text: error::chain(&*error), errno: error::system_errno(&*error) };
-        complain::complain(&audience::name(), &format!("cannot reload: {}", failure.text));
-        self.failure = Some(failure);
+        let text = cut(&error::chain(&*error), LONGEST_FAILURE).into_owned();
+        complain::complain(&audience::name(), &format!("cannot reload: {text}"));
+        self.failure = Some(Failure { text, errno: error::system_errno(&*error) });
     }
 }
 

@@ -4,9 +4,9 @@ use std::process::ExitCode;
 
 use crate::daemon::{Daemon, Mode};
 use crate::detach::{self, Step};
-use crate::error::Error;
+use crate::error::{self, Error};
 use crate::handshake::Failure;
-use crate::hooks::Service;
+use crate::hooks::{Ended, Stages};
 use crate::inherited::{self, KnownDescriptors};
 use crate::manager::{self, Surroundings};
 use crate::plan::Plan;
@@ -14,7 +14,7 @@ use crate::sys::{InheritedEnvironment, SingleThreaded, StartOfMain};
 use crate::{audience, complain, foreground, hook, pidfile};
 
 /// The whole of `main`.
-pub(crate) fn run(daemon: &mut Daemon, mut service: Service<'_>, start: &StartOfMain) -> ExitCode {
+pub(crate) fn run(daemon: &mut Daemon, mut service: Stages<'_>, start: &StartOfMain) -> ExitCode {
     match begin(daemon, &mut service, start) {
         Ok(None) => serve(service),
         Ok(Some(done)) => done,
@@ -29,7 +29,7 @@ pub(crate) fn run(daemon: &mut Daemon, mut service: Service<'_>, start: &StartOf
 /// Steps 1–3 and the `configure` hook, then the rest of the start, which depends on the mode.
 ///
 /// `Some` where the command line asked for something else than a start, which has been done.
-fn begin(daemon: &mut Daemon, service: &mut Service<'_>, start: &StartOfMain) -> Result<Option<ExitCode>, Failure> {
+fn begin(daemon: &mut Daemon, service: &mut Stages<'_>, start: &StartOfMain) -> Result<Option<ExitCode>, Failure> {
     let environment = InheritedEnvironment::find(start);
     audience::begin(daemon.name.as_ref());
     let surroundings = Surroundings::take(start)?;
@@ -88,22 +88,43 @@ fn begin(daemon: &mut Daemon, service: &mut Service<'_>, start: &StartOfMain) ->
 }
 
 /// The main loop, and what is left to do for readiness if it has taken that on itself.
-fn serve(service: Service<'_>) -> ExitCode {
-    let Service { main, defers_ready, .. } = service;
+fn serve(service: Stages<'_>) -> ExitCode {
+    let Stages { main, defers_ready, .. } = service;
     if !defers_ready {
-        return complain::relay(main());
+        return report(main());
     }
-    let report = match hook::watch("main", main) {
-        Ok(report) => report,
-        Err(failure) if audience::is_starting() => audience::fail(failure),
-        Err(_) => return ExitCode::from(hook::PANICKED),
+    let deferred = || {
+        let ended = main();
+        if audience::is_starting() { Err(too_early(ended)) } else { Ok(ended) }
     };
-    if audience::is_starting() {
-        let (_, text) = complain::capture(report);
-        let how = if text.is_empty() { "it returned" } else { text.trim_end() };
-        audience::fail(hook::failed("main", &format!("{how}, before it called `Ready::notify`")));
+    match hook::watch("main", deferred) {
+        Ok(Ok(ended)) => report(ended),
+        Ok(Err(failure)) => audience::fail(failure),
+        Err(failure) if audience::is_starting() => audience::fail(failure),
+        Err(_) => ExitCode::from(hook::PANICKED),
     }
-    complain::relay(report)
+}
+
+/// The main loop has ended before it was ready.
+fn too_early(ended: Ended<'_>) -> Failure {
+    let report = match ended {
+        Ended::Failed(error) => return hook::returned("main", error),
+        Ended::Reported(report) => report,
+    };
+    let (_, text) = complain::capture(report);
+    let how = if text.is_empty() { "it returned" } else { text.trim_end() };
+    hook::failed("main", &format!("{how}, before it called `Ready::notify`"))
+}
+
+/// Says how the main loop has ended, if it has failed.
+fn report(ended: Ended<'_>) -> ExitCode {
+    match ended {
+        Ended::Reported(report) => complain::relay(report),
+        Ended::Failed(error) => {
+            complain::complain(&audience::name(), &error::chain(&*error));
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// That it runs already is a riddle to a supervisor that has started it twice.

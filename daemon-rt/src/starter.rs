@@ -6,7 +6,7 @@ use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -16,14 +16,14 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::SigmaskHow;
 use nix::sys::signal::{SigSet, Signal, kill, killpg};
 use nix::syslog::Severity;
-use nix::unistd::{Pid, getsid};
+use nix::unistd::{Pid, getpid, getsid};
 
 use crate::detach::Step;
-use crate::error::{During, Error};
+use crate::error::{self, During, Error};
 use crate::handshake::{Failure, Message, Receiver};
 use crate::manager::notifier;
 use crate::plan::Plan;
-use crate::sys::{self, End};
+use crate::sys::{self, Action, End};
 use crate::{audience, complain, handover, pidfile};
 
 /// The exit status where `init` panicked is that of Rust's own runtime, 101; the following are the starter's.
@@ -46,20 +46,34 @@ const AWAKE: Duration = Duration::from_micros(200);
 /// What may interrupt a person's wait.
 const INTERRUPTIONS: [Signal; 4] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT];
 
+/// How long deaths are waited for once no process holds the other end of the pipe.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// How often the zombies of orphans are looked for, at most. They are many where `init` is a script, and to find them takes
+/// a walk over all children.
+const SWEEP: Duration = Duration::from_millis(20);
+
 /// The signals that came while the starter waited, a bit each.
 static CAUGHT: AtomicU64 = AtomicU64::new(0);
+
+/// A child may have died since zombies were last looked for.
+static DIED: AtomicBool = AtomicBool::new(false);
 
 extern "C" fn catch(signal: libc::c_int) {
     CAUGHT.fetch_or(1 << signal, Ordering::Relaxed);
 }
 
-/// SIGCHLD only ends the wait: who has died is asked for each time.
-extern "C" fn wake(_: libc::c_int) {}
+/// SIGCHLD ends the wait. Who has died is asked for each time.
+extern "C" fn wake(_: libc::c_int) {
+    DIED.store(true, Ordering::Relaxed);
+}
 
 pub(crate) struct Starter {
     limit: Option<Duration>,
     /// The signals that are heeded.
     watched: SigSet,
+    /// What `configure` has made of SIGCHLD, for the daemon.
+    at_death: Action,
     /// The starter had children before: they, and what they leave to it, are not the service's.
     had_children: bool,
     /// Whether the daemon is to replace an older instance.
@@ -88,9 +102,12 @@ impl Starter {
         watched.thread_block().during(Step::ExitStarter, "the signals")?;
         #[cfg(target_os = "linux")]
         sys::prctl(sys::Prctl::ChildSubreaper).during(Step::ExitStarter, "the daemon's orphans")?;
+        // Before there is a child: where SIGCHLD is ignored, nobody learns how one has ended.
+        let at_death = sys::handle_for_now(libc::SIGCHLD, wake).during(Step::ExitStarter, Signal::SIGCHLD)?;
         Ok(Self {
             limit: plan.start_timeout,
             watched,
+            at_death,
             had_children: sys::has_children(),
             restarts: handover::is_restart(),
             control: plan.control_path().map(Path::to_path_buf),
@@ -99,15 +116,16 @@ impl Starter {
     }
 
     /// In the daemon: gives up what is the starter's alone.
-    pub(crate) fn give_up(&self) {
+    pub(crate) fn give_up(&self) -> Result<(), Error> {
         if self.restarts {
             handover::keep_daemons_end();
         }
+        sys::restore(libc::SIGCHLD, &self.at_death).during(Step::ResetSignals, Signal::SIGCHLD)
     }
 
     /// Step 15: waits for the outcome, and exits with the status that tells it.
     pub(crate) fn wait(mut self, intermediate: Pid, receiver: Receiver) -> ! {
-        let mut start = Start { intermediate, left: None, daemon: None, receiver };
+        let mut start = Start { intermediate, left: None, daemon: None, receiver, silent: None, swept: Instant::now() };
         let outcome = self.outcome(&mut start).unwrap_or_else(|error| Outcome::Failed(error.into()));
         let outcome = match (outcome, start.daemon) {
             (Outcome::Ready, Some(daemon)) if self.restarts && handover::is_under_way() => start.commit(daemon),
@@ -167,13 +185,14 @@ impl Starter {
         for signal in self.interruptions() {
             sys::handle(signal as libc::c_int, catch).during(Step::ExitStarter, signal)?;
         }
-        sys::handle(libc::SIGCHLD, wake).during(Step::ExitStarter, Signal::SIGCHLD)?;
         let (mut ready, mut failed) = (false, None);
         loop {
-            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-            start.sleep(left)?;
+            // What is there when a time is over still counts.
+            let timed_out = is_over(deadline);
+            let heard_out = is_over(start.last_words());
+            start.sleep(deadline)?;
             // The deaths first: what a process wrote before it died is then there to be read.
-            let death = start.death()?;
+            let deaths = start.deaths()?;
             let heed = |message| match message {
                 Message::Forked(pid) => start.daemon = Some(pid),
                 Message::Progress(text) => self.show(&text),
@@ -188,21 +207,28 @@ impl Starter {
             if let Some(failure) = failed {
                 return Ok(Outcome::Failed(failure));
             }
-            // A quick daemon may be ready before the intermediate process has told its pid.
-            if ready && start.daemon.is_some() {
+            // A quick daemon may be ready before the intermediate process has told its pid. It may also have done its work,
+            // and ended, before this process looks.
+            let is_ready = ready && start.daemon.is_some();
+            if is_ready && matches!(deaths.daemon, None | Some(End::Exited(0))) {
                 return Ok(Outcome::Ready);
             }
-            if let Some(failure) = death {
+            if let Some(failure) = deaths.failure(if is_ready { When::Ready } else { When::Starting }) {
                 return Ok(Outcome::Failed(failure));
             }
             let caught = CAUGHT.load(Ordering::Relaxed);
             if let Some(signal) = self.interruptions().find(|&signal| caught & (1 << signal as u64) != 0) {
                 return Ok(Outcome::Interrupted(signal));
             }
-            if let (Some(Duration::ZERO), Some(limit)) = (left, self.limit) {
+            if let (true, Some(limit)) = (timed_out, self.limit) {
                 let text = format!("not ready within {limit:?}: the daemon was killed");
                 return Ok(Outcome::Failed(Failure { status: status::TIMED_OUT, errno: None, text }));
             }
+            if heard_out {
+                return Ok(Outcome::Failed(unheard()));
+            }
+            start.note_silence();
+            start.reap_orphans(self.had_children);
         }
     }
 
@@ -242,6 +268,10 @@ fn write_at_once(text: &str, on_terminal: bool) {
     };
 }
 
+fn is_over(deadline: Option<Instant>) -> bool {
+    deadline.is_some_and(|deadline| deadline <= Instant::now())
+}
+
 /// The processes of one start.
 struct Start {
     /// The session leader. It stays a zombie until the end, so that its process group can be killed safely: no other
@@ -251,12 +281,41 @@ struct Start {
     left: Option<Instant>,
     daemon: Option<Pid>,
     receiver: Receiver,
+    /// When it was seen that no process holds the other end of the pipe.
+    silent: Option<Instant>,
+    /// When zombies were last looked for.
+    swept: Instant,
+}
+
+/// How the processes of a start have ended, as far as they have.
+struct Deaths {
+    /// Left out where it ended as it should.
+    intermediate: Option<End>,
+    daemon: Option<End>,
+}
+
+/// When a process has died, which is too early.
+#[derive(Clone, Copy)]
+enum When {
+    Starting,
+    /// The daemon has announced that it is ready, but the starter has not yet said so.
+    Ready,
+}
+
+impl Deaths {
+    fn failure(&self, when: When) -> Option<Failure> {
+        match (self.intermediate, self.daemon) {
+            (Some(end), _) => Some(cause("the intermediate process", end, when)),
+            (None, Some(end)) => Some(cause("the daemon", end, when)),
+            (None, None) => None,
+        }
+    }
 }
 
 impl Start {
     /// Ends a restart: the new instance, if it still lives, takes the service over.
     fn commit(&mut self, daemon: Pid) -> Outcome {
-        match self.death() {
+        match self.deaths().map(|deaths| deaths.failure(When::Ready)) {
             Ok(Some(failure)) => Outcome::Failed(failure),
             Err(error) => Outcome::Failed(error.into()),
             Ok(None) => match handover::commit(daemon) {
@@ -266,28 +325,59 @@ impl Start {
         }
     }
 
-    /// Who has died too early, if anyone has.
-    fn death(&mut self) -> Result<Option<Failure>, Error> {
+    /// Who has died too early.
+    fn deaths(&mut self) -> Result<Deaths, Error> {
         let end_of = |pid| match sys::wait(pid, false, false) {
             // Not this process's child yet: the intermediate process has not ended.
             Err(Errno::ECHILD) => Ok(None),
             result => result.during(Step::ExitStarter, format_args!("process {pid}")),
         };
-        if let Some(end) = end_of(self.intermediate)? {
-            if end != End::Exited(0) {
-                return Ok(Some(cause("the intermediate process", end)));
-            }
+        let mut intermediate = end_of(self.intermediate)?;
+        if intermediate == Some(End::Exited(0)) {
             self.left.get_or_insert_with(Instant::now);
+            intermediate = None;
         }
-        match self.daemon.map(end_of).transpose()?.flatten() {
-            Some(end) => Ok(Some(cause("the daemon", end))),
-            None => Ok(None),
+        let daemon = match self.daemon {
+            Some(daemon) => end_of(daemon)?,
+            None => None,
+        };
+        Ok(Deaths { intermediate, daemon })
+    }
+
+    /// Until when deaths are waited for where nobody can say anything any more.
+    fn last_words(&self) -> Option<Instant> {
+        Some(self.silent? + LAST_WORDS)
+    }
+
+    fn note_silence(&mut self) {
+        if self.receiver.ended() {
+            self.silent.get_or_insert_with(Instant::now);
         }
     }
 
-    /// Waits for a message, a death, an interruption or the time limit.
-    fn sleep(&self, limit: Option<Duration>) -> Result<(), Error> {
-        // At the end of file, which everything's death or a daemon that closes all descriptors brings, deaths remain.
+    /// When zombies are to be looked for next.
+    fn next_sweep(&self) -> Option<Instant> {
+        if DIED.load(Ordering::Relaxed) { Some(self.swept + SWEEP) } else { None }
+    }
+
+    /// Takes away the zombies of orphans, which count against limits of processes. The daemon's stays, to be looked at.
+    fn reap_orphans(&mut self, had_children: bool) {
+        // Before its number is told, the daemon could be taken for one.
+        if self.daemon.is_none() || !is_over(self.next_sweep()) {
+            return;
+        }
+        DIED.store(false, Ordering::Relaxed);
+        self.swept = Instant::now();
+        for pid in self.orphans(had_children) {
+            if Some(pid) != self.daemon {
+                _ = sys::wait(pid, true, false);
+            }
+        }
+    }
+
+    /// Waits for a message, a death, an interruption or the next time at which there is something to do.
+    fn sleep(&self, deadline: Option<Instant>) -> Result<(), Error> {
+        // At its end the pipe says no more.
         let mut pipe = [PollFd::new(self.receiver.as_fd(), PollFlags::POLLIN)];
         let pipe = if self.receiver.ended() { &mut [] } else { &mut pipe[..] };
         let mut look = |limit| match wait_unblocked(pipe, limit) {
@@ -300,7 +390,8 @@ impl Start {
             }
             std::thread::yield_now();
         }
-        look(limit).map(drop)
+        let next = [deadline, self.last_words(), self.next_sweep()].into_iter().flatten().min();
+        look(next.map(|next| next.saturating_duration_since(Instant::now()))).map(drop)
     }
 
     /// Ends the daemon and all that it has started, and waits until it is gone.
@@ -331,14 +422,41 @@ impl Start {
         _ = sys::wait(self.intermediate, true, true);
     }
 
-    /// The daemon and the orphans of it that the starter has adopted.
+    /// The daemon and the orphans of it that the starter has adopted. Each is a child of this process, whatever the number
+    /// means to who told it: it cannot become a stranger's before it is reaped.
     fn orphans(&self, had_children: bool) -> Vec<Pid> {
-        let children = std::fs::read_to_string("/proc/thread-self/children");
-        let Ok(children) = children else { return self.daemon.into_iter().collect() };
-        let ours =
-            |&pid: &Pid| pid != self.intermediate && (!had_children || getsid(Some(pid)) == Ok(self.intermediate));
-        children.split_whitespace().filter_map(|pid| pid.parse().ok()).map(Pid::from_raw).filter(ours).collect()
+        let children = children().unwrap_or_else(|| self.daemon.into_iter().collect());
+        let ours = |&pid: &Pid| {
+            pid != self.intermediate
+                && sys::is_child(pid)
+                && (!had_children || getsid(Some(pid)) == Ok(self.intermediate))
+        };
+        children.into_iter().filter(ours).collect()
     }
+}
+
+/// The numbers of this process's children; `None` where the system does not tell.
+fn children() -> Option<Vec<Pid>> {
+    let children = std::fs::read_to_string("/proc/thread-self/children").ok()?;
+    let children = children.split_whitespace();
+    let itself = std::fs::read_link("/proc/self").ok()?;
+    if itself.to_str()?.parse() == Ok(getpid().as_raw()) {
+        return Some(children.filter_map(parse_pid).collect());
+    }
+    // This /proc is an outer pid namespace's, and so are its numbers.
+    let level = inner_pids("thread-self")?.len().checked_sub(1)?;
+    Some(children.filter_map(|child| inner_pids(child)?.get(level).copied()).collect())
+}
+
+/// The numbers of a process in the pid namespaces from that of /proc inwards.
+fn inner_pids(process: &str) -> Option<Vec<Pid>> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("NSpid:"))?;
+    line.split_whitespace().map(parse_pid).collect()
+}
+
+fn parse_pid(text: &str) -> Option<Pid> {
+    text.parse().ok().map(Pid::from_raw)
 }
 
 /// Waits with all signals let through, which makes the ones that came before count as well.
@@ -360,7 +478,7 @@ fn wait_unblocked(fds: &mut [PollFd<'_>], limit: Option<Duration>) -> nix::Resul
 }
 
 /// The status and the words for an early death.
-fn cause(who: &str, end: End) -> Failure {
+fn cause(who: &str, end: End, when: When) -> Failure {
     let (status, how) = match end {
         End::Exited(0) => (status::EXITED_WITH_0, "exited with status 0".to_owned()),
         End::Exited(code) => (code, format!("exited with status {code}")),
@@ -371,5 +489,19 @@ fn cause(who: &str, end: End) -> Failure {
             (status, format!("was killed by signal {signal}{name}{core}"))
         }
     };
-    Failure { status, errno: None, text: format!("cannot start: {who} {how} before it was ready") }
+    let when = match when {
+        // A daemon that has found its end of the pipe gone has no other way to say so.
+        When::Starting if end == End::Exited(error::status_of(Step::Notify)) => {
+            "before it was ready: a hook has closed or replaced the pipe to the starter, or has called exit(94)"
+        }
+        When::Starting => "before it was ready",
+        When::Ready => "when it had just become ready",
+    };
+    Failure { status, errno: None, text: format!("cannot start: {who} {how} {when}") }
+}
+
+/// No process holds the other end of the pipe, and no death was seen.
+fn unheard() -> Failure {
+    let how = "the daemon has closed the pipe to the starter, or has executed another program, before it was ready";
+    Error::step(Step::ExitStarter, "it was not heard of any more", io::Error::other(how)).into()
 }

@@ -35,8 +35,8 @@ impl Daemon {
     /// overwrites the memory of the inherited environment, and forks. What ran before it must not own a descriptor
     /// above 2, must not keep a pointer that getenv(3) returned, and must have left no other thread running. The
     /// attribute `#[daemon]` keeps these rules by itself.
-    pub unsafe fn run(&mut self, service: Service<'_>) -> ExitCode {
-        start::run(self, service, &StartOfMain(()))
+    pub unsafe fn run<R>(&mut self, service: Service<'_, R>) -> ExitCode {
+        start::run(self, service.into_stages(), &StartOfMain(()))
     }
 }
 
@@ -123,6 +123,11 @@ pub(crate) fn wait(pid: Pid, reap: bool, block: bool) -> nix::Result<Option<End>
         .map(|ended| ended.map(|(_, end)| end))
 }
 
+/// Whether a process is a child of this one, running or not.
+pub(crate) fn is_child(pid: Pid) -> bool {
+    wait(pid, false, false).is_ok()
+}
+
 /// Takes away the zombie of some child that has ended, if there is one.
 pub(crate) fn reap_any() -> Option<(Pid, End)> {
     wait_for(libc::P_ALL, 0, libc::WEXITED | libc::WNOHANG).ok().flatten()
@@ -180,6 +185,17 @@ pub(crate) fn pidfd_send_signal(process: BorrowedFd<'_>, signal: c_int) -> nix::
     // SAFETY: a null pointer stands for the information that kill(2) would send.
     let result = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, process.as_raw_fd(), signal, none, 0) };
     Errno::result(result).map(drop)
+}
+
+/// The time of day where this process is; `None` if the C library cannot tell.
+pub(crate) fn local_time() -> Option<libc::tm> {
+    // SAFETY: a null pointer tells time(2) that the result is only returned.
+    let now = unsafe { libc::time(ptr::null_mut()) };
+    // SAFETY: all zeros are a valid tm.
+    let mut time: libc::tm = unsafe { mem::zeroed() };
+    // SAFETY: both outlive the call, and `time` is writable.
+    let result = unsafe { libc::localtime_r(&raw const now, &raw mut time) };
+    (!result.is_null()).then_some(time)
 }
 
 // Descriptors
@@ -353,9 +369,29 @@ fn action(signal: c_int) -> nix::Result<libc::sigaction> {
     Errno::result(result).map(|_| old)
 }
 
+/// What happened at a signal before it was changed.
+pub(crate) struct Action(libc::sigaction);
+
+/// Has `handler` called at a signal until [`restore`] is called.
+pub(crate) fn handle_for_now(signal: c_int, handler: Handler) -> nix::Result<Action> {
+    set_action(signal, handler as libc::sighandler_t, 0)
+}
+
+/// Puts a signal back to its default action until [`restore`] is called.
+pub(crate) fn reset_for_now(signal: c_int) -> nix::Result<Action> {
+    set_action(signal, libc::SIG_DFL, 0)
+}
+
+/// Puts back what happened at a signal.
+#[inline]
+pub(crate) fn restore(signal: c_int, Action(old): &Action) -> nix::Result<()> {
+    // SAFETY: the action is one that sigaction(2) has reported for this signal, so its handler, if any, is the program's own.
+    Errno::result(unsafe { libc::sigaction(signal, &raw const *old, ptr::null_mut()) }).map(drop)
+}
+
 /// Has `handler` called at a signal; interrupted calls are restarted, and no other signal interrupts the handler.
 pub(crate) fn handle(signal: c_int, handler: Handler) -> nix::Result<()> {
-    set_action(signal, handler as libc::sighandler_t, 0)
+    set_action(signal, handler as libc::sighandler_t, 0).map(drop)
 }
 
 /// Has `handler` called at a signal in place of `own`, or in addition to whoever else handles it now, whom it has to call
@@ -371,7 +407,7 @@ pub(crate) fn handle_too(
 ) -> nix::Result<()> {
     let mut action = action(signal)?;
     if !is_function(&action) || action.sa_sigaction == own as libc::sighandler_t {
-        return set_action(signal, handler as libc::sighandler_t, libc::SA_SIGINFO);
+        return set_action(signal, handler as libc::sighandler_t, libc::SA_SIGINFO).map(drop);
     }
     // Kept before the new handler can be called.
     _ = previous.action.set(action);
@@ -383,16 +419,16 @@ pub(crate) fn handle_too(
     Errno::result(result).map(drop)
 }
 
-fn set_action(signal: c_int, action: libc::sighandler_t, flags: c_int) -> nix::Result<()> {
+fn set_action(signal: c_int, action: libc::sighandler_t, flags: c_int) -> nix::Result<Action> {
     // SAFETY: all zeros are a valid sigaction.
-    let mut new: libc::sigaction = unsafe { mem::zeroed() };
+    let (mut new, mut old): (libc::sigaction, libc::sigaction) = unsafe { mem::zeroed() };
     new.sa_sigaction = action;
     new.sa_flags = libc::SA_RESTART | flags;
     // SAFETY: the set is writable.
     unsafe { libc::sigfillset(&raw mut new.sa_mask) };
     // SAFETY: the action is the default one or a handler of the kind that the flags name, written for signal context.
-    let result = unsafe { libc::sigaction(signal, &raw const new, ptr::null_mut()) };
-    Errno::result(result).map(drop)
+    let result = unsafe { libc::sigaction(signal, &raw const new, &raw mut old) };
+    Errno::result(result).map(|_| Action(old))
 }
 
 /// The handler of another part of the program, which one of this library's has replaced and has to call. It is read in
@@ -482,7 +518,7 @@ pub(crate) fn is_ignored(signal: c_int) -> nix::Result<bool> {
 /// Puts a signal back to its default action.
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn reset(signal: c_int) -> nix::Result<()> {
-    set_action(signal, libc::SIG_DFL, 0)
+    set_action(signal, libc::SIG_DFL, 0).map(drop)
 }
 
 /// Lets every signal through.

@@ -32,6 +32,7 @@
 //! | [`noise`] | what else there is on a machine, and must not be noticed |
 //! | [`managers`] | service managers, each in a machine of its own |
 //! | `witness` | what is left of a scene's services, by the programs that processes run |
+//! | [`rough`] | what a service does whose code is not polite |
 //! | `settings` | [`set`]: the settings of a service by its arguments |
 //! | `require` | [`require!`]: tests that need root or a tool, and say so |
 //! | `protocol`, `enter`, `sys` | what test and keeper say to each other; what the keeper does before it executes |
@@ -47,6 +48,7 @@ mod outcome;
 mod proc;
 pub mod protocol;
 pub mod require;
+pub mod rough;
 mod scene;
 mod settings;
 mod stranger;

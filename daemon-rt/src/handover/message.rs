@@ -29,11 +29,11 @@ pub(super) fn no_answer() -> io::Error {
     io::Error::new(io::ErrorKind::TimedOut, "it has not answered in time")
 }
 
-pub(super) fn send(connection: &OwnedFd, text: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+pub(super) fn send(connection: impl AsFd, text: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
     let fds: Vec<RawFd> = fds.iter().map(AsRawFd::as_raw_fd).collect();
     let rights = [ControlMessage::ScmRights(&fds)];
     let control = if fds.is_empty() { &[] } else { &rights[..] };
-    sendmsg::<()>(connection.as_raw_fd(), &[IoSlice::new(text)], control, MsgFlags::MSG_NOSIGNAL, None)?;
+    sendmsg::<()>(connection.as_fd().as_raw_fd(), &[IoSlice::new(text)], control, MsgFlags::MSG_NOSIGNAL, None)?;
     Ok(())
 }
 

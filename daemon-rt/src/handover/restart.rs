@@ -1,7 +1,7 @@
 //! The restarter's side: R, and N before it owns the service.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::stat::fstat;
-use nix::unistd::Pid;
+use nix::unistd::{Pid, read};
 
 use super::ending::Old;
 use super::lock::lock_restart;
@@ -20,7 +20,9 @@ use super::message::{close_aside, disarm, read_sockets};
 use super::service::remove_socket_at;
 use super::{CONTROL, Call, NEW_CONTROL, PATIENCE, PAUSE, beside, call, left, locked, receive, send, word};
 use crate::control::{Control, Instance};
-use crate::error::Error;
+use crate::detach::Step;
+use crate::error::{During, Error};
+use crate::kept::Kept;
 use crate::listen::{self, PassedFd};
 use crate::pidfile;
 use crate::trusted::{Place, ReadyPath, same_file};
@@ -40,10 +42,10 @@ static LEFT_OPEN: Mutex<Vec<OwnedFd>> = Mutex::new(Vec::new());
 /// A hand-over under way.
 struct Takeover {
     /// To O.
-    connection: OwnedFd,
+    connection: Kept,
     path: PathBuf,
     /// From R to N.
-    go_read: Option<File>,
+    go_read: Option<Kept>,
     go_write: Option<File>,
     old: Old,
     /// R has to end before O.
@@ -126,7 +128,8 @@ fn take_over(path: &Path, instance: Instance, pidfile: &File, patience: Duration
     listen::pass(passed.inspect(|passed| disarm(&passed.fd)));
     pidfile::take_over(path, lock)?;
     let (go_read, go_write) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
-    let (go_read, go_write) = (Some(go_read.into()), Some(go_write.into()));
+    let (go_read, go_write) = (Some(Kept::new(go_read)?), Some(go_write.into()));
+    let connection = Kept::new(connection)?;
     let ends_first = is_managers_command(instance.pid);
     let old = Old { instance, patience };
     *takeover() = Some(Takeover { connection, path: path.to_owned(), go_read, go_write, old, ends_first });
@@ -215,7 +218,7 @@ pub(crate) fn commit(new: Pid) -> io::Result<()> {
     _ = pidfile.set_len(line.len() as u64);
     _ = place.rename_from(new_socket.file_name().unwrap_or_default());
     let commit = if under_way.ends_first { word::COMMIT_AFTER_ME } else { word::COMMIT };
-    _ = send(&under_way.connection, commit, &[]);
+    _ = under_way.connection.get().and_then(|old| send(old, commit, &[]));
     if let Some(mut go) = under_way.go_write.take() {
         _ = go.write_all(b"G");
     }
@@ -243,9 +246,9 @@ pub(crate) fn clean_up(pidfile: &Path) {
 }
 
 /// Whether R says that it has committed, before it is gone.
-fn hears_go(mut from_restarter: File) -> bool {
+fn hears_go(from_restarter: &Kept) -> bool {
     loop {
-        match from_restarter.read(&mut [0]) {
+        match from_restarter.get().and_then(|pipe| Ok(read(pipe, &mut [0])?)) {
             Ok(length) => return length > 0,
             // That says nothing of R, but the pidfile does.
             Err(_) if pidfile::names_this_process() => return false,
@@ -254,18 +257,30 @@ fn hears_go(mut from_restarter: File) -> bool {
     }
 }
 
+/// In N, before it says that it is ready: fails if the service has closed or replaced the descriptors by which it hears of
+/// the commit.
+pub(crate) fn verify() -> Result<(), Error> {
+    if let Some(takeover) = takeover().as_ref() {
+        takeover.connection.get().during(Step::Notify, "the connection to the old instance")?;
+        if let Some(go) = &takeover.go_read {
+            go.get().during(Step::Notify, "the pipe from the restarter")?;
+        }
+    }
+    Ok(())
+}
+
 /// In N: ready, it waits until R has committed; `false` if R is gone and has not.
 pub(crate) fn await_go() -> bool {
     close_aside(std::mem::take(&mut *locked(&LEFT_OPEN)));
     let Some(takeover) = takeover().take() else { return true };
-    if !takeover.go_read.is_some_and(hears_go) {
+    if !takeover.go_read.as_ref().is_some_and(hears_go) {
         if !pidfile::names_this_process() {
             if let Ok(path) = ReadyPath::new(&beside(&takeover.path, NEW_CONTROL)) {
                 remove_socket_at(&path);
             }
             return false;
         }
-        _ = send(&takeover.connection, word::COMMIT, &[]);
+        _ = takeover.connection.get().and_then(|old| send(old, word::COMMIT, &[]));
     }
     pidfile::own();
     takeover.old.watch();

@@ -15,7 +15,7 @@ use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::socket::{
     AddressFamily, Backlog, Shutdown, SockFlag, SockType, bind, getsockopt, listen, shutdown, socket, sockopt,
 };
-use nix::sys::stat::{FileStat, Mode, umask};
+use nix::sys::stat::{FileStat, Mode, fstat, umask};
 use nix::unistd::{Pid, geteuid, getpid};
 
 use super::call::at_place;
@@ -25,6 +25,7 @@ use super::{CONTROL, PATIENCE, PAUSE, beside, locked, receive, send, word};
 use crate::detach::Step;
 use crate::error::{During, Error};
 use crate::inherited::retry;
+use crate::kept::{is_still, lost};
 use crate::listen::Origin;
 use crate::shutdown::ends_by;
 use crate::trusted::{Place, ReadyPath, remove_known};
@@ -38,6 +39,8 @@ static SOCKET: OnceLock<ControlSocket> = OnceLock::new();
 /// Bound before privileges are dropped; it listens when the service is about to be ready.
 struct ControlSocket {
     socket: UnixListener,
+    /// To know the socket again: the service can close or replace any descriptor.
+    itself: FileStat,
     path: ReadyPath,
     file: FileStat,
     directory: FileStat,
@@ -77,7 +80,9 @@ pub(crate) fn bind_socket(pidfile: &Path) -> Result<(), Error> {
         bound??;
         let file = place.look().inspect_err(|_| _ = place.remove())?;
         let (socket, path) = (socket.into(), ReadyPath::new(&beside(pidfile, CONTROL))?);
-        Ok(ControlSocket { socket, path, file, directory, sockets: Mutex::default(), answer: begin_to_answer })
+        let itself = fstat(&socket)?;
+        let (sockets, answer) = (Mutex::default(), begin_to_answer);
+        Ok(ControlSocket { socket, itself, path, file, directory, sockets, answer })
     };
     let made = made().during(Step::WritePidfile, path.display())?;
     _ = SOCKET.set(made);
@@ -134,6 +139,9 @@ pub(crate) fn answer_calls() -> Result<(), Error> {
 }
 
 fn begin_to_answer(control: &'static ControlSocket) -> io::Result<()> {
+    if !is_still(control.socket.as_fd(), &control.itself) {
+        return Err(lost(control.socket.as_fd()));
+    }
     listen(&control.socket, Backlog::new(8)?)?;
     // One that is blocked waits for sigwait(3) or signalfd(2).
     let hangup_waits = SigSet::thread_get_mask()?.contains(Signal::SIGHUP);
@@ -150,7 +158,8 @@ pub(super) fn spawn(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
 }
 
 fn answer_all(control: &'static ControlSocket, hangup_waits: bool) {
-    loop {
+    // What the service has put in its place is the service's.
+    while is_still(control.socket.as_fd(), &control.itself) {
         match control.socket.accept() {
             // Each in a thread of its own: a reload that takes long must not keep a restart waiting. Whatever is wrong
             // with one caller is nothing to the others, nor to the service.

@@ -15,11 +15,8 @@ fn message() -> impl Strategy<Value = Message> {
         (1..=i32::MAX).prop_map(|pid| Message::Forked(Pid::from_raw(pid))),
         text(LONGEST_PROGRESS).prop_map(Message::Progress),
         Just(()).prop_map(|()| Message::Ready),
-        (any::<u8>(), text(LONGEST_FAILURE)).prop_map(|(status, text)| Message::Failed(Failure {
-            status,
-            errno: None,
-            text
-        })),
+        (any::<u8>(), proptest::option::of(1..=super::HIGHEST_ERRNO), text(LONGEST_FAILURE))
+            .prop_map(|(status, errno, text)| Message::Failed(Failure { status, errno, text })),
     ]
 }
 

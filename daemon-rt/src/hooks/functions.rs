@@ -85,9 +85,15 @@ impl<F: Never, In, R> Takes<In, R, shape::Never> for F {
     }
 }
 
-/// Implemented by nothing. Where a trait has but one implementation that may apply, the compiler complains of what that
-/// one lacks (`FnOnce`), in place of the trait, which has the text for people; so there is always a second one.
-pub trait Never {}
+/// Implemented by nothing, and nothing can implement it. Where a trait has but one implementation that may apply, the compiler
+/// complains of what that one lacks (`FnOnce`), in place of the trait, which has the text for people; so there is always a
+/// second one.
+pub trait Never: sealed::Sealed {}
+
+mod sealed {
+    /// Out of reach for other crates.
+    pub trait Sealed {}
+}
 
 /// What a hook returns: a `Result` whose error can be shown.
 #[diagnostic::on_unimplemented(

@@ -1,8 +1,8 @@
 //! Telling the manager: sd_notify(3) through `NOTIFY_SOCKET`, a newline through `DAEMON_NOTIFY_FD`, or both.
 
 use std::ffi::{OsStr, OsString};
-use std::io::{self, IoSlice, Write};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -12,11 +12,14 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{
     AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, SockaddrLike, UnixAddr, connect, sendmsg, socket,
 };
-use nix::unistd::Pid;
+use nix::unistd::{Pid, write};
 
 use super::parse;
+use crate::detach::Step;
+use crate::error::{During, Error};
 use crate::handshake::Failure;
-use crate::inherited::FIRST;
+use crate::inherited::{FIRST, retry};
+use crate::kept::Kept;
 use crate::{audience, complain, sys};
 
 /// How long a manager that reads slowly is waited for: then it is warned of, and the service goes on.
@@ -29,11 +32,11 @@ static NOTIFIER: OnceLock<Notifier> = OnceLock::new();
 /// The ways to whom a manager named in the environment; both if there are both.
 #[derive(Debug, Default)]
 pub(crate) struct Notifier {
-    socket: Option<OwnedFd>,
+    socket: Option<Kept>,
     /// Goes to PID 1, which passes on what this process, its child, says.
-    relay: OnceLock<OwnedFd>,
+    relay: OnceLock<Kept>,
     /// Closed once readiness has been written.
-    fd: Option<Mutex<Option<OwnedFd>>>,
+    fd: Option<Mutex<Option<Kept>>>,
     /// Whether the last reload failed, and the manager shows that.
     reload_failed: AtomicBool,
 }
@@ -54,22 +57,22 @@ pub(super) fn set_up(socket: Option<OsString>, fd: Option<OsString>) -> impl Ite
         let warn = |error: io::Error| warn(&format!("DAEMON_NOTIFY_FD {}", number.to_string_lossy()), &error);
         adopt(&number).map_err(warn).ok()
     });
-    let kept: Vec<_> = socket.iter().chain(&fd).map(AsRawFd::as_raw_fd).collect();
+    let numbers: Vec<_> = socket.iter().chain(&fd).filter_map(|kept| Some(kept.get().ok()?.as_raw_fd())).collect();
     let fd = fd.map(|fd| Mutex::new(Some(fd)));
     _ = NOTIFIER.set(Notifier { socket, relay: OnceLock::new(), fd, reload_failed: false.into() });
-    kept.into_iter()
+    numbers.into_iter()
 }
 
 fn warn(what: &str, error: &io::Error) {
     complain::complain(&audience::name(), &format!("cannot tell the manager: {what}: {error}"));
 }
 
-fn adopt(number: &OsString) -> io::Result<OwnedFd> {
+fn adopt(number: &OsString) -> io::Result<Kept> {
     let fd: RawFd = parse(number).filter(|&fd| fd >= FIRST).ok_or(io::ErrorKind::InvalidInput)?;
-    sys::adopt_inherited(fd)
+    Ok(Kept::new(sys::adopt_inherited(fd)?)?)
 }
 
-fn open(address: &OsStr) -> io::Result<OwnedFd> {
+fn open(address: &OsStr) -> io::Result<Kept> {
     match address.as_bytes() {
         path @ [b'/', ..] => open_to(AddressFamily::Unix, SockType::Datagram, &UnixAddr::new(path)?),
         #[cfg(target_os = "linux")]
@@ -82,7 +85,7 @@ fn open(address: &OsStr) -> io::Result<OwnedFd> {
 
 /// `vsock:CID:PORT`, from inside a virtual machine to its host's manager; `vsock-stream:` and the like fix the type.
 #[cfg(target_os = "linux")]
-fn vsock(address: &OsStr) -> io::Result<OwnedFd> {
+fn vsock(address: &OsStr) -> io::Result<Kept> {
     let malformed = || io::Error::other("it is no address of a socket");
     let mut parts = address.to_str().ok_or_else(malformed)?.split(':');
     let types: &[SockType] = match parts.next() {
@@ -105,11 +108,11 @@ fn vsock(address: &OsStr) -> io::Result<OwnedFd> {
     result
 }
 
-fn open_to(family: AddressFamily, kind: SockType, address: &dyn SockaddrLike) -> io::Result<OwnedFd> {
+fn open_to(family: AddressFamily, kind: SockType, address: &dyn SockaddrLike) -> io::Result<Kept> {
     let fd = socket(family, kind, SockFlag::empty(), None)?;
     nix::fcntl::fcntl(&fd, nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::FD_CLOEXEC))?;
     connect(fd.as_raw_fd(), address)?;
-    Ok(fd)
+    Ok(Kept::new(fd)?)
 }
 
 impl Notifier {
@@ -119,12 +122,12 @@ impl Notifier {
     }
 
     /// The socket of the manager itself.
-    pub(super) fn socket(&self) -> Option<&OwnedFd> {
-        self.socket.as_ref()
+    pub(super) fn socket(&self) -> Option<BorrowedFd<'_>> {
+        self.socket.as_ref()?.get().ok()
     }
 
     /// From here on PID 1 speaks to the manager for this process.
-    pub(super) fn speak_through(&self, relay: OwnedFd) {
+    pub(super) fn speak_through(&self, relay: Kept) {
         _ = self.relay.set(relay);
     }
 
@@ -134,9 +137,24 @@ impl Notifier {
             let main = main.map_or_else(String::new, |pid| format!("MAINPID={pid}\n"));
             self.send(&format!("{main}READY=1"));
         }
-        if let Some(Err(error)) = self.take_fd().map(|fd| std::fs::File::from(fd).write_all(b"\n")) {
-            warn("DAEMON_NOTIFY_FD", &error);
+        if let Some(fd) = self.take_fd() {
+            if let Err(error) = fd.get().and_then(|fd| Ok(retry(|| write(fd, b"\n"))?)) {
+                warn("DAEMON_NOTIFY_FD", &error);
+            }
         }
+    }
+
+    /// Fails if the service has closed or replaced the descriptors that lead to the manager.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        if let Some(socket) = self.relay.get().or(self.socket.as_ref()) {
+            socket.get().during(Step::Notify, "NOTIFY_SOCKET")?;
+        }
+        if let Some(fd) = &self.fd {
+            if let Some(fd) = &*fd.lock().unwrap_or_else(PoisonError::into_inner) {
+                fd.get().during(Step::Notify, "DAEMON_NOTIFY_FD")?;
+            }
+        }
+        Ok(())
     }
 
     /// Another process writes to the readiness descriptor.
@@ -146,7 +164,7 @@ impl Notifier {
     }
 
     #[inline]
-    fn take_fd(&self) -> Option<OwnedFd> {
+    fn take_fd(&self) -> Option<Kept> {
         self.fd.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
@@ -218,10 +236,11 @@ impl Notifier {
         let control = if fds.is_empty() { &[] } else { &rights[..] };
         // SIGPIPE is ignored, as Rust's runtime has it.
         let flags = MsgFlags::MSG_DONTWAIT;
+        let socket = socket.get()?;
         let send = || sendmsg::<()>(socket.as_raw_fd(), &[IoSlice::new(message.as_bytes())], control, flags, None);
         match send() {
             Err(nix::errno::Errno::EAGAIN) if patience > 0 => {
-                poll(&mut [PollFd::new(socket.as_fd(), PollFlags::POLLOUT)], PollTimeout::from(patience))?;
+                poll(&mut [PollFd::new(socket, PollFlags::POLLOUT)], PollTimeout::from(patience))?;
                 send()?;
             }
             result => drop(result?),

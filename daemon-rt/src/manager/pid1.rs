@@ -21,6 +21,8 @@ pub(crate) fn is_init() -> bool {
 pub(crate) fn serve_as_init(alone: &SingleThreaded) -> Result<(), Error> {
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), None).during(Step::Fork, "the signals")?;
     let (relay, service_end) = Relay::new().map(Option::unzip).during(Step::Fork, "PID 1's relay to the manager")?;
+    // Where `configure` has had it ignored, nobody would learn how the service has ended.
+    let at_death = sys::reset_for_now(libc::SIGCHLD).during(Step::Fork, "SIGCHLD")?;
     complain::flush();
     match sys::fork(alone).during(Step::Fork, "PID 1")? {
         ForkResult::Child => {
@@ -28,6 +30,7 @@ pub(crate) fn serve_as_init(alone: &SingleThreaded) -> Result<(), Error> {
             if let Some(end) = service_end {
                 notifier().speak_through(end);
             }
+            sys::restore(libc::SIGCHLD, &at_death).during(Step::ResetSignals, "SIGCHLD")?;
             inherited::unblock_signals()
         }
         ForkResult::Parent { child } => {

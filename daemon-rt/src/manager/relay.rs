@@ -2,7 +2,7 @@
 //! PID 1 where it made a pid namespace for the service: systemd's `PrivatePIDs=`, systemd-nspawn's `--notify-ready=`.
 
 use std::io::{self, IoSlice, IoSliceMut};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -14,6 +14,7 @@ use nix::sys::socket::{
 
 use super::notify::{PATIENCE, notifier};
 use crate::inherited::retry;
+use crate::kept::Kept;
 use crate::sys;
 
 /// The longest message that systemd reads.
@@ -23,7 +24,7 @@ const MOST_DESCRIPTORS: usize = 253;
 
 /// PID 1's side.
 pub(super) struct Relay {
-    manager: &'static OwnedFd,
+    manager: BorrowedFd<'static>,
     /// `None` once no process of the service can speak any more.
     service: Option<OwnedFd>,
     /// Readable while a signal is pending. The signal itself is left to sigwaitinfo(2).
@@ -39,12 +40,12 @@ struct Message {
 
 impl Relay {
     /// The relay and the service's end of it, or `None` if no manager listens. All signals must be blocked.
-    pub(super) fn new() -> io::Result<Option<(Self, OwnedFd)>> {
+    pub(super) fn new() -> io::Result<Option<(Self, Kept)>> {
         let Some(manager) = notifier().socket() else { return Ok(None) };
         // Unlike a datagram socket, this one tells when the other end is closed.
         let (ours, service) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
         let signals = SignalFd::with_flags(&SigSet::all(), SfdFlags::SFD_CLOEXEC)?;
-        Ok(Some((Self { manager, service: Some(ours), signals, unsent: None }, service)))
+        Ok(Some((Self { manager, service: Some(ours), signals, unsent: None }, Kept::new(service)?)))
     }
 
     /// Passes messages on until a signal is pending.
@@ -116,7 +117,7 @@ impl Message {
         Ok(Self { text: without_main_pid(&text), fds })
     }
 
-    fn send(&self, manager: &OwnedFd) -> nix::Result<()> {
+    fn send(&self, manager: BorrowedFd<'_>) -> nix::Result<()> {
         let fds: Vec<RawFd> = self.fds.iter().map(AsRawFd::as_raw_fd).collect();
         let rights = [ControlMessage::ScmRights(&fds)];
         let control = if fds.is_empty() { &[] } else { &rights[..] };

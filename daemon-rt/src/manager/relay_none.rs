@@ -1,13 +1,13 @@
 //! Without pid namespaces there is nothing to relay.
 
+use crate::kept::Kept;
 use std::io;
-use std::os::fd::OwnedFd;
 
 pub(super) enum Relay {}
 
 impl Relay {
     #[expect(clippy::unnecessary_wraps, reason = "as on Linux")]
-    pub(super) fn new() -> io::Result<Option<(Self, OwnedFd)>> {
+    pub(super) fn new() -> io::Result<Option<(Self, Kept)>> {
         Ok(None)
     }
 

@@ -22,7 +22,7 @@ mod write;
 
 pub(crate) use holder::Holder;
 pub(crate) use lock::{lock, probe, take_over};
-pub(crate) use own::{left_behind, lock_descriptor, names_this_process, own, ready, remove, verify};
+pub(crate) use own::{left_behind, lock_descriptor, names_this_process, own, ready, remove, verify, warn_if_lost};
 pub(crate) use write::{read_pid, write};
 
 #[cfg(target_os = "linux")]

@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, Once, OnceLock, PoisonError};
 
 use nix::errno::Errno;
 use nix::sys::stat::{FileStat, fstat, lstat};
@@ -14,10 +14,11 @@ use nix::unistd::{Pid, getpid};
 use super::marks;
 use super::write::{line, read_pid};
 use crate::detach::Step;
-use crate::error::Error;
+use crate::error::{During, Error};
 use crate::inherited::retry;
+use crate::kept::{is_still, lost};
 use crate::trusted::{Place, ReadyPath, remove_known, same_file};
-use crate::{handover, sys};
+use crate::{audience, complain, handover, sys};
 
 /// The pidfile that this process holds. There is one, and signal handlers look at it.
 static HELD: OnceLock<Held> = OnceLock::new();
@@ -114,7 +115,9 @@ pub(crate) fn disown() {
     if let Some(held) = held() {
         held.state.store(State::GivenUp as u8, Ordering::Release);
         // That also takes away what says that this process is the service.
-        _ = sys::let_go(held.lock.as_fd());
+        if is_still(held.lock.as_fd(), &held.file) {
+            _ = sys::let_go(held.lock.as_fd());
+        }
     }
 }
 
@@ -171,6 +174,9 @@ pub(crate) fn verify() -> Result<(), Error> {
         Err(Errno::EACCES) => fstat(&held.lock).is_ok_and(|file| file.st_nlink > 0),
         Err(_) => false,
     };
+    if !is_still(held.lock.as_fd(), &held.file) {
+        return Err(lost(held.lock.as_fd())).during(Step::WritePidfile, "the lock on the pidfile");
+    }
     let problem = if !there {
         "it was removed or replaced during the start"
     } else if !held.is(State::Shared) && !names_this_process() {
@@ -186,7 +192,9 @@ pub(crate) fn verify() -> Result<(), Error> {
 /// here: it runs in signal handlers too.
 pub(crate) fn remove() {
     let Some(held) = held() else { return };
-    if held.owner.load(Ordering::Acquire) == getpid().as_raw()
+    // Without the lock it can be another instance's by now.
+    if is_still(held.lock.as_fd(), &held.file)
+        && held.owner.load(Ordering::Acquire) == getpid().as_raw()
         && (held.is(State::Locked) || held.is(State::Owned) && !handover::is_passed_on(held.lock.as_fd()))
         && held.reachable.load(Ordering::Acquire)
         && lstat(held.path.as_c_str()).is_ok_and(|found| same_file(&found, &held.file))
@@ -205,5 +213,20 @@ pub(crate) fn remove_beside(path: &Path) {
 }
 
 extern "C" fn remove_at_exit() {
+    warn_if_lost();
     remove();
+}
+
+/// Says so, once, if the service has closed or replaced the descriptor that holds the lock. From then on another instance
+/// can start.
+pub(crate) fn warn_if_lost() {
+    static WARNED: Once = Once::new();
+    let Some(held) = held() else { return };
+    let lock = held.lock.as_fd();
+    let owned = held.is(State::Owned) && held.owner.load(Ordering::Acquire) == getpid().as_raw();
+    if owned && !is_still(lock, &held.file) {
+        let path = held.path.as_path().display();
+        let text = format!("the lock on the pidfile {path} is lost: {}", lost(lock));
+        WARNED.call_once(|| complain::complain(&audience::name(), &text));
+    }
 }

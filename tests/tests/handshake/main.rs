@@ -84,12 +84,19 @@ fn stop(scene: &Scene, daemon: &Proc) {
     assert!(!scene.pidfile().exists());
 }
 
-/// The daemon of a start that is under way: what is in another session than its starter.
+/// The daemon of a start that is under way: what is in another session than its starter. On a busy machine the intermediate
+/// process may take a while to end.
 fn half_started(scene: &Scene, running: &Running<'_>) -> Proc {
     let session = running.process().stat().session;
-    let mut daemons = scene.processes();
-    daemons.retain(|process| process.stat().session != session && process.name().as_deref() == Some("svc"));
-    assert_eq!(daemons.len(), 1, "not one daemon:\n{}", scene.tree());
+    let mut daemons = Vec::new();
+    scene.wait_until("the daemon alone", || {
+        daemons = scene.processes();
+        daemons.retain(|process| {
+            process.stat_if_there().is_some_and(|stat| stat.session != session)
+                && process.name().as_deref() == Some("svc")
+        });
+        daemons.len() == 1
+    });
     daemons.remove(0)
 }
 

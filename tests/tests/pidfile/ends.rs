@@ -12,7 +12,9 @@ use crate::{
 /// A service whose main loop does this, until it has ended by itself.
 fn ends_by_itself(scene: &Scene, action: &str) {
     let started = service(scene).arg(format!("main:{action}")).run();
-    assert!(started.status.success(), "{started:?}");
+    // It may have ended before its starter looked.
+    let quick = started.stderr.contains("when it had just become ready");
+    assert!(started.status.success() || quick, "{started:?}");
     scene.wait_until("its end", || scene.processes().is_empty());
 }
 

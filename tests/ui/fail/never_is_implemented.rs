@@ -1,0 +1,5 @@
+struct Mine;
+
+impl daemon_rt::hooks::Never for Mine {}
+
+fn main() {}
