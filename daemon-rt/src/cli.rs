@@ -33,7 +33,7 @@ pub enum Action {
     },
     /// Start the service anew; where it can hand its sockets over, without losing a connection
     Restart {
-        /// Where it cannot: how long it may take to end before it is killed
+        /// How long the old instance may take to end before it is killed
         #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
         timeout: Duration,
     },

@@ -314,8 +314,11 @@ impl Daemon {
 
     /// Gives the service a control socket beside its pidfile, named as this with `.control` behind it (step 12): over
     /// it [`control`](crate::control) learns when a reload is done, and a restart gets the sockets on which the
-    /// service listens, if it has taken them by [`listener_or`](crate::listener_or) or
-    /// [`listeners`](crate::listeners). From readiness on a thread answers there.
+    /// service listens, if it has taken them by [`listen`](crate::listen()), [`listener_or`](crate::listener_or) or
+    /// [`listeners`](crate::listeners) before it was ready. From readiness on a thread answers there.
+    ///
+    /// The pidfile's path may have any length, but without /proc both must be shorter than 108 bytes; its name may have
+    /// about 75 bytes.
     pub fn control_socket(&mut self) -> &mut Self {
         self.control = Some(handover::bind_socket);
         self
@@ -323,9 +326,14 @@ impl Daemon {
 
     /// Makes this start a restart: it replaces the instance that runs, if one does.
     ///
-    /// One that has a [`control_socket`](Self::control_socket) and takes its listeners from this library hands them
-    /// over, and ends as by SIGTERM when this one is ready: no connection is lost, and if this one fails the old one
-    /// goes on. Another is stopped first: SIGTERM, and SIGKILL if it has not ended after `patience`.
+    /// One that has a [`control_socket`](Self::control_socket) and takes its sockets from this library hands them over,
+    /// and ends as by SIGTERM when this one is ready: no connection is lost, and if this one fails the old one goes on.
+    /// Sockets are matched by name and address, see [`listen`](crate::listen()). Another instance is stopped first, as is
+    /// one that is suspended, or does not answer for ten seconds.
+    ///
+    /// The old instance gets SIGTERM, and SIGKILL if it has not ended after `patience`, which is also how long its last
+    /// requests may take. This process waits for its end, except as a manager's reload command (`MAINPID` names the old
+    /// instance): there the new instance sees to it. Another restart is waited for 30 seconds.
     ///
     /// One that a manager runs (systemd, OpenRC, runit, s6, daemontools, supervisord, dinit) is restarted by that
     /// manager's own command, and this process ends when the new instance runs. Where there is no such command, as for

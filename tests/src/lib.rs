@@ -66,8 +66,8 @@ pub use scene::{Gate, Scene};
 pub use settings::set;
 pub use stranger::Stranger;
 pub use sys::{
-    ALL_SIGNALS, FORKS, exchange, fork, securebits, session_keyring, set_access_list, set_file_capabilities, sigaction,
-    sigaction_info, signal_set, ways_back_to_root,
+    ALL_SIGNALS, FORKS, duplicate, exchange, fork, securebits, session_keyring, set_access_list, set_file_capabilities,
+    sigaction, sigaction_info, signal_set, ways_back_to_root,
 };
 pub use terminal::Terminal;
 

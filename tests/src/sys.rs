@@ -44,6 +44,14 @@ fn check(result: c_long) -> io::Result<c_long> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
 
+/// A copy of this process's own descriptor of this number.
+pub fn duplicate(number: c_int) -> io::Result<OwnedFd> {
+    // SAFETY: F_DUPFD_CLOEXEC touches no memory, and reports a number that is not open.
+    let copy = check(c_long::from(unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, 3) }))?;
+    // SAFETY: it was just made, and no one else knows of it.
+    Ok(unsafe { OwnedFd::from_raw_fd(c_int::try_from(copy).unwrap_or(c_int::MAX)) })
+}
+
 /// Forks this process, which must have a single thread: then the child may do whatever it likes.
 pub fn fork() -> io::Result<ForkResult> {
     // This changes nothing, and is refused where there are several. It asks no /proc, which may be another namespace's.

@@ -222,6 +222,6 @@ fn webapp_reads_its_command_line() {
     run(&["--prot", "80"]).assert_exited(2).assert_says(&["'--prot'", "'--port'"]);
     run(&["--root", "nowhere"]).assert_exited(1).assert_says(&["webapp: cannot configure: nowhere: No such file"]);
     let address = taken.local_addr().expect("bound");
-    let busy = format!("cannot initialize: {address}: {}", errno_text(libc::EADDRINUSE));
+    let busy = format!("cannot initialize: cannot open: the socket http ({address}): {}", errno_text(libc::EADDRINUSE));
     run(&["--port", &address.port().to_string()]).assert_exited(1).assert_says(&[&busy]);
 }

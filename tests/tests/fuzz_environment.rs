@@ -37,7 +37,7 @@ fn value(likely: &'static [&'static str]) -> impl Strategy<Value = Option<Vec<u8
 type Variables = Vec<(&'static str, Vec<u8>)>;
 
 /// All that are read, with values that are likely to be. (At the end a new one leaves valid what proptest has kept.)
-const READ: [(&str, &[&str]); 14] = [
+const READ: [(&str, &[&str]); 16] = [
     ("DAEMON_MODE", &MODES),
     ("NOTIFY_SOCKET", &SOCKETS),
     ("SYSTEMD_EXEC_PID", &PIDS),
@@ -52,6 +52,8 @@ const READ: [(&str, &[&str]); 14] = [
     ("JOURNAL_STREAM", &NUMBERS),
     ("XPC_SERVICE_NAME", &NAMES),
     ("LISTEN_PIDFDID", &NUMBERS),
+    ("MAINPID", &PIDS),
+    ("RC_SVCNAME", &NAMES),
 ];
 
 fn variables() -> impl Strategy<Value = Variables> {

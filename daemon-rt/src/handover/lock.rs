@@ -13,7 +13,7 @@ use crate::pidfile;
 use crate::trusted::Place;
 
 /// How long another restart is waited for: it runs the hooks of a whole start.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Takes the lock. An open-file-description lock on a byte of the pidfile has nothing to do with its flock(2). `None` if
 /// the file is not there any more when the lock is had.

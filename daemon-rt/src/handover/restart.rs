@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::resource::{Resource, getrlimit};
+use nix::sys::socket::{Shutdown, shutdown};
 use nix::sys::stat::fstat;
 use nix::unistd::{Pid, read};
 
@@ -24,8 +25,8 @@ use crate::detach::Step;
 use crate::error::{During, Error};
 use crate::kept::Kept;
 use crate::listen::{self, PassedFd};
-use crate::pidfile;
 use crate::trusted::{Place, ReadyPath, same_file};
+use crate::{pidfile, sys};
 
 /// How long after its last word the end of the old instance may take to be seen.
 const ENDING: Duration = Duration::from_millis(100);
@@ -109,9 +110,7 @@ fn take_over(path: &Path, instance: Instance, pidfile: &File, patience: Duration
     let sockets = match ask_for_sockets(&connection, &mut received) {
         Ok(Some(sockets)) => sockets,
         other => {
-            // To close it may take a thread, and this process must have no second one before it forks.
-            received.push(connection);
-            locked(&LEFT_OPEN).append(&mut received);
+            leave(connection, received, pidfile)?;
             return match other {
                 Err(error) if error.kind() != io::ErrorKind::TimedOut && !instance.ends_within(ENDING)? => Err(error),
                 // It hangs, or has just died and has nothing to hand over any more.
@@ -124,6 +123,10 @@ fn take_over(path: &Path, instance: Instance, pidfile: &File, patience: Duration
     if !same_file(&fstat(&lock)?, &fstat(pidfile)?) {
         return Err(io::Error::other("the running instance has another pidfile locked"));
     }
+    // To take it once more by a copy of the descriptor changes nothing; by any other it is refused.
+    if sys::try_lock(lock.as_fd()) == Err(Errno::EWOULDBLOCK) {
+        return Err(io::Error::other("the running instance has not handed over the lock"));
+    }
     let passed = sockets.into_iter().zip(received).map(|((origin, name), fd)| PassedFd { name, origin, fd });
     listen::pass(passed.inspect(|passed| disarm(&passed.fd)));
     pidfile::take_over(path, lock)?;
@@ -134,6 +137,25 @@ fn take_over(path: &Path, instance: Instance, pidfile: &File, patience: Duration
     let old = Old { instance, patience };
     *takeover() = Some(Takeover { connection, path: path.to_owned(), go_read, go_write, old, ends_first });
     Ok(true)
+}
+
+/// Ends the conversation with an instance that cannot hand over.
+fn leave(connection: OwnedFd, mut received: Vec<OwnedFd>, pidfile: &File) -> io::Result<()> {
+    // One that hangs may answer yet, while it is stopped.
+    _ = shutdown(connection.as_raw_fd(), Shutdown::Both);
+    while let Ok(message) = receive(&connection, Some(Duration::ZERO)) {
+        if message.text.is_empty() && message.fds.is_empty() {
+            break;
+        }
+        received.extend(message.fds);
+    }
+    // A copy of the lock would keep the new instance from starting.
+    let pidfile = fstat(pidfile)?;
+    received.retain(|fd| !fstat(fd).is_ok_and(|found| same_file(&found, &pidfile)));
+    // To close the others may take a thread, and this process must have no second one before it forks.
+    received.push(connection);
+    locked(&LEFT_OPEN).append(&mut received);
+    Ok(())
 }
 
 /// What a suspended process would answer, it will when it is told to continue, which `stop` does.

@@ -118,7 +118,7 @@ fn bind_at<T>(path: &Path, role: SockType, bind: impl Fn() -> io::Result<T>) -> 
     let _turn = take_turn(path);
     match bind() {
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-            remove_abandoned(path, role)?;
+            remove_abandoned(path, role, &error)?;
             bind()
         }
         result => result,
@@ -139,18 +139,18 @@ fn take_turn(path: &Path) -> Option<File> {
     Some(directory)
 }
 
-fn remove_abandoned(path: &Path, role: SockType) -> io::Result<()> {
+fn remove_abandoned(path: &Path, role: SockType, in_use: &io::Error) -> io::Result<()> {
+    let but = |problem: &str| io::Error::new(io::ErrorKind::AddrInUse, format!("{in_use}: {problem}"));
     let found = nix::sys::stat::lstat(path)?;
     if kind(&found) != SFlag::S_IFSOCK {
-        return Err(io::Error::new(io::ErrorKind::AddrInUse, "there is a file that is not a socket"));
+        return Err(but("there is a file that is not a socket"));
     }
     if !is_abandoned(path, role)? {
-        return Err(io::Error::new(io::ErrorKind::AddrInUse, "another process listens there"));
+        return Err(but("another process listens there"));
     }
     // Root removes nothing by a path on which another user has a hand.
-    let place = Place::of(&std::path::absolute(path)?).map_err(|error| {
-        io::Error::other(format!("an abandoned socket is there, and root does not replace it: {error}"))
-    })?;
+    let place = Place::of(&std::path::absolute(path)?)
+        .map_err(|error| but(&format!("the abandoned socket there is not replaced: {error}")))?;
     if place.still_is(&found)? {
         place.remove()?;
     }

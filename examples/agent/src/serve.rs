@@ -38,11 +38,10 @@ fn configure(daemon: &mut Daemon) -> Result<(PathBuf, Duration)> {
     Ok((crate::socket(&places), Duration::from_secs(idle)))
 }
 
-/// In the agent, which has the lock: what is there of a socket is a dead agent's. From here on clients can connect.
-fn listen((socket, idle): (PathBuf, Duration)) -> io::Result<Agent> {
+/// In the agent: what is there of a socket is a dead agent's, and is replaced. From here on clients can connect.
+fn listen((socket, idle): (PathBuf, Duration)) -> Result<Agent> {
     shutdown(); // so that from now on the socket is removed at the end
-    _ = fs::remove_file(&socket);
-    let listener = UnixListener::bind(&socket)?;
+    let listener: UnixListener = daemon_rt::listen("agent", &socket)?;
     // A client that has gone away while it waited must not hold up the others.
     listener.set_nonblocking(true)?;
     Ok(Agent { listener, socket, idle, memory: HashMap::new() })

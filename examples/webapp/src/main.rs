@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use axum::{Router, response::Html, routing::get};
 use clap::Parser;
-use daemon_rt::{Daemon, daemon, shutdown};
+use daemon_rt::{Daemon, daemon, listen, shutdown};
 use nix::unistd::geteuid;
 use places::Places;
 use tower_http::services::ServeDir;
@@ -64,7 +64,8 @@ fn configure(daemon: &mut Daemon) -> Result<(SocketAddr, Option<PathBuf>)> {
 
 /// Still as root, who alone may bind the ports below 1024. Connections wait in the backlog until the service is ready.
 fn bind((address, root): (SocketAddr, Option<PathBuf>)) -> Result<(TcpListener, Option<PathBuf>)> {
-    let listener = TcpListener::bind(address).map_err(|error| format!("{address}: {error}"))?;
+    // By its name a socket that systemd has opened for the service is found.
+    let listener: TcpListener = listen("http", address)?;
     // As asynchronous runtimes want it.
     listener.set_nonblocking(true)?;
     Ok((listener, root))

@@ -160,12 +160,13 @@ fn e11_the_same_few_calls_however_many_are_open() {
 }
 
 /// The service as a manager that activates sockets starts it: `LISTEN_PID` is the process itself. The descriptors 3 and
-/// 4 are passed to it, as FIFOs, among many that are not.
+/// 4 are passed to it, as FIFOs, among many that are not, and it takes them.
 fn activated(scene: &Scene) -> Launch<'_> {
     let [first, second] = ["first", "second"].map(|name| barrier(scene, name));
     let script = "LISTEN_PID=$$ LISTEN_FDS=2 LISTEN_FDNAMES=first:second exec \"$0\" \"$@\"";
     let launch = crowded(scene.launch("/bin/sh").args(["-c", script]).arg(bin("svc")));
-    launch.descriptor(3, first).descriptor(4, second).set("pidfile", scene.pidfile())
+    let launch = launch.descriptor(3, first).descriptor(4, second).set("pidfile", scene.pidfile());
+    launch.arg("init:take=/dev/null:fifo,fifo")
 }
 
 fn assert_keeps_activated(scene: &Scene) {
