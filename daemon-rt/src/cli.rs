@@ -25,13 +25,13 @@ pub enum Action {
     /// Start the service, and return when it is ready
     #[default]
     Start,
-    /// End the service, and return when it has ended
+    /// End the service, by its manager if it has one, and return when it has ended
     Stop {
         /// How long it may take before it is killed
         #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
         timeout: Duration,
     },
-    /// Start the service anew; where it can hand its sockets over, without losing a connection
+    /// Start the service anew, by its manager if it has one; else, where it can hand its sockets over, without losing a connection
     Restart {
         /// How long the old instance may take to end before it is killed
         #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
@@ -43,7 +43,7 @@ pub enum Action {
         #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]
         timeout: Duration,
     },
-    /// Say whether the service runs, with the exit status that LSB gives it: 0 it does, 1 it died, 3 it does not, 4 unknown or still starting
+    /// Say whether the service runs, and who runs it, with the exit status that LSB gives it: 0 it does, 1 it died, 3 it does not, 4 unknown or still starting
     Status {
         /// As a JSON object
         #[arg(long)]

@@ -180,6 +180,8 @@ impl Control {
 
     /// Ends the service: SIGTERM (and SIGCONT, should it be stopped), and SIGKILL if it has not ended after `patience`.
     ///
+    /// A manager that runs the service may start it again. The command `stop` has the manager stop it; this does not.
+    ///
     /// # Errors
     /// If it cannot be told whether the service runs, or the caller may not end it.
     pub fn stop(&self, patience: Duration) -> Result<Stopped, Error> {

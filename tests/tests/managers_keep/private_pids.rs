@@ -3,17 +3,18 @@
 use std::fs;
 
 use daemon_tests::{
-    errno_text,
+    bin, errno_text,
     managers::{Root, Systemd, wait_until},
     require,
 };
 
+use crate::ctl::{CTL, ctl};
 use crate::greeter::{Client, assert_greets, with_greeter};
 
 /// Each systemd that knows `PrivatePIDs=`, with these units. 257 gives the pids outside, later ones PID 1's own.
 fn systemds(units: &[(&str, &str)]) -> impl Iterator<Item = Systemd> {
     ["trixie", "forky"].into_iter().filter_map(Root::debian).map(move |root| {
-        let mut root = with_greeter(root).text("/etc/greeter.words", "hello\n");
+        let mut root = with_greeter(root).copy("/usr/local/bin/ctl", bin("ctl")).text("/etc/greeter.words", "hello\n");
         for (name, text) in units {
             let text = text.replace("[Service]\n", "[Service]\nPrivatePIDs=yes\n");
             root = root.text(format!("/etc/systemd/system/{name}"), text);
@@ -130,5 +131,26 @@ fn d3_private_pids_reload() {
             assert_eq!(client.greeting("world"), format!("{words} world"));
         }
         assert_shim_and_service(&machine);
+    }
+}
+
+#[test]
+fn d3_what_private_pids_run_is_restarted_and_stopped_from_outside() {
+    require_private_pids!();
+    let unit = format!("[Service]\nEnvironment=\"{CTL}\"\nRestart=always\nType=notify\nExecStart=ctl run\n");
+    for machine in systemds(&[("ctl.service", &unit)]) {
+        machine.systemctl(["start", "ctl"]).expect_success();
+        let old = machine.main_pid("ctl").expect("it runs");
+        let said = ctl(&machine, "status").expect_success();
+        assert!(said.contains("run by systemd (ctl.service)"), "{said}");
+        let said = ctl(&machine, "restart").expect_success();
+        assert!(said.contains("`systemctl restart ctl.service`"), "{said}");
+        let new = machine.main_pid("ctl").expect("it runs");
+        assert_ne!(new, old);
+        wait_until("two processes", || (machine.pids("ctl").len() == 2).then_some(()));
+        assert_eq!(machine.show("ctl", "NRestarts"), "0");
+        ctl(&machine, "stop").expect_success();
+        assert_eq!(machine.show("ctl", "ActiveState"), "inactive", "{}", machine.status("ctl"));
+        assert!(machine.pids("ctl").is_empty());
     }
 }

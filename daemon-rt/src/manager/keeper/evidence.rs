@@ -1,10 +1,11 @@
 //! Who runs a process. Nothing is believed but what a manager itself says of the process, or that it is its child.
 
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use nix::unistd::{Pid, getpid};
+use nix::unistd::{Pid, geteuid, getpid};
 
 use super::systemd::{self, Unit};
 use super::{Caller, Keeper, Remedy, command};
@@ -39,6 +40,12 @@ impl Process {
         let ids = status.lines().find_map(|line| line.strip_prefix("NSpid:")).unwrap_or_default();
         let program = |pid: Pid| std::fs::read_link(format!("/proc/{pid}/exe")).ok();
         ids.split_whitespace().last() == Some("1") && program(self.pid).is_some_and(|own| program(child) == Some(own))
+    }
+
+    /// Whether it is root's or the caller's.
+    fn is_trusted(self) -> bool {
+        let owner = std::fs::metadata(format!("/proc/{}", self.pid)).map(|process| process.uid());
+        owner.is_ok_and(|owner| owner == 0 || owner == geteuid().as_raw())
     }
 
     fn directory(self) -> Option<PathBuf> {
@@ -137,6 +144,10 @@ fn openrc_service(name: &str, inside: Caller) -> Keeper {
 
 /// What a supervisor runs as its child.
 fn supervised(supervisor: Supervisor, service: Process, parent: Process) -> io::Result<Option<Keeper>> {
+    // What it says of itself (its name, its directory, its arguments) decides what is run here.
+    if !parent.is_trusted() {
+        return Ok(None);
+    }
     let keeper = match supervisor {
         Supervisor::Runit => runit(service.pid, parent),
         Supervisor::S6 => parent.directory().and_then(|directory| s6(&directory)),

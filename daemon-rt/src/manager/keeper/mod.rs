@@ -17,7 +17,7 @@ use nix::unistd::Pid;
 
 use crate::control::{Control, Status, Stopped};
 use crate::error::Error;
-use crate::{audience, handover};
+use crate::{audience, handover, pidfile};
 
 /// How long a restart by the manager may take, the end of the old process included.
 const RESTART: Duration = Duration::from_secs(180);
@@ -76,17 +76,18 @@ pub(crate) fn prepare_restart(pidfile: &Path, patience: Duration) -> Result<Opti
 }
 
 /// Stops a service: by the manager that runs it, if one does and would start it again.
-pub(crate) fn stop(control: &Control, pidfile: &Path, patience: Duration) -> Result<Stopped, Error> {
-    let failed = |error| Error::control(format!("{}: stop", pidfile.display()), error);
+pub(crate) fn stop(control: &Control, file: &Path, patience: Duration) -> Result<Stopped, Error> {
+    let failed = |error| Error::control(format!("{}: stop", file.display()), error);
     let Some(instance) = control.instance()? else { return control.stop(patience) };
     // Where the manager does not answer, a signal still ends the service.
-    let keeper = Keeper::of(instance.pid, pidfile).unwrap_or_default();
+    let keeper = Keeper::of(instance.pid, file).unwrap_or_default();
     let Some(keeper) = keeper.filter(|keeper| keeper.caller == Caller::Anyone && keeper.starts_it_again()) else {
         return control.stop(patience);
     };
     let began = Instant::now();
     keeper.stop(patience).map_err(failed)?;
     if instance.ends_within(patience.saturating_sub(began.elapsed())).map_err(failed)? {
+        _ = pidfile::remove_stale(file, || handover::clean_up(file));
         return Ok(Stopped::Terminated { pid: instance.pid.as_raw() });
     }
     control.stop(Duration::ZERO)
