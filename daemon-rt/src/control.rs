@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -15,6 +15,7 @@ use nix::unistd::{Pid, geteuid, getpid};
 
 use crate::error::Error;
 use crate::inherited::retry;
+use crate::kept::Kept;
 use crate::pidfile::{self, Holder, Phase};
 use crate::trusted::Place;
 use crate::{handover, proc, sys};
@@ -127,7 +128,7 @@ pub(crate) struct Instance {
 
 /// What makes sure that a number still is the process's.
 enum Handle {
-    Pidfd(OwnedFd),
+    Pidfd(Kept),
     /// There are no pidfds: the pidfile, on which the process has a lock for as long as it lives.
     Pidfile(File),
 }
@@ -277,7 +278,7 @@ impl Control {
                 Found::Held(holder) => return unknown(in_words(holder)),
                 Found::Unknown(why) => return unknown(why),
             };
-            let process = match sys::pidfd_open(pid) {
+            let process = match sys::pidfd_open(pid).and_then(Kept::new) {
                 Ok(process) => Handle::Pidfd(process),
                 // The number is nobody's, or a thread's by now, which newer kernels call ENOENT.
                 Err(Errno::ESRCH | Errno::EINVAL | Errno::ENOENT) if began.elapsed() < DOUBT => continue,
@@ -333,7 +334,10 @@ impl Instance {
 
     fn send(&self, signal: i32) -> nix::Result<()> {
         let sent = match &self.process {
-            Handle::Pidfd(process) => sys::pidfd_send_signal(process.as_fd(), signal),
+            Handle::Pidfd(process) => match process.get() {
+                Ok(process) => sys::pidfd_send_signal(process, signal),
+                Err(_) => Err(Errno::EBADF),
+            },
             Handle::Pidfile(file) if !pidfile::says_alive(file.as_fd(), self.pid) => return Ok(()),
             Handle::Pidfile(_) => sys::kill(self.pid, signal),
         };
@@ -354,7 +358,7 @@ impl Instance {
         match &self.process {
             Handle::Pidfd(process) => {
                 let timeout = PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX);
-                let mut end = [PollFd::new(process.as_fd(), PollFlags::POLLIN)];
+                let mut end = [PollFd::new(process.get()?, PollFlags::POLLIN)];
                 Ok(retry(|| poll(&mut end, timeout))? > 0)
             }
             Handle::Pidfile(file) => {

@@ -31,6 +31,15 @@ impl Kept {
         let fd = self.fd.as_ref().ok_or(io::ErrorKind::NotFound)?.as_fd();
         if is_still(fd, &self.file) { Ok(fd) } else { Err(lost(fd)) }
     }
+
+    /// The descriptor, for another owner.
+    ///
+    /// # Errors
+    /// If the service has closed or replaced it.
+    pub(crate) fn into_fd(mut self) -> io::Result<OwnedFd> {
+        self.get()?;
+        self.fd.take().ok_or(io::ErrorKind::NotFound.into())
+    }
 }
 
 impl Drop for Kept {

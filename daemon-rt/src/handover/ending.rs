@@ -25,6 +25,10 @@ impl Old {
             if let Some(line) = self.end_within(limit) {
                 complain::complain(&audience::name(), &line);
             }
+            if !self.instance.has_pidfd() {
+                // It is the pidfile that is open in its place, and to close that would drop this process's own mark on it.
+                std::mem::forget(self);
+            }
         };
         // Without a thread the restarter's word has to do.
         _ = super::service::spawn(watch);

@@ -138,12 +138,14 @@ fn take(came: &mut Came) -> Result<Listener, Error> {
             "it was closed when the service was ready, as no hook had taken it: take it in one, or defer readiness";
         return Err(Error::opening(format!("the socket {}", came.describe()), io::Error::other(problem)));
     }
+    let described = came.describe();
+    let taking = |error| Error::opening(format!("the socket {described}"), error);
     if let State::Here(fd) = &came.state {
         // First, so that it is not lost where this fails.
-        handover::keep_listener(&came.name, came.origin, fd.as_fd())?;
+        handover::keep_listener(&came.name, came.origin, fd.get().map_err(taking)?)?;
     }
     match std::mem::replace(&mut came.state, State::Taken) {
-        State::Here(fd) => Ok(Listener::new(came.name.clone(), fd)),
+        State::Here(fd) => Ok(Listener::new(came.name.clone(), fd.into_fd().map_err(taking)?)),
         State::Taken | State::Closed => unreachable!("one that is left"),
     }
 }
@@ -182,11 +184,13 @@ pub(crate) fn close_untaken() {
         let State::Here(fd) = &came.state else { continue };
         // The old instance may keep its copy for long, and whoever connects would wait for nobody. The manager goes on
         // listening on its own.
-        if came.origin == Origin::Service && came.kind.is_reached() {
+        let is_clients = came.origin == Origin::Service && came.kind.is_reached();
+        if let (true, Ok(fd)) = (is_clients, fd.get()) {
             _ = shutdown(fd.as_raw_fd(), Shutdown::Both);
         }
         if let State::Here(fd) = std::mem::replace(&mut came.state, State::Closed) {
-            aside.push(fd);
+            // What the service has closed or replaced itself is not touched.
+            aside.extend(fd.into_fd());
         }
     }
     // A hostile instance may have sent what takes for ever to close.

@@ -8,6 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::address::Local;
 use super::kind::Kind;
 use crate::error::Error;
+use crate::kept::Kept;
 
 /// As systemd calls what has no name.
 pub(crate) const UNNAMED: &str = "unknown";
@@ -33,7 +34,7 @@ pub(super) struct Came {
 }
 
 pub(super) enum State {
-    Here(OwnedFd),
+    Here(Kept),
     Taken,
     /// No one had taken it when the service was ready.
     Closed,
@@ -69,11 +70,15 @@ pub(super) fn passed() -> MutexGuard<'static, Passed> {
 
 /// Notes what came.
 pub(crate) fn pass(fds: impl IntoIterator<Item = PassedFd>) {
-    let came = fds.into_iter().map(|PassedFd { name, origin, fd }| {
+    let mut came = Vec::new();
+    for PassedFd { name, origin, fd } in fds {
         let (kind, local) = (Kind::of(fd.as_fd()), Local::of(fd.as_fd()));
-        Came { name, kind, local, origin, state: State::Here(fd) }
-    });
-    passed().came = came.collect();
+        // One that is open can be looked at.
+        if let Ok(fd) = Kept::new(fd) {
+            came.push(Came { name, kind, local, origin, state: State::Here(fd) });
+        }
+    }
+    passed().came = came;
 }
 
 /// Notes that what came cannot be told.

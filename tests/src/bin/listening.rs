@@ -9,20 +9,24 @@
 //! - `late`: it asks for them in `main`, when it is ready
 //! - `hang`: it does not end, and goes on answering
 //! - `removes=PATH`: at its end it removes a file, unless it was replaced
+//! - `closes=FILE`: `init` closes descriptor 4, opens this file in its place, and writes to it at the end
 //! - `ended=FILE`: at its end it writes whether it was replaced
 
 use std::convert::Infallible;
 use std::error::Error;
 use std::fmt::Write as _;
-use std::fs;
+use std::fs::{self, File};
 use std::io::Write;
 use std::net::{TcpListener, UdpSocket};
 use std::os::unix::net::UnixListener;
+use std::sync::OnceLock;
 use std::thread;
 
 use daemon_rt::{Daemon, daemon, listen, listener_or, shutdown};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+static IN_PLACE: OnceLock<File> = OnceLock::new();
 
 struct Settings(Vec<(String, String)>);
 
@@ -40,6 +44,9 @@ fn main(settings: Settings) -> Result<()> {
     shutdown().wait();
     while settings.get("hang").is_some() {
         thread::park();
+    }
+    if let Some(mut file) = IN_PLACE.get() {
+        file.write_all(b"still there")?;
     }
     let replaced = shutdown().replaced();
     if let Some(path) = settings.get("removes").filter(|_| !replaced) {
@@ -65,6 +72,10 @@ fn init(settings: Settings) -> Result<Settings> {
     shutdown();
     if settings.get("late").is_none() {
         open(&settings)?;
+    }
+    if let Some(path) = settings.get("closes") {
+        nix::unistd::close(4)?;
+        _ = IN_PLACE.set(File::create(path)?);
     }
     Ok(settings)
 }

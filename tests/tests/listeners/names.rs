@@ -161,6 +161,20 @@ fn e1_what_was_not_passed_is_opened_and_what_is_not_taken_is_closed_and_said() {
     assert_eq!(said.lines().count(), 1, "{said}");
 }
 
+/// What a hook has opened in the place of a socket that it has closed is not closed at readiness.
+#[test]
+fn e1_what_a_hook_has_closed_and_replaced_is_left_alone() {
+    let scene = Scene::new();
+    let ((web, at_web), (spare, _)) = (tcp(), tcp());
+    let file = scene.path("file");
+    let words = format!("web=tcp:127.0.0.1:1 closes={}", file.display());
+    let service = Activated::start(&scene, [web, spare], "LISTEN_FDNAMES=web:spare", &words).when_it_listens();
+    assert_eq!(answers(&at_web).0, "web");
+    scene.wait_until("the file", || file.exists());
+    service.told_to_end();
+    assert_eq!(fs::read_to_string(&file).expect("a file"), "still there");
+}
+
 /// A service that does so late learns why it has none.
 #[test]
 fn e1_what_was_closed_at_readiness_is_not_opened_once_more() {
