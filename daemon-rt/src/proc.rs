@@ -25,6 +25,18 @@ fn numbers(process: &str) -> Option<Vec<Pid>> {
     line.split_whitespace().map(|number| number.parse().ok().map(Pid::from_raw)).collect()
 }
 
+/// The children of this process, by their numbers here; `None` where the system does not tell.
+pub(crate) fn children() -> Option<Vec<Pid>> {
+    let children = std::fs::read_to_string("/proc/thread-self/children").ok()?;
+    // Of each child's numbers, the one in this process's pid namespace.
+    let level = numbers("thread-self")?.len().checked_sub(1)?;
+    let children = children.split_whitespace();
+    if level == 0 {
+        return Some(children.filter_map(|child| child.parse().ok()).map(Pid::from_raw).collect());
+    }
+    Some(children.filter_map(|child| numbers(child)?.get(level).copied()).collect())
+}
+
 /// The number of a process in its own pid namespace.
 pub(crate) fn innermost(pid: Pid) -> Option<Pid> {
     if !is_ours() {
@@ -99,15 +111,12 @@ pub(crate) fn holder(file: &FileStat) -> Option<Pid> {
 pub(crate) fn has_ended(pid: Pid) -> bool {
     match nix::sys::signal::kill(pid, None) {
         Err(Errno::ESRCH) => true,
-        _ => is_ours() && field(pid, 0).is_some_and(|state| matches!(state.as_str(), "Z" | "X")),
+        _ => field(pid, 0).is_some_and(|state| matches!(state.as_str(), "Z" | "X")),
     }
 }
 
 /// When a process was started.
 pub(crate) fn started(pid: Pid) -> Option<SystemTime> {
-    if !is_ours() {
-        return None;
-    }
     // In ticks since the boot.
     let ticks: u64 = field(pid, 19)?.parse().ok()?;
     let per_second = u64::try_from(sysconf(SysconfVar::CLK_TCK).ok()??).ok()?;
@@ -116,8 +125,18 @@ pub(crate) fn started(pid: Pid) -> Option<SystemTime> {
     SystemTime::now().checked_sub(age)
 }
 
-/// A field of /proc/PID/stat behind the name, which stands in parentheses and can hold anything; the state is field 0.
-fn field(pid: Pid, number: usize) -> Option<String> {
+/// Whether a process is suspended.
+#[cfg(target_os = "linux")]
+pub(crate) fn is_suspended(pid: Pid) -> bool {
+    field(pid, 0).is_some_and(|state| state == "T")
+}
+
+/// A field of /proc/PID/stat behind the name, which stands in parentheses and can hold anything: 0 is the state, 1 the
+/// parent, 3 the session.
+pub(crate) fn field(pid: Pid, number: usize) -> Option<String> {
+    if !is_ours() {
+        return None;
+    }
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     stat.rsplit_once(')')?.1.split_whitespace().nth(number).map(str::to_owned)
 }

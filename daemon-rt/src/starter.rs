@@ -16,7 +16,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::SigmaskHow;
 use nix::sys::signal::{SigSet, Signal, kill, killpg};
 use nix::syslog::Severity;
-use nix::unistd::{Pid, getpid, getsid};
+use nix::unistd::{Pid, getsid};
 
 use crate::detach::Step;
 use crate::error::{self, During, Error};
@@ -24,7 +24,7 @@ use crate::handshake::{Failure, Message, Receiver};
 use crate::manager::notifier;
 use crate::plan::Plan;
 use crate::sys::{self, Action, End};
-use crate::{audience, complain, handover, pidfile};
+use crate::{audience, complain, handover, pidfile, proc};
 
 /// The exit status where `init` panicked is that of Rust's own runtime, 101; the following are the starter's.
 mod status {
@@ -425,7 +425,7 @@ impl Start {
     /// The daemon and the orphans of it that the starter has adopted. Each is a child of this process, whatever the number
     /// means to who told it: it cannot become a stranger's before it is reaped.
     fn orphans(&self, had_children: bool) -> Vec<Pid> {
-        let children = children().unwrap_or_else(|| self.daemon.into_iter().collect());
+        let children = proc::children().unwrap_or_else(|| self.daemon.into_iter().collect());
         let ours = |&pid: &Pid| {
             pid != self.intermediate
                 && sys::is_child(pid)
@@ -433,30 +433,6 @@ impl Start {
         };
         children.into_iter().filter(ours).collect()
     }
-}
-
-/// The numbers of this process's children; `None` where the system does not tell.
-fn children() -> Option<Vec<Pid>> {
-    let children = std::fs::read_to_string("/proc/thread-self/children").ok()?;
-    let children = children.split_whitespace();
-    let itself = std::fs::read_link("/proc/self").ok()?;
-    if itself.to_str()?.parse() == Ok(getpid().as_raw()) {
-        return Some(children.filter_map(parse_pid).collect());
-    }
-    // This /proc is an outer pid namespace's, and so are its numbers.
-    let level = inner_pids("thread-self")?.len().checked_sub(1)?;
-    Some(children.filter_map(|child| inner_pids(child)?.get(level).copied()).collect())
-}
-
-/// The numbers of a process in the pid namespaces from that of /proc inwards.
-fn inner_pids(process: &str) -> Option<Vec<Pid>> {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("NSpid:"))?;
-    line.split_whitespace().map(parse_pid).collect()
-}
-
-fn parse_pid(text: &str) -> Option<Pid> {
-    text.parse().ok().map(Pid::from_raw)
 }
 
 /// Waits with all signals let through, which makes the ones that came before count as well.

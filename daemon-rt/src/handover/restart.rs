@@ -26,7 +26,7 @@ use crate::error::{During, Error};
 use crate::kept::Kept;
 use crate::listen::{self, PassedFd};
 use crate::trusted::{Place, ReadyPath, same_file};
-use crate::{pidfile, sys};
+use crate::{pidfile, proc, sys};
 
 /// How long after its last word the end of the old instance may take to be seen.
 const ENDING: Duration = Duration::from_millis(100);
@@ -95,7 +95,8 @@ pub(crate) fn prepare_restart(path: &Path, patience: Duration) -> Result<(), Err
 /// In R: takes over lock and sockets of the instance that runs. `false` if it cannot hand over: it has no control socket,
 /// or is suspended, or hangs.
 fn take_over(path: &Path, instance: Instance, pidfile: &File, patience: Duration) -> io::Result<bool> {
-    if is_suspended(instance.pid) || !instance.has_pidfd() {
+    // What a suspended process would answer, it will when it is told to continue, which `stop` does.
+    if proc::is_suspended(instance.pid) || !instance.has_pidfd() {
         return Ok(false);
     }
     let (connection, found) = match call(path, &instance, PATIENCE) {
@@ -137,32 +138,6 @@ fn take_over(path: &Path, instance: Instance, pidfile: &File, patience: Duration
     let old = Old { instance, patience };
     *takeover() = Some(Takeover { connection, path: path.to_owned(), go_read, go_write, old, ends_first });
     Ok(true)
-}
-
-/// Ends the conversation with an instance that cannot hand over.
-fn leave(connection: OwnedFd, mut received: Vec<OwnedFd>, pidfile: &File) -> io::Result<()> {
-    // One that hangs may answer yet, while it is stopped.
-    _ = shutdown(connection.as_raw_fd(), Shutdown::Both);
-    while let Ok(message) = receive(&connection, Some(Duration::ZERO)) {
-        if message.text.is_empty() && message.fds.is_empty() {
-            break;
-        }
-        received.extend(message.fds);
-    }
-    // A copy of the lock would keep the new instance from starting.
-    let pidfile = fstat(pidfile)?;
-    received.retain(|fd| !fstat(fd).is_ok_and(|found| same_file(&found, &pidfile)));
-    // To close the others may take a thread, and this process must have no second one before it forks.
-    received.push(connection);
-    locked(&LEFT_OPEN).append(&mut received);
-    Ok(())
-}
-
-/// What a suspended process would answer, it will when it is told to continue, which `stop` does.
-fn is_suspended(pid: Pid) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    // The name, in parentheses, may hold anything.
-    stat.rsplit_once(')').is_some_and(|(_, after)| after.trim_start().starts_with('T'))
 }
 
 /// Whether a manager runs this command for its main process, as systemd does `ExecReload=`. When the old instance ends, it

@@ -10,13 +10,14 @@ use nix::unistd::{Pid, geteuid, getpid};
 use super::systemd::{self, Unit};
 use super::{Caller, Keeper, Remedy, command};
 use crate::manager::supervisor::{self, Supervisor};
+use crate::proc;
 
 /// How long a supervisor may take to say what it runs.
 const ANSWER: Duration = Duration::from_secs(10);
 /// What OpenRC keeps of the services that it has started.
 const OPENRC: &str = "/run/openrc";
 
-/// A process, as /proc/PID/stat has it.
+/// A process and whom it belongs to.
 #[derive(Clone, Copy)]
 struct Process {
     pid: Pid,
@@ -26,20 +27,16 @@ struct Process {
 
 impl Process {
     fn of(pid: Pid) -> Option<Self> {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        // The name, in parentheses, may hold anything. After it: state, parent, group, session.
-        let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(1);
-        let parent = Pid::from_raw(fields.next()?.parse().ok()?);
-        let session = fields.nth(1)?.parse().ok()?;
+        let parent = Pid::from_raw(proc::field(pid, 1)?.parse().ok()?);
+        let session = proc::field(pid, 3)?.parse().ok()?;
         Some(Self { pid, parent, session })
     }
 
     /// Whether it is PID 1 of a pid namespace, and runs the same program as its child: this library's PID 1.
     fn is_shim_of(self, child: Pid) -> bool {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid)).unwrap_or_default();
-        let ids = status.lines().find_map(|line| line.strip_prefix("NSpid:")).unwrap_or_default();
         let program = |pid: Pid| std::fs::read_link(format!("/proc/{pid}/exe")).ok();
-        ids.split_whitespace().last() == Some("1") && program(self.pid).is_some_and(|own| program(child) == Some(own))
+        proc::innermost(self.pid) == Some(Pid::from_raw(1))
+            && program(self.pid).is_some_and(|own| program(child) == Some(own))
     }
 
     /// Whether it is root's or the caller's.
