@@ -3,12 +3,13 @@
 //!
 //! ```text
 //! cargo build -p daemon-tests --bins && target/debug/surroundings
-//! surroundings [--sample N] [--seed S] [--jobs N] [--only TEXT]
+//! surroundings [--sample N] [--seed S] [--jobs N] [--only TEXT] [--except TEXT]
 //! ```
 //!
 //! The surroundings are a place (the machine, or a pid namespace with one of several kinds of /proc), a user, and what
 //! the caller has done with its signals, or that the service is PID 1. `--sample` walks that many of them, chosen by the
-//! seed; `--only` those whose description contains the text, as the list of violations shows it. The exit status is 1 if
+//! seed; `--only` those whose description contains the text, as the list of violations shows it, and `--except` those
+//! whose does not. The exit status is 1 if
 //! there is a violation.
 //!
 //! The truth is known without the product's help: a lock that is tried (flock), the service's own socket, and the number
@@ -49,6 +50,7 @@ struct Options {
     seed: u64,
     jobs: usize,
     only: String,
+    except: Option<String>,
 }
 
 fn main() -> ExitCode {
@@ -67,7 +69,7 @@ fn main() -> ExitCode {
 }
 
 fn options() -> Result<Options, Box<dyn Error>> {
-    let mut options = Options { sample: None, seed: 1, jobs: 2, only: String::new() };
+    let mut options = Options { sample: None, seed: 1, jobs: 2, only: String::new(), except: None };
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         let value = arguments.next().ok_or_else(|| format!("{argument} needs a value"))?;
@@ -76,6 +78,7 @@ fn options() -> Result<Options, Box<dyn Error>> {
             "--seed" => options.seed = value.parse()?,
             "--jobs" => options.jobs = value.parse()?,
             "--only" => options.only = value,
+            "--except" => options.except = Some(value),
             _ => return Err(format!("unknown option {argument}").into()),
         }
     }
@@ -91,6 +94,7 @@ fn walk(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
     let began = Instant::now();
     let mut worlds = worlds::all();
     worlds.retain(|world| world.shown().contains(&options.only));
+    worlds.retain(|world| !options.except.as_ref().is_some_and(|text| world.shown().contains(text)));
     let all = worlds.len();
     if let Some(sample) = options.sample {
         daemon_tests::shuffle(&mut worlds, options.seed);

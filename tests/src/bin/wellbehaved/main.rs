@@ -18,7 +18,9 @@
 //! - the opening of a terminal (E13): row 7 is the reason that it cannot become the controlling one;
 //! - a directory of the pidfile that others can write (E22): it is the caller's, and not for a checker to change;
 //! - devices at the pidfile's path (E21): a FIFO and a directory stand for what is no regular file;
-//! - threads, paths on command lines, stop and status commands, logs, managers' protocols: each daemon has its own.
+//! - threads, paths on command lines, stop and status commands, logs, managers' protocols: each daemon has its own;
+//! - handlers of signals that a service of tokio's kind sets beside those of a library: what is seen from outside is that
+//!   the stop signal ends it (row stop), not whether it was killed or has ended its work.
 //!
 //! | module | holds |
 //! | --- | --- |
