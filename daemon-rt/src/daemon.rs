@@ -174,6 +174,9 @@ impl Daemon {
     }
 
     /// The pidfile (step 12): locked for the service's life, so that there is one instance. None if not set.
+    ///
+    /// The service keeps it open for reading only, so that it cannot change the pid. On NFS the lock needs a file that is
+    /// open for writing: there it can. `/run` is no NFS.
     pub fn pidfile(&mut self, path: impl Into<PathBuf>) -> &mut Self {
         self.pidfile = Some(Pidfile::At(path.into()));
         self
