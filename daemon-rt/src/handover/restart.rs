@@ -140,6 +140,25 @@ fn take_over(path: &Path, instance: Instance, pidfile: &File, patience: Duration
     Ok(true)
 }
 
+/// Ends the conversation with an instance that cannot hand over.
+fn leave(connection: OwnedFd, mut received: Vec<OwnedFd>, pidfile: &File) -> io::Result<()> {
+    // One that hangs may answer yet, while it is stopped.
+    _ = shutdown(connection.as_raw_fd(), Shutdown::Both);
+    while let Ok(message) = receive(&connection, Some(Duration::ZERO)) {
+        if message.text.is_empty() && message.fds.is_empty() {
+            break;
+        }
+        received.extend(message.fds);
+    }
+    // A copy of the lock would keep the new instance from starting.
+    let pidfile = fstat(pidfile)?;
+    received.retain(|fd| !fstat(fd).is_ok_and(|found| same_file(&found, &pidfile)));
+    // To close the others may take a thread, and this process must have no second one before it forks.
+    received.push(connection);
+    locked(&LEFT_OPEN).append(&mut received);
+    Ok(())
+}
+
 /// Whether a manager runs this command for its main process, as systemd does `ExecReload=`. When the old instance ends, it
 /// takes the one that the pidfile names for the new main process; a child of this command's would be a stranger.
 fn is_managers_command(main: Pid) -> bool {
