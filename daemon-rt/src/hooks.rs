@@ -131,7 +131,8 @@ impl<'a, T: 'a, Stage> Hooks<'a, T, Stage> {
     }
 
     /// The main loop, which runs when readiness was announced. What it returns is the service's exit status, as that
-    /// of `fn main`.
+    /// of `fn main`. An error is shown by its `Debug`, as at the end of `fn main`; the attribute has it shown like that of a
+    /// hook instead, see [`Service::show_errors`].
     pub fn main<F, R, Shape>(self, main: F) -> Service<'a, R>
     where
         F: Main<T, R, Shape> + 'a,

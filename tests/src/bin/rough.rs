@@ -72,6 +72,16 @@ fn act(action: &str, value: &str) -> Result<()> {
         "fork" if fork()?.is_child() => loop {
             std::thread::park();
         },
+        // So many processes that end at once, as orphans. Where a limit on processes is reached, it is tried again for a while.
+        "orphans" => {
+            for _ in 0..value.parse::<u32>()? {
+                let mut tries = 0..1000;
+                while orphan().is_err() {
+                    tries.next().ok_or("the limit on processes stays reached")?;
+                    std::thread::sleep(std::time::Duration::from_millis(10));
+                }
+            }
+        }
         // The child goes on in place of this process.
         "fork_away" if fork()?.is_parent() => exit(0),
         "fork" | "fork_away" => {}
@@ -106,6 +116,15 @@ fn act(action: &str, value: &str) -> Result<()> {
 
 fn open(path: &str) -> io::Result<OwnedFd> {
     Ok(OpenOptions::new().read(true).append(true).create(true).open(path)?.into())
+}
+
+fn orphan() -> io::Result<()> {
+    if let nix::unistd::ForkResult::Parent { child } = fork()? {
+        nix::sys::wait::waitpid(child, None)?;
+        return Ok(());
+    }
+    _ = fork();
+    exit(0);
 }
 
 /// An error that panics.

@@ -7,9 +7,6 @@ use nix::sys::resource::Resource;
 
 use crate::{PROMPT, failed, fifo, in_namespaces, rough};
 
-/// An account-less user of this file's own, as the kernel counts the processes of each.
-const NOT_IN_PASSWD: u32 = 48_171;
-
 #[test]
 fn a4_sigchld_ignored_in_configure_hides_no_death() {
     let ignored = || format!("configure:ignore={}", libc::SIGCHLD);
@@ -153,11 +150,11 @@ fn b3_one_that_has_done_its_work_is_none() {
 fn b9_orphans_by_the_thousand_are_reaped_while_the_starter_waits() {
     require!(root());
     let scene = Scene::new();
-    // Each leaves an orphan that ends at once.
-    let script = "i=0; while [ $i -lt 3000 ]; do (true &) || exit 9; i=$((i+1)); done";
-    let launch = rough(&scene).ordinary(NOT_IN_PASSWD).rlimit(Resource::RLIMIT_NPROC, 400, 400).limit(PROMPT * 4);
-    let dir = scene.dir("run", 0o755, Some(NOT_IN_PASSWD));
-    let launch = launch.set("pidfile", dir.join("pid")).arg(format!("init:sh={script}"));
+    // The kernel counts the processes of each user: this one is of this run alone.
+    let user = 1_000_000 + std::process::id();
+    let launch = rough(&scene).ordinary(user).rlimit(Resource::RLIMIT_NPROC, 400, 400).limit(PROMPT * 8);
+    let dir = scene.dir("run", 0o755, Some(user));
+    let launch = launch.set("pidfile", dir.join("pid")).arg("init:orphans=3000");
     launch.run().assert_ready();
     scene.terminate(&scene.daemon());
 }
