@@ -120,11 +120,12 @@ fn open(path: &str) -> io::Result<OwnedFd> {
 
 fn orphan() -> io::Result<()> {
     if let nix::unistd::ForkResult::Parent { child } = fork()? {
-        nix::sys::wait::waitpid(child, None)?;
-        return Ok(());
+        return match nix::sys::wait::waitpid(child, None)? {
+            nix::sys::wait::WaitStatus::Exited(_, 0) => Ok(()),
+            _ => Err(io::ErrorKind::WouldBlock.into()),
+        };
     }
-    _ = fork();
-    exit(0);
+    exit(i32::from(fork().is_err()));
 }
 
 /// An error that panics.
