@@ -166,8 +166,9 @@ impl Daemon {
                     Status::Running { pid, .. } => Keeper::of(Pid::from_raw(pid), pidfile()?).unwrap_or_default(),
                     _ => None,
                 };
+                let old = control()?.old_instances().unwrap_or_default();
                 let print = if *json { as_json } else { as_text };
-                say(&print(&name, &status, keeper.as_ref()));
+                say(&print(&name, &status, keeper.as_ref(), &old));
                 return Ok(Some(lsb(&status)));
             }
             Action::Unit { manager, description, listen } => {
@@ -193,8 +194,8 @@ fn say(text: &str) {
     _ = writeln!(io::stdout(), "{text}");
 }
 
-fn as_text(name: &str, status: &Status, keeper: Option<&Keeper>) -> String {
-    match status {
+fn as_text(name: &str, status: &Status, keeper: Option<&Keeper>, old: &[i32]) -> String {
+    let mut text = match status {
         Status::Running { pid, since } => {
             let date = |seconds| humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(seconds));
             let since =
@@ -209,10 +210,15 @@ fn as_text(name: &str, status: &Status, keeper: Option<&Keeper>) -> String {
         Status::Dead { pid: None } => format!("{name} is dead: its pidfile is still there, and names nobody"),
         Status::NotRunning => format!("{name} is not running"),
         Status::Unknown(why) => format!("{name} may or may not run: {why}"),
+    };
+    for pid in old {
+        text.push_str("\nan older instance is still ending: pid ");
+        text.push_str(&pid.to_string());
     }
+    text
 }
 
-fn as_json(name: &str, status: &Status, keeper: Option<&Keeper>) -> String {
+fn as_json(name: &str, status: &Status, keeper: Option<&Keeper>, old: &[i32]) -> String {
     let (word, pid, more) = match status {
         Status::Running { pid, since } => {
             let since =
@@ -230,7 +236,8 @@ fn as_json(name: &str, status: &Status, keeper: Option<&Keeper>) -> String {
         Status::Unknown(why) => ("unknown", None, format!(",\"reason\":{}", json_string(why))),
     };
     let pid = pid.map_or_else(String::new, |pid| format!(",\"pid\":{pid}"));
-    format!("{{\"name\":{},\"status\":\"{word}\"{pid}{more}}}", json_string(name))
+    let old = if old.is_empty() { String::new() } else { format!(",\"old\":{old:?}") };
+    format!("{{\"name\":{},\"status\":\"{word}\"{pid}{more}{old}}}", json_string(name))
 }
 
 /// The seconds since 1970 of a time that can be written as a date; `None` where the clock is far off.

@@ -179,14 +179,34 @@ impl Control {
         })
     }
 
+    /// The older instances that have handed the service over in a restart, and are still finishing their requests.
+    ///
+    /// # Errors
+    /// If the pidfile cannot be read, or does not pass the ownership checks.
+    pub fn old_instances(&self) -> Result<Vec<i32>, Error> {
+        match open(&self.pidfile) {
+            Ok(Some(file)) => Ok(pidfile::old_instances(file.as_fd()).into_iter().map(Pid::as_raw).collect()),
+            Ok(None) => Ok(Vec::new()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(self.error("the pidfile", error)),
+        }
+    }
+
     /// Ends the service: SIGTERM (and SIGCONT, should it be stopped), and SIGKILL if it has not ended after `patience`.
+    /// The [`old_instances`](Self::old_instances) end with it: they have had their SIGTERM.
     ///
     /// A manager that runs the service may start it again. The command `stop` has the manager stop it; this does not.
     ///
     /// # Errors
     /// If it cannot be told whether the service runs, or the caller may not end it.
     pub fn stop(&self, patience: Duration) -> Result<Stopped, Error> {
+        let began = Instant::now();
+        let old = self.old()?;
         let stopped = self.end(patience)?;
+        for instance in old {
+            let left = patience.saturating_sub(began.elapsed());
+            instance.ends_or_is_killed(left).map_err(|error| self.error(instance.pid, error))?;
+        }
         if self.leaves_pidfile || stopped != Stopped::NotRunning {
             // Where it cannot be removed, it says that the service has died.
             _ = pidfile::remove_stale(&self.pidfile, || handover::clean_up(&self.pidfile));
@@ -200,14 +220,30 @@ impl Control {
         let pid = instance.pid.as_raw();
         self.send(&instance, libc::SIGTERM)?;
         self.send(&instance, libc::SIGCONT)?;
-        if instance.ends_within(patience).map_err(|error| self.error(pid, error))? {
+        if instance.ends_or_is_killed(patience).map_err(|error| self.error(pid, error))? {
             return Ok(Stopped::Terminated { pid });
         }
-        self.send(&instance, libc::SIGKILL)?;
-        if instance.ends_within(DYING).map_err(|error| self.error(pid, error))? {
-            return Ok(Stopped::Killed { pid });
+        Ok(Stopped::Killed { pid })
+    }
+
+    /// Whether the service says that it stays in the foreground.
+    pub(crate) fn stays_in_foreground(&self) -> bool {
+        matches!(open(&self.pidfile), Ok(Some(file)) if pidfile::is_foreground(file.as_fd()))
+    }
+
+    /// The older instances.
+    fn old(&self) -> Result<Vec<Instance>, Error> {
+        let mut opened = Vec::new();
+        for pid in self.old_instances()? {
+            if let Ok(process) = sys::pidfd_open(Pid::from_raw(pid)).and_then(Kept::new) {
+                let process = Handle::Pidfd(process);
+                opened.push(Instance { pid: Pid::from_raw(pid), phase: Phase::Ready, process });
+            }
         }
-        Err(self.error(pid, io::Error::other("it does not even die of SIGKILL")))
+        // Those that still are: an opened number may have become a stranger's before.
+        let still = self.old_instances()?;
+        opened.retain(|instance| still.contains(&instance.pid.as_raw()));
+        Ok(opened)
     }
 
     /// Sends a signal to the service, by its number.
@@ -346,6 +382,18 @@ impl Instance {
             Err(Errno::ESRCH) => Ok(()),
             result => result,
         }
+    }
+
+    /// Waits for its end, and brings that about where it does not come in time; `true` if it has ended by itself.
+    pub(crate) fn ends_or_is_killed(&self, limit: Duration) -> io::Result<bool> {
+        if self.ends_within(limit)? {
+            return Ok(true);
+        }
+        self.kill()?;
+        if self.ends_within(DYING)? {
+            return Ok(false);
+        }
+        Err(io::Error::other(format!("still running {DYING:?} after SIGKILL")))
     }
 
     /// Whether it is known beyond a change of the pidfile.

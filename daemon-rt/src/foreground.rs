@@ -15,5 +15,6 @@ pub(crate) fn stay(alone: Option<&SingleThreaded>, plan: &Plan, service: &mut St
     alone.map_or(Ok(()), manager::serve_as_init)?;
     surroundings::note_inherited_logs();
     pidfile::lock(plan.pidfile.as_deref())?;
+    pidfile::in_foreground();
     detach::initialize(plan, service)
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use nix::unistd::Pid;
 
-use crate::control::{DYING, Instance};
+use crate::control::Instance;
 use crate::{audience, complain};
 
 /// The old instance, and how long it may take to end.
@@ -37,23 +37,11 @@ impl Old {
     /// Waits for the end, and brings it about where it does not come; what there is to say of it.
     pub(super) fn end_within(&self, limit: Duration) -> Option<String> {
         let pid = self.instance.pid;
-        match self.ends_or_is_killed(limit) {
+        match self.instance.ends_or_is_killed(limit) {
             Ok(true) => None,
             Ok(false) => Some(format!("the old instance did not end in {limit:?} and was killed (pid {pid})")),
             Err(error) => Some(lives_on(pid, limit, &error)),
         }
-    }
-
-    /// `true` if it ended by itself.
-    fn ends_or_is_killed(&self, limit: Duration) -> io::Result<bool> {
-        if self.instance.ends_within(limit)? {
-            return Ok(true);
-        }
-        self.instance.kill()?;
-        if self.instance.ends_within(DYING)? {
-            return Ok(false);
-        }
-        Err(io::Error::other("it is still there after SIGKILL"))
     }
 }
 

@@ -234,7 +234,13 @@ pub(crate) fn commit(new: Pid) -> io::Result<()> {
     _ = pidfile.set_len(line.len() as u64);
     _ = place.rename_from(new_socket.file_name().unwrap_or_default());
     let commit = if under_way.ends_first { word::COMMIT_AFTER_ME } else { word::COMMIT };
-    _ = under_way.connection.get().and_then(|old| send(old, commit, &[]));
+    // The old instance cannot open the file itself any more. By this descriptor it says for how long it lives on.
+    let mark = Place::of(&under_way.path).and_then(|pidfile| pidfile.open(OFlag::O_RDONLY));
+    let mark = match &mark {
+        Ok((mark, _)) => &[mark.as_fd()][..],
+        Err(_) => &[],
+    };
+    _ = under_way.connection.get().and_then(|old| send(old, commit, mark));
     if let Some(mut go) = under_way.go_write.take() {
         _ = go.write_all(b"G");
     }

@@ -219,12 +219,17 @@ fn hand_over(control: &ControlSocket, connection: &OwnedFd, restarter: Pid) -> i
         Err(_) => None,
     };
     drop(sockets);
-    if committed.is_some() {
+    if let Some((_, mark)) = &committed {
         pidfile::disown();
+        for mark in mark {
+            pidfile::set_old(mark.as_fd());
+        }
         locked(&control.sockets).clear();
     }
     HANDING_OVER.fetch_sub(1, Ordering::AcqRel);
-    let Some(commit) = committed else { return Ok(()) };
+    let Some((commit, mark)) = committed else { return Ok(()) };
+    // Open for as long as this process lives: closed, it would say nothing any more.
+    std::mem::forget(mark);
     // N is R's child until R has ended. A manager that sees this process end before would take N for a stranger.
     if let (Commit::AfterRestarter, Ok(restarter)) = (commit, restarter) {
         let patience = PollTimeout::try_from(PATIENCE).unwrap_or(PollTimeout::MAX);
@@ -260,15 +265,15 @@ enum Commit {
     AfterRestarter,
 }
 
-/// Whether R says that it has committed, or the pidfile does when R is gone, and N with it.
-fn hears_commit(connection: &OwnedFd, pidfile: BorrowedFd<'_>) -> Option<Commit> {
+/// Whether R says that it has committed, or the pidfile does when R is gone, and N with it. R adds the pidfile, open.
+fn hears_commit(connection: &OwnedFd, pidfile: BorrowedFd<'_>) -> Option<(Commit, Vec<OwnedFd>)> {
     let names_another = || pidfile::read_pid(pidfile).is_ok_and(|named| named.is_some_and(|pid| pid != getpid()));
     loop {
         let heard = receive(connection, None);
-        match &heard {
-            Ok(message) if message.text == word::COMMIT_AFTER_ME => return Some(Commit::AfterRestarter),
-            Ok(message) if message.text == word::COMMIT => return Some(Commit::Now),
-            _ if names_another() => return Some(Commit::Now),
+        match heard {
+            Ok(message) if message.text == word::COMMIT_AFTER_ME => return Some((Commit::AfterRestarter, message.fds)),
+            Ok(message) if message.text == word::COMMIT => return Some((Commit::Now, message.fds)),
+            _ if names_another() => return Some((Commit::Now, Vec::new())),
             Ok(_) => return None,
             // That says nothing of R.
             Err(_) => std::thread::sleep(PAUSE),

@@ -5,10 +5,12 @@
 //!
 //! | byte | locked by | says |
 //! | --- | --- | --- |
+//! | `FOREGROUND` | the main process for itself, for reading | it has not detached: whoever started it waits for its end |
 //! | `RESTART` | the restarter's open file description, for writing | a restart is under way |
 //! | `STARTING` | the description that holds the flock(2), for reading | the service is not ready yet |
 //! | `HELD` | the same | someone of the service holds the flock(2) |
 //! | `BASE` + pid | the main process for itself, for reading | this process lives, and is the service |
+//! | `OLD` + pid | an older instance for itself, for reading | this process lives, and has handed the service over |
 //!
 //! A lock of a description lasts as long as any process has it open. That of a process ends with it, and also when it
 //! closes any other descriptor of the file: so where the last byte is not locked, nothing is said.
@@ -26,8 +28,10 @@ const BASE: libc::off_t = 1 << 24;
 const HELD: libc::off_t = BASE - 1;
 const STARTING: libc::off_t = BASE - 2;
 const RESTART: libc::off_t = BASE - 3;
+const FOREGROUND: libc::off_t = BASE - 4;
 /// As high as Linux numbers processes.
 const MOST_PIDS: libc::pid_t = 1 << 22;
+const OLD: libc::off_t = BASE + 1 + MOST_PIDS as libc::off_t;
 
 /// What the byte of a process says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +56,43 @@ pub(super) fn set_ready(lock: BorrowedFd<'_>) {
 /// Says that this process is the service. It must not close a descriptor of the file afterwards.
 pub(super) fn set_process(lock: BorrowedFd<'_>) {
     _ = fcntl(lock, FcntlArg::F_SETLK(&range(BASE + libc::off_t::from(getpid().as_raw()), 1, libc::F_RDLCK)));
+}
+
+/// Says that this process, the service, stays in the foreground.
+pub(super) fn set_foreground(lock: BorrowedFd<'_>) {
+    _ = fcntl(lock, FcntlArg::F_SETLK(&range(FOREGROUND, 1, libc::F_RDLCK)));
+}
+
+/// Whether the service says that it stays in the foreground.
+pub(crate) fn is_foreground(file: BorrowedFd<'_>) -> bool {
+    in_the_way(file, FOREGROUND).is_some()
+}
+
+/// Says that this process has handed the service over, and lives on. It must not close a descriptor of the file afterwards.
+pub(crate) fn set_old(file: BorrowedFd<'_>) {
+    _ = fcntl(file, FcntlArg::F_SETLK(&range(OLD + libc::off_t::from(getpid().as_raw()), 1, libc::F_RDLCK)));
+}
+
+/// The older instances that live on, by their numbers here.
+pub(crate) fn old_instances(file: BorrowedFd<'_>) -> Vec<Pid> {
+    let mut found = Vec::new();
+    let mut parts = vec![(OLD, 1 + libc::off_t::from(MOST_PIDS))];
+    while let Some((start, length)) = parts.pop() {
+        let mut asked = range(start, length, libc::F_WRLCK);
+        if length <= 0 || fcntl(file, FcntlArg::F_OFD_GETLK(&mut asked)).is_err() {
+            continue;
+        }
+        if i32::from(asked.l_type) == libc::F_UNLCK || asked.l_len <= 0 {
+            continue;
+        }
+        // It need not be the first in the range: each side of it is asked about in turn.
+        let (end, after) = (start + length, asked.l_start + asked.l_len);
+        parts.extend([(start, asked.l_start - start), (after, end - after)]);
+        if asked.l_pid > 0 {
+            found.push(Pid::from_raw(asked.l_pid));
+        }
+    }
+    found
 }
 
 /// Whether someone of the service holds the lock.

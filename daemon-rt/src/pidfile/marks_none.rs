@@ -17,6 +17,8 @@ pub(super) fn set_ready(_: BorrowedFd<'_>) {}
 
 pub(super) fn set_process(_: BorrowedFd<'_>) {}
 
+pub(super) fn set_foreground(_: BorrowedFd<'_>) {}
+
 pub(super) fn is_held(_: BorrowedFd<'_>) -> bool {
     false
 }

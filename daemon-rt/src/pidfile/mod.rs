@@ -22,13 +22,15 @@ mod write;
 
 pub(crate) use holder::Holder;
 pub(crate) use lock::{lock, probe, take_over};
-pub(crate) use own::{left_behind, lock_descriptor, names_this_process, own, ready, remove, verify, warn_if_lost};
+pub(crate) use own::{
+    in_foreground, left_behind, lock_descriptor, names_this_process, own, ready, remove, verify, warn_if_lost,
+};
 pub(crate) use write::{read_pid, write};
 
 #[cfg(target_os = "linux")]
 pub(crate) use self::{
     holder::{Found, Phase, find, says_alive},
     lock::remove_stale,
-    marks::restart_lock,
+    marks::{is_foreground, old_instances, restart_lock, set_old},
     own::{disown, is_disowned, is_held_here, remove_beside},
 };

@@ -37,6 +37,8 @@ pub(super) struct Held {
     owner: AtomicI32,
     /// The path means the same as at the start: not from inside a chroot.
     reachable: AtomicBool,
+    /// The service does not detach.
+    foreground: AtomicBool,
 }
 
 /// Whose the file is.
@@ -77,6 +79,7 @@ impl Held {
             state: AtomicU8::new(state as u8),
             owner: getpid().as_raw().into(),
             reachable: true.into(),
+            foreground: false.into(),
         })
     }
 
@@ -88,6 +91,14 @@ impl Held {
 
     pub(super) fn take_writer(&self) -> Option<OwnedFd> {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Says that this process is the service, and how it runs.
+    pub(super) fn mark(&self) {
+        marks::set_process(self.lock.as_fd());
+        if self.foreground.load(Ordering::Relaxed) {
+            marks::set_foreground(self.lock.as_fd());
+        }
     }
 
     fn is(&self, state: State) -> bool {
@@ -125,6 +136,13 @@ pub(crate) fn disown() {
 #[cfg(target_os = "linux")]
 pub(crate) fn is_disowned() -> bool {
     held().is_some_and(|held| held.is(State::GivenUp))
+}
+
+/// The service does not detach, and says so when it writes its pid.
+pub(crate) fn in_foreground() {
+    if let Some(held) = held() {
+        held.foreground.store(true, Ordering::Relaxed);
+    }
 }
 
 /// The service is ready, and others can see it.

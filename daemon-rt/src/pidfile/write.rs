@@ -8,7 +8,6 @@ use nix::sys::stat::FileStat;
 use nix::sys::uio::{pread, pwrite};
 use nix::unistd::{Pid, ftruncate, getpid};
 
-use super::marks;
 use super::own::{held, own};
 use crate::detach::Step;
 use crate::error::{During, Error};
@@ -28,7 +27,7 @@ pub(crate) fn write() -> Result<(), Error> {
         own();
     }
     // Now that the writer is closed.
-    marks::set_process(held.lock.as_fd());
+    held.mark();
     Ok(())
 }
 

@@ -47,6 +47,23 @@ fn e4_where_the_restarter_ends_first_the_new_one_kills_it() {
     assert_eq!(ask(&web).expect("an answer").1, new.owner().pid());
 }
 
+#[test]
+fn e4_status_names_one_that_is_still_ending_and_stop_ends_it() {
+    let scene = Scene::new();
+    let web = free_address();
+    let old = Listening::new(&scene).with(format!("web=tcp:{web} hang")).start();
+    let new = Listening::new(&scene).with(format!("web=tcp:{web}"));
+    let restart = new.command("restart --timeout 1h").env("MAINPID", old.pid().to_string());
+    restart.run().assert_ready();
+    let line = format!("an older instance is still ending: pid {}", old.pid());
+    scene.wait_until("the old one's word", || new.run("status").stdout.contains(&line));
+    let json = format!("\"old\":[{}]", old.pid());
+    assert!(new.run("status --json").stdout.contains(&json));
+    new.run("stop --timeout 500ms").assert_exited(0);
+    assert_eq!(scene.exit_status(&old).signal(), Some(libc::SIGKILL));
+    scene.assert_no_leftovers();
+}
+
 /// The restarter is killed while it waits for the old one.
 #[test]
 fn e4_if_the_restarter_is_killed_the_new_one_kills_it() {

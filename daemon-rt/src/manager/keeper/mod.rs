@@ -17,7 +17,7 @@ use nix::unistd::Pid;
 
 use crate::control::{Control, Status, Stopped};
 use crate::error::Error;
-use crate::{audience, handover, pidfile};
+use crate::{audience, handover, pidfile, proc};
 
 /// How long a restart by the manager may take, the end of the old process included.
 const RESTART: Duration = Duration::from_secs(180);
@@ -69,6 +69,11 @@ pub(crate) fn prepare_restart(pidfile: &Path, patience: Duration) -> Result<Opti
             // That nobody reads it is no error.
             _ = writeln!(io::stdout(), "{} was restarted by `{command}` (pid {new})", audience::name());
             return Ok(Some(ExitCode::SUCCESS));
+        }
+        if !proc::is_ours() && control.stays_in_foreground() {
+            let problem =
+                "it runs in the foreground, and without /proc it cannot be seen who runs it: restart it there";
+            return Err(failed(io::Error::other(problem)));
         }
     }
     handover::prepare_restart(pidfile, patience)?;
