@@ -172,11 +172,16 @@ impl Scene {
             lock.lock_type == procfs::LockType::FLock
                 && (device, lock.inode) == ((major(file.dev()), minor(file.dev())), file.ino())
         };
-        let locks = procfs::locks().expect("/proc/locks");
-        let holders: BTreeSet<i32> =
-            locks.iter().filter(|lock| of_file(lock)).map(|lock| lock.pid.unwrap_or(0)).collect();
-        // A lock may be listed twice where others come and go meanwhile.
-        holders.into_iter().collect()
+        // Where others come and go meanwhile a lock may be listed twice, or not at all.
+        for _ in 0..5 {
+            let locks = procfs::locks().expect("/proc/locks");
+            let holders: BTreeSet<i32> =
+                locks.iter().filter(|lock| of_file(lock)).map(|lock| lock.pid.unwrap_or(0)).collect();
+            if !holders.is_empty() {
+                return holders.into_iter().collect();
+            }
+        }
+        Vec::new()
     }
 
     /// What a failed start must not leave: a process, a lock on the pidfile, a pidfile that names somebody alive.

@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
 use nix::libc;
 use nix::sys::socket::{SockaddrIn, SockaddrIn6, UnixAddr, getsockname};
 use nix::sys::stat::{SFlag, lstat};
@@ -108,18 +109,20 @@ pub enum Local {
 }
 
 impl Local {
-    pub(crate) fn of(fd: BorrowedFd<'_>) -> Self {
+    /// # Errors
+    /// If the system does not tell where a socket is bound.
+    pub(crate) fn of(fd: BorrowedFd<'_>) -> nix::Result<Self> {
         let raw = fd.as_raw_fd();
-        match sys::socket_family(fd) {
-            Ok(libc::AF_INET) => {
-                getsockname::<SockaddrIn>(raw).map_or(Self::None, |at| Self::Ip(SocketAddr::V4(at.into())))
-            }
-            Ok(libc::AF_INET6) => {
-                getsockname::<SockaddrIn6>(raw).map_or(Self::None, |at| Self::Ip(SocketAddr::V6(at.into())))
-            }
-            Ok(libc::AF_UNIX) => getsockname::<UnixAddr>(raw).map_or(Self::None, |at| Self::of_unix(&at)),
+        let family = match sys::socket_family(fd) {
+            Err(Errno::ENOTSOCK) => return Ok(Self::None),
+            family => family?,
+        };
+        Ok(match family {
+            libc::AF_INET => Self::Ip(SocketAddr::V4(getsockname::<SockaddrIn>(raw)?.into())),
+            libc::AF_INET6 => Self::Ip(SocketAddr::V6(getsockname::<SockaddrIn6>(raw)?.into())),
+            libc::AF_UNIX => Self::of_unix(&getsockname::<UnixAddr>(raw)?),
             _ => Self::None,
-        }
+        })
     }
 
     fn of_unix(address: &UnixAddr) -> Self {

@@ -34,31 +34,32 @@ impl Kind {
     pub const UNIX_STREAM: Self = Self::Socket { unix: true, role: Role::Stream };
     pub const UNIX_DATAGRAM: Self = Self::Socket { unix: true, role: Role::Datagram };
 
-    pub(crate) fn of(fd: BorrowedFd<'_>) -> Self {
-        let Ok(found) = fstat(fd) else { return Self::Other };
-        match kind(&found) {
-            SFlag::S_IFIFO => Self::Fifo,
-            SFlag::S_IFSOCK => Self::of_socket(fd).unwrap_or(Self::Other),
-            _ => Self::Other,
+    /// # Errors
+    /// If the system does not tell: then it must not be taken for something that it may not be.
+    pub(crate) fn of(fd: BorrowedFd<'_>) -> nix::Result<Self> {
+        match kind(&fstat(fd)?) {
+            SFlag::S_IFIFO => Ok(Self::Fifo),
+            SFlag::S_IFSOCK => Self::of_socket(fd),
+            _ => Ok(Self::Other),
         }
     }
 
-    fn of_socket(fd: BorrowedFd<'_>) -> Option<Self> {
-        let unix = match sys::socket_family(fd).ok()? {
+    fn of_socket(fd: BorrowedFd<'_>) -> nix::Result<Self> {
+        let unix = match sys::socket_family(fd)? {
             libc::AF_UNIX => true,
             libc::AF_INET | libc::AF_INET6 => false,
-            _ => return None,
+            _ => return Ok(Self::Other),
         };
-        let listens = getsockopt(&fd, sockopt::AcceptConn).unwrap_or(false);
-        let role = match (getsockopt(&fd, sockopt::SockType).ok()?, listens) {
+        let listens = getsockopt(&fd, sockopt::AcceptConn)?;
+        let role = match (getsockopt(&fd, sockopt::SockType)?, listens) {
             (SockType::Stream, true) => Role::StreamListener,
             (SockType::Stream, false) => Role::Stream,
             (SockType::Datagram, _) => Role::Datagram,
             (SockType::SeqPacket, true) => Role::SeqPacketListener,
             (SockType::SeqPacket, false) => Role::SeqPacket,
-            _ => return None,
+            _ => return Ok(Self::Other),
         };
-        Some(Self::Socket { unix, role })
+        Ok(Self::Socket { unix, role })
     }
 
     /// Clients reach the service by it, under its address.

@@ -32,12 +32,12 @@ impl Listener {
 
     /// The descriptor, if it is of the wanted kind.
     pub(super) fn checked(self, wanted: Kind) -> Result<OwnedFd, Error> {
-        let found = Kind::of(self.fd.as_fd());
-        if found == wanted {
-            return Ok(self.fd);
-        }
-        let problem = format!("it is {found}, not {wanted}");
-        Err(Error::opening(format!("the descriptor {} from the manager", self.name), io::Error::other(problem)))
+        let problem = match Kind::of(self.fd.as_fd()) {
+            Ok(found) if found == wanted => return Ok(self.fd),
+            Ok(found) => io::Error::other(format!("it is {found}, not {wanted}")),
+            Err(error) => error.into(),
+        };
+        Err(Error::opening(format!("the descriptor {} from the manager", self.name), problem))
     }
 }
 

@@ -154,8 +154,8 @@ fn take(came: &mut Came) -> Result<Listener, Error> {
 fn note_move(asked: &Asked<'_>, socket: &impl AsFd) {
     let mut passed = passed();
     if passed.came.iter().any(|came| came.is_left() && came.name == asked.name) {
-        let local = Local::of(socket.as_fd()).to_string();
-        passed.moved.push((asked.name.to_owned(), local));
+        let local = Local::of(socket.as_fd()).unwrap_or(Local::None);
+        passed.moved.push((asked.name.to_owned(), local.to_string()));
     }
 }
 

@@ -71,14 +71,22 @@ pub(super) fn passed() -> MutexGuard<'static, Passed> {
 /// Notes what came.
 pub(crate) fn pass(fds: impl IntoIterator<Item = PassedFd>) {
     let mut came = Vec::new();
-    for PassedFd { name, origin, fd } in fds {
-        let (kind, local) = (Kind::of(fd.as_fd()), Local::of(fd.as_fd()));
-        // One that is open can be looked at.
-        if let Ok(fd) = Kept::new(fd) {
-            came.push(Came { name, kind, local, origin, state: State::Here(fd) });
+    let mut problem = None;
+    for fd in fds {
+        let name = fd.name.clone();
+        match look_at(fd) {
+            Ok(one) => came.push(one),
+            Err(error) => problem = Some(format!("{name} cannot be looked at: {error}")),
         }
     }
-    passed().came = came;
+    let mut passed = passed();
+    passed.came = came;
+    passed.problem = problem;
+}
+
+fn look_at(PassedFd { name, origin, fd }: PassedFd) -> nix::Result<Came> {
+    let (kind, local) = (Kind::of(fd.as_fd())?, Local::of(fd.as_fd())?);
+    Ok(Came { name, kind, local, origin, state: State::Here(Kept::new(fd)?) })
 }
 
 /// Notes that what came cannot be told.
@@ -118,7 +126,7 @@ impl Passed {
     /// Fails where it cannot be told what came.
     pub(super) fn checked(&self) -> Result<(), Error> {
         match &self.problem {
-            Some(problem) => Err(Error::opening("the sockets from the manager", io::Error::other(problem.clone()))),
+            Some(problem) => Err(Error::opening("the sockets that were passed", io::Error::other(problem.clone()))),
             None => Ok(()),
         }
     }

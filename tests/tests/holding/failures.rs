@@ -5,7 +5,7 @@ use std::{
     os::unix::fs::PermissionsExt,
 };
 
-use daemon_tests::{Launch, Scene, errno_text, require, set_access_list};
+use daemon_tests::{Launch, Proc, Scene, errno_text, require, set_access_list};
 use nix::sys::resource::Resource;
 
 use crate::{Held, ORDINARY};
@@ -51,8 +51,9 @@ fn c7_a_limit_on_open_files_leaves_no_file() {
             scene.wait_until("an outcome", || {
                 !running.is_running() || held.is_locked() && scene.pid_in_pidfile().is_some()
             });
-            if running.is_running() && mode == "foreground" {
-                running.signal(libc::SIGTERM);
+            // It may be about to fail.
+            if let (Some(service), "foreground") = (Proc::new(running.pid()), mode) {
+                service.send(libc::SIGTERM);
             }
             let ended = running.wait();
             let left = fs::read_dir(scene.path("")).unwrap().flatten();
