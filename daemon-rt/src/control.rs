@@ -16,7 +16,7 @@ use nix::unistd::{Pid, geteuid, getpid};
 use crate::error::Error;
 use crate::inherited::retry;
 use crate::kept::Kept;
-use crate::pidfile::{self, Holder, Phase};
+use crate::pidfile::{self, Holder, Life, Phase};
 use crate::trusted::Place;
 use crate::{handover, proc, sys};
 
@@ -284,7 +284,7 @@ impl Control {
         let file = match open(&self.pidfile) {
             Ok(Some(file)) => file,
             Ok(None) => return Ok(Found::Held(Holder::Main(getpid(), Phase::Ready))),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(self.without_pidfile()),
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 return Ok(Found::Unknown(format!("the pidfile cannot be read: {error}")));
             }
@@ -294,6 +294,20 @@ impl Control {
             Ok(pidfile::Found::Held(holder)) => Ok(Found::Held(holder)),
             Ok(pidfile::Found::Free(pid)) => Ok(Found::Stale(pid)),
             Err(error) => Err(self.error("the pidfile", error)),
+        }
+    }
+
+    /// There is no pidfile. systemd, for one, removes that of a unit whose start has failed, whoever it names: a service
+    /// that listens on its control socket runs all the same.
+    fn without_pidfile(&self) -> Found {
+        match pidfile::listener(&self.pidfile) {
+            Some(Life::Here(pid)) => Found::Held(Holder::Main(pid, Phase::Ready)),
+            Some(Life::Elsewhere) => {
+                let why =
+                    "its pidfile is missing, but in another pid namespace a process answers on its control socket";
+                Found::Unknown(why.to_owned())
+            }
+            Some(Life::Unsaid) | None => Found::Nothing,
         }
     }
 

@@ -32,8 +32,8 @@ mod message;
 mod restart;
 mod service;
 
-pub(crate) use call::connect_to_service;
 use call::{Call, call};
+pub(crate) use call::{connect_to_service, has_socket};
 pub(crate) use message::close_aside;
 use message::{left, receive, send};
 pub(crate) use restart::{

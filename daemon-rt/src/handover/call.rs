@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, getsockopt, setsockopt, socket, sockopt};
+use nix::sys::stat::lstat;
 use nix::sys::time::{TimeVal, TimeValLike};
 
 use super::message::no_answer;
@@ -53,6 +54,11 @@ fn call_at(path: PathBuf, instance: &Instance, patience: Duration) -> io::Result
 /// Connects to the control socket of a service, whoever that is.
 pub(crate) fn connect_to_service(pidfile: &Path, patience: Duration) -> Option<OwnedFd> {
     connect_at(&beside(pidfile, CONTROL), patience).ok()?.ok()
+}
+
+/// Whether there is something at the path of the control socket.
+pub(crate) fn has_socket(pidfile: &Path) -> bool {
+    lstat(&beside(pidfile, CONTROL)).is_ok()
 }
 
 fn connect_at(path: &Path, patience: Duration) -> io::Result<nix::Result<OwnedFd>> {

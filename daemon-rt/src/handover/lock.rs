@@ -46,10 +46,15 @@ fn try_lock(pidfile: &File) -> io::Result<bool> {
         Err(error) => return Err(error.into()),
     }
     let mut held = pidfile::restart_lock();
+    let asked = held.l_start;
     fcntl(pidfile, FcntlArg::F_OFD_GETLK(&mut held))?;
+    // Not that of a restart: a service that has turned hostile can read its pidfile, and so lock it for readers; and some
+    // programs lock the whole of a file that they write.
     if i32::from(held.l_type) == libc::F_RDLCK {
-        // No restart's: a service that has turned hostile can read its pidfile, and so lock it for readers.
-        return Err(io::Error::other("somebody who may only read the pidfile has locked it"));
+        return Err(io::Error::other("a process that may only read the pidfile has locked it"));
+    }
+    if i32::from(held.l_type) == libc::F_WRLCK && held.l_start != asked {
+        return Err(io::Error::other("another program has locked the pidfile"));
     }
     Ok(false)
 }

@@ -79,7 +79,11 @@ pub(crate) fn prepare_restart(path: &Path, patience: Duration) -> Result<(), Err
     let during = |error| Error::control(format!("{}: restart", path.display()), error);
     // Looked at before as well: a file that is not to be trusted is not locked either.
     while control.instance()?.is_some() {
-        let Some(pidfile) = lock_restart(path).map_err(during)? else { continue };
+        let Some(pidfile) = lock_restart(path).map_err(during)? else {
+            // It is about to end, or somebody has removed its pidfile.
+            control.end(patience)?;
+            continue;
+        };
         // The instance that is to be replaced is the one that runs now, after other restarts.
         if let Some(instance) = control.instance()? {
             if !take_over(path, instance, &pidfile, patience).map_err(during)? {

@@ -8,7 +8,6 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal, kill};
@@ -92,10 +91,7 @@ pub(crate) fn bind_socket(pidfile: &Path) -> Result<(), Error> {
 /// Whether the pidfile is, or is about to be, another instance's: a restart is under way, or is over and this process has
 /// not heard of it yet. Only what signal-safety(7) allows is called here.
 pub(crate) fn is_passed_on(lock: BorrowedFd<'_>) -> bool {
-    let mut range = pidfile::restart_lock();
-    let mut is_locked =
-        |lock| fcntl(lock, FcntlArg::F_OFD_GETLK(&mut range)).is_ok() && i32::from(range.l_type) != libc::F_UNLCK;
-    SOCKET.get().is_some() && (is_locked(lock) || !pidfile::names_this_process())
+    SOCKET.get().is_some() && (pidfile::is_restarting(lock) || !pidfile::names_this_process())
 }
 
 /// Removes the control socket, if it is this process's. Only what signal-safety(7) allows is called here.

@@ -33,6 +33,8 @@ pub(crate) enum Holder {
     LeftBehind { main: Pid, by: Option<Pid> },
     /// A process that the file does not name.
     Another(Pid),
+    /// The service's main process, whose file was removed.
+    WithoutFile(Pid),
     /// A process that cannot be told.
     Unseen,
 }
@@ -54,6 +56,7 @@ impl fmt::Display for Holder {
                 by.map_or(Ok(()), |pid| write!(f, ": pid {pid}"))
             }
             Self::Another(pid) => write!(f, "held by pid {pid}, which it does not name"),
+            Self::WithoutFile(pid) => write!(f, "its file was removed, but pid {pid} answers on its control socket"),
             Self::Unseen => f.write_str("held by a process that cannot be seen from here"),
         }
     }

@@ -11,11 +11,11 @@ use nix::fcntl::OFlag;
 use nix::libc;
 use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::stat::{FileStat, Mode, fchmod, fstat, umask};
-use nix::unistd::geteuid;
+use nix::unistd::{Pid, geteuid};
 
 use super::own::{Held, State, held};
 use super::write::LONGEST_LINE;
-use super::{holder, marks};
+use super::{Holder, holder, marks, marks::Life, peer};
 use crate::detach::Step;
 use crate::error::Error;
 use crate::sys;
@@ -78,8 +78,16 @@ fn acquire(path: &Path, missing: Missing) -> Result<(), Error> {
     let mut began = None;
     loop {
         let Some(mut candidate) = open(&place, missing).map_err(during)? else {
-            *known = Some(place);
-            return Ok(());
+            let Some(pid) = without_file(path) else {
+                *known = Some(place);
+                return Ok(());
+            };
+            // One that is about to end has just removed it.
+            if began.get_or_insert_with(Instant::now).elapsed() > BUSY {
+                return Err(Error::already_running(Holder::WithoutFile(pid), path));
+            }
+            std::thread::sleep(PAUSE);
+            continue;
         };
         match attempt(&place, &mut candidate).map_err(during)? {
             Attempt::Locked(writer) => return hold(path, &place, candidate, writer).map_err(during),
@@ -96,6 +104,14 @@ fn acquire(path: &Path, missing: Missing) -> Result<(), Error> {
             return Err(Error::already_running(holder, path));
         }
         std::thread::sleep(PAUSE);
+    }
+}
+
+/// The process of a service that answers on its control socket although its pidfile was removed.
+fn without_file(path: &Path) -> Option<Pid> {
+    match peer::listener_if_any(path)? {
+        Life::Here(pid) => Some(pid),
+        Life::Elsewhere | Life::Unsaid => None,
     }
 }
 

@@ -35,7 +35,7 @@ const OLD: libc::off_t = BASE + 1 + MOST_PIDS as libc::off_t;
 
 /// What the byte of a process says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Life {
+pub(crate) enum Life {
     /// It lives, and has this number in the pid namespace of whoever asks.
     Here(Pid),
     /// It lives in another pid namespace.
@@ -109,20 +109,30 @@ pub(super) fn life_of(file: BorrowedFd<'_>, pid: Pid) -> Life {
     if pid.as_raw() > MOST_PIDS {
         return Life::Unsaid;
     }
-    match in_the_way(file, BASE + libc::off_t::from(pid.as_raw())) {
-        Some(0) => Life::Elsewhere,
-        Some(holder @ 1..) => Life::Here(Pid::from_raw(holder)),
+    let byte = BASE + libc::off_t::from(pid.as_raw());
+    match in_the_way(file, byte) {
+        Some(lock) if (lock.l_start, lock.l_len) != (byte, 1) => Life::Unsaid,
+        Some(libc::flock { l_pid: 0, .. }) => Life::Elsewhere,
+        Some(libc::flock { l_pid: holder @ 1.., .. }) => Life::Here(Pid::from_raw(holder)),
         // A description is no process.
         Some(_) | None => Life::Unsaid,
     }
 }
 
-/// The pid that the kernel tells of the lock on this byte.
-fn in_the_way(file: BorrowedFd<'_>, byte: libc::off_t) -> Option<libc::pid_t> {
+/// The lock for reading on this byte, if there is one. Locks for writing are strangers', who have opened the file to write
+/// it: some programs lock a whole pidfile so.
+fn in_the_way(file: BorrowedFd<'_>, byte: libc::off_t) -> Option<libc::flock> {
     // That of a description sees all others, those of this process included.
     let mut asked = range(byte, 1, libc::F_WRLCK);
     fcntl(file, FcntlArg::F_OFD_GETLK(&mut asked)).ok()?;
-    (i32::from(asked.l_type) != libc::F_UNLCK).then_some(asked.l_pid)
+    (i32::from(asked.l_type) == libc::F_RDLCK).then_some(asked)
+}
+
+/// Whether a restart is under way.
+pub(crate) fn is_restarting(file: BorrowedFd<'_>) -> bool {
+    let mut asked = restart_lock();
+    let told = fcntl(file, FcntlArg::F_OFD_GETLK(&mut asked));
+    told.is_ok() && i32::from(asked.l_type) == libc::F_WRLCK && asked.l_start == RESTART
 }
 
 /// The lock of a restart.

@@ -5,7 +5,7 @@ use std::os::fd::BorrowedFd;
 use nix::unistd::Pid;
 
 #[allow(dead_code, reason = "it is never said")]
-pub(super) enum Life {
+pub(crate) enum Life {
     Here(Pid),
     Elsewhere,
     Unsaid,

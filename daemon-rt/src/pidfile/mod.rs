@@ -31,6 +31,7 @@ pub(crate) use write::{read_pid, write};
 pub(crate) use self::{
     holder::{Found, Phase, find, says_alive},
     lock::remove_stale,
-    marks::{is_foreground, old_instances, restart_lock, set_old},
+    marks::{Life, is_foreground, is_restarting, old_instances, restart_lock, set_old},
     own::{disown, is_disowned, is_held_here, remove_beside},
+    peer::listener,
 };

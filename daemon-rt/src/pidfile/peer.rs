@@ -17,7 +17,7 @@ use crate::inherited::retry;
 const PATIENCE: Duration = Duration::from_millis(200);
 
 /// The process that listens, if it lives.
-pub(super) fn listener(pidfile: &Path) -> Option<Life> {
+pub(crate) fn listener(pidfile: &Path) -> Option<Life> {
     let connection = handover::connect_to_service(pidfile, PATIENCE)?;
     if !lives(&connection) {
         return None;
@@ -26,6 +26,14 @@ pub(super) fn listener(pidfile: &Path) -> Option<Life> {
         0 => Some(Life::Elsewhere),
         pid => Some(Life::Here(Pid::from_raw(pid))),
     }
+}
+
+/// The same, after a look whether there is a socket at all.
+pub(super) fn listener_if_any(pidfile: &Path) -> Option<Life> {
+    if !handover::has_socket(pidfile) {
+        return None;
+    }
+    listener(pidfile)
 }
 
 /// Whether the process that has begun to listen still lives. A child of its can keep the socket open for longer.

@@ -8,6 +8,7 @@
 //! | `rights` | C3, C4: who may look at whom, and locks of others |
 //! | `places` | C5, C6: what is left at the end; odd paths, clocks, kernels |
 //! | `failures` | C7: what fails, and leaves nothing |
+//! | `removed` | D1, C3: what others do to the pidfile |
 //! | `starting` | B6: not ready yet |
 
 #[path = "../common/mod.rs"]
@@ -17,6 +18,7 @@ mod common;
 mod containers;
 mod failures;
 mod places;
+mod removed;
 mod rights;
 mod starting;
 
