@@ -126,7 +126,11 @@ impl Daemon {
 
     /// Whether the word `start` was typed: it may mean more than a bare call.
     pub(crate) fn start_is_typed(&self) -> bool {
-        self.action == Action::Start && std::env::args_os().skip(1).any(|word| word == "start")
+        self.is_to_start() && std::env::args_os().skip(1).any(|word| word == "start")
+    }
+
+    pub(crate) fn is_to_start(&self) -> bool {
+        self.action == Action::Start
     }
 
     /// Does what is no start; `None` where a start is to follow. `pidfile` is that of the settings; `privileged_init`

@@ -438,7 +438,7 @@ impl Instance {
 }
 
 /// What is known of a service whose main process is not.
-fn in_words(holder: Holder) -> String {
+pub(crate) fn in_words(holder: Holder) -> String {
     match holder {
         Holder::LeftBehind { .. } => holder.to_string(),
         _ => format!("the pidfile is {holder}"),

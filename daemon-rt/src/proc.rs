@@ -45,6 +45,13 @@ pub(crate) fn innermost(pid: Pid) -> Option<Pid> {
     numbers(&pid.to_string())?.last().copied()
 }
 
+/// Whether a process is seen to be in a pid namespace below this process's, as in a container.
+#[cfg(target_os = "linux")]
+#[cfg_attr(not(feature = "cli"), allow(dead_code, reason = "a command asks for it"))]
+pub(crate) fn is_below(pid: Pid) -> bool {
+    is_ours() && numbers(&pid.to_string()).is_some_and(|numbers| numbers.len() > 1)
+}
+
 /// Whether a process has this file open and locked by flock(2); `None` if that cannot be told.
 pub(crate) fn holds(pid: Pid, file: &FileStat) -> Option<bool> {
     if !is_ours() {

@@ -54,7 +54,14 @@ fn begin(daemon: &mut Daemon, service: &mut Stages<'_>, start: &StartOfMain) -> 
     audience::begin(daemon.name.as_ref());
     let mode = surroundings.mode(daemon.mode);
     #[cfg(all(feature = "cli", target_os = "linux"))]
-    let mode = if daemon.start_is_typed() { surroundings.mode_of_typed_start(daemon.mode) } else { mode };
+    let mode = if daemon.start_is_typed() {
+        surroundings.mode_of_typed_start(daemon.mode)
+    } else {
+        if daemon.is_to_start() {
+            surroundings.check_bare_start(daemon.mode);
+        }
+        mode
+    };
     if mode == Mode::Detach {
         late.close(start)?; // 1, what `configure` might still have needed
     }

@@ -102,6 +102,14 @@ impl Surroundings {
         }
     }
 
+    /// Has a start that names no command say where it stays in the foreground, and should hardly.
+    #[cfg(all(feature = "cli", target_os = "linux"))]
+    pub(crate) fn check_bare_start(&self, wanted: Mode) {
+        if wanted == Mode::Auto && self.mode.is_none() && self.executed_by_systemd {
+            keeper::unit_start::check_bare();
+        }
+    }
+
     /// A line for who finds the service running already: this process may be supervised without a sign of it. `None`
     /// where a person or a script has started it.
     pub(crate) fn hint(&self) -> Option<String> {

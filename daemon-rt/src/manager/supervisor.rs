@@ -9,6 +9,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::{Pid, getpid, getppid, read};
 
 use crate::inherited::retry;
+use crate::proc;
 
 /// What a parent process is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +48,12 @@ const BY_NAME: [(&[u8], Supervisor); 13] = [
 impl Supervisor {
     /// The supervisor that a process is, if it is certain that it supervises this child.
     pub(super) fn of(process: Pid, child: Pid) -> Option<Self> {
+        // Where /proc is of another pid namespace, the name was another process's. That is looked at last: each start
+        // comes by here.
+        Self::by_name(process, child).filter(|_| proc::is_ours())
+    }
+
+    fn by_name(process: Pid, child: Pid) -> Option<Self> {
         let mut name = [0; 16];
         let name = comm(process, &mut name)?;
         if let Some((_, known)) = BY_NAME.iter().find(|(known, _)| *known == name) {
@@ -114,12 +121,19 @@ const LAUNCHERS: [&[u8]; 20] = [
 /// started it before. It may be where it is PID 1, or was given this command to run.
 pub(super) fn hint() -> Option<String> {
     let (parent, mut name) = (getppid(), [0; 16]);
-    let name = comm(parent, &mut name)?;
-    let may_be = parent.as_raw() == 1 || was_given_command(parent, getpid());
-    if !may_be || LAUNCHERS.contains(&name) {
+    let is_init = parent.as_raw() == 1;
+    let name = if proc::is_ours() { comm(parent, &mut name) } else { None };
+    // PID 1 may be an init of any name: busybox is.
+    let may_be = match name {
+        Some(b"systemd") => false,
+        Some(name) => is_init || was_given_command(parent, getpid()) && !LAUNCHERS.contains(&name),
+        None => is_init,
+    };
+    if !may_be {
         return None;
     }
-    let name: String = String::from_utf8_lossy(name).chars().filter(|c| !c.is_control()).collect();
+    let name = String::from_utf8_lossy(name.unwrap_or(b"the parent"));
+    let name: String = name.chars().filter(|c| !c.is_control()).collect();
     Some(format!(
         "if {name} (pid {parent}) is to keep it running, it must not detach: set DAEMON_MODE=foreground, or the mode \"foreground\""
     ))

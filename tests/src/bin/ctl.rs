@@ -8,6 +8,7 @@
 //! - `blocking`, `shuts`: what it should not do to a listener that it shares: set it blocking, shut it down at the end
 //! - `warm_up=FIFO`: `init` waits until someone has opened it for writing, and closed it
 //! - `fail`: `init` fails
+//! - `worker`: it forks a process that lives on when it has ended
 //! - `stubborn`: it does not end at SIGTERM
 //! - `reloads=FIFO`: each reload waits as `warm_up` does; `reloads=` does not
 //! - `broken=REASON`: each reload fails
@@ -63,6 +64,11 @@ fn configure(daemon: &mut Daemon) -> std::result::Result<Settings, Infallible> {
 }
 
 fn init(settings: Settings) -> Result<(Settings, Option<TcpListener>)> {
+    if settings.get("worker").is_some() && daemon_tests::fork()?.is_child() {
+        loop {
+            thread::park();
+        }
+    }
     shutdown();
     if let Some(gate) = settings.get("reloads") {
         let (reloads, gate) = (reloads(), gate.to_owned());

@@ -95,3 +95,40 @@ fn d2_a_detached_daemon_below_pid_1_is_restarted_as_ever() {
     ctl("stop").expect_success();
     assert!(machine.pids("ctl").is_empty());
 }
+
+/// Has a machine run a command in a container below it, which shares the directory of its pidfile.
+fn contain(machine: &Machine, command: &str) {
+    let contained = format!(
+        "export 'CTL=pidfile=/run/ctl.pid listen=/run/ctl.address'; unshare --pid --fork --kill-child --mount-proc {command} </dev/null >/run/said 2>&1 &"
+    );
+    machine.sh(&contained).expect_success();
+}
+
+#[test]
+fn d2_a_contained_service_is_not_moved_out_by_a_restart_from_the_host() {
+    require!(machine(), tool("tini"), tool("dumb-init"));
+    for command in [
+        "ctl",
+        "tini -- ctl",
+        "dumb-init -- ctl",
+        "sh -c 'ctl run; exit $?'",
+        "sh -c 'DAEMON_MODE=detach ctl start; sleep 1000; exit'",
+    ] {
+        let machine = Machine::boot(Root::new().copy("/usr/local/bin/ctl", bin("ctl")));
+        let ctl = |command: &str| {
+            let settings = "CTL='pidfile=/run/ctl.pid listen=/run/ctl.address'";
+            machine.sh(&format!("{settings} ctl {command}; exit $?"))
+        };
+        contain(&machine, command);
+        machine.wait_for_text("/run/ctl.address");
+        wait_until("it runs", || (ctl("status").status == 0).then_some(()));
+        let inside = machine.wait_for_text("/run/ctl.pid");
+        let before = machine.pids("ctl");
+        let refused = ctl("restart");
+        assert_eq!(refused.status, 1, "{command}: {refused}");
+        assert!(refused.stderr.contains("container"), "{command}: {refused}");
+        assert_eq!((machine.pids("ctl"), machine.wait_for_text("/run/ctl.pid")), (before, inside), "{command}");
+        ctl("stop").expect_success();
+        wait_until("its end", || machine.pids("ctl").is_empty().then_some(()));
+    }
+}

@@ -130,3 +130,25 @@ fn d5_an_init_that_respawns_it_is_told() {
     let machine = Machine::boot_with(root, ["/usr/local/sbin/init"]);
     wait_until("the hint", || machine.console().contains("if init (pid 1) is to keep it running").then_some(()));
 }
+
+#[test]
+fn d5_busybox_as_pid_1_is_told_too() {
+    require!(machine(), that(std::path::Path::new("/bin/busybox").exists(), "needs busybox"));
+    let root = Root::new()
+        .copy("/usr/local/bin/svc", bin("svc"))
+        .text("/etc/inittab", "::respawn:/usr/local/bin/svc pidfile=/run/svc.pid\n");
+    let machine = Machine::boot_with(root, ["busybox", "init"]);
+    wait_until("the hint", || machine.console().contains("if busybox (pid 1) is to keep it running").then_some(()));
+}
+
+#[test]
+fn d5_a_name_from_another_pid_namespaces_proc_is_not_believed() {
+    require!(machine());
+    // In the new pid namespace the shell has the number of the machine's PID 1, which has another name.
+    let machine = Machine::boot(Root::new().copy("/usr/local/bin/svc", bin("svc")));
+    let twice = "svc pidfile=/run/svc.pid; svc pidfile=/run/svc.pid; exit $?";
+    let second = machine.sh(&format!("unshare --pid --fork --kill-child sh -c '{twice}'; exit $?"));
+    assert_eq!(second.status, 80, "{second}");
+    assert!(second.stderr.contains("if the parent (pid 1)"), "{second}");
+    assert!(!second.stderr.contains("if bash"), "{second}");
+}

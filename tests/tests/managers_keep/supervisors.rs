@@ -93,6 +93,46 @@ fn d1_supervisord_restarts_and_stops_what_it_runs() {
     kept(&machine, || machine.pid("ctl"));
 }
 
+/// The same, by a shell that stays between them.
+const RUN_BELOW: &str = "export 'CTL=pidfile=/run/ctl.pid listen=/run/ctl.address'\nctl run\nexit $?\n";
+
+/// Neither command is heard, as the supervisor would not know of it; the words say what to do.
+#[track_caller]
+fn assert_wrapped(machine: &Machine, by: &str, restart: &str) {
+    let service = wait_until("the service", || ctl::pid(machine).filter(|&pid| machine.pids("ctl") == [pid]));
+    let said = ctl(machine, "status").expect_success();
+    assert!(said.contains(&format!("run by {by}")), "{said}");
+    for command in ["restart", "stop"] {
+        let refused = ctl(machine, command);
+        assert_eq!(refused.status, 1, "{command}: {refused}");
+        assert!(refused.stderr.contains("`exec`") && refused.stderr.contains(restart), "{refused}");
+    }
+    assert_eq!((ctl::pid(machine), machine.pids("ctl")), (Some(service), vec![service]));
+}
+
+#[test]
+fn d1_a_shell_that_stays_below_a_supervisor_is_not_bypassed() {
+    require!(machine(), tool("runsvdir"), tool("s6-svscan"));
+    let run = format!("#!/bin/sh\n{RUN_BELOW}");
+    let machine = Runit::boot(ctl::root().script("/etc/service/ctl/run", &run));
+    assert_wrapped(&machine, "runit (/etc/service/ctl)", "`sv -w 180 restart /etc/service/ctl`");
+    let deeper = "#!/bin/sh\nsh /run/service/ctl/inner\nexit $?\n";
+    let machine = S6::boot(ctl::root().script("/run/service/ctl/run", deeper).script("/run/service/ctl/inner", &run));
+    assert_wrapped(&machine, "s6 (/run/service/ctl)", "s6-svc");
+}
+
+#[test]
+fn d1_a_daemon_that_a_supervised_script_has_started_is_restarted_as_ever() {
+    require!(machine(), tool("runsvdir"));
+    let run = format!("#!/bin/sh\nexport '{CTL}' DAEMON_MODE=detach\nctl start\nexec sleep 1000\n");
+    let machine = Runit::boot(ctl::root().script("/etc/service/ctl/run", run));
+    let old = wait_until("the service", || ctl::pid(&machine).filter(|&pid| machine.pids("ctl") == [pid]));
+    ctl(&machine, "restart").expect_success();
+    assert_ne!(ctl::pid(&machine), Some(old));
+    ctl(&machine, "stop").expect_success();
+    assert!(machine.pids("ctl").is_empty());
+}
+
 /// The script of a service of OpenRC.
 fn openrc(more: &str) -> Root {
     let script = format!(

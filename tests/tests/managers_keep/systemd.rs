@@ -125,27 +125,70 @@ fn d1_a_shell_that_stays_below_systemd_is_not_bypassed() {
     assert_eq!(machine.show("ctl", "ActiveState"), "active");
 }
 
+/// A unit that starts the service by the way.
+fn host(service: &str) -> Systemd {
+    let unit = format!("[Service]\nEnvironment=\"{CTL}\"\n{service}");
+    let machine = Systemd::boot(ctl::root().text("/etc/systemd/system/host.service", unit));
+    machine.systemctl(["start", "host"]).expect_success();
+    let pid = wait_until("the pidfile", || ctl::pid(&machine));
+    wait_until("the starter's end", || (machine.pids("ctl") == [pid]).then_some(()));
+    machine
+}
+
 #[test]
-fn d1_a_daemon_below_another_service_is_nobody_elses() {
+fn d1_a_daemon_below_a_service_that_leaves_it_alone_is_nobody_elses() {
     require!(machine());
-    let host = format!(
-        "[Service]\nType=oneshot\nRemainAfterExit=yes\nEnvironment=\"{CTL}\"\nExecStart=/bin/sh -c 'ctl start; exit $?'\n"
-    );
-    let cron = format!(
-        "[Service]\nType=simple\nKillMode=process\nEnvironment=\"{CTL}\"\nExecStart=/bin/sh -c 'ctl start; exec sleep 1000'\n"
-    );
-    for unit in [host, cron] {
-        let machine = Systemd::boot(ctl::root().text("/etc/systemd/system/host.service", unit));
-        machine.systemctl(["start", "host"]).expect_success();
-        let old = wait_until("the pidfile", || ctl::pid(&machine));
-        wait_until("the starter's end", || (machine.pids("ctl") == [old]).then_some(()));
-        assert!(!ctl(&machine, "status").expect_success().contains("run by"));
-        ctl(&machine, "restart").expect_success();
-        let new = ctl::pid(&machine).expect("a pidfile");
-        assert_ne!(new, old);
+    let cron = "Type=simple\nKillMode=process\nExecStart=/bin/sh -c 'ctl start; exec sleep 1000'\n";
+    let machine = host(cron);
+    let old = ctl::pid(&machine);
+    assert!(!ctl(&machine, "status").expect_success().contains("run by"));
+    ctl(&machine, "restart").expect_success();
+    let new = ctl::pid(&machine).expect("a pidfile");
+    assert_ne!(Some(new), old);
+    wait_until("one process", || (machine.pids("ctl") == [new]).then_some(()));
+    assert_eq!(machine.show("host", "ActiveState"), "active");
+    ctl(&machine, "stop").expect_success();
+    assert!(machine.pids("ctl").is_empty());
+}
+
+#[test]
+fn d1_a_daemon_that_ends_with_another_unit_is_not_moved_out_of_it() {
+    require!(machine());
+    for service in [
+        "Type=oneshot\nRemainAfterExit=yes\nExecStart=/bin/sh -c 'ctl start; exit $?'\n",
+        "Type=simple\nKillMode=mixed\nExecStart=/bin/sh -c 'ctl start; exec sleep 1000'\n",
+    ] {
+        let machine = host(service);
+        let old = ctl::pid(&machine).expect("a pidfile");
+        let said = ctl(&machine, "status").expect_success();
+        assert!(said.contains("run by systemd (host.service)"), "{said}");
+        let refused = ctl(&machine, "restart");
+        assert_eq!(refused.status, 1, "{service}: {refused}");
+        assert!(refused.stderr.contains("`systemctl restart host.service`"), "{refused}");
+        assert_eq!((ctl::pid(&machine), machine.pids("ctl")), (Some(old), vec![old]));
+        assert!(machine.processes("host").contains(&old));
+        // The command in these words does it.
+        machine.systemctl(["restart", "host"]).expect_success();
+        let new = wait_until("the new one", || ctl::pid(&machine).filter(|&new| new != old));
         wait_until("one process", || (machine.pids("ctl") == [new]).then_some(()));
-        assert_eq!(machine.show("host", "ActiveState"), "active");
         ctl(&machine, "stop").expect_success();
         assert!(machine.pids("ctl").is_empty());
+        assert_eq!(machine.show("host", "ActiveState"), "active");
     }
+}
+
+#[test]
+fn d1_a_stop_that_leaves_a_process_behind_says_so() {
+    require!(machine());
+    let unit = format!("[Service]\nEnvironment=\"{CTL} worker\"\nType=notify\nKillMode=process\nExecStart=ctl run\n");
+    let machine = Systemd::boot(ctl::root().text(UNIT, unit));
+    machine.systemctl(["start", "ctl"]).expect_success();
+    let main = machine.main_pid("ctl").expect("it runs");
+    wait_until("the worker", || (machine.pids("ctl").len() == 2).then_some(()));
+    let stopped = ctl(&machine, "stop");
+    assert_eq!(stopped.status, 1, "{stopped}");
+    assert!(stopped.stderr.contains("left behind"), "{stopped}");
+    assert_eq!(machine.show("ctl", "MainPID"), "0");
+    let left = machine.pids("ctl");
+    assert!(left.len() == 1 && left != [main], "{left:?}");
 }

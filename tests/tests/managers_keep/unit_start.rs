@@ -90,3 +90,29 @@ fn d6_exec_start_post_may_start_a_daemon() {
     machine.systemctl(["stop", "ctl"]).expect_success();
     assert!(machine.pids("ctl").is_empty());
 }
+
+#[test]
+fn d6_a_bare_start_that_systemd_waits_for_says_that_it_stays() {
+    require!(machine());
+    for kind in ["forking", "oneshot", "oneshot\nRemainAfterExit=yes"] {
+        let machine = systemd(&format!("Type={kind}\nExecStart=ctl\n"));
+        machine.systemctl(["start", "--no-block", "ctl"]).expect_success();
+        wait_until("a line", || said(&machine).iter().any(|line| line.contains("Type=notify fits")).then_some(()));
+        assert_eq!(said(&machine).len(), 1, "{:?}", said(&machine));
+        assert_eq!(machine.show("ctl", "ActiveState"), "activating");
+        machine.systemctl(["stop", "ctl"]).expect_success();
+        assert!(machine.pids("ctl").is_empty());
+    }
+}
+
+#[test]
+fn d6_a_bare_start_that_systemd_takes_for_the_service_is_silent() {
+    require!(machine());
+    for service in ["Type=simple\n", "Type=exec\n", "Type=notify\n", "Type=forking\nPIDFile=/run/ctl.pid\n"] {
+        let machine = systemd(&format!("{service}ExecStart=ctl\n"));
+        machine.systemctl(["start", "ctl"]).expect_success();
+        daemon(&machine);
+        assert_eq!(said(&machine), [""; 0], "{service}");
+        machine.systemctl(["stop", "ctl"]).expect_success();
+    }
+}

@@ -9,6 +9,7 @@ use nix::unistd::{Pid, geteuid, getpid};
 
 use super::systemd::{self, Unit};
 use super::{Caller, Keeper, Remedy, command};
+use crate::control::Control;
 use crate::manager::supervisor::{self, Supervisor};
 use crate::proc;
 
@@ -68,7 +69,10 @@ impl Keeper {
         if let Some(supervisor) = Supervisor::of(parent.pid, service.pid) {
             return supervised(supervisor, service, parent);
         }
-        Ok(pid_1(service, parent))
+        if let Some(keeper) = pid_1(service, parent) {
+            return Ok(Some(keeper));
+        }
+        if Control::new(pidfile).stays_in_foreground() { wrapped(service, parent) } else { Ok(None) }
     }
 
     fn new(manager: &'static str, service: impl Into<String>, remedy: Remedy) -> Self {
@@ -95,22 +99,28 @@ fn systemd(service: Process, parent: Option<Process>) -> io::Result<Option<Keepe
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         facts => facts?,
     };
-    let Some(main) = facts.main_pid else { return Ok(None) };
-    let parent = parent.filter(|parent| parent.pid == main);
-    if main == service.pid || parent.is_some_and(|parent| parent.is_shim_of(service.pid)) {
+    let is_inside = Unit::of(getpid()) == Some(unit.clone());
+    let main = facts.main_pid;
+    let parent = parent.filter(|parent| Some(parent.pid) == main);
+    if main == Some(service.pid) || parent.is_some_and(|parent| parent.is_shim_of(service.pid)) {
         let remedy = Remedy::Commands { restart: unit.command("restart"), stop: unit.command("stop") };
-        let caller = match Unit::of(getpid()) == Some(unit.clone()) {
+        let caller = match is_inside {
             true if facts.kind == "forking" && facts.has_pidfile => Caller::ManagerThatFollows,
             true => Caller::Manager,
             false => Caller::Anyone,
         };
         return Ok(Some(Keeper { caller, ..Keeper::new("systemd", unit.name, remedy) }));
     }
-    // A shell that stays, say. To restart it may be more than was asked for.
-    let wrapped = parent.is_some_and(|parent| parent.session == service.session);
-    let words =
-        format!("its main process is {main}, which started this one: say `{}`", unit.command("restart").join(" "));
-    Ok(wrapped.then(|| Keeper::new("systemd", unit.name, Remedy::RestartByHand(words))))
+    // To restart the unit may be more than was asked for.
+    let words = if let Some(shell) = parent.filter(|parent| parent.session == service.session) {
+        format!("its main process is {}, which started this one", shell.pid)
+    } else if !is_inside && facts.end(service.pid) {
+        "it is in that unit's control group, and ends with it".to_owned()
+    } else {
+        return Ok(None);
+    };
+    let words = format!("{words}: say `{}`", unit.command("restart").join(" "));
+    Ok(Some(Keeper::new("systemd", unit.name, Remedy::RestartByHand(words))))
 }
 
 /// The service whose traditional daemon OpenRC finds by this pidfile.
@@ -167,6 +177,34 @@ fn supervised(supervisor: Supervisor, service: Process, parent: Process) -> io::
     let waits = matches!(supervisor, Supervisor::Runit | Supervisor::S6 | Supervisor::Daemontools);
     let caller = if waits && descends_from(parent.pid) { Caller::Manager } else { Caller::Anyone };
     Ok(keeper.map(|keeper| Keeper { caller: if waits { caller } else { keeper.caller }, ..keeper }))
+}
+
+/// What a supervisor runs by a script that stays the parent of the service. The supervisor knows the script alone.
+fn wrapped(service: Process, parent: Process) -> io::Result<Option<Keeper>> {
+    /// No script has so many between them.
+    const MOST: usize = 4;
+    let mut script = parent;
+    for _ in 0..MOST {
+        if script.session != service.session {
+            break;
+        }
+        let Some(above) = Process::of(script.parent) else { break };
+        let Some(supervisor) = Supervisor::of(above.pid, script.pid) else {
+            script = above;
+            continue;
+        };
+        let Some(mut keeper) = supervised(supervisor, script, above)? else { break };
+        if let Remedy::Commands { restart, .. } = &keeper.remedy {
+            let words = format!(
+                "pid {} stands between them: say `exec` in the script that starts the service, and then `{}`",
+                parent.pid,
+                restart.join(" ")
+            );
+            keeper.remedy = Remedy::ByHand(words);
+        }
+        return Ok(Some(keeper));
+    }
+    Ok(None)
 }
 
 /// Whether this process was started by another, or by one that it started, and so on.

@@ -8,15 +8,18 @@ mod evidence;
 mod systemd;
 pub(crate) mod unit_start;
 
+use std::fs::File;
 use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::{ExitCode, Output};
 use std::time::{Duration, Instant};
 
 use nix::unistd::Pid;
 
-use crate::control::{Control, Status, Stopped};
+use crate::control::{Control, Status, Stopped, in_words};
 use crate::error::Error;
+use crate::pidfile::{Found, Holder};
 use crate::{audience, handover, pidfile, proc};
 
 /// How long a restart by the manager may take, the end of the old process included.
@@ -70,6 +73,10 @@ pub(crate) fn prepare_restart(pidfile: &Path, patience: Duration) -> Result<Opti
             _ = writeln!(io::stdout(), "{} was restarted by `{command}` (pid {new})", audience::name());
             return Ok(Some(ExitCode::SUCCESS));
         }
+        if proc::is_below(old.pid) {
+            let problem = "it runs in another pid namespace (a container): restart it there";
+            return Err(failed(io::Error::other(problem)));
+        }
         if !proc::is_ours() && control.stays_in_foreground() {
             let problem =
                 "it runs in the foreground, and without /proc it cannot be seen who runs it: restart it there";
@@ -89,13 +96,23 @@ pub(crate) fn stop(control: &Control, file: &Path, patience: Duration) -> Result
     let Some(keeper) = keeper.filter(|keeper| keeper.caller == Caller::Anyone && keeper.starts_it_again()) else {
         return control.stop(patience);
     };
+    // The main process removes the file at its end. Who holds the lock then can still be asked by this descriptor.
+    let opened = File::open(file).ok();
     let began = Instant::now();
     keeper.stop(patience).map_err(failed)?;
-    if instance.ends_within(patience.saturating_sub(began.elapsed())).map_err(failed)? {
-        _ = pidfile::remove_stale(file, || handover::clean_up(file));
-        return Ok(Stopped::Terminated { pid: instance.pid.as_raw() });
+    let stopped = if instance.ends_within(patience.saturating_sub(began.elapsed())).map_err(failed)? {
+        Stopped::Terminated { pid: instance.pid.as_raw() }
+    } else {
+        control.stop(Duration::ZERO)?
+    };
+    // A manager may end the main process only, and leave what that has forked.
+    if let Some(Ok(Found::Held(left @ (Holder::LeftBehind { .. } | Holder::Another(_) | Holder::Unseen)))) =
+        opened.map(|opened| pidfile::find(opened.as_fd(), file))
+    {
+        return Err(failed(io::Error::other(in_words(left))));
     }
-    control.stop(Duration::ZERO)
+    _ = pidfile::remove_stale(file, || handover::clean_up(file));
+    Ok(stopped)
 }
 
 impl Keeper {

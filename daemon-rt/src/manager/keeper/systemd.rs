@@ -29,15 +29,15 @@ pub(super) struct Facts {
     pub(super) state: String,
     pub(super) has_pidfile: bool,
     pub(super) remains_after_exit: bool,
+    /// The path of its control group, if it has one.
+    group: String,
+    kill_mode: String,
 }
 
 impl Unit {
     /// The service in whose control group a process is. `None` in a scope, as of a login.
     pub(super) fn of(process: Pid) -> Option<Self> {
-        let groups = std::fs::read_to_string(format!("/proc/{process}/cgroup")).ok()?;
-        // 0::/system.slice/x.service, or before version 2 of control groups 1:name=systemd:/…
-        let groups = groups.lines().filter(|line| line.starts_with("0::") || line.contains(":name=systemd:"));
-        groups.filter_map(|line| line.splitn(3, ':').nth(2)).find_map(Self::in_group)
+        groups_of(process).iter().find_map(|group| Self::in_group(group))
     }
 
     fn in_group(path: &str) -> Option<Self> {
@@ -65,9 +65,15 @@ impl Unit {
     }
 
     pub(super) fn facts(&self) -> io::Result<Facts> {
+        self.facts_within(PATIENCE)
+    }
+
+    pub(super) fn facts_within(&self, limit: Duration) -> io::Result<Facts> {
         let mut show = self.command("show");
-        show.push("--property=MainPID,ControlPID,Type,SubState,PIDFile,RemainAfterExit".to_owned());
-        let answer = command::run(&show, PATIENCE)?;
+        show.push(
+            "--property=MainPID,ControlPID,Type,SubState,PIDFile,RemainAfterExit,ControlGroup,KillMode".to_owned(),
+        );
+        let answer = command::run(&show, limit)?;
         if !answer.status.success() {
             return Err(io::Error::other(String::from_utf8_lossy(&answer.stderr).trim().to_owned()));
         }
@@ -81,12 +87,33 @@ impl Unit {
                 "Type" => value.clone_into(&mut facts.kind),
                 "SubState" => value.clone_into(&mut facts.state),
                 "PIDFile" => facts.has_pidfile = !value.is_empty(),
+                "ControlGroup" => value.clone_into(&mut facts.group),
+                "KillMode" => value.clone_into(&mut facts.kill_mode),
                 "RemainAfterExit" => facts.remains_after_exit = value == "yes",
                 _ => {}
             }
         }
         Ok(facts)
     }
+}
+
+impl Facts {
+    /// Whether the unit's stop ends this process, whoever has started it.
+    pub(super) fn end(&self, process: Pid) -> bool {
+        let is_below = |group: &String| {
+            let rest = group.strip_prefix(&self.group);
+            !self.group.is_empty() && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        matches!(self.kill_mode.as_str(), "control-group" | "mixed") && groups_of(process).iter().any(is_below)
+    }
+}
+
+/// The control groups of a process in systemd's hierarchy.
+fn groups_of(process: Pid) -> Vec<String> {
+    let groups = std::fs::read_to_string(format!("/proc/{process}/cgroup")).unwrap_or_default();
+    // 0::/system.slice/x.service, or before version 2 of control groups 1:name=systemd:/…
+    let groups = groups.lines().filter(|line| line.starts_with("0::") || line.contains(":name=systemd:"));
+    groups.filter_map(|line| line.splitn(3, ':').nth(2)).map(str::to_owned).collect()
 }
 
 /// Whether systemd is the init of this system.

@@ -1,5 +1,7 @@
 //! The word `start` on the command line of a unit.
 
+use std::time::Duration;
+
 use nix::syslog::Severity;
 use nix::unistd::getpid;
 
@@ -24,6 +26,22 @@ pub(crate) fn mode() -> Mode {
     let text = format!("staying in the foreground under systemd: {problem}");
     complain::say(Severity::LOG_WARNING, &audience::name(), &text);
     Mode::Foreground
+}
+
+/// Says so where a start that names no command stays in the foreground, and systemd waits for it to end. A service that
+/// systemd takes for what it is hears nothing, nor is it held up for long where systemd does not answer.
+pub(crate) fn check_bare() {
+    const PATIENCE: Duration = Duration::from_secs(1);
+    let Some(Ok(facts)) = Unit::of(getpid()).map(|unit| unit.facts_within(PATIENCE)) else { return };
+    let text = match meant(&facts) {
+        Ok(Mode::Detach) => format!(
+            "staying in the foreground under systemd, which waits for this process to end (Type={}): Type=notify fits; to detach, set DAEMON_MODE=detach",
+            facts.kind
+        ),
+        Err(problem) => format!("staying in the foreground under systemd: {problem}"),
+        Ok(_) => return,
+    };
+    complain::say(Severity::LOG_WARNING, &audience::name(), &text);
 }
 
 fn meant(facts: &Facts) -> Result<Mode, &'static str> {
