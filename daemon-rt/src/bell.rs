@@ -1,20 +1,31 @@
 //! A bell that a signal handler rings: for threads that wait, poll(2) loops, and tasks of any asynchronous runtime.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicI32, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::getpid;
 
 use crate::handshake::pipe;
+use crate::kept::Kept;
+use crate::{audience, complain};
 
+/// How often a bell is looked at that cannot be heard.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// The service can close its pipe, or replace it by files of its own. These are left alone, and the bell is looked at
+/// instead.
 #[derive(Debug)]
 pub(crate) struct Bell {
-    read: OwnedFd,
-    write: OwnedFd,
+    rung: AtomicBool,
+    read: Kept,
+    write: Kept,
+    lost: Once,
     /// Whose it is: a child that the service forks gets signals of its own.
     pid: AtomicI32,
     waiting: Mutex<Waiting>,
@@ -29,7 +40,14 @@ struct Waiting {
 impl Bell {
     pub(crate) fn new() -> nix::Result<Self> {
         let (read, write) = pipe()?;
-        Ok(Self { read, write, pid: getpid().as_raw().into(), waiting: Mutex::default() })
+        Ok(Self {
+            rung: false.into(),
+            read: Kept::new(read)?,
+            write: Kept::new(write)?,
+            lost: Once::new(),
+            pid: getpid().as_raw().into(),
+            waiting: Mutex::default(),
+        })
     }
 
     /// From here on the bell is this process's, which is the daemon: `configure` may have made it in the starter.
@@ -39,28 +57,65 @@ impl Bell {
 
     /// Rings in the process whose bell it is; `false` in another. Calls only what signal-safety(7) allows.
     pub(crate) fn ring(&self) -> bool {
+        self.rung.store(true, Ordering::Release);
         let ours = self.pid.load(Ordering::Acquire) == getpid().as_raw();
-        if ours {
+        // Where nobody can read, there would be a SIGPIPE.
+        if ours
+            && self.read.find().is_some()
+            && let Some(write) = self.write.find()
+        {
             // A full pipe is as readable as one with a byte.
-            _ = nix::unistd::write(&self.write, &[0]);
+            _ = nix::unistd::write(write, &[0]);
         }
         ours
     }
 
-    /// Forgets that it rang.
-    pub(crate) fn reset(&self) {
-        let mut rings = [0; 64];
-        while nix::unistd::read(&self.read, &mut rings).is_ok_and(|count| count == rings.len()) {}
+    /// Whether it has rung.
+    pub(crate) fn has_rung(&self) -> bool {
+        self.rung.load(Ordering::Acquire)
+    }
+
+    /// Forgets that it rang, if it did.
+    pub(crate) fn reset(&self) -> bool {
+        if let Some(read) = self.read.find() {
+            let mut rings = [0; 64];
+            while nix::unistd::read(read, &mut rings).is_ok_and(|count| count == rings.len()) {}
+        }
+        self.rung.swap(false, Ordering::AcqRel)
     }
 
     /// Waits until it rings or has rung, a signal comes, or the time is up.
     pub(crate) fn wait(&self, deadline: Option<Instant>) {
-        // Rounded up, or the last millisecond would be spent asking; a wait beyond poll(2)'s longest is cut short.
-        let timeout = deadline.map_or(PollTimeout::NONE, |deadline| {
-            let left = deadline.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
-            PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
-        });
-        _ = poll(&mut [PollFd::new(self.read.as_fd(), PollFlags::POLLIN)], timeout);
+        if let Err(error) = self.listen(deadline) {
+            self.lost.call_once(|| {
+                let text = format!("{error}: its signals are noticed up to {} ms later", LOOK.as_millis());
+                complain::complain(&audience::name(), &text);
+            });
+            self.look(deadline);
+        }
+    }
+
+    fn listen(&self, deadline: Option<Instant>) -> io::Result<()> {
+        // Without the other end, this one is always readable.
+        self.write.get()?;
+        match poll(&mut [PollFd::new(self.read.get()?, PollFlags::POLLIN)], timeout(deadline)) {
+            Ok(_) | Err(Errno::EINTR) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn look(&self, deadline: Option<Instant>) {
+        while !self.has_rung() {
+            let now = Instant::now();
+            if deadline.is_some_and(|deadline| deadline <= now) {
+                break;
+            }
+            let next = now + LOOK;
+            // A signal interrupts it, unlike a sleep.
+            if poll(&mut [], timeout(Some(deadline.map_or(next, |deadline| deadline.min(next))))).is_err() {
+                break;
+            }
+        }
     }
 
     /// Has a task woken when it rings. The first that waits starts a thread, which ends with the ring.
@@ -86,6 +141,13 @@ impl Bell {
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Rounded up, or the last millisecond would be spent asking; a wait beyond poll(2)'s longest is cut short.
+fn timeout(deadline: Option<Instant>) -> PollTimeout {
+    let Some(deadline) = deadline else { return PollTimeout::NONE };
+    let left = deadline.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
+    PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
 }
 
 impl AsFd for Bell {

@@ -32,6 +32,12 @@ impl Kept {
         if is_still(fd, &self.file) { Ok(fd) } else { Err(lost(fd)) }
     }
 
+    /// The same without a reason why not. Calls only what signal-safety(7) allows.
+    pub(crate) fn find(&self) -> Option<BorrowedFd<'_>> {
+        let fd = self.fd.as_ref()?.as_fd();
+        is_still(fd, &self.file).then_some(fd)
+    }
+
     /// The descriptor, for another owner.
     ///
     /// # Errors
@@ -39,6 +45,13 @@ impl Kept {
     pub(crate) fn into_fd(mut self) -> io::Result<OwnedFd> {
         self.get()?;
         self.fd.take().ok_or(io::ErrorKind::NotFound.into())
+    }
+}
+
+/// Whatever it leads to by now.
+impl AsFd for Kept {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_ref().expect("it is taken only where it ends").as_fd()
     }
 }
 

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::fmt;
 use std::mem;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 
@@ -24,7 +24,6 @@ static REQUESTS: OnceLock<Requests> = OnceLock::new();
 static PREVIOUS: Previous = Previous::none();
 
 struct Requests {
-    pending: AtomicBool,
     /// How often a signal has been noted.
     signals: AtomicUsize,
     bell: Bell,
@@ -126,7 +125,7 @@ pub fn reloads() -> Reloads {
     static HANDLED: OnceLock<()> = OnceLock::new();
     REQUESTS.get_or_init(|| {
         let bell = Bell::new().expect("cannot make the pipe of the requests to reload");
-        Requests { pending: false.into(), signals: 0.into(), bell, callers: Mutex::default() }
+        Requests { signals: 0.into(), bell, callers: Mutex::default() }
     });
     HANDLED.get_or_init(|| {
         sys::handle_too(libc::SIGHUP, request, shutdown::tidy_up, &PREVIOUS).expect("SIGHUP can be handled");
@@ -161,7 +160,7 @@ pub(crate) fn note(signal: libc::c_int) -> bool {
         return false;
     }
     requests.signals.fetch_add(1, Ordering::AcqRel);
-    requests.make()
+    requests.bell.ring()
 }
 
 /// Requests a reload, for a caller who waits for `answer`, and returns the caller's number; `None` if the service takes
@@ -195,12 +194,6 @@ impl Requests {
         self.callers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes a request; `false` in a child that the service has forked.
-    fn make(&self) -> bool {
-        self.pending.store(true, Ordering::Release);
-        self.bell.ring()
-    }
-
     /// Makes a request that reaches whoever a SIGHUP would reach.
     ///
     /// Where another part of the program listens, too, this thread sends itself the signal, which is handled before
@@ -220,13 +213,12 @@ impl Requests {
             }
         }
         if self.signals.load(Ordering::Acquire) == before {
-            self.make();
+            self.bell.ring();
         }
     }
 
     fn take(&self) -> Option<Reload> {
-        self.bell.reset();
-        self.pending.swap(false, Ordering::AcqRel).then(Reload::begin)
+        self.bell.reset().then(Reload::begin)
     }
 
     /// Answers those whose requests are met.

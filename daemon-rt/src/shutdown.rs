@@ -4,7 +4,6 @@ use std::future::Future;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::pin::Pin;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -28,7 +27,6 @@ static PREVIOUS: [Previous; 2] = [Previous::none(), Previous::none()];
 /// The request to terminate, see [`shutdown`].
 #[derive(Debug)]
 pub struct Shutdown {
-    requested: AtomicBool,
     /// Rings at the first request, and is never reset.
     bell: Bell,
 }
@@ -80,7 +78,7 @@ pub fn shutdown() -> &'static Shutdown {
     static HANDLED: OnceLock<()> = OnceLock::new();
     let shutdown = SHUTDOWN.get_or_init(|| {
         let bell = Bell::new().expect("cannot make the pipe of the termination request");
-        Shutdown { requested: false.into(), bell }
+        Shutdown { bell }
     });
     HANDLED.get_or_init(|| {
         for (signal, previous) in REQUESTS.into_iter().zip(&PREVIOUS) {
@@ -151,14 +149,13 @@ fn note(signal: libc::c_int) -> bool {
     if !REQUESTS.iter().any(|&request| request as libc::c_int == signal) {
         return false;
     }
-    shutdown.requested.store(true, Ordering::Release);
     shutdown.bell.ring()
 }
 
 impl Shutdown {
     /// Whether termination has been requested.
     pub fn requested(&self) -> bool {
-        let requested = self.requested.load(Ordering::Acquire);
+        let requested = self.bell.has_rung();
         if requested {
             audience::stopping();
         }
@@ -201,7 +198,8 @@ impl Shutdown {
     }
 }
 
-/// Readable once termination has been requested, and from then on: for poll(2) loops. Do not read from it.
+/// Readable once termination has been requested, and from then on: for poll(2) loops. Do not read from it, and do not
+/// close it: a service that closes every descriptor, those of libraries too, asks [`Shutdown::requested`] instead.
 impl AsFd for Shutdown {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.bell.as_fd()

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `listeners` | A1, A2: `tokio`, `signal_hook`, `ctrlc` and C handlers beside the library's, in both orders |
 //! | `reload` | A2, E7, E8, H6: a reload reaches everyone, can fail, and leaves nothing behind |
+//! | `lost` | B2: a service that closes the library's descriptors keeps its own files, and hears signals all the same |
 //! | `safety` | A3: no handler takes memory |
 
 #[path = "../common/mod.rs"]
@@ -14,6 +15,7 @@ mod common;
 mod ctl;
 mod listeners;
 mod logs;
+mod lost;
 mod neighbours;
 mod reload;
 mod safety;

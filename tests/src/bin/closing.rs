@@ -1,0 +1,133 @@
+//! A service that closes every descriptor from 3 on in its main loop, whoever owns it, and opens files of its own, which
+//! get these numbers. Its arguments are settings (`pidfile=/x`), and:
+//!
+//! - `own=DIR`: where its files are. When it ends, `DIR/read` is made of what it has put into pipes of its own.
+//! - `opens=files`, `pipes` or `nothing`
+//! - `waits=thread`, `limit` or `task`: how it waits for SIGTERM; threads do so before it closes, and after it
+//! - `limits=`: it may open no more descriptors, and poll none, see poll(2)
+//!
+//! Each SIGHUP adds a byte to the file `DIR/reloads`: one by the task or the thread that takes reloads.
+
+use std::error::Error;
+use std::fs::{self, File};
+use std::future::Future;
+use std::io::{self, Read, Write};
+use std::os::fd::RawFd;
+use std::path::Path;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Wake};
+use std::thread::{self, Thread};
+use std::time::Duration;
+
+use daemon_rt::{Daemon, daemon, reloads, shutdown};
+use daemon_tests::{rough, set};
+use nix::fcntl::OFlag;
+use nix::sys::resource::{Resource, setrlimit};
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+const LONG: Duration = Duration::from_secs(1000);
+
+struct Settings(Vec<(String, String)>);
+
+impl Settings {
+    fn get(&self, key: &str) -> Option<&str> {
+        self.0.iter().find(|(known, _)| known == key).map(|(_, value)| value.as_str())
+    }
+}
+
+#[daemon(configure = configure, init = init, umask = 0o022)]
+fn main(settings: Settings) -> Result<()> {
+    let (own, waits) =
+        (settings.get("own").ok_or("no place")?, settings.get("waits").ok_or("no way to wait")?.to_owned());
+    rough::close_range(3, RawFd::MAX)?;
+    let mut pipes = Vec::new();
+    let mut files = Vec::new();
+    for number in 0..32 {
+        match settings.get("opens") {
+            Some("files") => files.push(File::create_new(format!("{own}/file{number}"))?),
+            Some("pipes") => {
+                let (read, write) = nix::unistd::pipe2(OFlag::O_NONBLOCK)?;
+                let mut write = File::from(write);
+                write.write_all(b"data")?;
+                pipes.push((File::from(read), write));
+            }
+            _ => {}
+        }
+    }
+    if settings.get("limits").is_some() {
+        setrlimit(Resource::RLIMIT_NOFILE, 0, 0)?;
+    }
+    // A name that it has already: no descriptor is needed.
+    fs::rename(format!("{own}/starts"), format!("{own}/up"))?;
+    wait(&waits);
+    if settings.get("limits").is_none() {
+        let mut read = Vec::new();
+        for (pipe, _) in &mut pipes {
+            match pipe.read_to_end(&mut read) {
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error.into()),
+                _ => {}
+            }
+        }
+        fs::write(format!("{own}/read"), read)?;
+    }
+    Ok(())
+}
+
+fn configure(daemon: &mut Daemon) -> Result<Settings> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let settings: Vec<_> = arguments.iter().filter_map(|argument| argument.split_once('=')).collect();
+    for (key, value) in &settings {
+        _ = set(daemon, key, value)?;
+    }
+    Ok(Settings(settings.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect()))
+}
+
+fn init(settings: Settings) -> Result<Settings> {
+    let own = Path::new(settings.get("own").ok_or("no place")?);
+    fs::write(own.join("starts"), "")?;
+    let waits = settings.get("waits").unwrap_or_default().to_owned();
+    _ = shutdown();
+    thread::spawn(move || wait(&waits));
+    let mut requests = reloads();
+    let (count, in_task) = (own.join("reloads"), settings.get("waits") == Some("task"));
+    thread::spawn(move || {
+        let mut reloaded = 0;
+        loop {
+            let reload = if in_task { block_on(requests.next()) } else { Some(requests.wait()) };
+            reloaded += 1;
+            _ = fs::write(&count, vec![b'.'; reloaded]);
+            drop(reload);
+        }
+    });
+    Ok(settings)
+}
+
+fn wait(how: &str) {
+    match how {
+        "task" => block_on(shutdown()),
+        "limit" => assert!(shutdown().wait_timeout(LONG)),
+        _ => shutdown().wait(),
+    }
+}
+
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// Without a runtime, whose descriptors would be closed as well.
+fn block_on<F: Future>(future: F) -> F::Output {
+    let waker = Arc::new(Unpark(thread::current())).into();
+    let (mut context, mut future) = (Context::from_waker(&waker), pin!(future));
+    loop {
+        match future.as_mut().poll(&mut context) {
+            std::task::Poll::Ready(output) => return output,
+            std::task::Poll::Pending => thread::park(),
+        }
+    }
+}
