@@ -33,7 +33,7 @@ pub enum Action {
     },
     /// Start the service anew, by its manager if it has one; else, where it can hand its sockets over, without losing a connection
     Restart {
-        /// How long the old instance may take to end before it is killed
+        /// How long the old instance may take to end before it is killed: after a hand-over too, which cuts requests that take longer. This command waits for that end
         #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
         timeout: Duration,
     },

@@ -328,8 +328,10 @@ impl Control {
                 Found::Held(holder) => return unknown(in_words(holder)),
                 Found::Unknown(why) => return unknown(why),
             };
-            let process = match sys::pidfd_open(pid).and_then(Kept::new) {
-                Ok(process) => Handle::Pidfd(process),
+            let process = match sys::pidfd_open(pid) {
+                Ok(process) => {
+                    Handle::Pidfd(Kept::new(process).map_err(|error| self.error("fstat of a pidfd", error.into()))?)
+                }
                 // The number is nobody's, or a thread's by now, which newer kernels call ENOENT.
                 Err(Errno::ESRCH | Errno::EINVAL | Errno::ENOENT) if began.elapsed() < DOUBT => continue,
                 Err(error) => self.without_pidfd(pid, error)?,

@@ -334,8 +334,8 @@ impl Daemon {
     /// Sockets are matched by name and address, see [`listen`](crate::listen()). Another instance is stopped first, as is
     /// one that is suspended, or does not answer for ten seconds.
     ///
-    /// The old instance gets SIGTERM, and SIGKILL if it has not ended after `patience`, which is also how long its last
-    /// requests may take. This process waits for its end, except as a manager's reload command (`MAINPID` names the old
+    /// The old instance gets SIGTERM, and SIGKILL if it has not ended after `patience`. That holds after a hand-over too:
+    /// requests that take longer are cut. This process waits for its end, except as a manager's reload command (`MAINPID` names the old
     /// instance): there the new instance sees to it. Another restart is waited for 30 seconds.
     ///
     /// One that a manager runs (systemd, OpenRC, runit, s6, daemontools, supervisord, dinit) is restarted by that

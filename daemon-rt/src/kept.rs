@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
+use nix::errno::Errno;
 use nix::sys::stat::{FileStat, fstat};
 
 use crate::trusted::same_file;
@@ -64,10 +65,13 @@ impl Drop for Kept {
     }
 }
 
-/// Whether a descriptor still leads to this file.
+/// Whether a descriptor still leads to this file. Any failure but `EBADF` says nothing of it: then it is taken to be ours.
 #[inline]
 pub(crate) fn is_still(fd: BorrowedFd<'_>, file: &FileStat) -> bool {
-    fstat(fd).is_ok_and(|found| same_file(&found, file))
+    match fstat(fd) {
+        Ok(found) => same_file(&found, file),
+        Err(error) => error != Errno::EBADF,
+    }
 }
 
 /// What is said of a descriptor that does not.

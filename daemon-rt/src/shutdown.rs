@@ -144,7 +144,7 @@ extern "C" fn end(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut
 }
 
 /// Notes the request to terminate, if this is one; `false` if nobody in this process has asked for it.
-fn note(signal: libc::c_int) -> bool {
+pub(crate) fn note(signal: libc::c_int) -> bool {
     let Some(shutdown) = SHUTDOWN.get() else { return false };
     if !REQUESTS.iter().any(|&request| request as libc::c_int == signal) {
         return false;

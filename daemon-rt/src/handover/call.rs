@@ -3,15 +3,15 @@
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, getsockopt, setsockopt, socket, sockopt};
 use nix::sys::stat::lstat;
 use nix::sys::time::{TimeVal, TimeValLike};
 
-use super::message::no_answer;
-use super::{CONTROL, NEW_CONTROL, beside};
+use super::message::{left, no_answer};
+use super::{CONTROL, NEW_CONTROL, PAUSE, beside};
 use crate::control::Instance;
 use crate::inherited::retry;
 use crate::trusted::Place;
@@ -64,11 +64,17 @@ pub(crate) fn has_socket(pidfile: &Path) -> bool {
 fn connect_at(path: &Path, patience: Duration) -> io::Result<nix::Result<OwnedFd>> {
     let place = Place::of(path)?;
     let connection = socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None)?;
-    // One that accepts nobody would keep the caller waiting for ever, which is also what no time at all would mean.
-    let limit = i64::try_from(patience.as_millis()).unwrap_or(i64::MAX).max(1);
-    setsockopt(&connection, sockopt::SendTimeout, &TimeVal::milliseconds(limit))?;
-    let connected = at_place(&place, path, |address| retry(|| connect(connection.as_raw_fd(), address)))?;
-    Ok(connected.map(|()| connection))
+    let began = Instant::now();
+    loop {
+        // One that accepts nobody would keep the caller waiting for ever, which is also what no time at all would mean.
+        let limit = i64::try_from(left(began, patience).as_millis()).unwrap_or(i64::MAX).max(1);
+        setsockopt(&connection, sockopt::SendTimeout, &TimeVal::milliseconds(limit))?;
+        match at_place(&place, path, |address| retry(|| connect(connection.as_raw_fd(), address)))? {
+            // Only when the time is over does it mean that it is.
+            Err(Errno::EAGAIN) if began.elapsed() < patience => std::thread::sleep(PAUSE),
+            connected => return Ok(connected.map(|()| connection)),
+        }
+    }
 }
 
 /// Binds or connects at a path of any length: through the directory, which is open, as sockets have room for 107 bytes.

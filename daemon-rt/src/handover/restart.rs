@@ -78,7 +78,7 @@ pub(crate) fn prepare_restart(path: &Path, patience: Duration) -> Result<(), Err
     let control = Control::new(path);
     let during = |error| Error::control(format!("{}: restart", path.display()), error);
     // Looked at before as well: a file that is not to be trusted is not locked either.
-    while control.instance()?.is_some() {
+    while let Some(seen) = control.instance()? {
         let Some(pidfile) = lock_restart(path).map_err(during)? else {
             // It is about to end, or somebody has removed its pidfile.
             control.end(patience)?;
@@ -86,6 +86,7 @@ pub(crate) fn prepare_restart(path: &Path, patience: Duration) -> Result<(), Err
         };
         // The instance that is to be replaced is the one that runs now, after other restarts.
         if let Some(instance) = control.instance()? {
+            let instance = if is_better_known(&seen, &instance).map_err(during)? { seen } else { instance };
             if !take_over(path, instance, &pidfile, patience).map_err(during)? {
                 control.end(patience)?;
             }
@@ -94,6 +95,11 @@ pub(crate) fn prepare_restart(path: &Path, patience: Duration) -> Result<(), Err
         break;
     }
     Ok(())
+}
+
+/// The same process, of which a pidfd could be had before, and now cannot.
+fn is_better_known(seen: &Instance, now: &Instance) -> io::Result<bool> {
+    Ok(seen.has_pidfd() && !now.has_pidfd() && seen.pid == now.pid && !seen.ends_within(Duration::ZERO)?)
 }
 
 /// In R: takes over lock and sockets of the instance that runs. `false` if it cannot hand over: it has no control socket,

@@ -26,7 +26,7 @@ use crate::error::{During, Error};
 use crate::inherited::retry;
 use crate::kept::{is_still, lost};
 use crate::listen::Origin;
-use crate::shutdown::ends_by;
+use crate::shutdown::{ends_by, note};
 use crate::trusted::{Place, ReadyPath, remove_known};
 use crate::{audience, handshake, pidfile, reload, sys};
 
@@ -73,15 +73,15 @@ pub(crate) fn bind_socket(pidfile: &Path) -> Result<(), Error> {
         }
         let directory = place.directory()?;
         let socket = socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None)?;
+        // Nothing may fail after the bind(2) that does not remove the file again.
+        let (itself, later) = (fstat(&socket)?, ReadyPath::new(&beside(pidfile, CONTROL))?);
         let before = umask(Mode::from_bits_truncate(0o177));
         let bound = at_place(&place, &path, |address| bind(socket.as_raw_fd(), address));
         umask(before);
         bound??;
         let file = place.look().inspect_err(|_| _ = place.remove())?;
-        let (socket, path) = (socket.into(), ReadyPath::new(&beside(pidfile, CONTROL))?);
-        let itself = fstat(&socket)?;
-        let (sockets, answer) = (Mutex::default(), begin_to_answer);
-        Ok(ControlSocket { socket, itself, path, file, directory, sockets, answer })
+        let (socket, sockets, answer) = (socket.into(), Mutex::default(), begin_to_answer);
+        Ok(ControlSocket { socket, itself, path: later, file, directory, sockets, answer })
     };
     let made = made().during(Step::WritePidfile, path.display())?;
     _ = SOCKET.set(made);
@@ -231,8 +231,11 @@ fn hand_over(control: &ControlSocket, connection: &OwnedFd, restarter: Pid) -> i
         let patience = PollTimeout::try_from(PATIENCE).unwrap_or(PollTimeout::MAX);
         _ = retry(|| poll(&mut [PollFd::new(restarter.as_fd(), PollFlags::POLLIN)], patience));
     }
-    // As an administrator would: the service finishes what it has begun.
-    kill(getpid(), Signal::SIGTERM)?;
+    // As an administrator would: the service finishes what it has begun. A filter may forbid the call, and a failure is
+    // worth another try: nobody else will.
+    while kill(getpid(), Signal::SIGTERM).is_err() && !note(libc::SIGTERM) {
+        std::thread::sleep(PAUSE);
+    }
     Ok(())
 }
 

@@ -21,6 +21,9 @@ use crate::handover;
 use address::Local;
 use passed::{Asked, Came, Passed, State, passed};
 
+/// How many of the sockets that no one has taken are told of one by one.
+const MOST_LINES: usize = 10;
+
 /// Listens at an address, under a name by which the socket is known again: one line that makes a service work with a
 /// manager that opens its sockets, without one, and over restarts that lose no connection.
 ///
@@ -53,6 +56,24 @@ use passed::{Asked, Came, Passed, State, passed};
 /// let admin = daemon_rt::listen::<UnixListener>("admin", "/run/example/admin.sock")?;
 /// # Ok(())
 /// # }
+/// ```
+///
+/// The types of tokio are made of those of std, inside the runtime. With axum:
+///
+/// ```ignore
+/// #[daemon_rt::daemon(pidfile = "/run/example.pid", cli, init)]
+/// #[tokio::main]
+/// async fn main(listener: std::net::TcpListener) -> std::io::Result<()> {
+///     let listener = tokio::net::TcpListener::from_std(listener)?;
+///     let app = axum::Router::new();
+///     axum::serve(listener, app).with_graceful_shutdown(daemon_rt::shutdown()).await
+/// }
+///
+/// fn init() -> Result<std::net::TcpListener, Box<dyn std::error::Error + Send + Sync>> {
+///     let listener = daemon_rt::listen::<std::net::TcpListener>("http", "[::]:8080")?;
+///     listener.set_nonblocking(true)?;
+///     Ok(listener)
+/// }
 /// ```
 ///
 /// # Errors
@@ -118,7 +139,7 @@ fn take_or<T: Listen>(asked: &Asked<'_>, open: impl FnOnce() -> Result<T, Error>
     }
     drop(passed);
     let socket = open()?;
-    note_move(asked, &socket);
+    note_opened(asked, &socket);
     handover::keep_listener(asked.name, Origin::Service, socket.as_fd())?;
     Ok(socket)
 }
@@ -150,20 +171,27 @@ fn take(came: &mut Came) -> Result<Listener, Error> {
     }
 }
 
-/// Remembers a socket that was opened although the older instance has one of this name, for the line that says so.
-fn note_move(asked: &Asked<'_>, socket: &impl AsFd) {
+/// Remembers where a socket was opened; and that it was although the older instance has one of this name, for the line that
+/// says so.
+fn note_opened(asked: &Asked<'_>, socket: &impl AsFd) {
     let mut passed = passed();
+    passed.opened.extend_from_slice(asked.places.unwrap_or_default());
     if passed.came.iter().any(|came| came.is_left() && came.name == asked.name) {
         let local = Local::of(socket.as_fd()).unwrap_or(Local::None);
         passed.moved.push((asked.name.to_owned(), local.to_string()));
     }
 }
 
-/// What no one has taken, and is about to be closed: a line for each.
+/// What no one has taken, and is about to be closed: a line for each, and one for all that are too many.
 pub(crate) fn untaken() -> Vec<String> {
     let passed = passed();
-    let left = passed.came.iter().filter(|came| matches!(came.state, State::Here(_)));
-    left.map(|came| words_for(came, &passed)).collect()
+    let mut left = passed.came.iter().filter(|came| matches!(came.state, State::Here(_)));
+    let mut lines: Vec<String> = left.by_ref().take(MOST_LINES).map(|came| words_for(came, &passed)).collect();
+    let more = left.count();
+    if more > 0 {
+        lines.push(format!("closed {more} more sockets that the service has not taken"));
+    }
+    lines
 }
 
 fn words_for(came: &Came, passed: &Passed) -> String {

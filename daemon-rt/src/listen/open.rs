@@ -20,9 +20,17 @@ use crate::trusted::{Place, kind};
 
 /// The types of the standard library that [`listen`](crate::listen) returns: [`TcpListener`], [`UdpSocket`],
 /// [`UnixListener`] and [`UnixDatagram`]. Others cannot implement it.
+#[diagnostic::on_unimplemented(
+    message = "a socket of the standard library is wanted, not `{Self}`",
+    label = "not `TcpListener`, `UdpSocket`, `UnixListener` or `UnixDatagram` of std",
+    note = "for tokio: take the one of std, call `set_nonblocking(true)`, and give it to `from_std` in the runtime"
+)]
 pub trait Listen: AsFd + From<OwnedFd> + sealed::Open {}
 
-impl<T: AsFd + From<OwnedFd> + sealed::Open> Listen for T {}
+impl Listen for TcpListener {}
+impl Listen for UdpSocket {}
+impl Listen for UnixListener {}
+impl Listen for UnixDatagram {}
 
 pub(super) mod sealed {
     use super::{Address, Kind, Local, io};

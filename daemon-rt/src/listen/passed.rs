@@ -13,7 +13,8 @@ use crate::kept::Kept;
 /// As systemd calls what has no name.
 pub(crate) const UNNAMED: &str = "unknown";
 
-static PASSED: Mutex<Passed> = Mutex::new(Passed { came: Vec::new(), problem: None, moved: Vec::new() });
+static PASSED: Mutex<Passed> =
+    Mutex::new(Passed { came: Vec::new(), problem: None, moved: Vec::new(), opened: Vec::new() });
 
 /// What came with the start.
 pub(super) struct Passed {
@@ -22,6 +23,8 @@ pub(super) struct Passed {
     pub(super) problem: Option<String>,
     /// Sockets that were opened although the older instance has one of that name: the name, and where.
     pub(super) moved: Vec<(String, String)>,
+    /// Where the service has asked for sockets that were opened.
+    pub(super) opened: Vec<Local>,
 }
 
 /// A descriptor that came.
@@ -174,18 +177,23 @@ impl Passed {
         Ok(self.came[only].is_left().then_some(only))
     }
 
-    /// Says why an address is in use, if the older instance is the reason, whose own one overlaps it.
+    /// Says why an address is in use, if the older instance is the reason, whose own one overlaps it, or the service.
     pub(super) fn explain(&self, error: io::Error, places: &[Local]) -> io::Error {
+        if error.kind() != io::ErrorKind::AddrInUse {
+            return error;
+        }
         let in_the_way = |came: &&Came| {
             came.is_left() && places.iter().any(|place| place.port().is_some() && place.port() == came.local.port())
         };
-        match self.came.iter().find(in_the_way) {
-            Some(came) if error.kind() == io::ErrorKind::AddrInUse => io::Error::new(
-                error.kind(),
-                format!("{error}: the running instance listens at {}; use stop and start", came.local),
-            ),
-            _ => error,
-        }
+        let taken = |place| self.came.iter().any(|came| !came.is_left() && came.local.meets(place));
+        let why = if let Some(came) = self.came.iter().find(in_the_way) {
+            format!("the running instance listens at {}; use stop and start", came.local)
+        } else if let Some(place) = places.iter().find(|place| self.opened.contains(place) || taken(place)) {
+            format!("this service has taken a socket at {place} already")
+        } else {
+            return error;
+        };
+        io::Error::new(error.kind(), format!("{error}: {why}"))
     }
 
     fn ambiguous(&self, asked: &Asked<'_>) -> Error {

@@ -79,6 +79,26 @@ fn e2_what_the_new_one_does_not_take_is_closed_although_the_old_one_hangs() {
     restart.wait().assert_ready();
 }
 
+/// Whoever reads that an address is in use looks for another program.
+#[test]
+fn an_address_that_the_service_itself_has_taken_is_said_to_be_its_own() {
+    let scene = Scene::new();
+    let address = free_address();
+    let twice = Listening::new(&scene).with(format!("web=tcp:{address} web=tcp:{address}"));
+    twice.run("start").assert_exited(1).assert_says(&["in use", &format!("has taken a socket at {address} already")]);
+}
+
+/// A line for each of the first ten, and one for the others.
+#[test]
+fn many_sockets_that_the_new_one_does_not_take_are_few_lines() {
+    let scene = Scene::new();
+    Listening::new(&scene).with("many=25").start();
+    let said = Listening::new(&scene).with("many=3").restart();
+    let lines: Vec<_> = said.lines().filter(|line| line.contains("closed")).collect();
+    assert_eq!(lines.len(), 11, "{said}");
+    assert!(lines[10].ends_with("closed 12 more sockets that the service has not taken"), "{said}");
+}
+
 /// The old one owns the address as long as it listens at all addresses.
 #[test]
 fn e2_an_address_that_the_old_one_blocks_is_a_failed_restart_and_it_goes_on() {
