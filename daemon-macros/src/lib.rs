@@ -84,8 +84,9 @@ mod values;
 /// | `stdout`, `stderr` | an absolute path, appended to | `/dev/null` |
 /// | `capabilities` | a list such as `["CAP_NET_BIND_SERVICE"]`, kept when privileges are dropped | none |
 /// | `no_new_privs` | bare, `true` or `false` | on where privileges are dropped, off elsewhere |
-/// | `start_timeout` | `"30s"`, `"500ms"`, `"2m"` or a `Duration` | none |
-/// | `mode` | `"auto"`, `"detach"`, `"foreground"` or a `Mode` | `"auto"` |
+/// | `start_timeout` | `"30s"`, `"500ms"`, `"2m"` or a `Duration`; in the foreground that is the manager's business | none |
+/// | `cli` | bare; needs the feature `cli`: gives the binary the commands `start`, `stop`, `restart`, `reload`, `status` … | none |
+/// | `mode` | `"auto"`, `"detach"`, `"foreground"` or a `Mode` | `"auto"`; `DAEMON_MODE=detach` or `foreground` in the environment decides it |
 /// | `crate` | the path of the crate daemon-rt, where that is renamed or re-exported | `::daemon_rt` |
 ///
 /// # The same without the attribute

@@ -139,7 +139,7 @@ fn launchd_is_known_by_its_variable_and_its_pid() {
     assert_eq!(machine.wait_for_end(), 5);
     // In a terminal of macOS the variable is set as well, but the parent is a shell.
     let machine = Machine::boot(root());
-    machine.run(command).expect_success();
+    machine.run(["env", "XPC_SERVICE_NAME=org.example.svc", "svc"]).expect_success();
 }
 
 #[test]
