@@ -61,7 +61,7 @@ const MOST_LINES: usize = 10;
 /// The types of tokio are made of those of std, inside the runtime. With axum:
 ///
 /// ```ignore
-/// #[daemon_rt::daemon(pidfile = "/run/example.pid", cli, init)]
+/// #[daemon_rt::daemon(pidfile = "/run/example.pid", cli, init = init)]
 /// #[tokio::main]
 /// async fn main(listener: std::net::TcpListener) -> std::io::Result<()> {
 ///     let listener = tokio::net::TcpListener::from_std(listener)?;
