@@ -9,6 +9,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
 use nix::unistd::{Pid, geteuid};
 
+use crate::complain;
 use crate::control::{Control, Reloaded, Status, Stopped};
 use crate::daemon::{Daemon, Mode};
 use crate::error::Error;
@@ -172,7 +173,7 @@ impl Daemon {
                 };
                 let old = control()?.old_instances().unwrap_or_default();
                 let print = if *json { as_json } else { as_text };
-                say(&print(&name, &status, keeper.as_ref(), &old));
+                say(&complain::printable(&print(&name, &status, keeper.as_ref(), &old)));
                 return Ok(Some(lsb(&status)));
             }
             Action::Unit { manager, description, listen } => {
@@ -256,7 +257,7 @@ fn json_string(text: &str) -> String {
     for c in text.chars() {
         match c {
             '"' | '\\' => quoted.extend(['\\', c]),
-            c if c.is_control() => quoted.extend(format!("\\u{:04x}", u32::from(c)).chars()),
+            c if complain::steers(c) => quoted.extend(format!("\\u{:04x}", u32::from(c)).chars()),
             c => quoted.push(c),
         }
     }

@@ -43,10 +43,10 @@ pub(crate) fn goes_nowhere() -> bool {
     fstat(io::stderr()).is_ok_and(|stderr| kind(&stderr) == SFlag::S_IFCHR && is_null_device(stderr.st_rdev))
 }
 
-/// A text as it can be shown to a person: control characters but line breaks and tabs are written as `\u{1b}`, so that what
-/// comes from a service without privileges does not steer a terminal.
+/// A text as it can be shown to a person: what steers a terminal, but line breaks and tabs, is written as `\u{1b}`, so that
+/// what comes from a service without privileges does not steer one.
 pub(crate) fn printable(text: &str) -> Cow<'_, str> {
-    let is_odd = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+    let is_odd = |c: char| steers(c) && !matches!(c, '\n' | '\t');
     if !text.contains(is_odd) {
         return text.into();
     }
@@ -55,6 +55,13 @@ pub(crate) fn printable(text: &str) -> Cow<'_, str> {
         if is_odd(c) { shown.extend(c.escape_debug()) } else { shown.push(c) }
     }
     shown.into()
+}
+
+/// Whether a character is not shown but has an effect: a control character, one that turns the direction of writing, or a
+/// separator of lines.
+pub(crate) fn steers(c: char) -> bool {
+    let turns = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    c.is_control() || turns || matches!(c, '\u{2028}' | '\u{2029}')
 }
 
 /// Has `report` print how the main loop ended, as std does it at the end of `main`. Where that would go nowhere, what

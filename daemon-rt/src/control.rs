@@ -293,6 +293,10 @@ impl Control {
         match pidfile::find(file.as_fd(), &self.pidfile) {
             Ok(pidfile::Found::Held(holder)) => Ok(Found::Held(holder)),
             Ok(pidfile::Found::Free(pid)) => Ok(Found::Stale(pid)),
+            Ok(pidfile::Found::Lost(pid)) => {
+                let words = format!("the pidfile is free: pid {pid}, which it names, lives but does not hold the lock");
+                Ok(Found::Unknown(words))
+            }
             Err(error) => Err(self.error("the pidfile", error)),
         }
     }
@@ -339,6 +343,11 @@ impl Control {
             // The process that is open now is the service only if the service holds the lock even now.
             if matches!(self.find()?, Found::Held(Holder::Main(still, _)) if still == pid) {
                 return Ok(Some(Instance { pid, phase, process }));
+            }
+            if began.elapsed() > DOUBT {
+                return unknown(format!(
+                    "it is said to be pid {pid}, and at once not to be: who it is does not settle"
+                ));
             }
         }
     }

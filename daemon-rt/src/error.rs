@@ -143,11 +143,12 @@ fn failed(step: Step, object: &dyn fmt::Display, error: io::Error) -> Error {
     Error::step(step, object.to_string(), error)
 }
 
-/// An error and all its sources.
+/// An error and all its sources: so many that a chain which leads back to itself ends.
 pub(crate) fn causes<'a>(
     error: &'a (dyn std::error::Error + 'static),
 ) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> {
-    std::iter::successors(Some(error), |error| error.source())
+    const MOST: usize = 64;
+    std::iter::successors(Some(error), |error| error.source()).take(MOST)
 }
 
 /// The number of the system's error behind an error, if there is one.
@@ -158,7 +159,10 @@ pub(crate) fn system_errno(error: &(dyn std::error::Error + 'static)) -> Option<
 /// The text of an error and of all its sources. Some errors print their sources themselves: what a text already ends with
 /// is not repeated.
 pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let texts: Vec<String> = causes(error).map(ToString::to_string).filter(|text| !text.is_empty()).collect();
+    let texts: Vec<String> = causes(error).map(ToString::to_string).filter(|text| !text.trim().is_empty()).collect();
+    if texts.is_empty() {
+        return "(no reason given)".to_owned();
+    }
     let (mut chain, mut source) = (String::new(), "");
     for text in texts.iter().rev() {
         chain = if text.ends_with(&chain) {

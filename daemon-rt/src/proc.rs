@@ -127,9 +127,18 @@ pub(crate) fn started(pid: Pid) -> Option<SystemTime> {
     // In ticks since the boot.
     let ticks: u64 = field(pid, 19)?.parse().ok()?;
     let per_second = u64::try_from(sysconf(SysconfVar::CLK_TCK).ok()??).ok()?;
+    // First: a pause between the two makes it earlier, never later.
+    let now = SystemTime::now();
     let uptime = Duration::from(nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME).ok()?);
     let age = uptime.saturating_sub(Duration::from_millis(ticks.checked_mul(1000)? / per_second));
-    SystemTime::now().checked_sub(age)
+    now.checked_sub(age)
+}
+
+/// Whether a process has the name of this one, which is that of its program unless it has taken another.
+#[cfg(target_os = "linux")]
+pub(crate) fn runs_this_program(pid: Pid) -> bool {
+    let name = |process: &str| std::fs::read(format!("/proc/{process}/comm")).ok();
+    is_ours() && name("self").is_some_and(|this| name(&pid.to_string()) == Some(this))
 }
 
 /// Whether a process is suspended.

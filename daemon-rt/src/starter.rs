@@ -239,7 +239,7 @@ impl Starter {
     /// Shows what the daemon is doing, where a person reads it: in one line of a terminal, else a line each.
     fn show(&mut self, text: &str) {
         notifier().status(text, true);
-        let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        let text: String = text.chars().map(|c| if complain::steers(c) { ' ' } else { c }).collect();
         self.progress = io::stderr().is_terminal();
         let (name, (before, after)) = (audience::name(), if self.progress { ("\r\x1b[K", "") } else { ("", "\n") });
         write_at_once(&format!("{before}{name}: {text}{after}"), self.progress);
@@ -465,15 +465,32 @@ fn cause(who: &str, end: End, when: When) -> Failure {
             (status, format!("was killed by signal {signal}{name}{core}"))
         }
     };
-    let when = match when {
-        // A daemon that has found its end of the pipe gone has no other way to say so.
-        When::Starting if end == End::Exited(error::status_of(Step::Notify)) => {
-            "before it was ready: a hook has closed or replaced the pipe to the starter, or has called exit(94)"
-        }
+    let words = match when {
         When::Starting => "before it was ready",
         When::Ready => "when it had just become ready",
     };
-    Failure { status, errno: None, text: format!("cannot start: {who} {how} {when}") }
+    let guess = match (when, end) {
+        (When::Starting, End::Exited(code)) => guess(code),
+        _ => String::new(),
+    };
+    Failure { status, errno: None, text: format!("cannot start: {who} {how} {words}{guess}") }
+}
+
+/// What may have happened where a daemon exits before it is ready, and has not said why.
+fn guess(code: u8) -> String {
+    let steps = error::status_of(Step::CloseDescriptors)..=error::status_of(Step::ExitStarter);
+    if code == 0 {
+        ": a hook has called exit(0), or has forked and ended, as daemon(3) does".to_owned()
+    } else if code == error::status_of(Step::Notify) {
+        format!(": a hook has closed or replaced the pipe to the starter, or has called exit({code})")
+    } else if steps.contains(&code) {
+        format!(
+            ": a hook has closed or replaced descriptors of this library, or has called exit({code}); its own words are in \
+             the stderr log, or in the system log"
+        )
+    } else {
+        String::new()
+    }
 }
 
 /// No process holds the other end of the pipe, and no death was seen.

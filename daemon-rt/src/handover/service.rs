@@ -46,7 +46,7 @@ struct ControlSocket {
     /// Copies of what the service listens on.
     sockets: Mutex<Vec<Kept>>,
     /// Begins to listen; a pointer for the reason that `Daemon` gives.
-    answer: fn(&'static ControlSocket) -> io::Result<()>,
+    answer: fn(&'static ControlSocket) -> Result<(), Error>,
 }
 
 /// A copy of a socket on which the service listens.
@@ -131,17 +131,20 @@ pub(crate) fn keep_listener(name: &str, origin: Origin, socket: BorrowedFd<'_>) 
 /// The service is about to be ready: from now on a thread answers on the control socket.
 pub(crate) fn answer_calls() -> Result<(), Error> {
     let Some(control) = SOCKET.get() else { return Ok(()) };
-    (control.answer)(control).during(Step::Notify, control.path.as_path().display())
+    (control.answer)(control)
 }
 
-fn begin_to_answer(control: &'static ControlSocket) -> io::Result<()> {
-    if !is_still(control.socket.as_fd(), &control.itself) {
-        return Err(lost(control.socket.as_fd()));
-    }
-    listen(&control.socket, Backlog::new(8)?)?;
+fn begin_to_answer(control: &'static ControlSocket) -> Result<(), Error> {
+    let listening = || -> io::Result<()> {
+        if !is_still(control.socket.as_fd(), &control.itself) {
+            return Err(lost(control.socket.as_fd()));
+        }
+        Ok(listen(&control.socket, Backlog::new(8)?)?)
+    };
+    listening().during(Step::Notify, control.path.as_path().display())?;
     // One that is blocked waits for sigwait(3) or signalfd(2).
-    let hangup_waits = SigSet::thread_get_mask()?.contains(Signal::SIGHUP);
-    spawn(move || answer_all(control, hangup_waits))
+    let hangup_waits = SigSet::thread_get_mask().during(Step::Notify, Signal::SIGHUP)?.contains(Signal::SIGHUP);
+    spawn(move || answer_all(control, hangup_waits)).during(Step::Notify, "a thread for the control socket")
 }
 
 /// Runs this in a thread that takes none of the service's signals.

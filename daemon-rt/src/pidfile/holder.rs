@@ -8,10 +8,14 @@ use std::io;
 use std::os::fd::BorrowedFd;
 use std::path::Path;
 #[cfg(target_os = "linux")]
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
+#[cfg(target_os = "linux")]
+use nix::sys::stat::FileStat;
 use nix::sys::stat::fstat;
 use nix::unistd::Pid;
+#[cfg(target_os = "linux")]
+use nix::unistd::getpid;
 
 use super::marks::{self, Life};
 use super::peer;
@@ -109,6 +113,8 @@ pub(crate) fn someone(file: BorrowedFd<'_>) -> io::Result<Holder> {
 pub(crate) enum Found {
     /// No one holds the lock. The file names this process, if it names one.
     Free(Option<Pid>),
+    /// The same, but the process that has written it lives: it has closed the descriptor that held the lock.
+    Lost(Pid),
     Held(Holder),
 }
 
@@ -125,13 +131,35 @@ pub(crate) fn find(file: BorrowedFd<'_>, pidfile: &Path) -> io::Result<Found> {
         }
         // To test the lock by taking it, if only for a moment and not alone, is for files on which nothing is said.
         if !marks::is_held(file) && !sys::is_locked(file)? {
-            return Ok(Found::Free(read_pid(file)?));
-        }
-        if began.elapsed() > DOUBT {
+            match read_pid(file)? {
+                Some(pid) if has_written(pid, &fstat(file)?) => {
+                    if began.elapsed() > DOUBT {
+                        return Ok(Found::Lost(pid));
+                    }
+                }
+                named => return Ok(Found::Free(named)),
+            }
+        } else if began.elapsed() > DOUBT {
             return someone(file).map(Found::Held);
         }
         std::thread::sleep(PAUSE);
     }
+}
+
+/// Whether a process that the file names lives, and may have written it: it was started before, unlike one that has got the
+/// number since, and runs this program, unlike one whose number someone has put there.
+#[cfg(target_os = "linux")]
+fn has_written(pid: Pid, file: &FileStat) -> bool {
+    // The system tells both times by ticks.
+    const TICKS: Duration = Duration::from_millis(20);
+    let (Ok(seconds), Ok(rest)) = (u64::try_from(file.st_mtime), u64::try_from(file.st_mtime_nsec)) else {
+        return false;
+    };
+    let written = UNIX_EPOCH + Duration::from_secs(seconds) + Duration::from_nanos(rest);
+    pid != getpid()
+        && !proc::has_ended(pid)
+        && proc::runs_this_program(pid)
+        && proc::started(pid).is_some_and(|started| started <= written + TICKS)
 }
 
 /// Whether the process says by its lock on the file, which names it, that it lives.

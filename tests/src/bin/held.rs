@@ -6,6 +6,7 @@
 //! - `worker`: `init` forks a child, which executes nothing and lives on
 //! - `hides`: it makes itself not dumpable, as file capabilities and a program that cannot be read do
 //! - `warm_up=FIFO`: `init` waits until someone has opened it for writing, and closed it
+//! - `closes`: when it is ready it closes every descriptor but 0, 1 and 2
 //! - `asks=FILE`: when it is ready it asks what it is doing itself, and writes the answer into the file
 //!
 //! Without `pidfile`, and with `path=PATH`, it is no service: it says what the one at this path is doing, after it has
@@ -30,6 +31,9 @@ fn main(settings: Settings) {
     if let (Some(path), Some(pidfile)) = (settings.get("asks"), settings.get("pidfile")) {
         let answer = Control::new(pidfile).status();
         fs::write(path, format!("{answer:?}")).expect("a file to write to");
+    }
+    if settings.get("closes").is_some() {
+        daemon_tests::rough::close_range(3, i32::MAX).expect("closed");
     }
     shutdown().wait();
 }

@@ -93,6 +93,10 @@ fn act(action: &str, value: &str) -> Result<()> {
         "exit" => exit(value.parse()?),
         "err" => return Err(value.into()),
         "escapes" => return Err("\x1b]0;owned\x07\x1b[2Jtwo\nlines\u{9b}31m".into()),
+        "circular" => return Err(Circular.into()),
+        "unsaid" => return Err(" \n".into()),
+        "turns" => return Err("a\u{202e}b\u{2066}c\u{200f}d\u{61c}e\u{2028}f\u{2029}g".into()),
+        "chroot" => nix::unistd::chroot(value)?,
         "os_error" => return Err(io::Error::from_raw_os_error(value.parse()?).into()),
         "display_panics" => return Err(Odd::Display.into()),
         "drop_panics" => return Err(Odd::Drop.into()),
@@ -126,6 +130,22 @@ fn orphan() -> io::Result<()> {
         };
     }
     exit(i32::from(fork().is_err()));
+}
+
+/// An error that is its own source.
+#[derive(Debug)]
+struct Circular;
+
+impl fmt::Display for Circular {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("round and round")
+    }
+}
+
+impl error::Error for Circular {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        Some(self)
+    }
 }
 
 /// An error that panics.

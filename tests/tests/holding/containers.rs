@@ -158,3 +158,30 @@ fn c2_a_worker_that_is_left_is_no_service_and_not_nothing() {
         held.with("").run("stop", 0);
     }
 }
+
+/// The lock is free, and the marks are gone, but not the process.
+#[test]
+fn c2_a_service_that_has_closed_its_lock_is_not_said_to_have_ended() {
+    let scene = Scene::new();
+    let held = Held::new(&scene).with("closes");
+    held.run("start", 0);
+    scene.wait_until("the lock is lost", || !held.is_locked());
+    let service = held.processes().remove(0);
+    // What still waits on the control socket tells of it, a last time.
+    scene.wait_until("silence on it", || !held.command("status").run().status.success());
+    let words = format!("pid {}, which it names, lives but does not hold the lock", service.pid());
+    let status = held.says("status", 4);
+    assert!(status.contains(&words), "{status}");
+    for line in ["stop", "reload", "restart"] {
+        held.run(line, 1).assert_says(&[&words]);
+    }
+    assert!(!service.is_gone());
+    // Another can start, and is the one that is controlled.
+    let other = Held::new(&scene);
+    other.run("start", 0);
+    assert_ne!(scene.pid_in_pidfile(), Some(service.pid()));
+    other.run("stop", 0);
+    assert!(!service.is_gone());
+    service.send(libc::SIGKILL);
+    service.wait_gone(std::time::Duration::from_secs(10));
+}

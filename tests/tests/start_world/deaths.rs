@@ -109,6 +109,37 @@ fn b1_deaths_are_told_by_name_as_ever() {
     }
 }
 
+#[test]
+fn b1_a_hook_that_goes_on_in_a_child_is_told_apart() {
+    for hook in ["privileged_init", "init"] {
+        let scene = Scene::new();
+        let started = rough(&scene).arg(format!("{hook}:fork_away")).run();
+        // Who is heard first, the child or the death of its parent, is left to chance.
+        assert!(matches!(started.status.code(), Some(92 | 96)), "{started:?}");
+        failed(&scene, &started, started.status.code().unwrap(), &["a hook has", "forked", "as daemon(3) does"]);
+    }
+}
+
+#[test]
+fn b1_a_hook_that_calls_chroot_is_told_of_the_setting() {
+    require!(root());
+    let scene = Scene::new();
+    let root = scene.dir("root", 0o755, None);
+    let started = rough(&scene).arg(format!("init:chroot={}", root.display())).run();
+    started.assert_exited(92).assert_says(&["removed or replaced", "chroot(2): use the setting `chroot`"]);
+}
+
+/// Its first thread would be PID 1 of the new namespace, which the kernel does not let a thread be.
+#[test]
+fn b1_a_thread_that_cannot_be_made_is_named() {
+    require!(root());
+    for (hook, mode) in [("init", "detach"), ("configure", "foreground")] {
+        let scene = Scene::new();
+        let launch = rough(&scene).env("DAEMON_MODE", mode).args(["control_socket=", &format!("{hook}:new_pids")]);
+        failed(&scene, &launch.run(), 94, &["a thread for the control socket: "]);
+    }
+}
+
 /// A start whose starter is suspended until the daemon, which was ready, has ended like this.
 fn ended_unseen(ending: &str) -> daemon_tests::Started {
     let scene = Scene::new();

@@ -99,6 +99,33 @@ fn b7_escape_sequences_do_not_reach_the_terminal() {
     }
 }
 
+#[test]
+fn b7_what_turns_the_direction_of_writing_does_not_reach_the_terminal() {
+    for hook in ["configure", "init"] {
+        let scene = Scene::new();
+        let started = rough(&scene).arg(format!("{hook}:turns")).run();
+        failed(&scene, &started, 1, &[r"a\u{202e}b\u{2066}c\u{200f}d\u{61c}e\u{2028}f\u{2029}g"]);
+        let shown = rough(&scene).args([&format!("{hook}:status=a\u{202e}b\u{2028}c"), "init:err=no"]).run();
+        assert!(started.stderr.is_ascii() && shown.stderr.is_ascii(), "{started:?}{shown:?}");
+    }
+}
+
+#[test]
+fn b7_an_error_that_is_its_own_source_ends() {
+    for hook in ["configure", "init"] {
+        let scene = Scene::new();
+        let started = rough(&scene).arg(format!("{hook}:circular")).limit(PROMPT).run();
+        failed(&scene, &started, 1, &["round and round\n"]);
+    }
+}
+
+#[test]
+fn b7_an_error_without_words_is_said_to_have_none() {
+    let scene = Scene::new();
+    let started = rough(&scene).arg("init:unsaid").run();
+    failed(&scene, &started, 1, &["cannot initialize: (no reason given)\n"]);
+}
+
 /// A system log that nobody reads, and that has no room.
 #[test]
 fn b8_a_log_that_does_not_read_keeps_no_service_alive() {
