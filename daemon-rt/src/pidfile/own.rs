@@ -195,10 +195,11 @@ pub(crate) fn verify() -> Result<(), Error> {
     if !is_still(held.lock.as_fd(), &held.file) {
         return Err(lost(held.lock.as_fd())).during(Step::WritePidfile, "the lock on the pidfile");
     }
-    let problem = if !there {
+    // The parent's end may have removed it.
+    let problem = if !held.is(State::Shared) && held.owner.load(Ordering::Acquire) != getpid().as_raw() {
+        "it is another process's: a hook has forked, and goes on in the child, as daemon(3) does"
+    } else if !there {
         "it was removed or replaced during the start (or a hook has called chroot(2): use the setting `chroot`)"
-    } else if !held.is(State::Shared) && held.owner.load(Ordering::Acquire) != getpid().as_raw() {
-        "it names another process: a hook has forked, and goes on in the child, as daemon(3) does"
     } else if !held.is(State::Shared) && !names_this_process() {
         "it was overwritten during the start"
     } else {

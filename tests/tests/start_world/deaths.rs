@@ -155,6 +155,8 @@ fn ended_unseen(ending: &str) -> daemon_tests::Started {
     };
     scene.wait_until("the daemon alone", || children().len() == 1);
     let daemon = children().remove(0);
+    // Between two looks it would have seen the one, and not the other.
+    scene.wait_until("the starter's wait", || starter.stat().state == 'S');
     running.signal(libc::SIGSTOP);
     scene.wait_until("the suspension", || starter.stat().state == 'T');
     fs::write(gate, "").expect("a reader");
