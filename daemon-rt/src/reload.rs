@@ -71,7 +71,8 @@ pub struct ReloadStream(Reloads);
 /// truncated in place (`copytruncate`) needs nothing.
 ///
 /// Dropping it says that the service has reloaded, also where the task that holds it is cancelled. If that failed, call
-/// [`failed`](Self::failed); a panic of the thread that holds it counts as a failure, too.
+/// [`failed`](Self::failed); a panic of the thread that holds it counts as a failure, too. See [`reloads`] for what
+/// becomes of later requests then.
 #[must_use = "dropping it says that the service has reloaded"]
 pub struct Reload {
     /// The number of the last caller whose request it meets.
@@ -117,6 +118,10 @@ struct Failure {
 /// The first call installs the handler of SIGHUP; until then it ends the process. A handler that was installed before is
 /// called as well: see [`shutdown`](crate::shutdown()) for what that means for other libraries. A request over the
 /// control socket reaches these others, too, as the signal would.
+///
+/// Whoever takes the requests has to go on doing so. After a panic of the only thread or task that does, a later request
+/// waits: SIGHUP has no effect, and a caller of the control socket is told that its time is up. Have such a panic end the
+/// service (`panic = "abort"`), or ask for `reloads` again.
 ///
 /// # Panics
 ///

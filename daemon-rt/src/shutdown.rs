@@ -47,6 +47,16 @@ pub struct Shutdown {
 /// # }
 /// ```
 ///
+/// The call alone does not wait. A service that has to hear a request while it still initializes installs the handlers in
+/// `init`, and waits later:
+///
+/// ```no_run
+/// # fn bind() -> std::io::Result<()> {
+/// _ = daemon_rt::shutdown();
+/// # Ok(())
+/// # }
+/// ```
+///
 /// # Beside other handlers of signals
 ///
 /// A signal has one handler in a process. The handlers of this function and of [`reloads`](crate::reloads()) call the one
@@ -74,6 +84,7 @@ pub struct Shutdown {
 /// # Panics
 ///
 /// If the process has no descriptor left for the pipe that makes the request visible to poll(2).
+#[must_use = "it does not wait by itself: use `wait()`, `.await` or `requested()`; `_ = shutdown();` installs the handlers"]
 pub fn shutdown() -> &'static Shutdown {
     static HANDLED: OnceLock<()> = OnceLock::new();
     let shutdown = SHUTDOWN.get_or_init(|| {

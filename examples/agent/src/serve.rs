@@ -40,7 +40,7 @@ fn configure(daemon: &mut Daemon) -> Result<(PathBuf, Duration)> {
 
 /// In the agent: what is there of a socket is a dead agent's, and is replaced. From here on clients can connect.
 fn listen((socket, idle): (PathBuf, Duration)) -> Result<Agent> {
-    shutdown(); // so that from now on the socket is removed at the end
+    _ = shutdown(); // so that from now on the socket is removed at the end
     let listener: UnixListener = daemon_rt::listen("agent", &socket)?;
     // A client that has gone away while it waited must not hold up the others.
     listener.set_nonblocking(true)?;

@@ -69,7 +69,7 @@ fn init(settings: Settings) -> Result<(Settings, Option<TcpListener>)> {
             thread::park();
         }
     }
-    shutdown();
+    _ = shutdown();
     if let Some(gate) = settings.get("reloads") {
         let (reloads, gate) = (reloads(), gate.to_owned());
         let broken = settings.get("broken").map(str::to_owned);

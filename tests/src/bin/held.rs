@@ -76,7 +76,7 @@ fn init(settings: Settings) -> Result<Settings> {
     }
     // With a socket to hand over.
     std::mem::forget(listener_or("main", || std::net::TcpListener::bind("127.0.0.1:0"))?);
-    shutdown();
+    _ = shutdown();
     let reloads = reloads();
     thread::spawn(move || reloads.for_each(drop));
     Ok(settings)

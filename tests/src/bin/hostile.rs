@@ -35,7 +35,7 @@ impl Settings {
 
 #[daemon(cli, configure = configure, umask = 0o022)]
 fn main(settings: Settings) {
-    shutdown();
+    _ = shutdown();
     let path = PathBuf::from(format!("{}.control", settings.get("pidfile").expect("a pidfile")));
     let stays = settings.get("stays").is_some();
     // The library's own is as good as gone.

@@ -69,7 +69,7 @@ fn configure(daemon: &mut Daemon) -> std::result::Result<Settings, Infallible> {
 }
 
 fn init(settings: Settings) -> Result<Settings> {
-    shutdown();
+    _ = shutdown();
     if settings.get("late").is_none() {
         open(&settings)?;
     }

@@ -64,7 +64,7 @@ fn init(settings: Settings) -> Result<TcpListener> {
     let address = settings.get("address").ok_or("no address")?;
     let listener = listener_or("main", || TcpListener::bind(address))?;
     listener.set_nonblocking(true)?;
-    shutdown();
+    _ = shutdown();
     let reloads = reloads();
     thread::spawn(move || reloads.for_each(|_reload| _ = RELOADS.fetch_add(1, Relaxed)));
     if settings.get("fail").is_some() {
