@@ -123,6 +123,7 @@ pub(crate) fn has_ended(pid: Pid) -> bool {
 }
 
 /// When a process was started.
+#[cfg(target_os = "linux")]
 pub(crate) fn started(pid: Pid) -> Option<SystemTime> {
     // In ticks since the boot.
     let ticks: u64 = field(pid, 19)?.parse().ok()?;

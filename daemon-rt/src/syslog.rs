@@ -19,6 +19,13 @@ use crate::complain::printable;
 use crate::kept::Kept;
 use crate::sys;
 
+/// A log that does not read, or is gone, neither holds up the service nor ends it.
+#[cfg(not(target_vendor = "apple"))]
+const AT_ONCE: MsgFlags = MsgFlags::MSG_DONTWAIT.union(MsgFlags::MSG_NOSIGNAL);
+/// On macOS that it is gone is a SIGPIPE, which Rust's runtime ignores.
+#[cfg(target_vendor = "apple")]
+const AT_ONCE: MsgFlags = MsgFlags::MSG_DONTWAIT;
+
 /// Where the system's log daemon listens.
 #[cfg(target_os = "linux")]
 const PATH: &str = "/dev/log";
@@ -106,7 +113,7 @@ impl Log {
         }
         let mut rest = &bytes[..];
         while !rest.is_empty() {
-            match send(socket.as_raw_fd(), rest, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL) {
+            match send(socket.as_raw_fd(), rest, AT_ONCE) {
                 Ok(sent) => rest = &rest[sent.min(rest.len())..],
                 Err(Errno::EINTR) => {}
                 Err(Errno::EAGAIN | Errno::ENOBUFS) => self.patience = wait_for_room(socket, self.patience)?,

@@ -80,7 +80,9 @@ fn our_own_service_passes_everything() {
     let (svc, pidfile) = (bin("svc"), scene.pidfile());
     let pidfile = pidfile.to_str().unwrap();
     let set = format!("pidfile={pidfile}");
-    let output = examine(&["--json", "--pidfile", pidfile], &[svc.to_str().unwrap(), &set, "user=nobody"]);
+    let status = format!("CTL={set} exec {} status", bin("ctl").display());
+    let options = ["--json", "--pidfile", pidfile, "--status", &status];
+    let output = examine(&options, &[svc.to_str().unwrap(), &set, "user=nobody"]);
     let verdicts = verdicts(&output);
     assert_eq!(keys(&verdicts, "pass").len(), verdicts.len(), "{}", String::from_utf8_lossy(&output.stdout));
     assert_eq!(output.status.code(), Some(0));
@@ -98,6 +100,18 @@ fn without_pidfile_and_user_their_rows_do_not_apply() {
     let rest = keys(&verdicts, "not-applicable");
     assert!(["12", "13", "13g", "13o", "15", "E20", "E24", "E26"].iter().all(|key| rest.contains(key)), "{rest:?}");
     assert_eq!(output.status.code(), Some(0));
+}
+
+#[test]
+fn a_status_command_that_lies_in_a_container_is_seen() {
+    require!(root(), tool("strace"));
+    let (svc, scene) = (bin("svc"), Scene::new());
+    let pidfile = scene.pidfile();
+    let set = format!("pidfile={}", pidfile.display());
+    for lie in ["exit 0", "exit 3"] {
+        let options = ["--json", "--pidfile", pidfile.to_str().unwrap(), "--status", lie];
+        assert_eq!(verdicts(&examine(&options, &[svc.to_str().unwrap(), &set]))["C1"], "fail", "{lie}");
+    }
 }
 
 /// `command &`, as it is written in many an init script.

@@ -1,7 +1,7 @@
 //! Looks at anyone's daemon, in whatever language, from outside.
 //!
 //! ```text
-//! wellbehaved [--pidfile PATH] [--json] [--stop-signal SIGNAL] [--timeout SECONDS] [--] COMMAND ARGS…
+//! wellbehaved [--pidfile PATH] [--json] [--stop-signal SIGNAL] [--status COMMAND] [--timeout SECONDS] [--] COMMAND ARGS…
 //! ```
 //!
 //! It starts the command several times: from a hostile place (descriptors low and high, signals ignored and blocked, a
@@ -18,7 +18,7 @@
 //! - the opening of a terminal (E13): row 7 is the reason that it cannot become the controlling one;
 //! - a directory of the pidfile that others can write (E22): it is the caller's, and not for a checker to change;
 //! - devices at the pidfile's path (E21): a FIFO and a directory stand for what is no regular file;
-//! - threads, paths on command lines, stop and status commands, logs, managers' protocols: each daemon has its own;
+//! - threads, paths on command lines, stop commands, logs, managers' protocols: each daemon has its own;
 //! - handlers of signals that a service of tokio's kind sets beside those of a library: what is seen from outside is that
 //!   the stop signal ends it (row stop), not whether it was killed or has ended its work.
 //!
@@ -29,8 +29,10 @@
 //! | `state` | what /proc says of the daemon |
 //! | `order` | what strace says of its start |
 //! | `pidfile` | what it does with all kinds of pidfiles, and with others like itself |
+//! | `container` | what its status command says of it in a container |
 //! | `interruption` | what is done about SIGINT and its like |
 
+mod container;
 mod interruption;
 mod order;
 mod pidfile;
@@ -71,6 +73,9 @@ struct Options {
     /// The signal that ends the daemon: a name (TERM, SIGQUIT) or a number
     #[arg(long, value_name = "SIGNAL", default_value = "TERM", value_parser = signal)]
     stop_signal: i32,
+    /// A shell command that says by status 0 that the daemon runs, as the `status` of an init script [default: there is none]
+    #[arg(long, value_name = "COMMAND")]
+    status: Option<OsString>,
     /// How long a start, or the end after the stop signal, may take; a third of it a pidfile that comes late
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
     timeout: u64,
@@ -103,7 +108,7 @@ JSON, an object:
   rows     for each question, in the order below:
            {{\"key\": \"…\", \"question\": \"…\", \"verdict\": \"pass\" | \"fail\" | \"not-applicable\", \"evidence\": \"…\"}}
 
-Questions (numbers: steps of daemon(7); E: edge cases):
+Questions (numbers: steps of daemon(7); C, E: edge cases):
 {}",
         table::questions()
     )
@@ -121,6 +126,7 @@ fn main() -> ExitCode {
     let command: Vec<_> = options.command.iter().map(|word| word.to_string_lossy().into_owned()).collect();
     let patience = Duration::from_secs(options.timeout);
     let subject = Subject::new(options.command, options.pidfile, options.stop_signal, patience);
+    let subject = subject.map(|subject| subject.with_status_command(options.status));
     let (subject, tracing) = match subject.and_then(|subject| Ok((subject, prepare()?))) {
         Ok(prepared) => prepared,
         Err(error) => {
@@ -163,6 +169,7 @@ const LOOKS: &[(&[&str], Look)] = &[
     (&["pipes", "stop"], state::look_with_pipes),
     (&["E10"], state::look_without_stdio),
     (&["E36"], state::look_with_securebits),
+    (&["C1"], container::look),
 ];
 
 /// The same with strace.

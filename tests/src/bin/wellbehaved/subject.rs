@@ -3,7 +3,7 @@
 use std::{
     cell::Cell,
     env,
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     fs,
     os::unix::{ffi::OsStrExt, process::ExitStatusExt},
     path::{Path, PathBuf},
@@ -22,6 +22,7 @@ pub(crate) struct Subject {
     args: Vec<OsString>,
     pidfile: Option<PathBuf>,
     pub(crate) stop_signal: i32,
+    status_command: Option<OsString>,
     /// A starter that takes longer hangs, or stays in the foreground.
     pub(crate) patience: Duration,
     /// How many processes a start leaves to init; `None`: no start has ended with a daemon so far.
@@ -37,7 +38,16 @@ impl Subject {
     ) -> Result<Self, String> {
         let program = find_program(&command.remove(0))?;
         let pidfile = pidfile.map(|path| resolve(&path)).transpose()?;
-        Ok(Self { program, args: command, pidfile, stop_signal, patience, usual: Cell::new(None) })
+        let (status_command, usual) = (None, Cell::new(None));
+        Ok(Self { program, args: command, pidfile, stop_signal, status_command, patience, usual })
+    }
+
+    pub(crate) fn with_status_command(self, status_command: Option<OsString>) -> Self {
+        Self { status_command, ..self }
+    }
+
+    pub(crate) fn status_command(&self) -> Option<&OsStr> {
+        self.status_command.as_deref()
     }
 
     pub(crate) fn pidfile(&self) -> Option<&Path> {

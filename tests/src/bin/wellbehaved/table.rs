@@ -44,6 +44,7 @@ pub(crate) const QUESTIONS: &[(&str, &str)] = &[
     ("E26", "after its end the pidfile is gone, or holds no claim where it may not be removed"),
     ("E27", "what it executes does not inherit the pidfile's lock"),
     ("E36", "securebits that keep capabilities through setuid(2): none is left"),
+    ("C1", "in a container, without ptrace rights, its status command (--status) says the truth"),
     ("stop", "the stop signal ends it, and nobody is left"),
     ("pipes", "the caller's pipes are let go of: `ssh host service` returns"),
 ];
