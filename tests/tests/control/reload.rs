@@ -122,6 +122,8 @@ fn waiting_does_not_poll() {
     drop(inside);
     reload.wait();
     let log = fs::read_to_string(scene.path("calls")).unwrap();
-    let calls: Vec<_> = log.lines().skip_while(|line| !line.contains("sendmsg")).collect();
-    assert!(!calls.is_empty() && calls.len() < 60, "{}", calls.join("\n"));
+    // How many calls it takes to end differs with the C library. Who asks again and again has to wait in between.
+    let waits = |line: &&str| ["poll", "nanosleep", "recvmsg", "select"].iter().any(|call| line.contains(call));
+    let calls: Vec<_> = log.lines().skip_while(|line| !line.contains("sendmsg")).filter(waits).collect();
+    assert!(!calls.is_empty() && calls.len() < 20, "{}", calls.join("\n"));
 }
