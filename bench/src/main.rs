@@ -1,6 +1,8 @@
-//! The harness: `daemon-bench DIRECTORY ROUNDS [PART]…`, called by `run`, which has put all programs into the directory.
+//! The harness: `daemon-bench DIRECTORY ROUNDS [PART]…`, called by `run`, which has put all
+//! programs into the directory.
 //!
-//! `daemon-bench DIRECTORY ROUNDS compare PROGRAM…` compares daemons, such as those of two versions, with the first one.
+//! `daemon-bench DIRECTORY ROUNDS compare PROGRAM…` compares daemons, such as those of two
+//! versions, with the first one.
 
 mod machine;
 mod measure;
@@ -30,7 +32,10 @@ struct Results {
 fn main() {
     let mut arguments = env::args().skip(1);
     let programs = PathBuf::from(arguments.next().expect("the directory of the programs"));
-    let rounds = arguments.next().and_then(|rounds| rounds.parse().ok()).expect("how many rounds");
+    let rounds = arguments
+        .next()
+        .and_then(|rounds| rounds.parse().ok())
+        .expect("how many rounds");
     let wanted: Vec<String> = arguments.collect();
     let wants = |part: &str| wanted.is_empty() || wanted.iter().any(|wanted| wanted == part);
 
@@ -41,7 +46,12 @@ fn main() {
             process::exit(1);
         }
     };
-    let mut results = Results { machine: machine::Machine::this(), rounds, tables: Vec::new(), resident: Vec::new() };
+    let mut results = Results {
+        machine: machine::Machine::this(),
+        rounds,
+        tables: Vec::new(),
+        resident: Vec::new(),
+    };
     for (name, part) in parts::ALL {
         if wants(name) {
             for table in part(&programs, rounds) {

@@ -51,7 +51,14 @@ impl Program {
     pub fn new(path: impl AsRef<Path>) -> Self {
         let path = c_string(path.as_ref());
         let environment = ENVIRONMENT.iter().map(c_string).collect();
-        Self { arguments: vec![path.clone()], path, environment, stderr: "/dev/null", expected: 0, copied: None }
+        Self {
+            arguments: vec![path.clone()],
+            path,
+            environment,
+            stderr: "/dev/null",
+            expected: 0,
+            copied: None,
+        }
     }
 
     pub fn argument(mut self, argument: impl AsRef<OsStr>) -> Self {
@@ -76,7 +83,8 @@ impl Program {
         self
     }
 
-    /// Copies the program now and then: how its file lies in the page cache makes a difference of one percent.
+    /// Copies the program now and then: how its file lies in the page cache makes a difference of
+    /// one percent.
     pub fn copied(mut self) -> Self {
         self.copied = Some(Cell::new(0));
         self
@@ -90,7 +98,8 @@ impl Program {
         fs::rename(new, path)
     }
 
-    /// The time from the call of posix_spawn, a vfork and an execve, to the end of the process that it started.
+    /// The time from the call of posix_spawn, a vfork and an execve, to the end of the process that
+    /// it started.
     pub fn run(&self) -> Duration {
         if let Some(runs) = &self.copied {
             if runs.get().is_multiple_of(RUNS_OF_A_COPY) {
@@ -98,9 +107,18 @@ impl Program {
             }
             runs.set(runs.get() + 1);
         }
-        let (streams, attributes) = (streams(self.stderr), PosixSpawnAttr::init().expect("memory"));
+        let (streams, attributes) = (
+            streams(self.stderr),
+            PosixSpawnAttr::init().expect("memory"),
+        );
         let began = Instant::now();
-        let started = posix_spawn(self.path.as_c_str(), &streams, &attributes, &self.arguments, &self.environment);
+        let started = posix_spawn(
+            self.path.as_c_str(),
+            &streams,
+            &attributes,
+            &self.arguments,
+            &self.environment,
+        );
         let end = started.and_then(wait_for);
         let took = began.elapsed();
         match end {
@@ -117,13 +135,15 @@ fn c_string(text: impl AsRef<OsStr>) -> CString {
 fn streams(stderr: &str) -> PosixSpawnFileActions {
     let mut streams = PosixSpawnFileActions::init().expect("memory");
     for (stream, path) in [(0, "/dev/null"), (1, "/dev/null"), (2, stderr)] {
-        streams.add_open(stream, path, OFlag::O_RDWR, Mode::empty()).expect("memory");
+        streams
+            .add_open(stream, path, OFlag::O_RDWR, Mode::empty())
+            .expect("memory");
     }
     streams
 }
 
-/// Waits for one process and takes away whatever else ends meanwhile, as PID 1 does: start-stop-daemon takes a zombie
-/// for a running service.
+/// Waits for one process and takes away whatever else ends meanwhile, as PID 1 does:
+/// start-stop-daemon takes a zombie for a running service.
 fn wait_for(pid: Pid) -> nix::Result<WaitStatus> {
     loop {
         let end = wait()?;
@@ -133,11 +153,13 @@ fn wait_for(pid: Pid) -> nix::Result<WaitStatus> {
     }
 }
 
-/// What the measured programs need, and what must not be left of them, however the measurement ends.
+/// What the measured programs need, and what must not be left of them, however the measurement
+/// ends.
 pub struct Ground(());
 
 impl Ground {
-    /// Creates the directory of the pidfiles, and makes the daemons this process's children when their starters end.
+    /// Creates the directory of the pidfiles, and makes the daemons this process's children when
+    /// their starters end.
     pub fn prepare() -> io::Result<Self> {
         fs::create_dir(PLACE)?;
         let ground = Self(());
@@ -158,7 +180,10 @@ pub fn children() -> Vec<Pid> {
     // An intermediate process that its starter has not waited for is a zombie.
     while matches!(waitpid(None, Some(WaitPidFlag::WNOHANG)), Ok(end) if end.pid().is_some()) {}
     let children = fs::read_to_string("/proc/thread-self/children").expect("/proc");
-    children.split_whitespace().map(|pid| Pid::from_raw(pid.parse().expect("a pid"))).collect()
+    children
+        .split_whitespace()
+        .map(|pid| Pid::from_raw(pid.parse().expect("a pid")))
+        .collect()
 }
 
 /// Ends every daemon by its pid, one that is still being started included.

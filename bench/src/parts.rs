@@ -35,12 +35,18 @@ fn daemon<'a>(name: &str, program: Program) -> Subject<'a> {
         tidy();
         took
     };
-    Subject { name: name.to_owned(), run: Box::new(run) }
+    Subject {
+        name: name.to_owned(),
+        run: Box::new(run),
+    }
 }
 
 /// The start of any daemons, in comparison with the first.
 pub fn compare(programs: &[String], rounds: usize) -> Table {
-    let subjects = programs.iter().map(|program| daemon(program, Program::new(program).copied())).collect();
+    let subjects = programs
+        .iter()
+        .map(|program| daemon(program, Program::new(program).copied()))
+        .collect();
     Table::measure("Compared", rounds, &[0], subjects)
 }
 
@@ -78,20 +84,25 @@ fn start(programs: &Path, rounds: usize) -> Vec<Table> {
     ];
     let mut groups = vec![without_user, with_user];
     groups.extend(programs.join("musl-ours").exists().then_some(musl));
-    let tables =
-        groups.into_iter().map(|group| Table::measure("From exec to the starter's exit 0", rounds, &[0], group));
+    let tables = groups
+        .into_iter()
+        .map(|group| Table::measure("From exec to the starter's exit 0", rounds, &[0], group));
     tables.reduce(Table::followed_by).into_iter().collect()
 }
 
-/// The same where starter, intermediate process and daemon share one processor, as on a machine that has no other or is
-/// busy: what all of them do, one after the other.
+/// The same where starter, intermediate process and daemon share one processor, as on a machine
+/// that has no other or is busy: what all of them do, one after the other.
 fn processor(programs: &Path, rounds: usize) -> Vec<Table> {
     let at = |name: &str| Program::new(programs.join(name)).copied();
     let this = Pid::from_raw(0);
     let before = sched_getaffinity(this).expect("Linux");
     let mut one = CpuSet::new();
-    let first = (0..CpuSet::count()).find(|&cpu| before.is_set(cpu) == Ok(true)).expect("this runs on one");
-    one.set(first).and_then(|()| sched_setaffinity(this, &one)).expect("it is one of this process's");
+    let first = (0..CpuSet::count())
+        .find(|&cpu| before.is_set(cpu) == Ok(true))
+        .expect("this runs on one");
+    one.set(first)
+        .and_then(|()| sched_setaffinity(this, &one))
+        .expect("it is one of this process's");
     let subjects = vec![
         daemon("floor", at("floor")),
         daemon("ours, no settings", at("ours")),
@@ -114,14 +125,21 @@ fn descriptors(programs: &Path, rounds: usize) -> Vec<Table> {
     let at = |name: &str| Program::new(programs.join(name));
     let table = |count| {
         // These are not closed on exec.
-        let null = || open("/dev/null", OFlag::O_RDONLY, Mode::empty()).expect("the limit allows that many");
+        let null = || {
+            open("/dev/null", OFlag::O_RDONLY, Mode::empty()).expect("the limit allows that many")
+        };
         let inherited: Vec<_> = (0..count).map(|_| null()).collect();
         let subjects = vec![
             daemon("floor", at("floor")),
             daemon("ours, no settings", at("ours")),
             daemon("daemon(7)'s steps in C", at("c-steps")),
         ];
-        let table = Table::measure(&format!("{count} inherited descriptors"), rounds, &[0], subjects);
+        let table = Table::measure(
+            &format!("{count} inherited descriptors"),
+            rounds,
+            &[0],
+            subjects,
+        );
         drop(inherited);
         table
     };
@@ -139,10 +157,22 @@ fn limit(programs: &Path, rounds: usize) -> Vec<Table> {
             daemon("ours, no settings", at("ours")),
             daemon("daemon(7)'s steps in C", at("c-steps")),
         ];
-        let rounds = if limit > 100_000 { rounds.div_ceil(10) } else { rounds };
-        Some(Table::measure(&format!("RLIMIT_NOFILE {limit}"), rounds, &[0], subjects))
+        let rounds = if limit > 100_000 {
+            rounds.div_ceil(10)
+        } else {
+            rounds
+        };
+        Some(Table::measure(
+            &format!("RLIMIT_NOFILE {limit}"),
+            rounds,
+            &[0],
+            subjects,
+        ))
     };
-    let tables = [1_024, 20_000, 1_048_576].into_iter().filter_map(table).collect();
+    let tables = [1_024, 20_000, 1_048_576]
+        .into_iter()
+        .filter_map(table)
+        .collect();
     setrlimit(Resource::RLIMIT_NOFILE, before.0, before.1).expect("it was so before");
     tables
 }
@@ -150,7 +180,11 @@ fn limit(programs: &Path, rounds: usize) -> Vec<Table> {
 /// Much memory that is in use when the process forks, or later.
 fn memory(programs: &Path, rounds: usize) -> Vec<Table> {
     let table = |mebibytes: usize| {
-        let at = |place: &str| Program::new(programs.join("memory")).argument(place).argument(mebibytes.to_string());
+        let at = |place: &str| {
+            Program::new(programs.join("memory"))
+                .argument(place)
+                .argument(mebibytes.to_string())
+        };
         let huge = "GLIBC_TUNABLES=glibc.malloc.hugetlb=1";
         let subjects = vec![
             daemon("an empty program that touches it", at("empty")),
@@ -158,11 +192,19 @@ fn memory(programs: &Path, rounds: usize) -> Vec<Table> {
             daemon("ours, in `configure`", at("configure")),
             daemon("ours, in `init`", at("init")),
             daemon("an empty program, huge pages", at("empty").variable(huge)),
-            daemon("ours, in `configure`, huge pages", at("configure").variable(huge)),
+            daemon(
+                "ours, in `configure`, huge pages",
+                at("configure").variable(huge),
+            ),
         ];
         // A gibibyte takes a quarter of a second.
         let rounds = rounds.div_ceil(if mebibytes > 100 { 20 } else { 4 });
-        Table::measure(&format!("{mebibytes} MiB touched"), rounds, &[0, 4], subjects)
+        Table::measure(
+            &format!("{mebibytes} MiB touched"),
+            rounds,
+            &[0, 4],
+            subjects,
+        )
     };
     [10, 100, 1024].map(table).into()
 }
@@ -171,13 +213,22 @@ fn memory(programs: &Path, rounds: usize) -> Vec<Table> {
 fn refusal(programs: &Path, rounds: usize) -> Vec<Table> {
     const REFUSED: i32 = 80;
     let at = |name: &str| Program::new(programs.join(name)).heard().copied();
-    let alone = |name: &str, program: Program| Subject { name: name.to_owned(), run: Box::new(move || program.run()) };
+    let alone = |name: &str, program: Program| Subject {
+        name: name.to_owned(),
+        run: Box::new(move || program.run()),
+    };
     at("ours_pidfile").run();
     at("ours_user").run();
     let subjects = vec![
         alone("an empty program", at("empty")),
-        alone("a refused start, pidfile", at("ours_pidfile").fails_with(REFUSED)),
-        alone("a refused start, pidfile and user", at("ours_user").fails_with(REFUSED)),
+        alone(
+            "a refused start, pidfile",
+            at("ours_pidfile").fails_with(REFUSED),
+        ),
+        alone(
+            "a refused start, pidfile and user",
+            at("ours_user").fails_with(REFUSED),
+        ),
     ];
     let table = Table::measure("A second start is refused", rounds, &[0], subjects);
     end_daemons();

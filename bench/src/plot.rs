@@ -41,7 +41,10 @@ pub fn bars(table: &Table) -> String {
     );
     let guide = LABELS + BARS / LONGEST;
     let (from, to) = (TOP, height - 10.0);
-    _ = writeln!(svg, "<line class=\"guide\" x1=\"{guide:.1}\" y1=\"{from}\" x2=\"{guide:.1}\" y2=\"{to}\"/>");
+    _ = writeln!(
+        svg,
+        "<line class=\"guide\" x1=\"{guide:.1}\" y1=\"{from}\" x2=\"{guide:.1}\" y2=\"{to}\"/>"
+    );
     for (index, row) in table.rows.iter().enumerate() {
         bar(&mut svg, row, unit, TOP + rows(index));
     }
@@ -49,7 +52,9 @@ pub fn bars(table: &Table) -> String {
 }
 
 fn bar(svg: &mut String, row: &Row, unit: f64, top: f64) {
-    let Row { name, time, ratio, .. } = row;
+    let Row {
+        name, time, ratio, ..
+    } = row;
     let kind = match name {
         name if name.contains("floor") => "floor",
         name if name.starts_with("ours") => "ours",
@@ -59,7 +64,11 @@ fn bar(svg: &mut String, row: &Row, unit: f64, top: f64) {
     let (middle, text) = (top + ROW / 2.0, top + ROW / 2.0 + 4.5);
     let end = LABELS + length(time.median);
     let broken = if time.median / unit > BARS { " »" } else { "" };
-    _ = writeln!(svg, "<text x=\"{:.1}\" y=\"{text}\" text-anchor=\"end\">{name}</text>", LABELS - 8.0);
+    _ = writeln!(
+        svg,
+        "<text x=\"{:.1}\" y=\"{text}\" text-anchor=\"end\">{name}</text>",
+        LABELS - 8.0
+    );
     _ = writeln!(
         svg,
         "<rect class=\"{kind}\" x=\"{LABELS}\" y=\"{:.1}\" width=\"{:.1}\" height=\"{}\" rx=\"2\"/>",
@@ -69,7 +78,10 @@ fn bar(svg: &mut String, row: &Row, unit: f64, top: f64) {
     );
     if broken.is_empty() {
         let (from, to) = (LABELS + length(time.p25), LABELS + length(time.p75));
-        _ = writeln!(svg, "<line class=\"spread\" x1=\"{from:.1}\" y1=\"{middle}\" x2=\"{to:.1}\" y2=\"{middle}\"/>");
+        _ = writeln!(
+            svg,
+            "<line class=\"spread\" x1=\"{from:.1}\" y1=\"{middle}\" x2=\"{to:.1}\" y2=\"{middle}\"/>"
+        );
     }
     let after = end.max(LABELS + length(time.p75)) + 6.0;
     let label = format!("{:.0} ({:.2}×){broken}", time.median, ratio.median);

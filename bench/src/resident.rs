@@ -23,7 +23,15 @@ pub struct Resident {
 }
 
 pub fn measure(programs: &Path) -> Vec<Resident> {
-    let names = ["floor", "ours", "ours_pidfile", "ours_user", "daemonize", "fork", "dmon"];
+    let names = [
+        "floor",
+        "ours",
+        "ours_pidfile",
+        "ours_user",
+        "daemonize",
+        "fork",
+        "dmon",
+    ];
     names.map(|name| of(name, &programs.join(name))).into()
 }
 
@@ -31,7 +39,9 @@ fn of(name: &str, program: &Path) -> Resident {
     Program::new(program).run();
     // Some are still on their way when their starters have ended.
     sleep(Duration::from_millis(100));
-    let [daemon] = children()[..] else { panic!("{name} has not left one daemon") };
+    let [daemon] = children()[..] else {
+        panic!("{name} has not left one daemon")
+    };
     let file = |name: &str| fs::read_to_string(format!("/proc/{daemon}/{name}")).expect("it runs");
     let wake_ups = || number(&file("status"), "voluntary_ctxt_switches");
     let before = wake_ups();
@@ -43,20 +53,40 @@ fn of(name: &str, program: &Path) -> Resident {
     end_daemons();
     tidy();
     let binary_bytes = fs::metadata(program).expect("it was just run").len();
-    Resident { name: name.to_owned(), private_kib, threads, wake_ups, binary_bytes }
+    Resident {
+        name: name.to_owned(),
+        private_kib,
+        threads,
+        wake_ups,
+        binary_bytes,
+    }
 }
 
 /// The number in the line `name:  number …`.
 fn number(text: &str, name: &str) -> u64 {
-    let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-    value.and_then(|value| value.split_whitespace().next()?.parse().ok()).expect("the kernel says it")
+    let value = text
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    value
+        .and_then(|value| value.split_whitespace().next()?.parse().ok())
+        .expect("the kernel says it")
 }
 
 pub fn print(rows: &[Resident]) {
     println!("### Resident\n\n| | private, KiB | threads | wake-ups in 3 s | binary, KiB |");
     println!("| --- | --: | --: | --: | --: |");
-    for Resident { name, private_kib, threads, wake_ups, binary_bytes } in rows {
-        println!("| {name} | {private_kib} | {threads} | {wake_ups} | {} |", binary_bytes / 1024);
+    for Resident {
+        name,
+        private_kib,
+        threads,
+        wake_ups,
+        binary_bytes,
+    } in rows
+    {
+        println!(
+            "| {name} | {private_kib} | {threads} | {wake_ups} | {} |",
+            binary_bytes / 1024
+        );
     }
     println!();
 }

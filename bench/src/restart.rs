@@ -26,7 +26,11 @@ impl Clients {
         while !self.over.load(Ordering::Relaxed) {
             let answer = UnixStream::connect(format!("{PLACE}/server.socket"))
                 .and_then(|mut connection| connection.read_exact(&mut [0]));
-            let count = if answer.is_ok() { &self.answered } else { &self.failed };
+            let count = if answer.is_ok() {
+                &self.answered
+            } else {
+                &self.failed
+            };
             count.fetch_add(1, Ordering::Relaxed);
             thread::sleep(Duration::from_millis(1));
         }
@@ -45,16 +49,26 @@ pub fn restart(programs: &Path, rounds: usize) -> Vec<Table> {
             tidy();
             took
         };
-        Subject { name: name.to_owned(), run: Box::new(run) }
+        Subject {
+            name: name.to_owned(),
+            run: Box::new(run),
+        }
     };
     let subjects = vec![
-        subject("stop, then start", &others, vec![server("stop"), server("start")]),
+        subject(
+            "stop, then start",
+            &others,
+            vec![server("stop"), server("start")],
+        ),
         subject("restart", &handing_over, vec![server("restart")]),
     ];
     let table = Table::measure("Restart under load", rounds.div_ceil(3), &[0], subjects);
     for (row, clients) in table.rows.iter().zip([others, handing_over]) {
         let (answered, failed) = (clients.answered.into_inner(), clients.failed.into_inner());
-        println!("{}: {answered} requests answered, {failed} failed", row.name);
+        println!(
+            "{}: {answered} requests answered, {failed} failed",
+            row.name
+        );
     }
     vec![table]
 }

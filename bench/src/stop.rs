@@ -24,26 +24,41 @@ pub fn stop(programs: &Path, rounds: usize) -> Vec<Table> {
             tidy();
             took
         };
-        Subject { name: name.to_owned(), run: Box::new(run) }
+        Subject {
+            name: name.to_owned(),
+            run: Box::new(run),
+        }
     };
     let program = |program: Program| Box::new(move || _ = program.run());
 
     let control = Control::new(&pidfile);
     let call = move || {
         let stopped = control.stop(Duration::from_secs(5));
-        assert!(matches!(stopped, Ok(Stopped::Terminated { .. })), "{stopped:?}");
+        assert!(
+            matches!(stopped, Ok(Stopped::Terminated { .. })),
+            "{stopped:?}"
+        );
     };
     let command = Program::new(programs.join("stop")).argument(&pidfile);
     let mut subjects = vec![
-        subject("kill(2) and waitpid(2)", Box::new(|| children().into_iter().for_each(end))),
+        subject(
+            "kill(2) and waitpid(2)",
+            Box::new(|| children().into_iter().for_each(end)),
+        ),
         subject("`Control::stop`, a call", Box::new(call)),
         subject("`Control::stop`, a program", program(command)),
     ];
     let other = "/sbin/start-stop-daemon";
     if Path::new(other).exists() {
         let arguments = ["--stop", "--quiet", "--retry", "5", "--pidfile"];
-        let other = arguments.iter().fold(Program::new(other), Program::argument).argument(&pidfile);
-        subjects.push(subject("start-stop-daemon --stop --retry 5", program(other)));
+        let other = arguments
+            .iter()
+            .fold(Program::new(other), Program::argument)
+            .argument(&pidfile);
+        subjects.push(subject(
+            "start-stop-daemon --stop --retry 5",
+            program(other),
+        ));
     }
     vec![Table::measure("Stop", rounds.div_ceil(3), &[0], subjects)]
 }

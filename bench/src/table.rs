@@ -40,14 +40,23 @@ impl Spread {
     fn of(mut values: Vec<f64>) -> Self {
         values.sort_by(f64::total_cmp);
         let at = |percent: usize| values[(values.len() - 1) * percent / 100];
-        Self { p25: at(25), median: at(50), p75: at(75) }
+        Self {
+            p25: at(25),
+            median: at(50),
+            p75: at(75),
+        }
     }
 }
 
 impl Table {
-    /// Runs all subjects once a round, in another order each time, so that none always follows the same one. Each
-    /// is compared with the last reference before it or at its own place.
-    pub fn measure(title: &str, rounds: usize, references: &[usize], mut subjects: Vec<Subject<'_>>) -> Self {
+    /// Runs all subjects once a round, in another order each time, so that none always follows the
+    /// same one. Each is compared with the last reference before it or at its own place.
+    pub fn measure(
+        title: &str,
+        rounds: usize,
+        references: &[usize],
+        mut subjects: Vec<Subject<'_>>,
+    ) -> Self {
         for subject in &mut subjects {
             (0..WARM_UP).for_each(|_| _ = (subject.run)());
         }
@@ -61,17 +70,37 @@ impl Table {
             }
         }
         let row = |(index, subject): (usize, Subject<'_>)| {
-            let reference = *references.iter().filter(|&&at| at <= index).max().expect("the first is one");
-            let ratios = times[index].iter().zip(&times[reference]).map(|(time, floor)| time / floor);
-            (subject.name, reference, Spread::of(times[index].clone()), Spread::of(ratios.collect()))
+            let reference = *references
+                .iter()
+                .filter(|&&at| at <= index)
+                .max()
+                .expect("the first is one");
+            let ratios = times[index]
+                .iter()
+                .zip(&times[reference])
+                .map(|(time, floor)| time / floor);
+            (
+                subject.name,
+                reference,
+                Spread::of(times[index].clone()),
+                Spread::of(ratios.collect()),
+            )
         };
         let rows: Vec<_> = subjects.into_iter().enumerate().map(row).collect();
         let names: Vec<String> = rows.iter().map(|(name, ..)| name.clone()).collect();
         let rows = rows
             .into_iter()
-            .map(|(name, reference, time, ratio)| Row { name, time, ratio, reference: names[reference].clone() })
+            .map(|(name, reference, time, ratio)| Row {
+                name,
+                time,
+                ratio,
+                reference: names[reference].clone(),
+            })
             .collect();
-        Self { title: title.to_owned(), rows }
+        Self {
+            title: title.to_owned(),
+            rows,
+        }
     }
 
     /// With the rows of another one below.
@@ -84,10 +113,23 @@ impl Table {
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "### {}\n", self.title)?;
-        writeln!(f, "| | median, µs | p25–p75 | ratio | p25–p75 | to |\n| --- | --: | --: | --: | --: | --- |")?;
-        for Row { name, time, ratio, reference } in &self.rows {
+        writeln!(
+            f,
+            "| | median, µs | p25–p75 | ratio | p25–p75 | to |\n| --- | --: | --: | --: | --: | --- |"
+        )?;
+        for Row {
+            name,
+            time,
+            ratio,
+            reference,
+        } in &self.rows
+        {
             let Spread { p25, median, p75 } = ratio;
-            write!(f, "| {name} | {:.0} | {:.0}–{:.0} ", time.median, time.p25, time.p75)?;
+            write!(
+                f,
+                "| {name} | {:.0} | {:.0}–{:.0} ",
+                time.median, time.p25, time.p75
+            )?;
             writeln!(f, "| {median:.3} | {p25:.3}–{p75:.3} | {reference} |")?;
         }
         Ok(())
@@ -103,7 +145,10 @@ impl Random {
             self.0 ^= self.0 << 13;
             self.0 ^= self.0 >> 7;
             self.0 ^= self.0 << 17;
-            items.swap(last, usize::try_from(self.0 % (last as u64 + 1)).expect("small"));
+            items.swap(
+                last,
+                usize::try_from(self.0 % (last as u64 + 1)).expect("small"),
+            );
         }
     }
 }

@@ -54,8 +54,8 @@ pub(crate) struct Args {
     pub(crate) defer_ready: Option<Ident>,
 }
 
-/// A call of the builder. The method has the span of the user's own word, so that what the compiler says of it points
-/// there.
+/// A call of the builder. The method has the span of the user's own word, so that what the compiler
+/// says of it points there.
 #[derive(Clone)]
 pub(crate) struct Call {
     pub(crate) method: Ident,
@@ -75,7 +75,11 @@ pub(crate) fn parse(tokens: TokenStream, faults: &mut Vec<Error>) -> Args {
     for tokens in tokens::split_at_commas(tokens, Angles::AfterOperators) {
         read(&tokens, &mut written);
     }
-    let root = written.iter().flatten().find(|arg| arg.known.name == "crate").and_then(|arg| arg.value.clone());
+    let root = written
+        .iter()
+        .flatten()
+        .find(|arg| arg.known.name == "crate")
+        .and_then(|arg| arg.value.clone());
     let mut args = Args {
         root: root.unwrap_or_else(|| quote!(::daemon_rt)),
         settings: Vec::new(),
@@ -89,7 +93,8 @@ pub(crate) fn parse(tokens: TokenStream, faults: &mut Vec<Error>) -> Args {
             faults.push(fault);
         }
     }
-    args.hooks.sort_by_key(|hook| KNOWN.iter().position(|known| hook.method == known.name));
+    args.hooks
+        .sort_by_key(|hook| KNOWN.iter().position(|known| hook.method == known.name));
     args
 }
 
@@ -97,7 +102,10 @@ impl Args {
     fn add(&mut self, arg: &Arg, seen: &mut Vec<&'static str>) -> Result<()> {
         let name = arg.known.name;
         if seen.contains(&name) {
-            return Err(Error::new_spanned(&arg.key, format!("`{name}` is given twice")));
+            return Err(Error::new_spanned(
+                &arg.key,
+                format!("`{name}` is given twice"),
+            ));
         }
         seen.push(name);
         let call = arg.check(&self.root)?;
@@ -117,7 +125,10 @@ fn read(mut tokens: &[TokenTree], args: &mut Vec<Result<Arg>>) {
     while let Some(end) = (0..tokens.len()).find(|&i| is_key_after_value(&tokens[i..])) {
         let (one, others) = tokens.split_at(end + 1);
         args.push(Arg::read(one));
-        args.push(Err(Error::new_spanned(&others[0], format!("missing comma before `{}`", others[0]))));
+        args.push(Err(Error::new_spanned(
+            &others[0],
+            format!("missing comma before `{}`", others[0]),
+        )));
         tokens = others;
     }
     args.push(Arg::read(tokens));
@@ -125,10 +136,14 @@ fn read(mut tokens: &[TokenTree], args: &mut Vec<Result<Arg>>) {
 
 /// Whether a value ends here, and `key` or `key =` comes next. (In `if name == other`, it is not.)
 fn is_key_after_value(tokens: &[TokenTree]) -> bool {
-    let [value, TokenTree::Ident(key), rest @ ..] = tokens else { return false };
+    let [value, TokenTree::Ident(key), rest @ ..] = tokens else {
+        return false;
+    };
     let is_key = match rest.first() {
         None => true,
-        Some(TokenTree::Punct(punct)) => punct.as_char() == '=' && punct.spacing() == Spacing::Alone,
+        Some(TokenTree::Punct(punct)) => {
+            punct.as_char() == '=' && punct.spacing() == Spacing::Alone
+        }
         Some(_) => false,
     };
     is_key && !matches!(value, TokenTree::Punct(_)) && KNOWN.iter().any(|known| key == known.name)
@@ -139,11 +154,18 @@ impl Arg {
         let tokens = tokens::visible(tokens.iter().cloned().collect());
         let [TokenTree::Ident(key), rest @ ..] = &tokens[..] else {
             let tokens = TokenStream::from_iter(tokens);
-            return Err(Error::new_spanned(tokens, "expected an argument, such as `user = \"nobody\"`"));
+            return Err(Error::new_spanned(
+                tokens,
+                "expected an argument, such as `user = \"nobody\"`",
+            ));
         };
         let known = find(key)?;
         let value = known.value(key, rest)?;
-        Ok(Self { known, key: key.clone(), value })
+        Ok(Self {
+            known,
+            key: key.clone(),
+            value,
+        })
     }
 }
 
@@ -154,9 +176,14 @@ fn find(key: &Ident) -> Result<&'static Known> {
     }
     let names = || KNOWN.iter().map(|known| known.name);
     let near = tokens::nearest(&key.to_string(), names());
-    let hint = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+    let hint = near
+        .map(|near| format!("; did you mean `{near}`?"))
+        .unwrap_or_default();
     let names = names().collect::<Vec<_>>().join("`, `");
-    Err(Error::new_spanned(key, format!("unknown argument `{key}`{hint}\nthe arguments are `{names}`")))
+    Err(Error::new_spanned(
+        key,
+        format!("unknown argument `{key}`{hint}\nthe arguments are `{names}`"),
+    ))
 }
 
 impl Known {
@@ -168,7 +195,10 @@ impl Known {
             [TokenTree::Punct(equals), value @ ..] if equals.as_char() == '=' => {
                 Ok(Some(value.iter().cloned().collect()))
             }
-            [other, ..] => Err(Error::new_spanned(other, format!("write `{key} = {}`", written(rest)))),
+            [other, ..] => Err(Error::new_spanned(
+                other,
+                format!("write `{key} = {}`", written(rest)),
+            )),
         }
     }
 

@@ -7,7 +7,8 @@ use syn::Error;
 use crate::args::Args;
 use crate::tokens::{self, Angles};
 
-/// The compiler's own attributes. Any other below `#[daemon]` may bring the runtime of an `async fn main`.
+/// The compiler's own attributes. Any other below `#[daemon]` may bring the runtime of an `async fn
+/// main`.
 #[rustfmt::skip]
 const BUILT_IN: [&str; 12] = [
     "allow", "clippy", "cold", "deny", "deprecated", "doc", "expect", "forbid", "inline", "must_use", "rustfmt", "warn",
@@ -41,7 +42,10 @@ impl Entry {
             return Err(Error::new_spanned(rest.first().or(tokens.last()), message));
         };
         if entry.name != "main" {
-            return Err(Error::new_spanned(entry.name, "`#[daemon]` belongs on `fn main` alone"));
+            return Err(Error::new_spanned(
+                entry.name,
+                "`#[daemon]` belongs on `fn main` alone",
+            ));
         }
         Ok(entry)
     }
@@ -54,11 +58,20 @@ impl Entry {
     ) -> Option<Self> {
         let keyword = tokens.iter().position(|token| is_word(token, "fn"))?;
         let (qualifiers, rest) = tokens.split_at(keyword);
-        let [_, TokenTree::Ident(name), rest @ ..] = rest else { return None };
+        let [_, TokenTree::Ident(name), rest @ ..] = rest else {
+            return None;
+        };
         let (generics, rest) = rest.split_at(end_of_generics(rest));
-        let [TokenTree::Group(parameters), rest @ .., body] = rest else { return None };
-        let [TokenTree::Group(body)] = &tokens::visible(body.to_token_stream())[..] else { return None };
-        let where_clause = rest.iter().position(|token| is_word(token, "where")).unwrap_or(rest.len());
+        let [TokenTree::Group(parameters), rest @ .., body] = rest else {
+            return None;
+        };
+        let [TokenTree::Group(body)] = &tokens::visible(body.to_token_stream())[..] else {
+            return None;
+        };
+        let where_clause = rest
+            .iter()
+            .position(|token| is_word(token, "where"))
+            .unwrap_or(rest.len());
         Some(Self {
             docs,
             attributes,
@@ -77,7 +90,10 @@ impl Entry {
     pub(crate) fn check(&self, faults: &mut Vec<Error>) {
         for path in self.attribute_paths() {
             if path.last().is_some_and(|name| is_word(name, "daemon")) {
-                faults.push(Error::new_spanned(stream(&path), "`#[daemon]` stands here twice"));
+                faults.push(Error::new_spanned(
+                    stream(&path),
+                    "`#[daemon]` stands here twice",
+                ));
             }
         }
         for word in self.qualifiers.clone() {
@@ -85,7 +101,10 @@ impl Entry {
                 continue;
             };
             if word != "async" {
-                faults.push(Error::new_spanned(&word, format!("`main` cannot be `{word}`: write `fn main`")));
+                faults.push(Error::new_spanned(
+                    &word,
+                    format!("`main` cannot be `{word}`: write `fn main`"),
+                ));
             } else if !self.has_runtime() {
                 faults.push(Error::new_spanned(
                     &word,
@@ -100,12 +119,16 @@ impl Entry {
         }
         for generics in [&self.generics, &self.where_clause] {
             if !generics.is_empty() {
-                faults.push(Error::new_spanned(generics, "`main` cannot be generic: nothing calls it with a type"));
+                faults.push(Error::new_spanned(
+                    generics,
+                    "`main` cannot be generic: nothing calls it with a type",
+                ));
             }
         }
         for parameter in &self.parameters {
             if let Some(word) = find_word(parameter.clone(), "impl") {
-                let message = "`main` cannot be generic: write the type that the hook before it returns";
+                let message =
+                    "`main` cannot be generic: write the type that the hook before it returns";
                 faults.push(Error::new_spanned(word, message));
             }
         }
@@ -115,8 +138,10 @@ impl Entry {
     pub(crate) fn check_with(&self, args: &Args, faults: &mut Vec<Error>) {
         if let Some(main_loop) = &args.main_loop {
             if !self.is_empty() {
-                let message =
-                    format!("with `main_loop` it is `{}` that runs: write `fn main() {{}}`", main_loop.argument);
+                let message = format!(
+                    "with `main_loop` it is `{}` that runs: write `fn main() {{}}`",
+                    main_loop.argument
+                );
                 faults.push(Error::new_spanned(self.first_superfluous(), message));
             }
             return;
@@ -137,7 +162,8 @@ impl Entry {
                 faults.push(Error::new_spanned(key, message));
             }
             (Some(position), None) => {
-                let message = "for a `Ready` add the argument `defer_ready`: `#[daemon(defer_ready)]`";
+                let message =
+                    "for a `Ready` add the argument `defer_ready`: `#[daemon(defer_ready)]`";
                 faults.push(Error::new_spanned(&self.parameters[position], message));
             }
             _ => {}
@@ -162,26 +188,48 @@ impl Entry {
 
     /// What keeps this from being `fn main() {}`.
     fn first_superfluous(&self) -> TokenStream {
-        let body = if self.body.stream().is_empty() { TokenStream::new() } else { self.body.to_token_stream() };
+        let body = if self.body.stream().is_empty() {
+            TokenStream::new()
+        } else {
+            self.body.to_token_stream()
+        };
         let parameter = self.parameters.first().cloned().unwrap_or_default();
-        let pieces = [self.qualifiers.clone(), parameter, self.output.clone(), body];
-        pieces.into_iter().find(|piece| !piece.is_empty()).unwrap_or_default()
+        let pieces = [
+            self.qualifiers.clone(),
+            parameter,
+            self.output.clone(),
+            body,
+        ];
+        pieces
+            .into_iter()
+            .find(|piece| !piece.is_empty())
+            .unwrap_or_default()
     }
 
-    /// Whether `#[tokio::main]` stood above. It complains of a parameter itself, but without a word of the order.
+    /// Whether `#[tokio::main]` stood above. It complains of a parameter itself, but without a word
+    /// of the order.
     fn was_expanded_by_tokio(&self) -> bool {
-        self.body.to_string().contains("(\"Failed building the Runtime\")")
+        self.body
+            .to_string()
+            .contains("(\"Failed building the Runtime\")")
     }
 
     fn has_runtime(&self) -> bool {
-        self.attribute_paths().any(|path| !path.first().is_some_and(|name| BUILT_IN.contains(&&*name.to_string())))
+        self.attribute_paths().any(|path| {
+            !path
+                .first()
+                .is_some_and(|name| BUILT_IN.contains(&&*name.to_string()))
+        })
     }
 
     fn attribute_paths(&self) -> impl Iterator<Item = Vec<TokenTree>> {
-        self.attributes.clone().into_iter().filter_map(|token| match token {
-            TokenTree::Group(attribute) => Some(path(&tokens::visible(attribute.stream()))),
-            _ => None,
-        })
+        self.attributes
+            .clone()
+            .into_iter()
+            .filter_map(|token| match token {
+                TokenTree::Group(attribute) => Some(path(&tokens::visible(attribute.stream()))),
+                _ => None,
+            })
     }
 }
 
@@ -198,11 +246,18 @@ fn path(attribute: &[TokenTree]) -> Vec<TokenTree> {
 /// The documentation, the other attributes, and what comes after them.
 fn split_attributes(mut tokens: &[TokenTree]) -> (TokenStream, TokenStream, &[TokenTree]) {
     let (mut docs, mut others) = (TokenStream::new(), TokenStream::new());
-    while let [hash @ TokenTree::Punct(punct), brackets @ TokenTree::Group(group), rest @ ..] = tokens {
+    while let [
+        hash @ TokenTree::Punct(punct),
+        brackets @ TokenTree::Group(group),
+        rest @ ..,
+    ] = tokens
+    {
         if punct.as_char() != '#' {
             break;
         }
-        let is_doc = tokens::visible(group.stream()).first().is_some_and(|name| is_word(name, "doc"));
+        let is_doc = tokens::visible(group.stream())
+            .first()
+            .is_some_and(|name| is_word(name, "doc"));
         let attributes = if is_doc { &mut docs } else { &mut others };
         attributes.extend([hash.clone(), brackets.clone()]);
         tokens = rest;
@@ -243,7 +298,9 @@ fn split_parameters(parentheses: &Group) -> Vec<TokenStream> {
 /// Whether a parameter's type ends in `Ready`.
 fn is_ready(parameter: &TokenStream) -> bool {
     match parameter.clone().into_iter().last() {
-        Some(TokenTree::Group(group)) if group.delimiter() == Delimiter::None => is_ready(&group.stream()),
+        Some(TokenTree::Group(group)) if group.delimiter() == Delimiter::None => {
+            is_ready(&group.stream())
+        }
         Some(last) => is_word(&last, "Ready"),
         None => false,
     }

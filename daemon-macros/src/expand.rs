@@ -22,22 +22,44 @@ pub(crate) fn daemon(args: TokenStream, item: &TokenStream) -> TokenStream {
     if faults.is_empty() {
         entry.check_with(&args, &mut faults);
     }
-    if faults.is_empty() { service(&args, &entry) } else { with_errors(&kept(&entry), &faults) }
+    if faults.is_empty() {
+        service(&args, &entry)
+    } else {
+        with_errors(&kept(&entry), &faults)
+    }
 }
 
 /// The expansion.
 ///
-/// Nothing of the user's stands inside the `unsafe` block, and none of its tokens has a span of the user's: else an
-/// unsafe call would compile in an argument, and `#![forbid(unsafe_code)]` would forbid the block.
+/// Nothing of the user's stands inside the `unsafe` block, and none of its tokens has a span of the
+/// user's: else an unsafe call would compile in an argument, and `#![forbid(unsafe_code)]` would
+/// forbid the block.
 fn service(args: &Args, entry: &Entry) -> TokenStream {
-    let Args { root, settings, hooks, .. } = args;
-    let Entry { docs, visibility, name, .. } = entry;
+    let Args {
+        root,
+        settings,
+        hooks,
+        ..
+    } = args;
+    let Entry {
+        docs,
+        visibility,
+        name,
+        ..
+    } = entry;
     let (function, main) = match &args.main_loop {
         Some(main_loop) => (None, main_loop.clone()),
         None => (Some(inner_function(entry)), inner_main(entry)),
     };
-    let method = if args.defer_ready.is_some() { "defer_ready" } else { "main" };
-    let main = Call { method: Ident::new(method, main.method.span()), ..main };
+    let method = if args.defer_ready.is_some() {
+        "defer_ready"
+    } else {
+        "main"
+    };
+    let main = Call {
+        method: Ident::new(method, main.method.span()),
+        ..main
+    };
     quote! {
         #docs
         #visibility fn #name() -> ::std::process::ExitCode {
@@ -51,9 +73,15 @@ fn service(args: &Args, entry: &Entry) -> TokenStream {
     }
 }
 
-/// What is kept in the case of an error: the function, nested as ever, so that the editor keeps working in its body.
+/// What is kept in the case of an error: the function, nested as ever, so that the editor keeps
+/// working in its body.
 fn kept(entry: &Entry) -> TokenStream {
-    let Entry { docs, visibility, name, .. } = entry;
+    let Entry {
+        docs,
+        visibility,
+        name,
+        ..
+    } = entry;
     let function = inner_function(entry);
     quote! {
         #docs
@@ -69,10 +97,19 @@ fn with_errors(item: &TokenStream, faults: &[Error]) -> TokenStream {
     quote!(#(#errors)* #item)
 }
 
-/// The function as it is written, nested. Its `fn` is not the user's, or clippy would tell them not to take their
-/// parameter by value.
+/// The function as it is written, nested. Its `fn` is not the user's, or clippy would tell them not
+/// to take their parameter by value.
 fn inner_function(entry: &Entry) -> TokenStream {
-    let Entry { attributes, qualifiers, generics, parameters, output, where_clause, body, .. } = entry;
+    let Entry {
+        attributes,
+        qualifiers,
+        generics,
+        parameters,
+        output,
+        where_clause,
+        body,
+        ..
+    } = entry;
     let name = inner_name(entry);
     quote! {
         #attributes
@@ -80,22 +117,36 @@ fn inner_function(entry: &Entry) -> TokenStream {
     }
 }
 
-/// `main` where that can be, for async-std insists on it; not with a parameter, for tokio refuses that.
+/// `main` where that can be, for async-std insists on it; not with a parameter, for tokio refuses
+/// that.
 fn inner_name(entry: &Entry) -> Ident {
-    let name = if entry.parameters.is_empty() { "main" } else { "__daemon_main" };
+    let name = if entry.parameters.is_empty() {
+        "main"
+    } else {
+        "__daemon_main"
+    };
     Ident::new(name, entry.name.span())
 }
 
-/// The call that gives the nested function to the builder. The compiler complains of the argument where a parameter
-/// does not fit, so it spans the parameter; and of the method where the result is none, so that spans the return type.
+/// The call that gives the nested function to the builder. The compiler complains of the argument
+/// where a parameter does not fit, so it spans the parameter; and of the method where the result is
+/// none, so that spans the return type.
 fn inner_main(entry: &Entry) -> Call {
     let name = inner_name(entry);
     let (first, last) = ends(entry.parameters.first()).unwrap_or((name.span(), name.span()));
     let name = Ident::new(&name.to_string(), first);
     let left = quote_spanned!(first=> #name::<);
     let right = quote_spanned!(last=> >);
-    let output = entry.output.clone().into_iter().nth(2).map_or(last, |first| first.span()); // after `->`
-    Call { method: Ident::new("main", output), argument: quote!(#left #right) }
+    let output = entry
+        .output
+        .clone()
+        .into_iter()
+        .nth(2)
+        .map_or(last, |first| first.span()); // after `->`
+    Call {
+        method: Ident::new("main", output),
+        argument: quote!(#left #right),
+    }
 }
 
 fn ends(tokens: Option<&TokenStream>) -> Option<(Span, Span)> {
@@ -208,17 +259,27 @@ mod tests {
                 fn main(state: S) {}
             ),
         );
-        assert!(bare <= 60 && long == bare && hooked <= bare + 5, "{bare}, {long}, {hooked}");
+        assert!(
+            bare <= 60 && long == bare && hooked <= bare + 5,
+            "{bare}, {long}, {hooked}"
+        );
     }
 
     fn count(tokens: TokenStream) -> usize {
         tokens
             .into_iter()
-            .map(|token| 1 + if let TokenTree::Group(group) = token { count(group.stream()) } else { 0 })
+            .map(|token| {
+                1 + if let TokenTree::Group(group) = token {
+                    count(group.stream())
+                } else {
+                    0
+                }
+            })
             .sum()
     }
 
-    /// Whatever the tokens: errors, but no panic. Each token of what is right is left out, doubled, and put last.
+    /// Whatever the tokens: errors, but no panic. Each token of what is right is left out, doubled,
+    /// and put last.
     #[test]
     fn no_tokens_make_it_panic() {
         let args: Vec<TokenTree> = quote! {
@@ -257,6 +318,9 @@ mod tests {
             mutations.push([before, after, &tokens[i..=i]].concat());
             mutations.push([before, &tokens[i..=i], &tokens[i..=i], after].concat());
         }
-        mutations.into_iter().map(|tokens| tokens.into_iter().collect()).collect()
+        mutations
+            .into_iter()
+            .map(|tokens| tokens.into_iter().collect())
+            .collect()
     }
 }

@@ -35,7 +35,10 @@ fn joined(word: impl Strategy<Value = String>, most: usize) -> impl Strategy<Val
 fn soup() -> impl Strategy<Value = String> {
     let leaf = prop_oneof![2 => words(NAMES), 2 => words(VALUES), 3 => words(PIECES)];
     let nested = leaf.prop_recursive(3, 20, 6, |inner| {
-        (joined(inner, 6), prop::sample::select(vec!["()", "[]", "{}"]))
+        (
+            joined(inner, 6),
+            prop::sample::select(vec!["()", "[]", "{}"]),
+        )
             .prop_map(|(inner, ends)| format!("{}{inner}{}", &ends[..1], &ends[1..]))
     });
     joined(nested, 12)
@@ -54,21 +57,32 @@ fn arguments() -> impl Strategy<Value = String> {
 
 /// A function that is nearly right.
 fn function() -> impl Strategy<Value = String> {
-    (joined(words(PIECES), 3), joined(words(PIECES), 4), soup(), joined(words(PIECES), 4)).prop_map(
-        |(before, generics, parameters, output)| {
-            format!("{before} fn main <{generics}> ({parameters}) -> {output} {{ body() }}")
-        },
+    (
+        joined(words(PIECES), 3),
+        joined(words(PIECES), 4),
+        soup(),
+        joined(words(PIECES), 4),
     )
+        .prop_map(|(before, generics, parameters, output)| {
+            format!("{before} fn main <{generics}> ({parameters}) -> {output} {{ body() }}")
+        })
 }
 
 /// The inputs of a file.
 fn corpus(file: &'static str) -> Vec<&'static str> {
-    file.lines().filter(|line| !line.starts_with("// ")).collect()
+    file.lines()
+        .filter(|line| !line.starts_with("// "))
+        .collect()
 }
 
 /// One of the inputs with some tokens removed, doubled, exchanged, or taken from another.
 fn changed(file: &'static str) -> impl Strategy<Value = TokenStream> {
-    let trees = |line: &&str| line.parse::<TokenStream>().expect("tokens").into_iter().collect::<Vec<_>>();
+    let trees = |line: &&str| {
+        line.parse::<TokenStream>()
+            .expect("tokens")
+            .into_iter()
+            .collect::<Vec<_>>()
+    };
     let inputs: Vec<Vec<TokenTree>> = corpus(file).iter().map(trees).collect();
     let number = inputs.len();
     let change = (0..4_u8, any::<Index>(), any::<Index>(), 0..number);
@@ -99,28 +113,43 @@ fn check_arguments(arguments: &TokenStream) -> Result<(), TestCaseError> {
     let mut faults = Vec::new();
     args::parse(arguments.clone(), &mut faults);
     for fault in &faults {
-        prop_assert!(fault.span().source_text().is_some_and(|text| !text.is_empty()), "nowhere: {fault}: {arguments}");
+        prop_assert!(
+            fault
+                .span()
+                .source_text()
+                .is_some_and(|text| !text.is_empty()),
+            "nowhere: {fault}: {arguments}"
+        );
         prop_assert!(!fault.to_string().is_empty());
     }
     let expansion = expand::daemon(arguments.clone(), &tokens("fn main() {}")?).to_string();
-    prop_assert!(faults.is_empty() || expansion.contains("compile_error"), "no error: {arguments}");
+    prop_assert!(
+        faults.is_empty() || expansion.contains("compile_error"),
+        "no error: {arguments}"
+    );
     // The function is kept, so that the editor keeps working in it.
     prop_assert!(expansion.contains("fn main ()"), "no function: {arguments}");
     Ok(())
 }
 
-/// There is an expansion or an error, and each error, of the arguments, the function, or of how they go together, points
-/// at something that the user wrote.
+/// There is an expansion or an error, and each error, of the arguments, the function, or of how
+/// they go together, points at something that the user wrote.
 fn check(arguments: &TokenStream, function: &TokenStream) -> Result<(), TestCaseError> {
     let expansion = expand::daemon(arguments.clone(), function);
     let mut errors = Vec::new();
     find_errors(expansion.clone(), &mut errors);
     let text = expansion.to_string();
-    prop_assert!(!errors.is_empty() || text.contains("__daemon . run"), "{text}");
+    prop_assert!(
+        !errors.is_empty() || text.contains("__daemon . run"),
+        "{text}"
+    );
     // The compiler calls it with an item, never with nothing.
     if !function.is_empty() {
         for error in errors {
-            prop_assert!(error.is_some_and(|text| !text.is_empty()), "nowhere: {text}: {arguments}: {function}");
+            prop_assert!(
+                error.is_some_and(|text| !text.is_empty()),
+                "nowhere: {text}: {arguments}: {function}"
+            );
         }
     }
     Ok(())

@@ -11,8 +11,8 @@ mod fuzz;
 mod tokens;
 mod values;
 
-/// Turns `fn main` into a service that behaves well wherever it is started: the daemon of daemon(7) from a shell, cron
-/// or an init script, a process in the foreground under a service manager.
+/// Turns `fn main` into a service that behaves well wherever it is started: the daemon of daemon(7)
+/// from a shell, cron or an init script, a process in the foreground under a service manager.
 ///
 /// ```no_run
 /// use std::{io, net::TcpListener};
@@ -35,8 +35,8 @@ mod values;
 ///
 /// # Hooks
 ///
-/// In the order in which they run. Each takes what the one before it returned; where that is `()`, or there is none, it
-/// takes nothing.
+/// In the order in which they run. Each takes what the one before it returned; where that is `()`,
+/// or there is none, it takes nothing.
 ///
 /// | argument | signature | runs |
 /// | --- | --- | --- |
@@ -47,12 +47,13 @@ mod values;
 /// | `main_loop = f` | `fn(S) -> T` | in place of `main`, which is then `fn main() {}` |
 /// | `defer_ready` | `fn main(S, Ready) -> T` | the service is ready only when the main loop calls `ready.notify()` |
 ///
-/// A hook is the path of a function. `E` is any `std::error::Error`, `Box<dyn Error>`, `Box<dyn Error + Send + Sync>`,
-/// `anyhow::Error`, `String` or `&'static str`. An error ends the start: the starter prints it and exits with status 1.
-/// The type of `main`'s last parameter under `defer_ready` is recognized by its name, `Ready`.
+/// A hook is the path of a function. `E` is any `std::error::Error`, `Box<dyn Error>`, `Box<dyn
+/// Error + Send + Sync>`, `anyhow::Error`, `String` or `&'static str`. An error ends the start: the
+/// starter prints it and exits with status 1. The type of `main`'s last parameter under
+/// `defer_ready` is recognized by its name, `Ready`.
 ///
-/// For an `async fn main` put the attribute of its runtime below this one, so that the runtime starts after the forks.
-/// A server that is up only inside its runtime says so with `defer_ready`:
+/// For an `async fn main` put the attribute of its runtime below this one, so that the runtime
+/// starts after the forks. A server that is up only inside its runtime says so with `defer_ready`:
 ///
 /// ```no_run
 /// use daemon_rt::{Ready, daemon};
@@ -68,8 +69,8 @@ mod values;
 ///
 /// # Settings
 ///
-/// Each is the method of the same name on `Daemon`. A literal is checked when compiling; any expression of the right
-/// type will do.
+/// Each is the method of the same name on `Daemon`. A literal is checked when compiling; any
+/// expression of the right type will do.
 ///
 /// | argument | value | if not given |
 /// | --- | --- | --- |
@@ -113,7 +114,8 @@ mod values;
 /// }
 /// ```
 ///
-/// and that `unsafe` is the attribute's to answer for: it stands first in `main`, as `Daemon::run` demands.
+/// and that `unsafe` is the attribute's to answer for: it stands first in `main`, as `Daemon::run`
+/// demands.
 #[proc_macro_attribute]
 pub fn daemon(args: TokenStream, item: TokenStream) -> TokenStream {
     expand::daemon(args.into(), &item.into()).into()

@@ -11,7 +11,8 @@ pub(crate) enum Angles {
     AfterOperators,
 }
 
-/// The parts between commas. A comma with nothing before it is a part itself, so that it can be complained of.
+/// The parts between commas. A comma with nothing before it is a part itself, so that it can be
+/// complained of.
 pub(crate) fn split_at_commas(tokens: TokenStream, angles: Angles) -> Vec<Vec<TokenTree>> {
     let mut parts = Vec::new();
     let mut part: Vec<TokenTree> = Vec::new();
@@ -23,9 +24,13 @@ pub(crate) fn split_at_commas(tokens: TokenStream, angles: Angles) -> Vec<Vec<To
             let before = part.last();
             match punct.as_char() {
                 ',' => ends = depth == 0 && !closure_parameters,
-                '<' if depth > 0 || angles == Angles::Everywhere || starts_operand(before) => depth += 1,
+                '<' if depth > 0 || angles == Angles::Everywhere || starts_operand(before) => {
+                    depth += 1
+                }
                 '>' if !is_arrow(before) => depth = depth.saturating_sub(1),
-                '|' if closure_parameters || starts_operand(before) => closure_parameters = !closure_parameters,
+                '|' if closure_parameters || starts_operand(before) => {
+                    closure_parameters = !closure_parameters
+                }
                 _ => {}
             }
         }
@@ -43,8 +48,8 @@ pub(crate) fn split_at_commas(tokens: TokenStream, angles: Angles) -> Vec<Vec<To
     parts
 }
 
-/// Whether an operand starts after this token: after nothing, and after operators but for those that may be the first
-/// half of another, or end generic arguments.
+/// Whether an operand starts after this token: after nothing, and after operators but for those
+/// that may be the first half of another, or end generic arguments.
 fn starts_operand(before: Option<&TokenTree>) -> bool {
     match before {
         None => true,
@@ -62,7 +67,9 @@ fn is_arrow(before: Option<&TokenTree>) -> bool {
 pub(crate) fn visible(tokens: TokenStream) -> Vec<TokenTree> {
     let tokens: Vec<TokenTree> = tokens.into_iter().collect();
     match &tokens[..] {
-        [TokenTree::Group(group)] if group.delimiter() == Delimiter::None => visible(group.stream()),
+        [TokenTree::Group(group)] if group.delimiter() == Delimiter::None => {
+            visible(group.stream())
+        }
         _ => tokens,
     }
 }
@@ -85,15 +92,27 @@ pub(crate) fn is_path(tokens: &[TokenTree]) -> bool {
         }
         before = Some(token);
     }
-    named && depth == 0 && !matches!(before, Some(TokenTree::Punct(punct)) if punct.as_char() == ':')
+    named
+        && depth == 0
+        && !matches!(before, Some(TokenTree::Punct(punct)) if punct.as_char() == ':')
 }
 
 /// The word that a misspelt or shortened one may stand for.
-pub(crate) fn nearest(word: &str, words: impl Iterator<Item = &'static str>) -> Option<&'static str> {
+pub(crate) fn nearest(
+    word: &str,
+    words: impl Iterator<Item = &'static str>,
+) -> Option<&'static str> {
     words
         .map(|candidate| {
             let is_part = word.len() >= 3 && candidate.contains(word);
-            (if is_part { 1 } else { distance(word, candidate) }, candidate)
+            (
+                if is_part {
+                    1
+                } else {
+                    distance(word, candidate)
+                },
+                candidate,
+            )
         })
         .filter(|(distance, candidate)| distance * 3 <= candidate.len().max(3))
         .min()

@@ -1,4 +1,5 @@
-//! The values of the arguments: literals are checked when compiling, expressions are left to the type checker.
+//! The values of the arguments: literals are checked when compiling, expressions are left to the
+//! type checker.
 
 use proc_macro2::{Delimiter, Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens as _, quote};
@@ -32,7 +33,11 @@ type Checked = std::result::Result<TokenStream, String>;
 /// The same of a literal that stays as it is.
 type Unit = std::result::Result<(), String>;
 
-const MODES: [(&str, &str); 3] = [("auto", "Auto"), ("detach", "Detach"), ("foreground", "Foreground")];
+const MODES: [(&str, &str); 3] = [
+    ("auto", "Auto"),
+    ("detach", "Detach"),
+    ("foreground", "Foreground"),
+];
 
 /// capabilities(7), by number.
 #[rustfmt::skip]
@@ -54,7 +59,11 @@ impl Arg {
         };
         one_value(value)?;
         let checked = match self.known.kind {
-            Kind::Bare | Kind::Cli => Err(format!("`{}` takes no value: write `{}`", self.key, self.known.usage())),
+            Kind::Bare | Kind::Cli => Err(format!(
+                "`{}` takes no value: write `{}`",
+                self.key,
+                self.known.usage()
+            )),
             Kind::Hook | Kind::Root => self.path(value),
             Kind::Accounts | Kind::Variables | Kind::Capabilities => Ok(self.list(value)?),
             _ => match literal(value) {
@@ -63,7 +72,10 @@ impl Arg {
             },
         };
         let argument = checked.map_err(|message| Error::new_spanned(value, message))?;
-        Ok(Call { method: self.key.clone(), argument })
+        Ok(Call {
+            method: self.key.clone(),
+            argument,
+        })
     }
 
     /// The same for a key alone.
@@ -74,7 +86,10 @@ impl Arg {
             // The version that `--version` prints is that of the user's package.
             Kind::Cli => (key.clone(), quote!(::core::env!("CARGO_PKG_VERSION"))),
             Kind::Flag => (key.clone(), quote!(true)),
-            Kind::Path if key == "pidfile" => (Ident::new("default_pidfile", key.span()), TokenStream::new()),
+            Kind::Path if key == "pidfile" => (
+                Ident::new("default_pidfile", key.span()),
+                TokenStream::new(),
+            ),
             _ => return Err(self.known.missing(key)),
         };
         Ok(Call { method, argument })
@@ -88,14 +103,17 @@ impl Arg {
         }
         let key = &self.key;
         match (literal(value), tokens.split_last()) {
-            (Some(Lit::Str(text)), _) => {
-                Err(format!("`{key}` takes a path, not a string: write `{key} = {}`", text.value()))
-            }
+            (Some(Lit::Str(text)), _) => Err(format!(
+                "`{key}` takes a path, not a string: write `{key} = {}`",
+                text.value()
+            )),
             (_, Some((TokenTree::Group(call), path)))
                 if call.delimiter() == Delimiter::Parenthesis && tokens::is_path(path) =>
             {
                 let path: TokenStream = path.iter().cloned().collect();
-                Err(format!("`{key}` takes the function, not its result: write `{key} = {path}`"))
+                Err(format!(
+                    "`{key}` takes the function, not its result: write `{key} = {path}`"
+                ))
             }
             _ => Err(self.wrong_kind()),
         }
@@ -119,7 +137,9 @@ impl Arg {
     /// A list, each literal in it checked; or an expression.
     fn list(&self, value: &TokenStream) -> Result<TokenStream> {
         match &tokens::visible(value.clone())[..] {
-            [TokenTree::Group(list)] if list.delimiter() == Delimiter::Bracket => self.elements(list.stream()),
+            [TokenTree::Group(list)] if list.delimiter() == Delimiter::Bracket => {
+                self.elements(list.stream())
+            }
             _ if literal(value).is_some() => Err(Error::new_spanned(value, self.wrong_kind())),
             _ => Ok(value.clone()),
         }
@@ -127,7 +147,8 @@ impl Arg {
 
     fn elements(&self, list: TokenStream) -> Result<TokenStream> {
         let elements = tokens::split_at_commas(list, Angles::AfterOperators);
-        let mut elements: Vec<TokenStream> = elements.into_iter().map(TokenStream::from_iter).collect();
+        let mut elements: Vec<TokenStream> =
+            elements.into_iter().map(TokenStream::from_iter).collect();
         elements.iter().try_for_each(one_value)?;
         let literals: Vec<Option<Lit>> = elements.iter().map(literal).collect();
         let faults = literals.iter().flatten().filter_map(|literal| {
@@ -140,7 +161,11 @@ impl Arg {
         if elements.is_empty() {
             return Ok(quote!([""; 0])); // `[]` alone has no type
         }
-        if literals.iter().flatten().any(|literal| matches!(literal, Lit::Str(_))) {
+        if literals
+            .iter()
+            .flatten()
+            .any(|literal| matches!(literal, Lit::Str(_)))
+        {
             // A list has one type; a number in a string is still taken as a number.
             for (element, literal) in elements.iter_mut().zip(&literals) {
                 if let Some(Lit::Int(id)) = literal {
@@ -182,7 +207,11 @@ impl Arg {
         } else if path.starts_with('/') {
             Ok(())
         } else {
-            Err(format!("`{}` takes an absolute path: `{}`", self.key, self.known.usage()))
+            Err(format!(
+                "`{}` takes an absolute path: `{}`",
+                self.key,
+                self.known.usage()
+            ))
         }
     }
 
@@ -196,9 +225,14 @@ impl Arg {
             _ => None,
         };
         match milliseconds {
-            Some(0) => Err("no start succeeds in no time; without the argument there is no limit".to_owned()),
+            Some(0) => Err(
+                "no start succeeds in no time; without the argument there is no limit".to_owned(),
+            ),
             Some(milliseconds) => Ok(quote!(::core::time::Duration::from_millis(#milliseconds))),
-            None => Err(format!("`{}` takes a duration: `\"30s\"`, `\"500ms\"` or `\"2m\"`", self.key)),
+            None => Err(format!(
+                "`{}` takes a duration: `\"30s\"`, `\"500ms\"` or `\"2m\"`",
+                self.key
+            )),
         }
     }
 
@@ -227,19 +261,26 @@ impl Arg {
             Kind::Flag => "`true` or `false`",
             Kind::Timeout => "a duration as a string",
             Kind::Mode => {
-                return format!("`{}` is `\"auto\"`, `\"detach\"` or `\"foreground\"`", self.key);
+                return format!(
+                    "`{}` is `\"auto\"`, `\"detach\"` or `\"foreground\"`",
+                    self.key
+                );
             }
         };
         format!("`{}` takes {what}: `{}`", self.key, self.known.usage())
     }
 }
 
-/// Two literals side by side are no expression; the compiler would take them for two arguments of a call.
+/// Two literals side by side are no expression; the compiler would take them for two arguments of a
+/// call.
 fn one_value(value: &TokenStream) -> Result<()> {
     let tokens: Vec<TokenTree> = value.clone().into_iter().collect();
     for pair in tokens.windows(2) {
         if let [TokenTree::Literal(_), TokenTree::Literal(second)] = pair {
-            return Err(Error::new_spanned(second, format!("missing comma before `{second}`")));
+            return Err(Error::new_spanned(
+                second,
+                format!("missing comma before `{second}`"),
+            ));
         }
     }
     Ok(())
@@ -272,7 +313,11 @@ fn umask(mask: &LitInt) -> Unit {
             _ => Err("a umask is octal and at most `0o777`: `umask = 0o022`".to_owned()),
         };
     }
-    if number > 0o777 { Err(OUT_OF_RANGE.to_owned()) } else { Ok(()) }
+    if number > 0o777 {
+        Err(OUT_OF_RANGE.to_owned())
+    } else {
+        Ok(())
+    }
 }
 
 fn variable(name: &str) -> Unit {
@@ -290,18 +335,26 @@ fn variable(name: &str) -> Unit {
 
 fn capability(name: &str) -> Unit {
     if matches!(name, "CAP_SETUID" | "CAP_SETGID") {
-        return Err(format!("`{name}` is not kept: with it the service could take every privilege back"));
+        return Err(format!(
+            "`{name}` is not kept: with it the service could take every privilege back"
+        ));
     }
     if CAPABILITIES.contains(&name) {
         return Ok(());
     }
     let upper = name.to_ascii_uppercase();
-    let full = if upper.starts_with("CAP_") { upper } else { format!("CAP_{upper}") };
+    let full = if upper.starts_with("CAP_") {
+        upper
+    } else {
+        format!("CAP_{upper}")
+    };
     match tokens::nearest(&full, CAPABILITIES.into_iter()) {
-        Some(near) => Err(format!("unknown capability `{name}`: did you mean `{near}`?")),
-        None => {
-            Err(format!("unknown capability `{name}`: capabilities(7) has the list, such as `CAP_NET_BIND_SERVICE`"))
-        }
+        Some(near) => Err(format!(
+            "unknown capability `{name}`: did you mean `{near}`?"
+        )),
+        None => Err(format!(
+            "unknown capability `{name}`: capabilities(7) has the list, such as `CAP_NET_BIND_SERVICE`"
+        )),
     }
 }
 

@@ -1,4 +1,5 @@
-//! Users and groups, by name or number: looked up before the fork, so that a mistake is reported at once.
+//! Users and groups, by name or number: looked up before the fork, so that a mistake is reported at
+//! once.
 
 use std::ffi::{CStr, OsString};
 use std::io;
@@ -33,11 +34,12 @@ const PASSWD: &CStr = c"/etc/passwd";
 /// What the environment says of a user.
 pub(crate) type Variables = Vec<(&'static str, OsString)>;
 
-/// What is looked up: whom the service becomes, if that changes, and what the environment is to say of the user.
+/// What is looked up: whom the service becomes, if that changes, and what the environment is to say
+/// of the user.
 pub(crate) type Found = (Option<Identity>, Variables);
 
-/// Looks up the users and groups that the settings name, if they name any, and what the environment is to say of the
-/// user.
+/// Looks up the users and groups that the settings name, if they name any, and what the environment
+/// is to say of the user.
 pub(crate) fn look_up(daemon: &Daemon) -> Result<Found, Error> {
     let named = daemon.user.is_some() || daemon.group.is_some() || daemon.groups.is_some();
     if !named {
@@ -47,7 +49,8 @@ pub(crate) fn look_up(daemon: &Daemon) -> Result<Found, Error> {
     }
     #[cfg(target_os = "linux")]
     if !child::are_modules_tidy() {
-        // In the foreground there may be threads, of `configure`'s: a module's do no more harm then.
+        // In the foreground there may be threads, of `configure`'s: a module's do no more harm
+        // then.
         if let Ok(alone) = sys::SingleThreaded::check() {
             return child::look_up(&alone, || ask_the_system(daemon));
         }
@@ -62,7 +65,9 @@ fn ask_the_system(daemon: &Daemon) -> Result<Found, Error> {
         None => (geteuid(), None),
     };
     let named = daemon.user.is_some() || daemon.group.is_some() || daemon.groups.is_some();
-    let identity = named.then(|| identity(daemon, uid, user.as_ref())).transpose()?;
+    let identity = named
+        .then(|| identity(daemon, uid, user.as_ref()))
+        .transpose()?;
     let variables = match user {
         Some(user) => variables(user.name.into(), user.dir.into(), user.shell.into()),
         None if daemon.user.is_none() => of_current_user(uid)?,
@@ -76,16 +81,21 @@ fn ask_the_system(daemon: &Daemon) -> Result<Found, Error> {
 const VARIABLES: [&str; 4] = ["HOME", "LOGNAME", "SHELL", "USER"];
 
 fn variables(name: OsString, home: OsString, shell: OsString) -> Variables {
-    vec![("HOME", home), ("LOGNAME", name.clone()), ("SHELL", shell), ("USER", name)]
+    vec![
+        ("HOME", home),
+        ("LOGNAME", name.clone()),
+        ("SHELL", shell),
+        ("USER", name),
+    ]
 }
 
 fn of_nobody() -> Variables {
     vec![("HOME", "/".into())]
 }
 
-/// What the beginning of /etc/passwd says of the user that the service goes on running as. Only if it says nothing the
-/// C library is asked, which takes five times as long, as it also looks into its caches, configuration and other
-/// sources.
+/// What the beginning of /etc/passwd says of the user that the service goes on running as. Only if
+/// it says nothing the C library is asked, which takes five times as long, as it also looks into
+/// its caches, configuration and other sources.
 fn current_user_in_passwd(uid: Uid) -> Option<Variables> {
     let mut passwd = [0; 2048];
     let read = open(PASSWD, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())
@@ -99,17 +109,32 @@ fn of_current_user(uid: Uid) -> Result<Variables, Error> {
         return Ok(variables);
     }
     let user = absent(User::from_uid(uid)).during(Step::DropPrivileges, "the current user")?;
-    Ok(user.map_or_else(of_nobody, |user| variables(user.name.into(), user.dir.into(), user.shell.into())))
+    Ok(user.map_or_else(of_nobody, |user| {
+        variables(user.name.into(), user.dir.into(), user.shell.into())
+    }))
 }
 
-/// The first entry of a user in the complete lines of a text in the format of passwd(5). Lines that are none, such as
-/// those that start with a `+` and refer to NIS, have no number where the user id stands.
+/// The first entry of a user in the complete lines of a text in the format of passwd(5). Lines that
+/// are none, such as those that start with a `+` and refer to NIS, have no number where the user id
+/// stands.
 fn in_passwd(passwd: &[u8], uid: Uid) -> Option<Variables> {
     let end = passwd.iter().rposition(|&byte| byte == b'\n')?;
     passwd[..end].split(|&byte| byte == b'\n').find_map(|line| {
         let mut fields = line.split(|&byte| byte == b':');
-        let mut next = || fields.next().and_then(|field| std::str::from_utf8(field).ok());
-        let (name, _, number, _, _, home, shell) = (next()?, next()?, next()?, next()?, next()?, next()?, next()?);
+        let mut next = || {
+            fields
+                .next()
+                .and_then(|field| std::str::from_utf8(field).ok())
+        };
+        let (name, _, number, _, _, home, shell) = (
+            next()?,
+            next()?,
+            next()?,
+            next()?,
+            next()?,
+            next()?,
+            next()?,
+        );
         let entry = !name.starts_with(['+', '-', '#']) && number.parse() == Ok(uid.as_raw());
         entry.then(|| variables(name.into(), home.into(), shell.into()))
     })
@@ -120,8 +145,13 @@ fn identity(daemon: &Daemon, uid: Uid, user: Option<&User>) -> Result<Identity, 
         (Some(group), ..) => look_up_group(group)?,
         (None, Some(_), Some(user)) => user.gid,
         (None, Some(_), None) => {
-            let error = io::Error::other("has no entry that names a primary group: set `group` too");
-            return Err(Error::step(Step::DropPrivileges, format!("user {uid}"), error));
+            let error =
+                io::Error::other("has no entry that names a primary group: set `group` too");
+            return Err(Error::step(
+                Step::DropPrivileges,
+                format!("user {uid}"),
+                error,
+            ));
         }
         (None, None, _) => unistd::getegid(),
     };
@@ -132,7 +162,12 @@ fn identity(daemon: &Daemon, uid: Uid, user: Option<&User>) -> Result<Identity, 
     };
     groups.sort_unstable_by_key(|gid| gid.as_raw());
     groups.dedup();
-    Ok(Identity { uid, gid, groups, exact_groups: daemon.groups.is_some() })
+    Ok(Identity {
+        uid,
+        gid,
+        groups,
+        exact_groups: daemon.groups.is_some(),
+    })
 }
 
 fn look_up_user(user: &NameOrId) -> Result<(Uid, Option<User>), Error> {
@@ -171,8 +206,12 @@ fn absent<T>(result: nix::Result<Option<T>>) -> nix::Result<Option<T>> {
 /// The groups of a user, as initgroups(3) would set them.
 #[cfg(not(target_vendor = "apple"))]
 fn groups_of(user: &User, gid: Gid) -> Result<Vec<Gid>, Error> {
-    let name = std::ffi::CString::new(user.name.as_str()).during(Step::DropPrivileges, &user.name)?;
-    sys::groups_of(&name, gid).during(Step::DropPrivileges, format_args!("the groups of {}", user.name))
+    let name =
+        std::ffi::CString::new(user.name.as_str()).during(Step::DropPrivileges, &user.name)?;
+    sys::groups_of(&name, gid).during(
+        Step::DropPrivileges,
+        format_args!("the groups of {}", user.name),
+    )
 }
 
 #[cfg(target_vendor = "apple")]
@@ -192,7 +231,9 @@ impl NameOrId {
     /// The number, where no entry has such a name.
     fn id(&self) -> io::Result<u32> {
         match self {
-            Self::Id(u32::MAX) => Err(io::Error::other("-1 is no id: the system calls take it for \"unchanged\"")),
+            Self::Id(u32::MAX) => Err(io::Error::other(
+                "-1 is no id: the system calls take it for \"unchanged\"",
+            )),
             Self::Id(id) => Ok(*id),
             Self::Name(name) => match name.parse() {
                 Ok(id) if !name.starts_with('+') => Self::Id(id).id(),
@@ -212,8 +253,16 @@ mod tests {
     #[test]
     fn the_first_entry_of_a_user_counts() {
         let variables = in_passwd(PASSWD, Uid::from_raw(7)).unwrap();
-        let expected = [("HOME", "/first"), ("LOGNAME", "seven"), ("SHELL", ""), ("USER", "seven")];
-        assert_eq!(variables, expected.map(|(name, value)| (name, value.into())));
+        let expected = [
+            ("HOME", "/first"),
+            ("LOGNAME", "seven"),
+            ("SHELL", ""),
+            ("USER", "seven"),
+        ];
+        assert_eq!(
+            variables,
+            expected.map(|(name, value)| (name, value.into()))
+        );
     }
 
     #[test]
@@ -222,6 +271,9 @@ mod tests {
             assert_eq!(in_passwd(PASSWD, Uid::from_raw(uid)), None);
         }
         assert_eq!(in_passwd(b"", Uid::from_raw(0)), None);
-        assert_eq!(in_passwd(b"cut:x:9:9::/home/c:/bin/s", Uid::from_raw(9)), None);
+        assert_eq!(
+            in_passwd(b"cut:x:9:9::/home/c:/bin/s", Uid::from_raw(9)),
+            None
+        );
     }
 }

@@ -1,5 +1,5 @@
-//! Whom the service tells about its start and its state: the starter or, in the foreground, the person at the terminal;
-//! and its manager.
+//! Whom the service tells about its start and its state: the starter or, in the foreground, the
+//! person at the terminal; and its manager.
 
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 
@@ -12,7 +12,10 @@ use crate::handshake::{Failure, Message, Reporter};
 use crate::manager::notifier;
 use crate::{complain, handover, listen, pidfile, sys};
 
-static AUDIENCE: Mutex<Audience> = Mutex::new(Audience { starter: None, phase: Phase::Outside });
+static AUDIENCE: Mutex<Audience> = Mutex::new(Audience {
+    starter: None,
+    phase: Phase::Outside,
+});
 /// Apart from the rest, for whoever warns of something while the rest is locked.
 static NAME: Mutex<Option<String>> = Mutex::new(None);
 
@@ -44,8 +47,8 @@ pub(crate) fn begin(name: Option<&String>) {
     audience().phase = Phase::Starting;
 }
 
-/// From here on the starter listens at the other end of a pipe, and speaks for the daemon to a manager until the daemon
-/// is ready.
+/// From here on the starter listens at the other end of a pipe, and speaks for the daemon to a
+/// manager until the daemon is ready.
 #[inline]
 pub(crate) fn set_starter(reporter: Reporter) {
     notifier().leave_readiness();
@@ -57,22 +60,28 @@ pub(crate) fn is_starting() -> bool {
 }
 
 pub(crate) fn name() -> String {
-    NAME.lock().unwrap_or_else(PoisonError::into_inner).clone().unwrap_or_else(binary_name)
+    NAME.lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .clone()
+        .unwrap_or_else(binary_name)
 }
 
 /// Says what the service is doing, in a few words.
 ///
-/// Before the service is ready it is shown on the terminal of the person who started it: rewritten in place there, a
-/// line each where standard error is no terminal. Control characters become spaces, and of texts beyond 500 bytes the
-/// beginning is shown. A manager is told at any time (`STATUS=`), and before readiness waits for another 30 seconds
-/// (`EXTEND_TIMEOUT_USEC=`). It never blocks: a terminal that is stopped misses it.
+/// Before the service is ready it is shown on the terminal of the person who started it: rewritten
+/// in place there, a line each where standard error is no terminal. Control characters become
+/// spaces, and of texts beyond 500 bytes the beginning is shown. A manager is told at any time
+/// (`STATUS=`), and before readiness waits for another 30 seconds (`EXTEND_TIMEOUT_USEC=`). It
+/// never blocks: a terminal that is stopped misses it.
 pub fn status(text: &str) {
     pidfile::warn_if_lost();
     let mut audience = audience();
     let starting = audience.phase == Phase::Starting;
     match &mut audience.starter {
         Some(starter) => starter.progress(text),
-        None if starting && !notifier().exists() => complain::say(Severity::LOG_INFO, &name(), text),
+        None if starting && !notifier().exists() => {
+            complain::say(Severity::LOG_INFO, &name(), text)
+        }
         None => notifier().status(text, starting),
     }
 }
@@ -95,14 +104,21 @@ pub(crate) fn ready() -> Result<(), Error> {
     let untaken = listen::untaken();
     if let Some(starter) = &mut audience().starter {
         for line in &untaken {
-            starter.tell(&Message::Warning(line.clone())).during(Step::Notify, TO_STARTER)?;
+            starter
+                .tell(&Message::Warning(line.clone()))
+                .during(Step::Notify, TO_STARTER)?;
         }
-        starter.tell(&Message::Ready).during(Step::Notify, TO_STARTER)?;
+        starter
+            .tell(&Message::Ready)
+            .during(Step::Notify, TO_STARTER)?;
     } else {
         notifier().check()?;
     }
     if !handover::await_go() {
-        complain::complain(&name(), "the restart was given up before it was complete: the old instance goes on");
+        complain::complain(
+            &name(),
+            "the restart was given up before it was complete: the old instance goes on",
+        );
         sys::exit_now(0);
     }
     listen::close_untaken();

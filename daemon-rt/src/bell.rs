@@ -1,4 +1,5 @@
-//! A bell that a signal handler rings: for threads that wait, poll(2) loops, and tasks of any asynchronous runtime.
+//! A bell that a signal handler rings: for threads that wait, poll(2) loops, and tasks of any
+//! asynchronous runtime.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -18,8 +19,8 @@ use crate::{audience, complain};
 /// How often a bell is looked at that cannot be heard.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// The service can close its pipe, or replace it by files of its own. These are left alone, and the bell is looked at
-/// instead.
+/// The service can close its pipe, or replace it by files of its own. These are left alone, and the
+/// bell is looked at instead.
 #[derive(Debug)]
 pub(crate) struct Bell {
     rung: AtomicBool,
@@ -50,12 +51,14 @@ impl Bell {
         })
     }
 
-    /// From here on the bell is this process's, which is the daemon: `configure` may have made it in the starter.
+    /// From here on the bell is this process's, which is the daemon: `configure` may have made it
+    /// in the starter.
     pub(crate) fn adopt(&self) {
         self.pid.store(getpid().as_raw(), Ordering::Release);
     }
 
-    /// Rings in the process whose bell it is; `false` in another. Calls only what signal-safety(7) allows.
+    /// Rings in the process whose bell it is; `false` in another. Calls only what signal-safety(7)
+    /// allows.
     pub(crate) fn ring(&self) -> bool {
         self.rung.store(true, Ordering::Release);
         let ours = self.pid.load(Ordering::Acquire) == getpid().as_raw();
@@ -88,7 +91,10 @@ impl Bell {
     pub(crate) fn wait(&self, deadline: Option<Instant>) {
         if let Err(error) = self.listen(deadline) {
             self.lost.call_once(|| {
-                let text = format!("{error}: its signals are noticed up to {} ms later", LOOK.as_millis());
+                let text = format!(
+                    "{error}: its signals are noticed up to {} ms later",
+                    LOOK.as_millis()
+                );
                 complain::complain(&audience::name(), &text);
             });
             self.look(deadline);
@@ -98,7 +104,10 @@ impl Bell {
     fn listen(&self, deadline: Option<Instant>) -> io::Result<()> {
         // Without the other end, this one is always readable.
         self.write.get()?;
-        match poll(&mut [PollFd::new(self.read.get()?, PollFlags::POLLIN)], timeout(deadline)) {
+        match poll(
+            &mut [PollFd::new(self.read.get()?, PollFlags::POLLIN)],
+            timeout(deadline),
+        ) {
             Ok(_) | Err(Errno::EINTR) => Ok(()),
             Err(error) => Err(error.into()),
         }
@@ -112,16 +121,26 @@ impl Bell {
             }
             let next = now + LOOK;
             // A signal interrupts it, unlike a sleep.
-            if poll(&mut [], timeout(Some(deadline.map_or(next, |deadline| deadline.min(next))))).is_err() {
+            if poll(
+                &mut [],
+                timeout(Some(deadline.map_or(next, |deadline| deadline.min(next)))),
+            )
+            .is_err()
+            {
                 break;
             }
         }
     }
 
-    /// Has a task woken when it rings. The first that waits starts a thread, which ends with the ring.
+    /// Has a task woken when it rings. The first that waits starts a thread, which ends with the
+    /// ring.
     pub(crate) fn wake(&'static self, context: &Context<'_>) {
         let mut waiting = self.waiting();
-        if !waiting.tasks.iter().any(|task| task.will_wake(context.waker())) {
+        if !waiting
+            .tasks
+            .iter()
+            .any(|task| task.will_wake(context.waker()))
+        {
             waiting.tasks.push(context.waker().clone());
         }
         if !waiting.watched {
@@ -130,7 +149,10 @@ impl Bell {
                 let rung = std::mem::take(&mut *self.waiting());
                 rung.tasks.into_iter().for_each(Waker::wake);
             };
-            waiting.watched = std::thread::Builder::new().name("signals".to_owned()).spawn(watch).is_ok();
+            waiting.watched = std::thread::Builder::new()
+                .name("signals".to_owned())
+                .spawn(watch)
+                .is_ok();
         }
         if !waiting.watched {
             // No thread to be had: the task has to ask again.
@@ -143,9 +165,12 @@ impl Bell {
     }
 }
 
-/// Rounded up, or the last millisecond would be spent asking; a wait beyond poll(2)'s longest is cut short.
+/// Rounded up, or the last millisecond would be spent asking; a wait beyond poll(2)'s longest is
+/// cut short.
 fn timeout(deadline: Option<Instant>) -> PollTimeout {
-    let Some(deadline) = deadline else { return PollTimeout::NONE };
+    let Some(deadline) = deadline else {
+        return PollTimeout::NONE;
+    };
     let left = deadline.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
     PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
 }

@@ -68,8 +68,8 @@ mod linux {
 
     use crate::sys::{self, Capabilities, Prctl, prctl};
 
-    /// Lets these capabilities survive the change of the user id, whatever the caller has made of the securebits.
-    /// Where it has locked them, [`keep_only`] does what they prevent.
+    /// Lets these capabilities survive the change of the user id, whatever the caller has made of
+    /// the securebits. Where it has locked them, [`keep_only`] does what they prevent.
     pub(crate) fn prepare(capabilities: u64) -> nix::Result<()> {
         if prctl(Prctl::GetSecurebits)? != 0 {
             match prctl(Prctl::SetSecurebits(0)) {
@@ -99,17 +99,22 @@ mod linux {
         Ok(Capabilities::get()? == exactly(capabilities))
     }
 
-    /// For this process and not for what it executes: nothing is inheritable, and so nothing ambient.
+    /// For this process and not for what it executes: nothing is inheritable, and so nothing
+    /// ambient.
     fn exactly(capabilities: u64) -> Capabilities {
-        Capabilities { permitted: capabilities, effective: capabilities, inheritable: 0 }
+        Capabilities {
+            permitted: capabilities,
+            effective: capabilities,
+            inheritable: 0,
+        }
     }
 
     pub(crate) fn gain_no_more() -> nix::Result<()> {
         prctl(Prctl::NoNewPrivs).map(drop)
     }
 
-    /// Leaves the caller's session keyring, which may hold its keys. That the kernel has no keyrings, or a filter
-    /// forbids them, is no failure.
+    /// Leaves the caller's session keyring, which may hold its keys. That the kernel has no
+    /// keyrings, or a filter forbids them, is no failure.
     pub(crate) fn join_new_keyring() -> nix::Result<()> {
         match sys::join_new_keyring() {
             Err(Errno::ENOSYS | Errno::EPERM | Errno::EACCES) => Ok(()),

@@ -18,8 +18,9 @@ use crate::unit::{self, Facts, Manager};
 
 /// What a service is told to do on its command line; [`Daemon::action`] has it done.
 ///
-/// A service with arguments of its own embeds it in its parser as a clap subcommand, and hands it to the `Daemon` that
-/// its `configure` hook receives. The argument `cli` of the attribute does both for a service without.
+/// A service with arguments of its own embeds it in its parser as a clap subcommand, and hands it
+/// to the `Daemon` that its `configure` hook receives. The argument `cli` of the attribute does
+/// both for a service without.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Subcommand)]
 #[non_exhaustive]
 pub enum Action {
@@ -32,19 +33,23 @@ pub enum Action {
         #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
         timeout: Duration,
     },
-    /// Start the service anew, by its manager if it has one; else, where it can hand its sockets over, without losing a connection
+    /// Start the service anew, by its manager if it has one; else, where it can hand its sockets
+    /// over, without losing a connection
     Restart {
-        /// How long the old instance may take to end before it is killed: after a hand-over too, which cuts requests that take longer. This command waits for that end
+        /// How long the old instance may take to end before it is killed: after a hand-over too,
+        /// which cuts requests that take longer. This command waits for that end
         #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
         timeout: Duration,
     },
-    /// Have the service read its configuration again, and return when it has, if the service says so
+    /// Have the service read its configuration again, and return when it has, if the service says
+    /// so
     Reload {
         /// How long it may take
         #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]
         timeout: Duration,
     },
-    /// Say whether the service runs, and who runs it, with the exit status that LSB gives it: 0 it does, 1 it died, 3 it does not, 4 unknown or still starting
+    /// Say whether the service runs, and who runs it, with the exit status that LSB gives it: 0 it
+    /// does, 1 it died, 3 it does not, 4 unknown or still starting
     Status {
         /// As a JSON object
         #[arg(long)]
@@ -59,7 +64,8 @@ pub enum Action {
         /// What the service is, in a line
         #[arg(long, value_name = "TEXT", default_value = "")]
         description: String,
-        /// A stream socket that the manager opens for the service (systemd prints a .socket for it): a port, ADDRESS:PORT or a path
+        /// A stream socket that the manager opens for the service (systemd prints a .socket for
+        /// it): a port, ADDRESS:PORT or a path
         #[arg(long, value_name = "SOCKET")]
         listen: Vec<String>,
     },
@@ -89,16 +95,19 @@ fn duration(text: &str) -> Result<Duration, humantime::DurationError> {
 }
 
 impl Daemon {
-    /// Gives the service the control commands as its command line: `start` (also without any), `stop`, `restart`,
-    /// `reload`, `status`, `run`, `unit`, `completions`, `--help` and `--version`, which prints `version`.
+    /// Gives the service the control commands as its command line: `start` (also without any),
+    /// `stop`, `restart`, `reload`, `status`, `run`, `unit`, `completions`, `--help` and
+    /// `--version`, which prints `version`.
     ///
-    /// It also gives the service a control socket beside its pidfile, named as this with `.control` behind it.
+    /// It also gives the service a control socket beside its pidfile, named as this with `.control`
+    /// behind it.
     pub fn cli(&mut self, version: impl Into<String>) -> &mut Self {
         self.version = Some(version.into());
         self.control_socket()
     }
 
-    /// Has the service do this instead of starting, and gives it a control socket beside its pidfile.
+    /// Has the service do this instead of starting, and gives it a control socket beside its
+    /// pidfile.
     pub fn action(&mut self, action: Action) -> &mut Self {
         match action {
             Action::Restart { timeout } => _ = self.restart(timeout),
@@ -109,11 +118,17 @@ impl Daemon {
         self.control_socket()
     }
 
-    /// Reads the command line, if it is this library's to read. For `--help` and the like the process ends here.
+    /// Reads the command line, if it is this library's to read. For `--help` and the like the
+    /// process ends here.
     pub(crate) fn read_command_line(&mut self) {
-        let Some(version) = self.version.clone() else { return };
+        let Some(version) = self.version.clone() else {
+            return;
+        };
         let name = self.get_name();
-        let mut parser = CommandLine::command().name(name.clone()).bin_name(name.clone()).version(version);
+        let mut parser = CommandLine::command()
+            .name(name.clone())
+            .bin_name(name.clone())
+            .version(version);
         let line = CommandLine::from_arg_matches(&parser.clone().get_matches());
         match line.unwrap_or_else(|error| error.exit()).command {
             None => {}
@@ -134,9 +149,13 @@ impl Daemon {
         self.action == Action::Start
     }
 
-    /// Does what is no start; `None` where a start is to follow. `pidfile` is that of the settings; `privileged_init`
-    /// says whether there is such a hook.
-    pub(crate) fn perform(&self, pidfile: Option<&Path>, privileged_init: bool) -> Result<Option<ExitCode>, Error> {
+    /// Does what is no start; `None` where a start is to follow. `pidfile` is that of the settings;
+    /// `privileged_init` says whether there is such a hook.
+    pub(crate) fn perform(
+        &self,
+        pidfile: Option<&Path>,
+        privileged_init: bool,
+    ) -> Result<Option<ExitCode>, Error> {
         let name = self.get_name();
         let pidfile = || {
             let problem = "the control commands find the service by its pidfile: set one";
@@ -157,7 +176,9 @@ impl Daemon {
                 Stopped::NotRunning => say(&format!("{name} is not running")),
                 Stopped::Terminated { pid } => say(&format!("{name} has ended (pid {pid})")),
                 Stopped::Killed { pid } => {
-                    say(&format!("{name} did not end in {timeout:?} and was killed (pid {pid})"));
+                    say(&format!(
+                        "{name} did not end in {timeout:?} and was killed (pid {pid})"
+                    ));
                 }
             },
             Action::Reload { timeout } => match control()?.reload(*timeout)? {
@@ -166,17 +187,30 @@ impl Daemon {
             },
             Action::Status { json } => {
                 // A pidfile that must not be trusted tells nothing, and LSB has a status for that.
-                let status = control()?.status().unwrap_or_else(|error| Status::Unknown(error.to_string()));
+                let status = control()?
+                    .status()
+                    .unwrap_or_else(|error| Status::Unknown(error.to_string()));
                 let keeper = match status {
-                    Status::Running { pid, .. } => Keeper::of(Pid::from_raw(pid), pidfile()?).unwrap_or_default(),
+                    Status::Running { pid, .. } => {
+                        Keeper::of(Pid::from_raw(pid), pidfile()?).unwrap_or_default()
+                    }
                     _ => None,
                 };
                 let old = control()?.old_instances().unwrap_or_default();
                 let print = if *json { as_json } else { as_text };
-                say(&complain::printable(&print(&name, &status, keeper.as_ref(), &old)));
+                say(&complain::printable(&print(
+                    &name,
+                    &status,
+                    keeper.as_ref(),
+                    &old,
+                )));
                 return Ok(Some(lsb(&status)));
             }
-            Action::Unit { manager, description, listen } => {
+            Action::Unit {
+                manager,
+                description,
+                listen,
+            } => {
                 let facts = Facts::here(self, description.clone(), listen.clone(), privileged_init);
                 say(unit::print(self, *manager, &facts)?.trim_end());
             }
@@ -186,10 +220,13 @@ impl Daemon {
 }
 
 impl Daemon {
-    /// Whether the service cannot remove its pidfile at its end: as another user it may not, and from inside a chroot it
-    /// does not find it.
+    /// Whether the service cannot remove its pidfile at its end: as another user it may not, and
+    /// from inside a chroot it does not find it.
     fn leaves_pidfile(&self) -> bool {
-        let other_user = self.user.as_ref().is_some_and(|user| !matches!(user.to_string().as_str(), "root" | "0"));
+        let other_user = self
+            .user
+            .as_ref()
+            .is_some_and(|user| !matches!(user.to_string().as_str(), "root" | "0"));
         geteuid().is_root() && (other_user || self.chroot.is_some())
     }
 }
@@ -202,17 +239,29 @@ fn say(text: &str) {
 fn as_text(name: &str, status: &Status, keeper: Option<&Keeper>, old: &[i32]) -> String {
     let mut text = match status {
         Status::Running { pid, since } => {
-            let date = |seconds| humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(seconds));
-            let since =
-                since.as_ref().and_then(seconds).map_or_else(String::new, |since| format!(", since {}", date(since)));
-            let by = keeper.map_or_else(String::new, |by| format!(", run by {} ({})", by.manager, by.service));
+            let date = |seconds| {
+                humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(seconds))
+            };
+            let since = since
+                .as_ref()
+                .and_then(seconds)
+                .map_or_else(String::new, |since| format!(", since {}", date(since)));
+            let by = keeper.map_or_else(String::new, |by| {
+                format!(", run by {} ({})", by.manager, by.service)
+            });
             format!("{name} is running: pid {pid}{since}{by}")
         }
-        Status::RunningElsewhere { pid } => format!("{name} is running in another pid namespace, as pid {pid} there"),
+        Status::RunningElsewhere { pid } => {
+            format!("{name} is running in another pid namespace, as pid {pid} there")
+        }
         Status::Starting { pid: Some(pid) } => format!("{name} is starting: pid {pid}"),
         Status::Starting { pid: None } => format!("{name} is starting"),
-        Status::Dead { pid: Some(pid) } => format!("{name} is dead: its pidfile still names pid {pid}"),
-        Status::Dead { pid: None } => format!("{name} is dead: its pidfile is still there, and names nobody"),
+        Status::Dead { pid: Some(pid) } => {
+            format!("{name} is dead: its pidfile still names pid {pid}")
+        }
+        Status::Dead { pid: None } => {
+            format!("{name} is dead: its pidfile is still there, and names nobody")
+        }
         Status::NotRunning => format!("{name} is not running"),
         Status::Unknown(why) => format!("{name} may or may not run: {why}"),
     };
@@ -226,26 +275,42 @@ fn as_text(name: &str, status: &Status, keeper: Option<&Keeper>, old: &[i32]) ->
 fn as_json(name: &str, status: &Status, keeper: Option<&Keeper>, old: &[i32]) -> String {
     let (word, pid, more) = match status {
         Status::Running { pid, since } => {
-            let since =
-                since.as_ref().and_then(seconds).map_or_else(String::new, |since| format!(",\"since\":{since}"));
+            let since = since
+                .as_ref()
+                .and_then(seconds)
+                .map_or_else(String::new, |since| format!(",\"since\":{since}"));
             let by = keeper.map_or_else(String::new, |by| {
-                format!(",\"manager\":{},\"service\":{}", json_string(by.manager), json_string(&by.service))
+                format!(
+                    ",\"manager\":{},\"service\":{}",
+                    json_string(by.manager),
+                    json_string(&by.service)
+                )
             });
             ("running", Some(pid), format!("{since}{by}"))
         }
         // No signal must be sent to this number here.
-        Status::RunningElsewhere { pid } => ("running elsewhere", None, format!(",\"pid_there\":{pid}")),
+        Status::RunningElsewhere { pid } => {
+            ("running elsewhere", None, format!(",\"pid_there\":{pid}"))
+        }
         Status::Starting { pid } => ("starting", pid.as_ref(), String::new()),
         Status::Dead { pid } => ("dead", pid.as_ref(), String::new()),
         Status::NotRunning => ("not running", None, String::new()),
         Status::Unknown(why) => ("unknown", None, format!(",\"reason\":{}", json_string(why))),
     };
     let pid = pid.map_or_else(String::new, |pid| format!(",\"pid\":{pid}"));
-    let old = if old.is_empty() { String::new() } else { format!(",\"old\":{old:?}") };
-    format!("{{\"name\":{},\"status\":\"{word}\"{pid}{more}{old}}}", json_string(name))
+    let old = if old.is_empty() {
+        String::new()
+    } else {
+        format!(",\"old\":{old:?}")
+    };
+    format!(
+        "{{\"name\":{},\"status\":\"{word}\"{pid}{more}{old}}}",
+        json_string(name)
+    )
 }
 
-/// The seconds since 1970 of a time that can be written as a date; `None` where the clock is far off.
+/// The seconds since 1970 of a time that can be written as a date; `None` where the clock is far
+/// off.
 fn seconds(time: &SystemTime) -> Option<u64> {
     const YEAR_10000: u64 = 253_402_300_800;
     let seconds = time.duration_since(UNIX_EPOCH).ok()?.as_secs();
@@ -270,7 +335,8 @@ fn lsb(status: &Status) -> ExitCode {
         Status::Running { .. } | Status::RunningElsewhere { .. } => 0,
         Status::Dead { .. } => 1,
         Status::NotRunning => 3,
-        // Neither running, for a client would find nothing yet, nor not running: LSB has no status for that.
+        // Neither running, for a client would find nothing yet, nor not running: LSB has no status
+        // for that.
         Status::Starting { .. } | Status::Unknown(_) => 4,
     })
 }

@@ -31,15 +31,18 @@ const PAUSE: Duration = Duration::from_millis(10);
 
 /// The control of a service, by its pidfile.
 ///
-/// A service of this library says by locks on single bytes of its pidfile that it runs, whether it is ready, and which
-/// process it is. So asking takes no lock, never makes a start fail, and needs neither /proc nor a right over the service.
-/// Where nothing is said (another program's pidfile) its flock(2) is tested by sharing it for a moment.
+/// A service of this library says by locks on single bytes of its pidfile that it runs, whether it
+/// is ready, and which process it is. So asking takes no lock, never makes a start fail, and needs
+/// neither /proc nor a right over the service. Where nothing is said (another program's pidfile)
+/// its flock(2) is tested by sharing it for a moment.
 ///
-/// Before a signal is sent the lock is checked once more after a descriptor of the process (pidfd_open(2)) is open, so
-/// that a process that has got the number of a dead daemon is never hit. Waiting is for an event, not by asking again and
-/// again. Without pidfd_open(2) (before Linux 5.3, or where a filter forbids it) the locks have to do.
+/// Before a signal is sent the lock is checked once more after a descriptor of the process
+/// (pidfd_open(2)) is open, so that a process that has got the number of a dead daemon is never
+/// hit. Waiting is for an event, not by asking again and again. Without pidfd_open(2) (before Linux
+/// 5.3, or where a filter forbids it) the locks have to do.
 ///
-/// Root trusts no file that another user can write. An ordinary user can control the services of that user alone.
+/// Root trusts no file that another user can write. An ordinary user can control the services of
+/// that user alone.
 ///
 /// ```no_run
 /// use daemon_rt::control::{Control, Status};
@@ -65,11 +68,12 @@ pub enum Status {
     Running {
         /// The process.
         pid: i32,
-        /// When the process was started; `None` where the system does not say (/proc is missing, or hides it).
+        /// When the process was started; `None` where the system does not say (/proc is missing, or
+        /// hides it).
         since: Option<SystemTime>,
     },
-    /// It runs, and is ready, in another pid namespace: in a container that shares the pidfile, say. No signal can be
-    /// sent to it from here.
+    /// It runs, and is ready, in another pid namespace: in a container that shares the pidfile,
+    /// say. No signal can be sent to it from here.
     RunningElsewhere {
         /// The number of the process there.
         pid: i32,
@@ -79,8 +83,8 @@ pub enum Status {
         /// The process; `None` if it has not written its pid, or is in another pid namespace.
         pid: Option<i32>,
     },
-    /// It has ended without removing its pidfile, which names this process if it names one. The file is stale: its lock
-    /// is free.
+    /// It has ended without removing its pidfile, which names this process if it names one. The
+    /// file is stale: its lock is free.
     Dead {
         /// The process that wrote it.
         pid: Option<i32>,
@@ -145,57 +149,80 @@ enum Found {
 }
 
 impl Control {
-    /// The control of the service that has this pidfile. A relative path means the current directory of now.
+    /// The control of the service that has this pidfile. A relative path means the current
+    /// directory of now.
     pub fn new(pidfile: impl Into<PathBuf>) -> Self {
         let pidfile = pidfile.into();
         let pidfile = std::path::absolute(&pidfile).unwrap_or(pidfile);
-        Self { pidfile, leaves_pidfile: false }
+        Self {
+            pidfile,
+            leaves_pidfile: false,
+        }
     }
 
-    /// The same for a service that cannot remove its pidfile at its end: where no process holds it, that says nothing,
-    /// and the service is not running.
+    /// The same for a service that cannot remove its pidfile at its end: where no process holds it,
+    /// that says nothing, and the service is not running.
     #[cfg(feature = "cli")]
     pub(crate) fn of_one_that_leaves_its_pidfile(pidfile: impl Into<PathBuf>) -> Self {
-        Self { leaves_pidfile: true, ..Self::new(pidfile) }
+        Self {
+            leaves_pidfile: true,
+            ..Self::new(pidfile)
+        }
     }
 
     /// What the service is doing.
     ///
     /// # Errors
-    /// If the pidfile does not pass the ownership checks. One that cannot be read is [`Status::Unknown`].
+    /// If the pidfile does not pass the ownership checks. One that cannot be read is
+    /// [`Status::Unknown`].
     pub fn status(&self) -> Result<Status, Error> {
         Ok(match self.find()? {
             Found::Nothing => Status::NotRunning,
             Found::Stale(_) if self.leaves_pidfile => Status::NotRunning,
-            Found::Stale(pid) => Status::Dead { pid: pid.map(Pid::as_raw) },
-            Found::Held(Holder::Main(pid, Phase::Ready)) => {
-                Status::Running { pid: pid.as_raw(), since: proc::started(pid) }
+            Found::Stale(pid) => Status::Dead {
+                pid: pid.map(Pid::as_raw),
+            },
+            Found::Held(Holder::Main(pid, Phase::Ready)) => Status::Running {
+                pid: pid.as_raw(),
+                since: proc::started(pid),
+            },
+            Found::Held(Holder::Main(pid, Phase::Starting)) => Status::Starting {
+                pid: Some(pid.as_raw()),
+            },
+            Found::Held(Holder::Elsewhere(pid, Phase::Ready)) => {
+                Status::RunningElsewhere { pid: pid.as_raw() }
             }
-            Found::Held(Holder::Main(pid, Phase::Starting)) => Status::Starting { pid: Some(pid.as_raw()) },
-            Found::Held(Holder::Elsewhere(pid, Phase::Ready)) => Status::RunningElsewhere { pid: pid.as_raw() },
-            Found::Held(Holder::Elsewhere(_, Phase::Starting) | Holder::Unnamed) => Status::Starting { pid: None },
+            Found::Held(Holder::Elsewhere(_, Phase::Starting) | Holder::Unnamed) => {
+                Status::Starting { pid: None }
+            }
             Found::Held(holder) => Status::Unknown(in_words(holder)),
             Found::Unknown(why) => Status::Unknown(why),
         })
     }
 
-    /// The older instances that have handed the service over in a restart, and are still finishing their requests.
+    /// The older instances that have handed the service over in a restart, and are still finishing
+    /// their requests.
     ///
     /// # Errors
     /// If the pidfile cannot be read, or does not pass the ownership checks.
     pub fn old_instances(&self) -> Result<Vec<i32>, Error> {
         match open(&self.pidfile) {
-            Ok(Some(file)) => Ok(pidfile::old_instances(file.as_fd()).into_iter().map(Pid::as_raw).collect()),
+            Ok(Some(file)) => Ok(pidfile::old_instances(file.as_fd())
+                .into_iter()
+                .map(Pid::as_raw)
+                .collect()),
             Ok(None) => Ok(Vec::new()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
             Err(error) => Err(self.error("the pidfile", error)),
         }
     }
 
-    /// Ends the service: SIGTERM (and SIGCONT, should it be stopped), and SIGKILL if it has not ended after `patience`.
-    /// The [`old_instances`](Self::old_instances) end with it: they have had their SIGTERM.
+    /// Ends the service: SIGTERM (and SIGCONT, should it be stopped), and SIGKILL if it has not
+    /// ended after `patience`. The [`old_instances`](Self::old_instances) end with it: they have
+    /// had their SIGTERM.
     ///
-    /// A manager that runs the service may start it again. The command `stop` has the manager stop it; this does not.
+    /// A manager that runs the service may start it again. The command `stop` has the manager stop
+    /// it; this does not.
     ///
     /// # Errors
     /// If it cannot be told whether the service runs, or the caller may not end it.
@@ -205,7 +232,9 @@ impl Control {
         let stopped = self.end(patience)?;
         for instance in old {
             let left = patience.saturating_sub(began.elapsed());
-            instance.ends_or_is_killed(left).map_err(|error| self.error(instance.pid, error))?;
+            instance
+                .ends_or_is_killed(left)
+                .map_err(|error| self.error(instance.pid, error))?;
         }
         if self.leaves_pidfile || stopped != Stopped::NotRunning {
             // Where it cannot be removed, it says that the service has died.
@@ -216,11 +245,16 @@ impl Control {
 
     /// The same, but what it leaves stays.
     pub(crate) fn end(&self, patience: Duration) -> Result<Stopped, Error> {
-        let Some(instance) = self.instance()? else { return Ok(Stopped::NotRunning) };
+        let Some(instance) = self.instance()? else {
+            return Ok(Stopped::NotRunning);
+        };
         let pid = instance.pid.as_raw();
         self.send(&instance, libc::SIGTERM)?;
         self.send(&instance, libc::SIGCONT)?;
-        if instance.ends_or_is_killed(patience).map_err(|error| self.error(pid, error))? {
+        if instance
+            .ends_or_is_killed(patience)
+            .map_err(|error| self.error(pid, error))?
+        {
             return Ok(Stopped::Terminated { pid });
         }
         Ok(Stopped::Killed { pid })
@@ -237,7 +271,11 @@ impl Control {
         for pid in self.old_instances()? {
             if let Ok(process) = sys::pidfd_open(Pid::from_raw(pid)).and_then(Kept::new) {
                 let process = Handle::Pidfd(process);
-                opened.push(Instance { pid: Pid::from_raw(pid), phase: Phase::Ready, process });
+                opened.push(Instance {
+                    pid: Pid::from_raw(pid),
+                    phase: Phase::Ready,
+                    process,
+                });
             }
         }
         // Those that still are: an opened number may have become a stranger's before.
@@ -254,12 +292,14 @@ impl Control {
         self.send(&self.running()?, signal)
     }
 
-    /// Has the service reload: waits until it is done, for at most `patience`, where the service uses
-    /// [`reloads`](crate::reloads) and has a control socket (the argument `cli`), and just sends SIGHUP elsewhere.
+    /// Has the service reload: waits until it is done, for at most `patience`, where the service
+    /// uses [`reloads`](crate::reloads) and has a control socket (the argument `cli`), and just
+    /// sends SIGHUP elsewhere.
     ///
     /// # Errors
-    /// If the service does not run, does not reload in time, says that it could not ([`Reload::failed`], or a panic), or the
-    /// caller may not make it; also where a service with a control socket says that SIGHUP would end it.
+    /// If the service does not run, does not reload in time, says that it could not
+    /// ([`Reload::failed`], or a panic), or the caller may not make it; also where a service with a
+    /// control socket says that SIGHUP would end it.
     ///
     /// [`Reload::failed`]: crate::Reload::failed
     pub fn reload(&self, patience: Duration) -> Result<Reloaded, Error> {
@@ -277,16 +317,21 @@ impl Control {
 
     /// The service, which must be running.
     fn running(&self) -> Result<Instance, Error> {
-        self.instance()?.ok_or_else(|| self.error("the service", io::Error::other("it is not running")))
+        self.instance()?
+            .ok_or_else(|| self.error("the service", io::Error::other("it is not running")))
     }
 
     fn find(&self) -> Result<Found, Error> {
         let file = match open(&self.pidfile) {
             Ok(Some(file)) => file,
             Ok(None) => return Ok(Found::Held(Holder::Main(getpid(), Phase::Ready))),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(self.without_pidfile()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Ok(self.without_pidfile());
+            }
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                return Ok(Found::Unknown(format!("the pidfile cannot be read: {error}")));
+                return Ok(Found::Unknown(format!(
+                    "the pidfile cannot be read: {error}"
+                )));
             }
             Err(error) => return Err(self.error("the pidfile", error)),
         };
@@ -294,21 +339,22 @@ impl Control {
             Ok(pidfile::Found::Held(holder)) => Ok(Found::Held(holder)),
             Ok(pidfile::Found::Free(pid)) => Ok(Found::Stale(pid)),
             Ok(pidfile::Found::Lost(pid)) => {
-                let words = format!("the pidfile is free: pid {pid}, which it names, lives but does not hold the lock");
+                let words = format!(
+                    "the pidfile is free: pid {pid}, which it names, lives but does not hold the lock"
+                );
                 Ok(Found::Unknown(words))
             }
             Err(error) => Err(self.error("the pidfile", error)),
         }
     }
 
-    /// There is no pidfile. systemd, for one, removes that of a unit whose start has failed, whoever it names: a service
-    /// that listens on its control socket runs all the same.
+    /// There is no pidfile. systemd, for one, removes that of a unit whose start has failed,
+    /// whoever it names: a service that listens on its control socket runs all the same.
     fn without_pidfile(&self) -> Found {
         match pidfile::listener(&self.pidfile) {
             Some(Life::Here(pid)) => Found::Held(Holder::Main(pid, Phase::Ready)),
             Some(Life::Elsewhere) => {
-                let why =
-                    "its pidfile is missing, but in another pid namespace a process answers on its control socket";
+                let why = "its pidfile is missing, but in another pid namespace a process answers on its control socket";
                 Found::Unknown(why.to_owned())
             }
             Some(Life::Unsaid) | None => Found::Nothing,
@@ -324,7 +370,9 @@ impl Control {
                 Found::Nothing | Found::Stale(_) => return Ok(None),
                 Found::Held(Holder::Main(pid, phase)) => (pid, phase),
                 Found::Held(Holder::Elsewhere(pid, _)) => {
-                    return unknown(format!("it runs in another pid namespace, as pid {pid} there"));
+                    return unknown(format!(
+                        "it runs in another pid namespace, as pid {pid} there"
+                    ));
                 }
                 Found::Held(Holder::Unnamed) => {
                     return unknown("it is starting, and has not written its pid".to_owned());
@@ -333,16 +381,24 @@ impl Control {
                 Found::Unknown(why) => return unknown(why),
             };
             let process = match sys::pidfd_open(pid) {
-                Ok(process) => {
-                    Handle::Pidfd(Kept::new(process).map_err(|error| self.error("fstat of a pidfd", error.into()))?)
-                }
+                Ok(process) => Handle::Pidfd(
+                    Kept::new(process)
+                        .map_err(|error| self.error("fstat of a pidfd", error.into()))?,
+                ),
                 // The number is nobody's, or a thread's by now, which newer kernels call ENOENT.
-                Err(Errno::ESRCH | Errno::EINVAL | Errno::ENOENT) if began.elapsed() < DOUBT => continue,
+                Err(Errno::ESRCH | Errno::EINVAL | Errno::ENOENT) if began.elapsed() < DOUBT => {
+                    continue;
+                }
                 Err(error) => self.without_pidfd(pid, error)?,
             };
-            // The process that is open now is the service only if the service holds the lock even now.
+            // The process that is open now is the service only if the service holds the lock even
+            // now.
             if matches!(self.find()?, Found::Held(Holder::Main(still, _)) if still == pid) {
-                return Ok(Some(Instance { pid, phase, process }));
+                return Ok(Some(Instance {
+                    pid,
+                    phase,
+                    process,
+                }));
             }
             if began.elapsed() > DOUBT {
                 return unknown(format!(
@@ -367,7 +423,10 @@ impl Control {
     fn send(&self, instance: &Instance, signal: i32) -> Result<(), Error> {
         let failed = |error: Errno| {
             let (call, pid) = (instance.process.call(), instance.pid);
-            self.error(format_args!("{call}: signal {signal} to pid {pid}"), error.into())
+            self.error(
+                format_args!("{call}: signal {signal} to pid {pid}"),
+                error.into(),
+            )
         };
         instance.send(signal).map_err(failed)
     }
@@ -409,7 +468,8 @@ impl Instance {
         }
     }
 
-    /// Waits for its end, and brings that about where it does not come in time; `true` if it has ended by itself.
+    /// Waits for its end, and brings that about where it does not come in time; `true` if it has
+    /// ended by itself.
     pub(crate) fn ends_or_is_killed(&self, limit: Duration) -> io::Result<bool> {
         if self.ends_within(limit)? {
             return Ok(true);
@@ -418,7 +478,9 @@ impl Instance {
         if self.ends_within(DYING)? {
             return Ok(false);
         }
-        Err(io::Error::other(format!("still running {DYING:?} after SIGKILL")))
+        Err(io::Error::other(format!(
+            "still running {DYING:?} after SIGKILL"
+        )))
     }
 
     /// Whether it is known beyond a change of the pidfile.
@@ -456,11 +518,13 @@ pub(crate) fn in_words(holder: Holder) -> String {
     }
 }
 
-/// Opens a pidfile to read it. What root relies on must be root's alone. `None` where this process is the service, for
-/// to close the file would take away what says that.
+/// Opens a pidfile to read it. What root relies on must be root's alone. `None` where this process
+/// is the service, for to close the file would take away what says that.
 fn open(path: &Path) -> io::Result<Option<File>> {
     if !path.is_absolute() {
-        return Err(io::Error::other("the path is relative to a directory that is unknown"));
+        return Err(io::Error::other(
+            "the path is relative to a directory that is unknown",
+        ));
     }
     let place = Place::of(path)?;
     if pidfile::is_held_here(&place.look()?) {

@@ -6,8 +6,14 @@ use proptest::sample::{Index, select};
 /// The inputs of a file, and what has to come of each.
 pub(crate) fn read(file: &'static str) -> Vec<(Vec<u8>, &'static str)> {
     let lines = file.lines().filter(|line| !line.starts_with('#'));
-    let pair = |line: &'static str| line.split_once(" => ").unwrap_or_else(|| panic!("{line:?} has no ` => `"));
-    lines.map(pair).map(|(input, result)| (unescape(input), result)).collect()
+    let pair = |line: &'static str| {
+        line.split_once(" => ")
+            .unwrap_or_else(|| panic!("{line:?} has no ` => `"))
+    };
+    lines
+        .map(pair)
+        .map(|(input, result)| (unescape(input), result))
+        .collect()
 }
 
 /// The bytes that are written as in a byte string.

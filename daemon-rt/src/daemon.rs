@@ -15,11 +15,12 @@ pub(crate) type PrepareRestart = fn(&Path, Duration) -> Result<Option<ExitCode>,
 
 /// The settings of a service, and its start.
 ///
-/// Each argument of the attribute `#[daemon(…)]` is the method of the same name here; a `configure` hook receives the
-/// `Daemon` and may change any of them. The methods take `&mut self` and return it, as those of
-/// [`std::process::Command`].
+/// Each argument of the attribute `#[daemon(…)]` is the method of the same name here; a `configure`
+/// hook receives the `Daemon` and may change any of them. The methods take `&mut self` and return
+/// it, as those of [`std::process::Command`].
 ///
-/// Nothing is looked up or opened before the start: a wrong path or an unknown user is reported then, with its step.
+/// Nothing is looked up or opened before the start: a wrong path or an unknown user is reported
+/// then, with its step.
 #[derive(Clone, Debug, Default)]
 pub struct Daemon {
     pub(crate) name: Option<String>,
@@ -37,13 +38,15 @@ pub struct Daemon {
     pub(crate) no_new_privs: Option<bool>,
     pub(crate) start_timeout: Option<Duration>,
     pub(crate) mode: Mode,
-    /// What binds a control socket beside the pidfile, if the service is to answer on one. A pointer, as in `restart`: a
-    /// program that has no use for it is not linked with all the code behind it.
+    /// What binds a control socket beside the pidfile, if the service is to answer on one. A
+    /// pointer, as in `restart`: a program that has no use for it is not linked with all the code
+    /// behind it.
     pub(crate) control: Option<BindControlSocket>,
     /// Set where the command line is this library's to read.
     #[cfg(all(feature = "cli", target_os = "linux"))]
     pub(crate) version: Option<String>,
-    /// Whether this start replaces the instance that runs, and how long that may take to end if it has to end first.
+    /// Whether this start replaces the instance that runs, and how long that may take to end if it
+    /// has to end first.
     pub(crate) restart: Option<(PrepareRestart, Duration)>,
     #[cfg(all(feature = "cli", target_os = "linux"))]
     pub(crate) action: crate::cli::Action,
@@ -91,7 +94,11 @@ pub enum Mode {
 }
 
 impl Mode {
-    const TEXTS: [(&str, Self); 3] = [("auto", Self::Auto), ("detach", Self::Detach), ("foreground", Self::Foreground)];
+    const TEXTS: [(&str, Self); 3] = [
+        ("auto", Self::Auto),
+        ("detach", Self::Detach),
+        ("foreground", Self::Foreground),
+    ];
 }
 
 /// A text is not the name of a [`Mode`].
@@ -167,22 +174,25 @@ impl Daemon {
         Self::default()
     }
 
-    /// The name in messages, in the system log and in the default pidfile's path; the binary's name if not set.
+    /// The name in messages, in the system log and in the default pidfile's path; the binary's name
+    /// if not set.
     pub fn name(&mut self, name: impl Into<String>) -> &mut Self {
         self.name = Some(name.into());
         self
     }
 
-    /// The pidfile (step 12): locked for the service's life, so that there is one instance. None if not set.
+    /// The pidfile (step 12): locked for the service's life, so that there is one instance. None if
+    /// not set.
     ///
-    /// The service keeps it open for reading only, so that it cannot change the pid. On NFS the lock needs a file that is
-    /// open for writing: there it can. `/run` is no NFS.
+    /// The service keeps it open for reading only, so that it cannot change the pid. On NFS the
+    /// lock needs a file that is open for writing: there it can. `/run` is no NFS.
     pub fn pidfile(&mut self, path: impl Into<PathBuf>) -> &mut Self {
         self.pidfile = Some(Pidfile::At(path.into()));
         self
     }
 
-    /// The pidfile at its usual place: `/run/NAME.pid` for root, `$XDG_RUNTIME_DIR/NAME.pid` otherwise.
+    /// The pidfile at its usual place: `/run/NAME.pid` for root, `$XDG_RUNTIME_DIR/NAME.pid`
+    /// otherwise.
     pub fn default_pidfile(&mut self) -> &mut Self {
         self.pidfile = Some(Pidfile::Default);
         self
@@ -200,7 +210,8 @@ impl Daemon {
         self
     }
 
-    /// The user, group and groups of whoever starts the service, as if none had been set; no capabilities are kept.
+    /// The user, group and groups of whoever starts the service, as if none had been set; no
+    /// capabilities are kept.
     pub fn no_user(&mut self) -> &mut Self {
         (self.user, self.group, self.groups) = (None, None, None);
         self.capabilities.clear();
@@ -219,8 +230,8 @@ impl Daemon {
         self
     }
 
-    /// The directory that becomes the service's root (step 13), by chroot(2). Root refuses one that another user can
-    /// write, or that lies below a directory that another can, as sshd does.
+    /// The directory that becomes the service's root (step 13), by chroot(2). Root refuses one that
+    /// another user can write, or that lies below a directory that another can, as sshd does.
     pub fn chroot(&mut self, directory: impl Into<PathBuf>) -> &mut Self {
         self.chroot = Some(directory.into());
         self
@@ -240,8 +251,8 @@ impl Daemon {
 
     /// The file mode creation mask (step 10), see umask(2); 0 if not set, as daemon(7) says.
     ///
-    /// A service written in Rust wants `0o022` or stricter: the standard library creates files with mode 0666, which
-    /// under a mask of 0 everyone may write.
+    /// A service written in Rust wants `0o022` or stricter: the standard library creates files with
+    /// mode 0666, which under a mask of 0 everyone may write.
     pub fn umask(&mut self, mask: u32) -> &mut Self {
         self.umask = mask;
         self
@@ -249,8 +260,9 @@ impl Daemon {
 
     /// Further environment variables to keep (step 4); a trailing `*` stands for any ending.
     ///
-    /// Without it kept are `LANG`, `LANGUAGE`, `LC_*` and `TZ`; `PATH` is set to the system's default, and `HOME`,
-    /// `USER`, `LOGNAME` and `SHELL` to those of the user as whom the service runs.
+    /// Without it kept are `LANG`, `LANGUAGE`, `LC_*` and `TZ`; `PATH` is set to the system's
+    /// default, and `HOME`, `USER`, `LOGNAME` and `SHELL` to those of the user as whom the service
+    /// runs.
     pub fn keep_env<N: Into<OsString>>(&mut self, names: impl IntoIterator<Item = N>) -> &mut Self {
         self.keep_env.extend(names.into_iter().map(Into::into));
         self
@@ -274,9 +286,13 @@ impl Daemon {
         self
     }
 
-    /// The capabilities that the service keeps when it gives up root (step 13), such as `CAP_NET_BIND_SERVICE`; none
-    /// if not set. See capabilities(7). `CAP_SETUID` and `CAP_SETGID`, which would give everything back, are refused.
-    pub fn capabilities<C: Into<String>>(&mut self, names: impl IntoIterator<Item = C>) -> &mut Self {
+    /// The capabilities that the service keeps when it gives up root (step 13), such as
+    /// `CAP_NET_BIND_SERVICE`; none if not set. See capabilities(7). `CAP_SETUID` and `CAP_SETGID`,
+    /// which would give everything back, are refused.
+    pub fn capabilities<C: Into<String>>(
+        &mut self,
+        names: impl IntoIterator<Item = C>,
+    ) -> &mut Self {
         self.capabilities = names.into_iter().map(Into::into).collect();
         self
     }
@@ -288,8 +304,8 @@ impl Daemon {
         self
     }
 
-    /// How long the start of a detached service may take, from the first fork to readiness (step 14); forever if not
-    /// set. A daemon that is not ready by then is killed, with all it started.
+    /// How long the start of a detached service may take, from the first fork to readiness (step
+    /// 14); forever if not set. A daemon that is not ready by then is killed, with all it started.
     pub fn start_timeout(&mut self, limit: Duration) -> &mut Self {
         self.start_timeout = Some(limit);
         self
@@ -315,13 +331,15 @@ impl Daemon {
         self
     }
 
-    /// Gives the service a control socket beside its pidfile, named as this with `.control` behind it (step 12): over
-    /// it [`control`](crate::control) learns when a reload is done, and a restart gets the sockets on which the
-    /// service listens, if it has taken them by [`listen`](crate::listen()), [`listener_or`](crate::listener_or) or
-    /// [`listeners`](crate::listeners) before it was ready. From readiness on a thread answers there.
+    /// Gives the service a control socket beside its pidfile, named as this with `.control` behind
+    /// it (step 12): over it [`control`](crate::control) learns when a reload is done, and a
+    /// restart gets the sockets on which the service listens, if it has taken them by
+    /// [`listen`](crate::listen()), [`listener_or`](crate::listener_or) or
+    /// [`listeners`](crate::listeners) before it was ready. From readiness on a thread answers
+    /// there.
     ///
-    /// The pidfile's path may have any length, but without /proc both must be shorter than 108 bytes; its name may have
-    /// about 75 bytes.
+    /// The pidfile's path may have any length, but without /proc both must be shorter than 108
+    /// bytes; its name may have about 75 bytes.
     pub fn control_socket(&mut self) -> &mut Self {
         self.control = Some(handover::bind_socket);
         self
@@ -329,18 +347,21 @@ impl Daemon {
 
     /// Makes this start a restart: it replaces the instance that runs, if one does.
     ///
-    /// One that has a [`control_socket`](Self::control_socket) and takes its sockets from this library hands them over,
-    /// and ends as by SIGTERM when this one is ready: no connection is lost, and if this one fails the old one goes on.
-    /// Sockets are matched by name and address, see [`listen`](crate::listen()). Another instance is stopped first, as is
-    /// one that is suspended, or does not answer for ten seconds.
+    /// One that has a [`control_socket`](Self::control_socket) and takes its sockets from this
+    /// library hands them over, and ends as by SIGTERM when this one is ready: no connection is
+    /// lost, and if this one fails the old one goes on. Sockets are matched by name and address,
+    /// see [`listen`](crate::listen()). Another instance is stopped first, as is one that is
+    /// suspended, or does not answer for ten seconds.
     ///
-    /// The old instance gets SIGTERM, and SIGKILL if it has not ended after `patience`. That holds after a hand-over too:
-    /// requests that take longer are cut. This process waits for its end, except as a manager's reload command (`MAINPID` names the old
-    /// instance): there the new instance sees to it. Another restart is waited for 30 seconds.
+    /// The old instance gets SIGTERM, and SIGKILL if it has not ended after `patience`. That holds
+    /// after a hand-over too: requests that take longer are cut. This process waits for its end,
+    /// except as a manager's reload command (`MAINPID` names the old instance): there the new
+    /// instance sees to it. Another restart is waited for 30 seconds.
     ///
-    /// One that a manager runs (systemd, OpenRC, runit, s6, daemontools, supervisord, dinit) is restarted by that
-    /// manager's own command, and this process ends when the new instance runs. Where there is no such command, as for
-    /// what PID 1 of a container runs, the restart fails and says what to do.
+    /// One that a manager runs (systemd, OpenRC, runit, s6, daemontools, supervisord, dinit) is
+    /// restarted by that manager's own command, and this process ends when the new instance runs.
+    /// Where there is no such command, as for what PID 1 of a container runs, the restart fails and
+    /// says what to do.
     pub fn restart(&mut self, patience: Duration) -> &mut Self {
         self.restart = Some((keeper::prepare_restart, patience));
         self.mode = Mode::Detach;
@@ -408,6 +429,12 @@ impl Daemon {
 }
 
 pub(crate) fn binary_name() -> String {
-    let path = std::env::args_os().next().map(PathBuf::from).unwrap_or_default();
-    path.file_name().map_or_else(|| "daemon".into(), |name| name.to_string_lossy().into_owned())
+    let path = std::env::args_os()
+        .next()
+        .map(PathBuf::from)
+        .unwrap_or_default();
+    path.file_name().map_or_else(
+        || "daemon".into(),
+        |name| name.to_string_lossy().into_owned(),
+    )
 }

@@ -8,11 +8,15 @@ use crate::hooks::Stages;
 use crate::plan::Plan;
 use crate::starter::Starter;
 use crate::sys::{self, SingleThreaded, StartOfMain};
-use crate::{audience, capability, complain, hook, inherited, manager, pidfile, privileges, shutdown, surroundings};
+use crate::{
+    audience, capability, complain, hook, inherited, manager, pidfile, privileges, shutdown,
+    surroundings,
+};
 
 macro_rules! steps {
     ($($number:literal $step:ident $words:literal)*) => {
-        /// A step, by its number in daemon(7); a start in which it fails ends with the status 80 + number.
+        /// A step, by its number in daemon(7); a start in which it fails ends with the status 80 +
+        /// number.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[allow(dead_code, reason = "umask(2) cannot fail")]
         pub(crate) enum Step { $($step = $number),* }
@@ -48,8 +52,8 @@ steps! {
     15 ExitStarter       "wait for the daemon"
 }
 
-/// Steps 4–15, steps 1–3 having come first in `main`. It returns in the daemon alone: the starter and the intermediate
-/// process end here.
+/// Steps 4–15, steps 1–3 having come first in `main`. It returns in the daemon alone: the starter
+/// and the intermediate process end here.
 pub(crate) fn detach(
     start: &StartOfMain,
     alone: &SingleThreaded,
@@ -61,7 +65,8 @@ pub(crate) fn detach(
     let starter = Starter::prepare(plan)?;
     pidfile::lock(plan.pidfile.as_deref())?;
     inherited::clean_environment(start, &plan.environment)?; // 4
-    let (mut reporter, receiver) = handshake::channel().during(Step::Notify, "a pipe to the daemon")?;
+    let (mut reporter, receiver) =
+        handshake::channel().during(Step::Notify, "a pipe to the daemon")?;
     complain::flush();
     match sys::fork(alone).during(Step::Fork, "the starter")? {
         ForkResult::Child => drop(receiver), // 5
@@ -71,7 +76,8 @@ pub(crate) fn detach(
         }
     }
 
-    // The intermediate process. It leaves the program's variables alone: a page that is written to is copied first.
+    // The intermediate process. It leaves the program's variables alone: a page that is written to
+    // is copied first.
     let forked: Result<(), Error> = (|| {
         if manager::is_init() {
             return Err(first_of_its_namespace());
@@ -81,7 +87,9 @@ pub(crate) fn detach(
         match sys::fork(alone).during(Step::ForkAgain, "the intermediate process")? {
             ForkResult::Child => Ok(()), // 7
             ForkResult::Parent { child } => {
-                reporter.tell(&Message::Forked(child)).during(Step::LeaveDaemon, audience::TO_STARTER)?;
+                reporter
+                    .tell(&Message::Forked(child))
+                    .during(Step::LeaveDaemon, audience::TO_STARTER)?;
                 sys::exit_now(0) // 8
             }
         }
@@ -100,12 +108,16 @@ pub(crate) fn detach(
     initialize(plan, service)
 }
 
-/// The caller, or `configure`, has made a pid namespace for its children alone. It ends with the first of them, which is the
-/// intermediate process.
+/// The caller, or `configure`, has made a pid namespace for its children alone. It ends with the
+/// first of them, which is the intermediate process.
 #[cold]
 fn first_of_its_namespace() -> Error {
     let problem = "it would end with the intermediate process, which is its PID 1 (give `unshare --pid` its `--fork`)";
-    Error::step(Step::LeaveDaemon, "the new pid namespace", std::io::Error::other(problem))
+    Error::step(
+        Step::LeaveDaemon,
+        "the new pid namespace",
+        std::io::Error::other(problem),
+    )
 }
 
 /// Steps 12–14, with the hooks between them: the same in the foreground.

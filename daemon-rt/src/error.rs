@@ -39,27 +39,52 @@ const USAGE: u8 = 2;
 const ALREADY_RUNNING: u8 = 80;
 
 impl Error {
-    pub(crate) fn step(step: Step, object: impl Into<String>, source: impl Into<io::Error>) -> Self {
-        Self { kind: Kind::Step(step), object: object.into(), source: Some(source.into()) }
+    pub(crate) fn step(
+        step: Step,
+        object: impl Into<String>,
+        source: impl Into<io::Error>,
+    ) -> Self {
+        Self {
+            kind: Kind::Step(step),
+            object: object.into(),
+            source: Some(source.into()),
+        }
     }
 
     pub(crate) fn usage(object: impl Into<String>, problem: impl Into<String>) -> Self {
-        Self { kind: Kind::Usage, object: object.into(), source: Some(io::Error::other(problem.into())) }
+        Self {
+            kind: Kind::Usage,
+            object: object.into(),
+            source: Some(io::Error::other(problem.into())),
+        }
     }
 
     pub(crate) fn opening(object: impl Into<String>, source: io::Error) -> Self {
-        Self { kind: Kind::Opening, object: object.into(), source: Some(source) }
+        Self {
+            kind: Kind::Opening,
+            object: object.into(),
+            source: Some(source),
+        }
     }
 
     pub(crate) fn control(object: impl Into<String>, source: io::Error) -> Self {
-        Self { kind: Kind::Control, object: object.into(), source: Some(source) }
+        Self {
+            kind: Kind::Control,
+            object: object.into(),
+            source: Some(source),
+        }
     }
 
     pub(crate) fn already_running(holder: Holder, pidfile: &Path) -> Self {
-        Self { kind: Kind::AlreadyRunning(holder), object: pidfile.display().to_string(), source: None }
+        Self {
+            kind: Kind::AlreadyRunning(holder),
+            object: pidfile.display().to_string(),
+            source: None,
+        }
     }
 
-    /// The number that daemon(7) gives the step that failed, 1 to 15; `None` where it was none of these.
+    /// The number that daemon(7) gives the step that failed, 1 to 15; `None` where it was none of
+    /// these.
     pub fn step_number(&self) -> Option<u8> {
         match self.kind {
             Kind::Step(step) => Some(step.number()),
@@ -102,7 +127,9 @@ impl fmt::Display for Error {
             Kind::Usage => write!(f, "cannot use the setting: {object}")?,
             Kind::Control => write!(f, "cannot control the service: {object}")?,
             Kind::Opening => write!(f, "cannot open: {object}")?,
-            Kind::AlreadyRunning(holder) => return write!(f, "already running: {object}: {holder}"),
+            Kind::AlreadyRunning(holder) => {
+                return write!(f, "already running: {object}: {holder}");
+            }
         }
         match &self.source {
             Some(source) => write!(f, ": {source}"),
@@ -156,10 +183,13 @@ pub(crate) fn system_errno(error: &(dyn std::error::Error + 'static)) -> Option<
     causes(error).find_map(|cause| cause.downcast_ref::<io::Error>()?.raw_os_error())
 }
 
-/// The text of an error and of all its sources. Some errors print their sources themselves: what a text already ends with
-/// is not repeated.
+/// The text of an error and of all its sources. Some errors print their sources themselves: what a
+/// text already ends with is not repeated.
 pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let texts: Vec<String> = causes(error).map(ToString::to_string).filter(|text| !text.trim().is_empty()).collect();
+    let texts: Vec<String> = causes(error)
+        .map(ToString::to_string)
+        .filter(|text| !text.trim().is_empty())
+        .collect();
     if texts.is_empty() {
         return "(no reason given)".to_owned();
     }

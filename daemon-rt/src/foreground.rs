@@ -1,4 +1,5 @@
-//! The new-style daemon: under a service manager, as PID 1 of a container, or on request, it does not detach.
+//! The new-style daemon: under a service manager, as PID 1 of a container, or on request, it does
+//! not detach.
 
 use crate::handshake::Failure;
 use crate::hooks::Stages;
@@ -6,11 +7,16 @@ use crate::plan::Plan;
 use crate::sys::SingleThreaded;
 use crate::{detach, manager, pidfile, surroundings};
 
-/// The pidfile if one was asked for, the privilege drop if one was asked for, and the hooks, all as in the detached
-/// daemon; the streams, the umask, the directory and the environment are the manager's business.
+/// The pidfile if one was asked for, the privilege drop if one was asked for, and the hooks, all as
+/// in the detached daemon; the streams, the umask, the directory and the environment are the
+/// manager's business.
 ///
 /// `alone` is given where this process is PID 1.
-pub(crate) fn stay(alone: Option<&SingleThreaded>, plan: &Plan, service: &mut Stages<'_>) -> Result<(), Failure> {
+pub(crate) fn stay(
+    alone: Option<&SingleThreaded>,
+    plan: &Plan,
+    service: &mut Stages<'_>,
+) -> Result<(), Failure> {
     plan.still_ignored.reset()?; // 2, what a starter would have put off
     alone.map_or(Ok(()), manager::serve_as_init)?;
     surroundings::note_inherited_logs();

@@ -12,7 +12,11 @@ use crate::error::Error;
 use crate::listen::Origin;
 
 pub(crate) fn bind_socket(path: &Path) -> Result<(), Error> {
-    Err(Error::step(Step::WritePidfile, path.display().to_string(), io::Error::from(io::ErrorKind::Unsupported)))
+    Err(Error::step(
+        Step::WritePidfile,
+        path.display().to_string(),
+        io::Error::from(io::ErrorKind::Unsupported),
+    ))
 }
 
 pub(crate) fn is_passed_on(_: BorrowedFd<'_>) -> bool {

@@ -1,7 +1,8 @@
 //! Steps 14 and 15: what the daemon tells its starter, and what the starter makes of it.
 //!
-//! The daemon's side of a pipe carries bounded messages. The pipe is non-blocking and never fills: progress is sent
-//! only while little else waits to be read, so that even a pipe of two pages has room for the result.
+//! The daemon's side of a pipe carries bounded messages. The pipe is non-blocking and never fills:
+//! progress is sent only while little else waits to be read, so that even a pipe of two pages has
+//! room for the result.
 
 use std::borrow::Cow;
 use std::io::{self, IoSlice};
@@ -27,7 +28,8 @@ mod tests;
 pub(crate) const LONGEST_FAILURE: usize = 4000;
 /// The longest text of a progress message, in bytes.
 pub(crate) const LONGEST_PROGRESS: usize = 500;
-/// How many bytes may wait to be read where progress is sent: a starter that is only slow misses none of it.
+/// How many bytes may wait to be read where progress is sent: a starter that is only slow misses
+/// none of it.
 const BACKLOG: usize = 2000;
 
 /// What is said over the pipe.
@@ -56,19 +58,24 @@ pub(crate) struct Failure {
 
 impl From<crate::Error> for Failure {
     fn from(error: crate::Error) -> Self {
-        Self { status: error.status(), errno: error.errno(), text: crate::error::chain(&error) }
+        Self {
+            status: error.status(),
+            errno: error.errno(),
+            text: crate::error::chain(&error),
+        }
     }
 }
 
-/// A message is its kind, a status (0 but in failures), the length of its text in two bytes, a number in four (the pid in
-/// [`Message::Forked`], the system's error or 0 in failures, else 0), numbers little end first, and the text.
+/// A message is its kind, a status (0 but in failures), the length of its text in two bytes, a
+/// number in four (the pid in [`Message::Forked`], the system's error or 0 in failures, else 0),
+/// numbers little end first, and the text.
 const HEADER: usize = 8;
 /// The kernel has no higher ones.
 const HIGHEST_ERRNO: i32 = 4095;
 
 impl Message {
-    /// The message as it goes over the pipe. What a good start sends takes no memory: in a process that was just forked
-    /// that costs more than all the rest.
+    /// The message as it goes over the pipe. What a good start sends takes no memory: in a process
+    /// that was just forked that costs more than all the rest.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "see `Reporter::tell`")]
     fn encode(&self) -> ([u8; HEADER], Cow<'_, str>) {
@@ -80,32 +87,43 @@ impl Message {
             Self::Failed(failure) => (
                 b'E',
                 failure.status,
-                failure.errno.filter(|errno| (0..=HIGHEST_ERRNO).contains(errno)).unwrap_or(0),
+                failure
+                    .errno
+                    .filter(|errno| (0..=HIGHEST_ERRNO).contains(errno))
+                    .unwrap_or(0),
                 cut(&failure.text, LONGEST_FAILURE),
             ),
         };
-        let [low, high] = u16::try_from(text.len()).expect("texts are cut to less").to_le_bytes();
+        let [low, high] = u16::try_from(text.len())
+            .expect("texts are cut to less")
+            .to_le_bytes();
         let [a, b, c, d] = number.to_le_bytes();
         ([kind, status, low, high, a, b, c, d], text)
     }
 
     /// Takes the first message off `bytes`: `None` if it is not complete yet.
     pub(crate) fn decode(bytes: &mut &[u8]) -> Result<Option<Self>, Malformed> {
-        let &[kind, status, low, high, a, b, c, d, ref rest @ ..] = *bytes else { return Ok(None) };
+        let &[kind, status, low, high, a, b, c, d, ref rest @ ..] = *bytes else {
+            return Ok(None);
+        };
         let length = usize::from(u16::from_le_bytes([low, high]));
         if length > LONGEST_FAILURE {
             return Err(Malformed);
         }
-        let Some((text, rest)) = rest.split_at_checked(length) else { return Ok(None) };
+        let Some((text, rest)) = rest.split_at_checked(length) else {
+            return Ok(None);
+        };
         let text = || String::from_utf8_lossy(text).into_owned();
         let message = match (kind, i32::from_le_bytes([a, b, c, d])) {
             (b'F', pid @ 1..) => Self::Forked(Pid::from_raw(pid)),
             (b'P', 0) => Self::Progress(text()),
             (b'W', 0) => Self::Warning(text()),
             (b'R', 0) => Self::Ready,
-            (b'E', errno @ 0..=HIGHEST_ERRNO) => {
-                Self::Failed(Failure { status, errno: if errno == 0 { None } else { Some(errno) }, text: text() })
-            }
+            (b'E', errno @ 0..=HIGHEST_ERRNO) => Self::Failed(Failure {
+                status,
+                errno: if errno == 0 { None } else { Some(errno) },
+                text: text(),
+            }),
             _ => return Err(Malformed),
         };
         *bytes = rest;
@@ -123,7 +141,10 @@ pub(crate) fn cut(text: &str, longest: usize) -> Cow<'_, str> {
         return text.into();
     }
     let mark = format!("… [cut at {longest} bytes]");
-    let end = (0..=longest - mark.len()).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
+    let end = (0..=longest - mark.len())
+        .rev()
+        .find(|&at| text.is_char_boundary(at))
+        .unwrap_or(0);
     format!("{}{mark}", &text[..end]).into()
 }
 
@@ -140,7 +161,14 @@ pub(crate) struct Receiver {
 /// The pipe between them, closed on exec.
 pub(crate) fn channel() -> nix::Result<(Reporter, Receiver)> {
     let (read, write) = pipe()?;
-    Ok((Reporter(Kept::new(write)?), Receiver { pipe: read, unread: Vec::new(), ended: false }))
+    Ok((
+        Reporter(Kept::new(write)?),
+        Receiver {
+            pipe: read,
+            unread: Vec::new(),
+            ended: false,
+        },
+    ))
 }
 
 /// A pipe whose ends are closed on exec and do not block.
@@ -160,23 +188,30 @@ pub(crate) fn pipe() -> nix::Result<(OwnedFd, OwnedFd)> {
 }
 
 impl Reporter {
-    /// Says what the daemon is doing, if the starter has read most of what was said so far: a starter that is suspended
-    /// misses it.
+    /// Says what the daemon is doing, if the starter has read most of what was said so far: a
+    /// starter that is suspended misses it.
     pub(crate) fn progress(&mut self, text: &str) {
         let Ok(pipe) = self.0.get() else { return };
         if sys::unread(pipe).is_ok_and(|bytes| bytes <= BACKLOG) {
             let message = Message::Progress(text.to_owned());
             let (header, text) = message.encode();
-            _ = writev(pipe, &[IoSlice::new(&header), IoSlice::new(text.as_bytes())]);
+            _ = writev(
+                pipe,
+                &[IoSlice::new(&header), IoSlice::new(text.as_bytes())],
+            );
         }
     }
 
-    /// Tells the starter something it has to know; `false` if the starter is gone, which is not an error.
+    /// Tells the starter something it has to know; `false` if the starter is gone, which is not an
+    /// error.
     ///
     /// # Errors
     /// If a hook has closed or replaced the descriptor, among others.
     #[inline(always)]
-    #[expect(clippy::inline_always, reason = "a new process has to map each page of code and constants anew")]
+    #[expect(
+        clippy::inline_always,
+        reason = "a new process has to map each page of code and constants anew"
+    )]
     pub(crate) fn tell(&mut self, message: &Message) -> io::Result<bool> {
         let (header, text) = message.encode();
         self.send(header, &text)
@@ -223,7 +258,8 @@ impl Receiver {
                 Err(Errno::EAGAIN) => return Ok(()),
                 Err(error) => return Err(error.into()),
             };
-            // Only the beginning of a message is kept: that of a good start comes in one piece, and takes no memory.
+            // Only the beginning of a message is kept: that of a good start comes in one piece, and
+            // takes no memory.
             let mut unread = mem::take(&mut self.unread);
             let mut rest = &buffer[..length];
             if !unread.is_empty() {

@@ -35,12 +35,19 @@ pub(crate) fn returned(name: &'static str, error: BoxError) -> Failure {
     let errno = error::system_errno(&*error);
     let text = error::chain(&*error);
     drop(error);
-    Failure { errno, ..failed(name, &text) }
+    Failure {
+        errno,
+        ..failed(name, &text)
+    }
 }
 
 /// The failure of a hook, with its reason.
 pub(crate) fn failed(name: &'static str, reason: &str) -> Failure {
-    Failure { status: HOOK_FAILED, errno: None, text: format!("cannot {}: {reason}", action(name)) }
+    Failure {
+        status: HOOK_FAILED,
+        errno: None,
+        text: format!("cannot {}: {reason}", action(name)),
+    }
 }
 
 /// Runs what belongs to the start; a panic in it is a failure like any other.
@@ -60,20 +67,36 @@ pub(crate) fn watch<T>(name: &'static str, function: impl FnOnce() -> T) -> Resu
 /// What is known of the panic for which this thread unwinds.
 pub(crate) fn last_panic() -> String {
     let noted = LAST.take();
-    if noted.is_empty() { "panicked".to_owned() } else { noted }
+    if noted.is_empty() {
+        "panicked".to_owned()
+    } else {
+        noted
+    }
 }
 
 fn panicked(name: &'static str, noted: String, payload: &(dyn Any + Send)) -> Failure {
-    let how = if noted.is_empty() { format!("panicked: {}", message(payload)) } else { noted };
-    Failure { status: PANICKED, errno: None, text: format!("cannot {}: `{name}` {how}", action(name)) }
+    let how = if noted.is_empty() {
+        format!("panicked: {}", message(payload))
+    } else {
+        noted
+    };
+    Failure {
+        status: PANICKED,
+        errno: None,
+        text: format!("cannot {}: `{name}` {how}", action(name)),
+    }
 }
 
 fn action(hook: &str) -> &'static str {
-    if hook == "configure" { "configure" } else { "initialize" }
+    if hook == "configure" {
+        "configure"
+    } else {
+        "initialize"
+    }
 }
 
-/// Has panics noted, in addition to what the program's own panic hook does: while a hook runs for the starter, later
-/// for the system log.
+/// Has panics noted, in addition to what the program's own panic hook does: while a hook runs for
+/// the starter, later for the system log.
 pub(crate) fn watch_panics() {
     let previous = panic::take_hook();
     panic::set_hook(Box::new(move |info| {
@@ -83,7 +106,9 @@ pub(crate) fn watch_panics() {
 }
 
 fn note(info: &PanicHookInfo<'_>) {
-    let place = info.location().map_or_else(String::new, |location| format!(" at {location}"));
+    let place = info
+        .location()
+        .map_or_else(String::new, |location| format!(" at {location}"));
     let text = format!("panicked{place}: {}", message(info.payload()));
     LAST.set(text.clone());
     match RUNNING.get() {
@@ -100,7 +125,10 @@ fn note(info: &PanicHookInfo<'_>) {
 }
 
 fn message(payload: &(dyn Any + Send)) -> &str {
-    match (payload.downcast_ref::<&str>(), payload.downcast_ref::<String>()) {
+    match (
+        payload.downcast_ref::<&str>(),
+        payload.downcast_ref::<String>(),
+    ) {
         (Some(text), _) => text,
         (_, Some(text)) => text,
         _ => "(not a text)",

@@ -1,4 +1,5 @@
-//! The hooks: typed as the user writes them, then a [`Service`] whose stages the start can call one after the other.
+//! The hooks: typed as the user writes them, then a [`Service`] whose stages the start can call one
+//! after the other.
 
 use std::cell::Cell;
 use std::marker::PhantomData;
@@ -18,18 +19,19 @@ type Step<'a> = Box<dyn FnOnce() -> Result<(), BoxError> + 'a>;
 
 /// How a main loop has ended.
 pub(crate) enum Ended<'a> {
-    /// It is for the standard library to say: what is called prints an `Err` to stderr as `fn main` would, and gives the exit
-    /// code.
+    /// It is for the standard library to say: what is called prints an `Err` to stderr as `fn main`
+    /// would, and gives the exit code.
     Reported(Box<dyn FnOnce() -> ExitCode + 'a>),
     /// With this error.
     Failed(BoxError),
 }
 
-/// Where one hook leaves what the next one takes. The process that forks drops a slot with what is in it only if it
-/// drops the [`Service`].
+/// Where one hook leaves what the next one takes. The process that forks drops a slot with what is
+/// in it only if it drops the [`Service`].
 type Slot<T> = Rc<Cell<Option<T>>>;
 
-/// A service's hooks and main loop, ready to be run; got from [`Hooks::main`]. `R` is what the main loop returns.
+/// A service's hooks and main loop, ready to be run; got from [`Hooks::main`]. `R` is what the main
+/// loop returns.
 #[must_use = "a service does nothing until `Daemon::run` runs it"]
 pub struct Service<'a, R = ()> {
     hooks: GivenHooks<'a>,
@@ -58,17 +60,27 @@ pub(crate) struct Stages<'a> {
 
 impl<'a, R: 'a> Service<'a, R> {
     pub(crate) fn into_stages(self) -> Stages<'a> {
-        let GivenHooks { configure, privileged_init, init } = self.hooks;
+        let GivenHooks {
+            configure,
+            privileged_init,
+            init,
+        } = self.hooks;
         let (main, end) = (self.main, self.end.function());
         let main = Box::new(move || end(main()));
-        Stages { configure, privileged_init, init, defers_ready: self.defers_ready, main }
+        Stages {
+            configure,
+            privileged_init,
+            init,
+            defers_ready: self.defers_ready,
+            main,
+        }
     }
 }
 
 /// The hooks given so far: `T` is what the last of them returns, `Stage` says which it was.
 ///
-/// Each hook takes what the hook before it returned; where that is `()`, or there is none, it takes nothing.
-/// The chain is built in the order in which the hooks run:
+/// Each hook takes what the hook before it returned; where that is `()`, or there is none, it takes
+/// nothing. The chain is built in the order in which the hooks run:
 ///
 /// ```no_run
 /// use std::{io, net::TcpListener};
@@ -95,13 +107,20 @@ impl Daemon {
     /// Starts the chain of hooks that ends in a [`Service`].
     #[allow(clippy::unused_self)] // the attribute names this crate once: a wrong `crate = …` is one error, not two
     pub fn hooks<'a>(&self) -> Hooks<'a, (), stage::Start> {
-        Hooks { given: GivenHooks::default(), state: slot(Some(())), stage: PhantomData }
+        Hooks {
+            given: GivenHooks::default(),
+            state: slot(Some(())),
+            stage: PhantomData,
+        }
     }
 }
 
 impl<'a> Hooks<'a, (), stage::Start> {
     /// The hook that runs in the process that the person started, on its terminal, before any fork.
-    pub fn configure<C: 'a, How>(mut self, hook: impl ConfigureHook<C, How> + 'a) -> Hooks<'a, C, stage::Configure> {
+    pub fn configure<C: 'a, How>(
+        mut self,
+        hook: impl ConfigureHook<C, How> + 'a,
+    ) -> Hooks<'a, C, stage::Configure> {
         let output = slot(None);
         let to = Rc::clone(&output);
         self.given.configure = Some(Box::new(move |daemon| fill(&to, hook.run(daemon))));
@@ -111,7 +130,10 @@ impl<'a> Hooks<'a, (), stage::Start> {
 
 impl<'a, T: 'a, Stage> Hooks<'a, T, Stage> {
     /// The hook that runs in the daemon before privileges are dropped.
-    pub fn privileged_init<P: 'a, How>(mut self, hook: impl Hook<T, P, How> + 'a) -> Hooks<'a, P, stage::PrivilegedInit>
+    pub fn privileged_init<P: 'a, How>(
+        mut self,
+        hook: impl Hook<T, P, How> + 'a,
+    ) -> Hooks<'a, P, stage::PrivilegedInit>
     where
         Stage: stage::Before<stage::PrivilegedInit>,
     {
@@ -130,9 +152,9 @@ impl<'a, T: 'a, Stage> Hooks<'a, T, Stage> {
         self.followed_by(output)
     }
 
-    /// The main loop, which runs when readiness was announced. What it returns is the service's exit status, as that
-    /// of `fn main`. An error is shown by its `Debug`, as at the end of `fn main`; the attribute has it shown like that of a
-    /// hook instead, see [`Service::show_errors`].
+    /// The main loop, which runs when readiness was announced. What it returns is the service's
+    /// exit status, as that of `fn main`. An error is shown by its `Debug`, as at the end of `fn
+    /// main`; the attribute has it shown like that of a hook instead, see [`Service::show_errors`].
     pub fn main<F, R, Shape>(self, main: F) -> Service<'a, R>
     where
         F: Main<T, R, Shape> + 'a,
@@ -141,8 +163,8 @@ impl<'a, T: 'a, Stage> Hooks<'a, T, Stage> {
         self.ends_in(false, |state| main.call(state))
     }
 
-    /// The main loop of a service that is ready only when the main loop says so, by [`Ready::notify`] on its last
-    /// parameter.
+    /// The main loop of a service that is ready only when the main loop says so, by
+    /// [`Ready::notify`] on its last parameter.
     pub fn defer_ready<F, R, Shape>(self, main: F) -> Service<'a, R>
     where
         F: MainWithReady<T, R, Shape> + 'a,
@@ -152,18 +174,35 @@ impl<'a, T: 'a, Stage> Hooks<'a, T, Stage> {
     }
 
     fn followed_by<Next, NextStage>(self, state: Slot<Next>) -> Hooks<'a, Next, NextStage> {
-        Hooks { given: self.given, state, stage: PhantomData }
+        Hooks {
+            given: self.given,
+            state,
+            stage: PhantomData,
+        }
     }
 
-    fn ends_in<R: Exit + 'a>(self, defers_ready: bool, main: impl FnOnce(T) -> R + 'a) -> Service<'a, R> {
+    fn ends_in<R: Exit + 'a>(
+        self,
+        defers_ready: bool,
+        main: impl FnOnce(T) -> R + 'a,
+    ) -> Service<'a, R> {
         let state = self.state;
         let main = Box::new(move || main(take(&state)));
-        Service { hooks: self.given, defers_ready, main, end: result::OfBox::new() }
+        Service {
+            hooks: self.given,
+            defers_ready,
+            main,
+            end: result::OfBox::new(),
+        }
     }
 }
 
-/// A hook as a step that takes its input from one slot, and the slot in which it leaves what it returned.
-fn step<'a, In: 'a, Out: 'a, How>(input: &Slot<In>, hook: impl Hook<In, Out, How> + 'a) -> (Step<'a>, Slot<Out>) {
+/// A hook as a step that takes its input from one slot, and the slot in which it leaves what it
+/// returned.
+fn step<'a, In: 'a, Out: 'a, How>(
+    input: &Slot<In>,
+    hook: impl Hook<In, Out, How> + 'a,
+) -> (Step<'a>, Slot<Out>) {
     let from = Rc::clone(input);
     let output = slot(None);
     let to = Rc::clone(&output);
@@ -181,7 +220,8 @@ fn fill<T>(slot: &Slot<T>, result: Result<T, BoxError>) -> Result<(), BoxError> 
 }
 
 fn take<T>(slot: &Slot<T>) -> T {
-    slot.take().expect("the hooks run once each, in their order")
+    slot.take()
+        .expect("the hooks run once each, in their order")
 }
 
 /// Which hook was given last.

@@ -53,7 +53,8 @@ mod with_saved_ids {
 
     /// Whether the supplementary groups are these, which are sorted.
     pub(crate) fn same_groups(groups: &[Gid]) -> nix::Result<bool> {
-        // Few have room where no memory has to be taken, which costs much in a process that was just forked.
+        // Few have room where no memory has to be taken, which costs much in a process that was
+        // just forked.
         let (mut few, mut many) = ([0; 32], Vec::new());
         let found = match sys::groups(&mut few) {
             Err(Errno::EINVAL) => {
@@ -63,13 +64,15 @@ mod with_saved_ids {
             found => found?,
         };
         found.sort_unstable();
-        let found = found.chunk_by(|a, b| a == b).map(|same| Gid::from_raw(same[0]));
+        let found = found
+            .chunk_by(|a, b| a == b)
+            .map(|same| Gid::from_raw(same[0]));
         Ok(found.eq(groups.iter().copied()))
     }
 }
 
-/// macOS: for root setuid(2) and setgid(2) change the saved ids as well, and the supplementary groups belong to the
-/// system's directory service.
+/// macOS: for root setuid(2) and setgid(2) change the saved ids as well, and the supplementary
+/// groups belong to the system's directory service.
 #[cfg(target_vendor = "apple")]
 mod without_saved_ids {
     use super::{Gid, Uid, unistd};

@@ -35,43 +35,75 @@ pub(crate) fn close_descriptors(start: &StartOfMain, keep: &[RawFd]) -> Result<(
     close_gap(start, first, RawFd::MAX)
 }
 
-/// One close_range(2) where the kernel has it and no filter refuses it; else one by one those that are open.
+/// One close_range(2) where the kernel has it and no filter refuses it; else one by one those that
+/// are open.
 fn close_gap(start: &StartOfMain, first: RawFd, last: RawFd) -> Result<(), Error> {
     if sys::close_range(start, first, last).is_ok() {
         return Ok(());
     }
-    let open = open_descriptors().during(Step::CloseDescriptors, format_args!("descriptors from {first} up"))?;
-    open.into_iter().filter(|fd| (first..=last).contains(fd)).for_each(|fd| sys::close(start, fd));
+    let open = open_descriptors().during(
+        Step::CloseDescriptors,
+        format_args!("descriptors from {first} up"),
+    )?;
+    open.into_iter()
+        .filter(|fd| (first..=last).contains(fd))
+        .for_each(|fd| sys::close(start, fd));
     Ok(())
 }
 
-/// The open descriptors, standard ones included, as the system lists them, or else found by asking for each.
+/// The open descriptors, standard ones included, as the system lists them, or else found by asking
+/// for each.
 pub(crate) fn open_descriptors() -> io::Result<Vec<RawFd>> {
-    let Ok(directory) = std::fs::read_dir("/dev/fd").or_else(|_| std::fs::read_dir("/proc/self/fd")) else {
+    let Ok(directory) =
+        std::fs::read_dir("/dev/fd").or_else(|_| std::fs::read_dir("/proc/self/fd"))
+    else {
         return probe_descriptors();
     };
     // It lists the descriptor of the directory as well, which is closed when the list is complete.
-    let numbers = directory.map(|entry| Ok(entry?.file_name().to_str().and_then(|name| name.parse().ok())));
-    numbers.filter_map(Result::transpose).collect::<io::Result<_>>().or_else(|_| probe_descriptors())
+    let numbers = directory.map(|entry| {
+        Ok(entry?
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse().ok()))
+    });
+    numbers
+        .filter_map(Result::transpose)
+        .collect::<io::Result<_>>()
+        .or_else(|_| probe_descriptors())
 }
 
-/// Asks poll(2), a thousand at a time, which descriptors up to the limit are not invalid. The limit may have been
-/// lowered since they were opened, hence at least 65,536.
+/// Asks poll(2), a thousand at a time, which descriptors up to the limit are not invalid. The limit
+/// may have been lowered since they were opened, hence at least 65,536.
 fn probe_descriptors() -> io::Result<Vec<RawFd>> {
     const LEAST: RawFd = 1 << 16;
     const UNLIMITED: libc::rlim_t = 1 << 20;
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    let hard = if hard == libc::RLIM_INFINITY { UNLIMITED } else { hard };
+    let hard = if hard == libc::RLIM_INFINITY {
+        UNLIMITED
+    } else {
+        hard
+    };
     let end = RawFd::try_from(hard).unwrap_or(RawFd::MAX).max(LEAST);
     let batch = usize::try_from(soft.clamp(1, 1024)).unwrap_or(1);
 
     let mut open = Vec::new();
     for first in (0..end).step_by(batch) {
         let last = end.min(first.saturating_add(RawFd::try_from(batch).unwrap_or(1)));
-        let mut asked: Vec<_> = (first..last).map(|fd| PollFd::new(sys::peek(fd), PollFlags::empty())).collect();
+        let mut asked: Vec<_> = (first..last)
+            .map(|fd| PollFd::new(sys::peek(fd), PollFlags::empty()))
+            .collect();
         retry(|| poll(&mut asked, PollTimeout::ZERO))?;
-        let valid = |answer: &PollFd| answer.revents().is_some_and(|events| !events.contains(PollFlags::POLLNVAL));
-        open.extend((first..last).zip(&asked).filter(|(_, answer)| valid(answer)).map(|(fd, _)| fd));
+        let valid = |answer: &PollFd| {
+            answer
+                .revents()
+                .is_some_and(|events| !events.contains(PollFlags::POLLNVAL))
+        };
+        open.extend(
+            (first..last)
+                .zip(&asked)
+                .filter(|(_, answer)| valid(answer))
+                .map(|(fd, _)| fd),
+        );
     }
     Ok(open)
 }
@@ -90,28 +122,43 @@ pub(crate) fn retry<T>(mut call: impl FnMut() -> nix::Result<T>) -> nix::Result<
 pub(crate) struct KnownDescriptors(Vec<(RawFd, nix::Result<FileStat>)>);
 
 impl KnownDescriptors {
-    /// Those that an argument names as `/dev/fd/N`, as a shell's `<(…)` does: `configure` may still open them.
-    /// Not those in `keep`, which are a protocol's.
+    /// Those that an argument names as `/dev/fd/N`, as a shell's `<(…)` does: `configure` may still
+    /// open them. Not those in `keep`, which are a protocol's.
     pub(crate) fn named_by_arguments(keep: &[RawFd]) -> Self {
-        let named = std::env::args_os().skip(1).filter_map(|argument| named_in(argument.as_bytes()));
+        let named = std::env::args_os()
+            .skip(1)
+            .filter_map(|argument| named_in(argument.as_bytes()));
         Self::known(named.filter(|fd| !keep.contains(fd)))
     }
 
-    /// All but those in `keep`: in the foreground they are left alone, but `configure` may yet decide to detach.
+    /// All but those in `keep`: in the foreground they are left alone, but `configure` may yet
+    /// decide to detach.
     pub(crate) fn all_but(keep: &[RawFd]) -> Self {
-        Self::known(open_descriptors().unwrap_or_default().into_iter().filter(|fd| !keep.contains(fd)))
+        Self::known(
+            open_descriptors()
+                .unwrap_or_default()
+                .into_iter()
+                .filter(|fd| !keep.contains(fd)),
+        )
     }
 
     fn known(numbers: impl Iterator<Item = RawFd>) -> Self {
-        let known = numbers.filter(|&fd| fd >= FIRST).map(|fd| (fd, fstat(sys::peek(fd))));
-        Self(known.filter(|(_, found)| *found != Err(Errno::EBADF)).collect())
+        let known = numbers
+            .filter(|&fd| fd >= FIRST)
+            .map(|fd| (fd, fstat(sys::peek(fd))));
+        Self(
+            known
+                .filter(|(_, found)| *found != Err(Errno::EBADF))
+                .collect(),
+        )
     }
 
     pub(crate) fn numbers(&self) -> impl Iterator<Item = RawFd> {
         self.0.iter().map(|&(fd, _)| fd)
     }
 
-    /// Closes them, except where `configure` has closed one and the number means another file by now.
+    /// Closes them, except where `configure` has closed one and the number means another file by
+    /// now.
     pub(crate) fn close(self, start: &StartOfMain) -> Result<(), Error> {
         for (fd, then) in self.0 {
             let same = match fstat(sys::peek(fd)) {
@@ -130,7 +177,9 @@ impl KnownDescriptors {
 fn named_in(argument: &[u8]) -> Option<RawFd> {
     const MARKS: [&[u8]; 2] = [b"/dev/fd/", b"/proc/self/fd/"];
     let digits = MARKS.iter().find_map(|mark| {
-        let at = argument.windows(mark.len()).position(|window| window == *mark)?;
+        let at = argument
+            .windows(mark.len())
+            .position(|window| window == *mark)?;
         Some(&argument[at + mark.len()..])
     })?;
     std::str::from_utf8(digits).ok()?.parse().ok()
@@ -138,8 +187,8 @@ fn named_in(argument: &[u8]) -> Option<RawFd> {
 
 // Step 2: signals
 
-/// The signals by which a caller may tell its child to outlive it, as nohup(1) does. The starter, which acts for the
-/// caller, goes on ignoring them; the daemon does not.
+/// The signals by which a caller may tell its child to outlive it, as nohup(1) does. The starter,
+/// which acts for the caller, goes on ignoring them; the daemon does not.
 const CALLERS: [libc::c_int; 3] = [libc::SIGINT, libc::SIGHUP, libc::SIGQUIT];
 
 /// Which of the signals that the caller ignored the starter goes on ignoring.
@@ -148,20 +197,29 @@ pub(crate) struct StillIgnored([bool; CALLERS.len()]);
 
 impl StillIgnored {
     pub(crate) fn contains(self, signal: libc::c_int) -> bool {
-        CALLERS.iter().zip(self.0).any(|(&ignored, still)| still && ignored == signal)
+        CALLERS
+            .iter()
+            .zip(self.0)
+            .any(|(&ignored, still)| still && ignored == signal)
     }
 
     /// Completes step 2 in the daemon.
     #[inline]
     pub(crate) fn reset(self) -> Result<(), Error> {
-        CALLERS.into_iter().filter(|&signal| self.contains(signal)).try_for_each(reset)
+        CALLERS
+            .into_iter()
+            .filter(|&signal| self.contains(signal))
+            .try_for_each(reset)
     }
 }
 
-/// Puts every signal that is ignored back to its default. Handlers do not survive exec, so there are none but those
-/// that this program's own runtime has installed, and they stay; so does the ignored SIGPIPE, which is Rust's doing.
+/// Puts every signal that is ignored back to its default. Handlers do not survive exec, so there
+/// are none but those that this program's own runtime has installed, and they stay; so does the
+/// ignored SIGPIPE, which is Rust's doing.
 pub(crate) fn reset_signals() -> Result<StillIgnored, Error> {
-    let is_ignored = |signal| sys::is_ignored(signal).during(Step::ResetSignals, format_args!("signal {signal}"));
+    let is_ignored = |signal| {
+        sys::is_ignored(signal).during(Step::ResetSignals, format_args!("signal {signal}"))
+    };
     let mut still = StillIgnored::default();
     for (still, signal) in still.0.iter_mut().zip(CALLERS) {
         *still = is_ignored(signal)?;
@@ -203,20 +261,31 @@ pub(crate) struct EnvironmentPlan {
     pub(crate) account: Vec<(&'static str, OsString)>,
 }
 
-/// Replaces the environment by what is kept of the caller's, the system's `PATH`, and what is said of the user; where
-/// `keep` names one of these, the caller's value stays. The inherited strings are overwritten in memory.
+/// Replaces the environment by what is kept of the caller's, the system's `PATH`, and what is said
+/// of the user; where `keep` names one of these, the caller's value stays. The inherited strings
+/// are overwritten in memory.
 pub(crate) fn clean_environment(start: &StartOfMain, plan: &EnvironmentPlan) -> Result<(), Error> {
     let mut entries: Vec<CString> = Vec::new();
     for entry in sys::environment(start) {
         let equals = entry.to_bytes().iter().position(|&byte| byte == b'=');
         let Some(equals @ 1..) = equals else { continue };
         let name = &entry.to_bytes()[..equals];
-        let kept = KEPT.iter().map(OsStr::new).chain(plan.keep.iter().map(OsString::as_os_str));
-        if kept.into_iter().any(|pattern| matches(pattern.as_bytes(), name)) && !is_among(&entries, name) {
+        let kept = KEPT
+            .iter()
+            .map(OsStr::new)
+            .chain(plan.keep.iter().map(OsString::as_os_str));
+        if kept
+            .into_iter()
+            .any(|pattern| matches(pattern.as_bytes(), name))
+            && !is_among(&entries, name)
+        {
             entries.push(entry.to_owned());
         }
     }
-    let account = plan.account.iter().map(|(name, value)| (*name, value.as_bytes()));
+    let account = plan
+        .account
+        .iter()
+        .map(|(name, value)| (*name, value.as_bytes()));
     for (name, value) in account.chain([("PATH", PATH.as_bytes())]) {
         if !is_among(&entries, name.as_bytes()) {
             let entry = [name.as_bytes(), b"=", value].concat();
@@ -230,12 +299,20 @@ pub(crate) fn clean_environment(start: &StartOfMain, plan: &EnvironmentPlan) -> 
 
 /// Whether a variable of this name is among `NAME=value` entries.
 fn is_among(entries: &[CString], name: &[u8]) -> bool {
-    entries.iter().any(|entry| entry.to_bytes().strip_prefix(name).is_some_and(|rest| rest.starts_with(b"=")))
+    entries.iter().any(|entry| {
+        entry
+            .to_bytes()
+            .strip_prefix(name)
+            .is_some_and(|rest| rest.starts_with(b"="))
+    })
 }
 
 /// Whether this can be the name of a variable, perhaps with a `*` at its end.
 pub(crate) fn is_pattern(name: &OsStr) -> bool {
-    let exact = name.as_bytes().strip_suffix(b"*").unwrap_or(name.as_bytes());
+    let exact = name
+        .as_bytes()
+        .strip_suffix(b"*")
+        .unwrap_or(name.as_bytes());
     !name.is_empty() && !exact.iter().any(|byte| b"=*\0".contains(byte))
 }
 

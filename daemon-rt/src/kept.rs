@@ -8,8 +8,8 @@ use nix::sys::stat::{FileStat, fstat};
 
 use crate::trusted::same_file;
 
-/// A descriptor of the library's. It is known again by its file before each use, so that no byte goes into a file of the
-/// service's, and none of its files is closed.
+/// A descriptor of the library's. It is known again by its file before each use, so that no byte
+/// goes into a file of the service's, and none of its files is closed.
 #[derive(Debug)]
 pub(crate) struct Kept {
     /// `None` only while it is dropped.
@@ -30,7 +30,11 @@ impl Kept {
     #[inline]
     pub(crate) fn get(&self) -> io::Result<BorrowedFd<'_>> {
         let fd = self.fd.as_ref().ok_or(io::ErrorKind::NotFound)?.as_fd();
-        if is_still(fd, &self.file) { Ok(fd) } else { Err(lost(fd)) }
+        if is_still(fd, &self.file) {
+            Ok(fd)
+        } else {
+            Err(lost(fd))
+        }
     }
 
     /// The same without a reason why not. Calls only what signal-safety(7) allows.
@@ -52,7 +56,10 @@ impl Kept {
 /// Whatever it leads to by now.
 impl AsFd for Kept {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_ref().expect("it is taken only where it ends").as_fd()
+        self.fd
+            .as_ref()
+            .expect("it is taken only where it ends")
+            .as_fd()
     }
 }
 
@@ -65,7 +72,8 @@ impl Drop for Kept {
     }
 }
 
-/// Whether a descriptor still leads to this file. Any failure but `EBADF` says nothing of it: then it is taken to be ours.
+/// Whether a descriptor still leads to this file. Any failure but `EBADF` says nothing of it: then
+/// it is taken to be ours.
 #[inline]
 pub(crate) fn is_still(fd: BorrowedFd<'_>, file: &FileStat) -> bool {
     match fstat(fd) {
@@ -77,5 +85,8 @@ pub(crate) fn is_still(fd: BorrowedFd<'_>, file: &FileStat) -> bool {
 /// What is said of a descriptor that does not.
 #[cold]
 pub(crate) fn lost(fd: BorrowedFd<'_>) -> io::Error {
-    io::Error::other(format!("the service has closed or replaced descriptor {}", fd.as_raw_fd()))
+    io::Error::other(format!(
+        "the service has closed or replaced descriptor {}",
+        fd.as_raw_fd()
+    ))
 }

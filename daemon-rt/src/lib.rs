@@ -15,14 +15,15 @@
 //! }
 //! ```
 //!
-//! Started from a shell, cron, ssh or an init script, this program performs the fifteen steps of daemon(7), "SysV
-//! Daemons", and the process that was started ends only when initialization is complete (`bind` has returned `Ok`) with
-//! status 0, or has failed with another one and a message that says why. Started by a service manager (systemd, s6,
-//! dinit, OpenRC, runit, supervisord) or as PID 1 of a container, the same binary stays in the foreground and speaks
-//! that manager's protocol.
+//! Started from a shell, cron, ssh or an init script, this program performs the fifteen steps of
+//! daemon(7), "SysV Daemons", and the process that was started ends only when initialization is
+//! complete (`bind` has returned `Ok`) with status 0, or has failed with another one and a message
+//! that says why. Started by a service manager (systemd, s6, dinit, OpenRC, runit, supervisord) or
+//! as PID 1 of a container, the same binary stays in the foreground and speaks that manager's
+//! protocol.
 //!
-//! The arguments of the attribute are those of [`macro@daemon`]; each is a method of [`Daemon`], which the `configure`
-//! hook receives, and which is also the way to do without the macro.
+//! The arguments of the attribute are those of [`macro@daemon`]; each is a method of [`Daemon`],
+//! which the `configure` hook receives, and which is also the way to do without the macro.
 //!
 //! # Exit statuses of the process that was started
 //!
@@ -43,23 +44,27 @@
 //!
 //! # What does not survive the forks
 //!
-//! What `configure` returns lives on in the daemon, and the process that was started never drops it. But a fork does
-//! not take along POSIX record locks (fcntl(2)), memory locks, timers (timer_create(2), setitimer(2)), other threads,
-//! nor what belongs to one process by its library's rules, such as an open SQLite database. Open those in `init`; put
-//! much memory there, too, for a fork copies the page tables of what is in use.
+//! What `configure` returns lives on in the daemon, and the process that was started never drops
+//! it. But a fork does not take along POSIX record locks (fcntl(2)), memory locks, timers
+//! (timer_create(2), setitimer(2)), other threads, nor what belongs to one process by its library's
+//! rules, such as an open SQLite database. Open those in `init`; put much memory there, too, for a
+//! fork copies the page tables of what is in use.
 //!
 //! # What the daemon inherits and keeps
 //!
-//! The nice value and scheduling policy, CPU affinity, `oom_score_adj`, resource limits, the control group, namespaces,
-//! seccomp filters, and the security label are the caller's, who may have set them for the service. It does not keep
-//! the caller's session keyring.
+//! The nice value and scheduling policy, CPU affinity, `oom_score_adj`, resource limits, the
+//! control group, namespaces, seccomp filters, and the security label are the caller's, who may
+//! have set them for the service. It does not keep the caller's session keyring.
 //!
 //! # Platforms
 //!
-//! Linux is where it is tested. For other Unixes the code type-checks; without Linux's subreaper, pidfds, capabilities
-//! and keyrings less can be promised there, and there is no [`control`].
+//! Linux is where it is tested. For other Unixes the code type-checks; without Linux's subreaper,
+//! pidfds, capabilities and keyrings less can be promised there, and there is no [`control`].
 
-#![cfg_attr(not(target_os = "linux"), allow(dead_code, unused_imports, reason = "control needs Linux"))]
+#![cfg_attr(
+    not(target_os = "linux"),
+    allow(dead_code, unused_imports, reason = "control needs Linux")
+)]
 
 mod accounts;
 #[cfg(target_os = "linux")]

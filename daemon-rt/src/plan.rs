@@ -33,7 +33,8 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// Checks the settings, which a `configure` hook may have taken from anywhere. Nothing is opened or looked up yet.
+    /// Checks the settings, which a `configure` hook may have taken from anywhere. Nothing is
+    /// opened or looked up yet.
     pub(crate) fn new(
         daemon: &Daemon,
         environment: crate::sys::InheritedEnvironment,
@@ -42,20 +43,32 @@ impl Plan {
         daemon.name.as_deref().map_or(Ok(()), check_name)?;
         let umask = u32::from(u16::MAX).min(daemon.umask);
         if daemon.umask > 0o777 {
-            return Err(Error::usage(format!("umask {:#o}", daemon.umask), "a umask is at most 0o777"));
+            return Err(Error::usage(
+                format!("umask {:#o}", daemon.umask),
+                "a umask is at most 0o777",
+            ));
         }
         if let Some(name) = daemon.keep_env.iter().find(|name| !is_pattern(name)) {
             let problem = "it holds no '=' or NUL, is not empty, and has a '*' at its end only";
             return Err(Error::usage(format!("keep_env {name:?}"), problem));
         }
-        let path = |setting, path: &Option<PathBuf>| path.as_deref().map(|path| absolute(setting, path)).transpose();
+        let path = |setting, path: &Option<PathBuf>| {
+            path.as_deref()
+                .map(|path| absolute(setting, path))
+                .transpose()
+        };
         Ok(Self {
             still_ignored,
-            environment: EnvironmentPlan { inherited: environment, keep: daemon.keep_env.clone(), account: Vec::new() },
+            environment: EnvironmentPlan {
+                inherited: environment,
+                keep: daemon.keep_env.clone(),
+                account: Vec::new(),
+            },
             stdout: path("stdout", &daemon.stdout)?.filter(is_log),
             stderr: path("stderr", &daemon.stderr)?.filter(is_log),
             umask: Mode::from_bits_truncate(umask as nix::libc::mode_t),
-            working_directory: path("working_directory", &daemon.working_directory)?.map_or(c"/".into(), c_string),
+            working_directory: path("working_directory", &daemon.working_directory)?
+                .map_or(c"/".into(), c_string),
             chroot: path("chroot", &daemon.chroot)?,
             pidfile: pidfile(daemon)?,
             privileges: Privileges::of(daemon)?,
@@ -80,7 +93,8 @@ impl Plan {
         both.map_or(Ok(()), |(bind, pidfile)| bind(pidfile))
     }
 
-    /// Where step 11 goes: with a chroot the working directory is inside it and has to wait for step 13.
+    /// Where step 11 goes: with a chroot the working directory is inside it and has to wait for
+    /// step 13.
     pub(crate) fn directory_outside_chroot(&self) -> &CStr {
         match self.chroot {
             Some(_) => c"/",
@@ -98,7 +112,10 @@ fn is_log(path: &PathBuf) -> bool {
 fn absolute(setting: &str, path: &Path) -> Result<PathBuf, Error> {
     let object = || format!("{setting} {}", path.display());
     if path.as_os_str().is_empty() {
-        return Err(Error::usage(format!("{setting} \"\""), "a path is not empty"));
+        return Err(Error::usage(
+            format!("{setting} \"\""),
+            "a path is not empty",
+        ));
     }
     let bytes = path.as_os_str().as_bytes();
     if bytes.contains(&0) {
@@ -116,7 +133,10 @@ fn c_string(path: PathBuf) -> CString {
 
 fn check_name(name: &str) -> Result<(), Error> {
     if name.is_empty() || name.contains(['/', '\0', '\n']) {
-        return Err(Error::usage(format!("name {name:?}"), "a name is not empty and holds no '/', NUL or newline"));
+        return Err(Error::usage(
+            format!("name {name:?}"),
+            "a name is not empty and holds no '/', NUL or newline",
+        ));
     }
     Ok(())
 }
@@ -135,7 +155,11 @@ pub(crate) fn pidfile(daemon: &Daemon) -> Result<Option<PathBuf>, Error> {
                 directory
                     .map(PathBuf::from)
                     .filter(|path| path.is_absolute())
-                    .ok_or_else(|| std::io::Error::other("XDG_RUNTIME_DIR is no absolute path: set `pidfile` to one"))
+                    .ok_or_else(|| {
+                        std::io::Error::other(
+                            "XDG_RUNTIME_DIR is no absolute path: set `pidfile` to one",
+                        )
+                    })
                     .during(Step::WritePidfile, format_args!("{name}.pid"))?
             };
             Ok(Some(directory.join(format!("{name}.pid"))))

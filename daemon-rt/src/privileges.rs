@@ -30,17 +30,23 @@ impl Privileges {
     pub(crate) fn of(daemon: &Daemon) -> Result<Self, Error> {
         let mut capabilities = 0;
         for name in &daemon.capabilities {
-            let bit = capability::bit(name).map_err(|problem| Error::usage(format!("capability {name}"), problem))?;
+            let bit = capability::bit(name)
+                .map_err(|problem| Error::usage(format!("capability {name}"), problem))?;
             capabilities |= bit;
         }
         if capabilities != 0 && daemon.user.is_none() {
             let problem = "they are what is kept when another user is taken on: set `user`";
             return Err(Error::usage("capabilities", problem));
         }
-        Ok(Self { identity: None, capabilities, no_new_privs: daemon.no_new_privs })
+        Ok(Self {
+            identity: None,
+            capabilities,
+            no_new_privs: daemon.no_new_privs,
+        })
     }
 
-    /// Looks up the names of users and groups, and returns what the environment is to say of the user.
+    /// Looks up the names of users and groups, and returns what the environment is to say of the
+    /// user.
     pub(crate) fn look_up(&mut self, daemon: &Daemon) -> Result<Variables, Error> {
         let (identity, variables) = look_up(daemon)?;
         self.identity = identity;
@@ -49,16 +55,26 @@ impl Privileges {
 
     /// The user to whom log files are given.
     pub(crate) fn owner(&self) -> Option<Uid> {
-        self.identity.as_ref().map(|identity| identity.uid).filter(|_| geteuid().is_root())
+        self.identity
+            .as_ref()
+            .map(|identity| identity.uid)
+            .filter(|_| geteuid().is_root())
     }
 }
 
 /// Step 13.
 pub(crate) fn drop(plan: &Plan) -> Result<(), Error> {
-    let Privileges { identity, capabilities, no_new_privs } = &plan.privileges;
+    let Privileges {
+        identity,
+        capabilities,
+        no_new_privs,
+    } = &plan.privileges;
     if let Some(root) = &plan.chroot {
         syslog::connect_log();
-        enter(root).during(Step::DropPrivileges, format_args!("chroot {}", root.display()))?;
+        enter(root).during(
+            Step::DropPrivileges,
+            format_args!("chroot {}", root.display()),
+        )?;
         let directory = plan.working_directory.as_c_str();
         let inside = || format!("{} in the chroot", path_of(directory).display());
         chdir(directory).map_err(|error| Error::step(Step::ChangeDirectory, inside(), error))?;
@@ -69,15 +85,20 @@ pub(crate) fn drop(plan: &Plan) -> Result<(), Error> {
         only_thread()?;
         identity.take_on(*capabilities)?;
     }
-    let dropped = identity.as_ref().is_some_and(|identity| !identity.uid.is_root());
+    let dropped = identity
+        .as_ref()
+        .is_some_and(|identity| !identity.uid.is_root());
     if no_new_privs.unwrap_or(dropped) {
         capability::gain_no_more().during(Step::DropPrivileges, "no_new_privs")?;
     }
-    identity.as_ref().map_or(Ok(()), |identity| identity.verify(*capabilities))
+    identity
+        .as_ref()
+        .map_or(Ok(()), |identity| identity.verify(*capabilities))
 }
 
-/// Makes this directory the root directory. Whoever could exchange it could have the service run outside of it, and whoever
-/// could write it could put there what the service takes for the system's.
+/// Makes this directory the root directory. Whoever could exchange it could have the service run
+/// outside of it, and whoever could write it could put there what the service takes for the
+/// system's.
 fn enter(root: &Path) -> io::Result<()> {
     fchdir(trusted::open_directory(root)?)?;
     Ok(chroot(".")?)
@@ -85,14 +106,19 @@ fn enter(root: &Path) -> io::Result<()> {
 
 /// Capabilities belong to threads: one that `privileged_init` has left behind would keep them all.
 fn only_thread() -> Result<(), Error> {
-    SingleThreaded::check().map(std::mem::drop).map_err(|threads| {
-        let error = io::Error::other("each has privileges of its own: start them in `init`, not in `privileged_init`");
-        Error::step(Step::DropPrivileges, threads, error)
-    })
+    SingleThreaded::check()
+        .map(std::mem::drop)
+        .map_err(|threads| {
+            let error = io::Error::other(
+                "each has privileges of its own: start them in `init`, not in `privileged_init`",
+            );
+            Error::step(Step::DropPrivileges, threads, error)
+        })
 }
 
 impl Identity {
-    /// Groups, group id, user id, capabilities, in this order: each needs what the next one gives up.
+    /// Groups, group id, user id, capabilities, in this order: each needs what the next one gives
+    /// up.
     fn take_on(&self, capabilities: u64) -> Result<(), Error> {
         if !self.is_current()? {
             capability::prepare(capabilities).during(Step::DropPrivileges, "capabilities")?;
@@ -101,8 +127,10 @@ impl Identity {
                 Err(Errno::EPERM) if ids::same_groups(&self.groups) == Ok(true) => {}
                 result => result.during(Step::DropPrivileges, "the supplementary groups")?,
             }
-            ids::set_gid(self.gid).during(Step::DropPrivileges, format_args!("group id {}", self.gid))?;
-            ids::set_uid(self.uid).during(Step::DropPrivileges, format_args!("user id {}", self.uid))?;
+            ids::set_gid(self.gid)
+                .during(Step::DropPrivileges, format_args!("group id {}", self.gid))?;
+            ids::set_uid(self.uid)
+                .during(Step::DropPrivileges, format_args!("user id {}", self.uid))?;
         }
         if self.limits_capabilities(capabilities) {
             capability::keep_only(capabilities).during(Step::DropPrivileges, "capabilities")?;
@@ -110,14 +138,15 @@ impl Identity {
         Ok(())
     }
 
-    /// Whether there is nothing to change: an ordinary user may start a service that is to run as that user, with
-    /// whatever groups that user has in this session, unless others are asked for.
+    /// Whether there is nothing to change: an ordinary user may start a service that is to run as
+    /// that user, with whatever groups that user has in this session, unless others are asked for.
     fn is_current(&self) -> Result<bool, Error> {
         let groups = || {
             let fixed = || !self.exact_groups && ids::set_groups(&self.groups) == Err(Errno::EPERM);
             Ok(ids::same_groups(&self.groups)? || fixed())
         };
-        let current: nix::Result<bool> = (|| Ok(!geteuid().is_root() && self.has_ids()? && groups()?))();
+        let current: nix::Result<bool> =
+            (|| Ok(!geteuid().is_root() && self.has_ids()? && groups()?))();
         current.during(Step::DropPrivileges, "the present ids")
     }
 
@@ -132,9 +161,15 @@ impl Identity {
 
     /// Makes sure that this worked and that there is no way back, by trying.
     fn verify(&self, capabilities: u64) -> Result<(), Error> {
-        let during = |error: Errno| Error::step(Step::DropPrivileges, "what is left of them", error);
-        let failed =
-            |what| Err(Error::step(Step::DropPrivileges, what, io::Error::other("they are not as they were set")));
+        let during =
+            |error: Errno| Error::step(Step::DropPrivileges, "what is left of them", error);
+        let failed = |what| {
+            Err(Error::step(
+                Step::DropPrivileges,
+                what,
+                io::Error::other("they are not as they were set"),
+            ))
+        };
         if !self.has_ids().map_err(during)? {
             return failed("the user and group ids");
         }
@@ -144,7 +179,9 @@ impl Identity {
         {
             return failed("the supplementary groups");
         }
-        if self.limits_capabilities(capabilities) && !capability::are_only(capabilities).map_err(during)? {
+        if self.limits_capabilities(capabilities)
+            && !capability::are_only(capabilities).map_err(during)?
+        {
             return failed("the capabilities");
         }
         let regains_group = || self.gid.as_raw() != 0 && ids::regains_root_group();

@@ -1,5 +1,6 @@
-//! What /proc tells of other processes. It may be missing, hide them (hidepid), be closed to a process with fewer rights
-//! than they have, or belong to another pid namespace, where the same numbers are other processes.
+//! What /proc tells of other processes. It may be missing, hide them (hidepid), be closed to a
+//! process with fewer rights than they have, or belong to another pid namespace, where the same
+//! numbers are other processes.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -21,8 +22,12 @@ pub(crate) fn is_ours() -> bool {
 /// The numbers of a process, from that in /proc's pid namespace to that in its own.
 fn numbers(process: &str) -> Option<Vec<Pid>> {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("NSpid:"))?;
-    line.split_whitespace().map(|number| number.parse().ok().map(Pid::from_raw)).collect()
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("NSpid:"))?;
+    line.split_whitespace()
+        .map(|number| number.parse().ok().map(Pid::from_raw))
+        .collect()
 }
 
 /// The children of this process, by their numbers here; `None` where the system does not tell.
@@ -32,9 +37,18 @@ pub(crate) fn children() -> Option<Vec<Pid>> {
     let level = numbers("thread-self")?.len().checked_sub(1)?;
     let children = children.split_whitespace();
     if level == 0 {
-        return Some(children.filter_map(|child| child.parse().ok()).map(Pid::from_raw).collect());
+        return Some(
+            children
+                .filter_map(|child| child.parse().ok())
+                .map(Pid::from_raw)
+                .collect(),
+        );
     }
-    Some(children.filter_map(|child| numbers(child)?.get(level).copied()).collect())
+    Some(
+        children
+            .filter_map(|child| numbers(child)?.get(level).copied())
+            .collect(),
+    )
 }
 
 /// The number of a process in its own pid namespace.
@@ -47,7 +61,10 @@ pub(crate) fn innermost(pid: Pid) -> Option<Pid> {
 
 /// Whether a process is seen to be in a pid namespace below this process's, as in a container.
 #[cfg(target_os = "linux")]
-#[cfg_attr(not(feature = "cli"), allow(dead_code, reason = "a command asks for it"))]
+#[cfg_attr(
+    not(feature = "cli"),
+    allow(dead_code, reason = "a command asks for it")
+)]
 pub(crate) fn is_below(pid: Pid) -> bool {
     is_ours() && numbers(&pid.to_string()).is_some_and(|numbers| numbers.len() > 1)
 }
@@ -94,7 +111,9 @@ fn leads_to(descriptor: &Path, file: &FileStat) -> nix::Result<bool> {
 fn is_lock(pid: Pid, descriptor: &OsStr) -> bool {
     let mut info = [0; 1024];
     let path = format!("/proc/{pid}/fdinfo/{}", descriptor.to_string_lossy());
-    let length = File::open(path).and_then(|file| Ok(retry(|| read(&file, &mut info))?)).unwrap_or(0);
+    let length = File::open(path)
+        .and_then(|file| Ok(retry(|| read(&file, &mut info))?))
+        .unwrap_or(0);
     let mut lines = info[..length].split(|&byte| byte == b'\n');
     lines.any(|line| line.starts_with(b"lock:") && line.windows(5).any(|word| word == b"FLOCK"))
 }
@@ -105,7 +124,13 @@ pub(crate) fn holder(file: &FileStat) -> Option<Pid> {
         return None;
     }
     for entry in std::fs::read_dir("/proc").ok()?.flatten() {
-        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        let Some(pid) = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse().ok())
+        else {
+            continue;
+        };
         let pid = Pid::from_raw(pid);
         if holds_lock(pid, file) == Some(true) {
             return Some(pid);
@@ -135,7 +160,8 @@ pub(crate) fn started(pid: Pid) -> Option<SystemTime> {
     now.checked_sub(age)
 }
 
-/// Whether a process has the name of this one, which is that of its program unless it has taken another.
+/// Whether a process has the name of this one, which is that of its program unless it has taken
+/// another.
 #[cfg(target_os = "linux")]
 pub(crate) fn runs_this_program(pid: Pid) -> bool {
     let name = |process: &str| std::fs::read(format!("/proc/{process}/comm")).ok();
@@ -148,12 +174,16 @@ pub(crate) fn is_suspended(pid: Pid) -> bool {
     field(pid, 0).is_some_and(|state| state == "T")
 }
 
-/// A field of /proc/PID/stat behind the name, which stands in parentheses and can hold anything: 0 is the state, 1 the
-/// parent, 3 the session.
+/// A field of /proc/PID/stat behind the name, which stands in parentheses and can hold anything: 0
+/// is the state, 1 the parent, 3 the session.
 pub(crate) fn field(pid: Pid, number: usize) -> Option<String> {
     if !is_ours() {
         return None;
     }
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit_once(')')?.1.split_whitespace().nth(number).map(str::to_owned)
+    stat.rsplit_once(')')?
+        .1
+        .split_whitespace()
+        .nth(number)
+        .map(str::to_owned)
 }

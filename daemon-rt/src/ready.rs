@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::{audience, hook};
 
-/// Announces readiness where the main loop does so itself (`defer_ready`): a server may be up only inside its
-/// asynchronous runtime.
+/// Announces readiness where the main loop does so itself (`defer_ready`): a server may be up only
+/// inside its asynchronous runtime.
 ///
 /// Dropping it without [`Ready::notify`] is a failed start.
 #[derive(Debug)]
@@ -18,10 +18,11 @@ impl Ready {
         Self(())
     }
 
-    /// The service is ready: the starter exits with status 0, or the manager is told (step 14 of daemon(7)).
+    /// The service is ready: the starter exits with status 0, or the manager is told (step 14 of
+    /// daemon(7)).
     ///
-    /// If that cannot be done, because the pidfile was removed meanwhile for instance, the start has failed and this
-    /// process ends.
+    /// If that cannot be done, because the pidfile was removed meanwhile for instance, the start
+    /// has failed and this process ends.
     pub fn notify(self) {
         std::mem::forget(self);
         if let Err(error) = audience::ready() {
@@ -32,9 +33,15 @@ impl Ready {
 
 impl Drop for Ready {
     fn drop(&mut self) {
-        // An error that `main` is about to return, or a panic, says more; a main loop that just goes on does not.
+        // An error that `main` is about to return, or a panic, says more; a main loop that just
+        // goes on does not.
         const GRACE: Duration = Duration::from_secs(1);
-        let fail = || audience::fail(hook::failed("main", "it dropped `Ready` without calling `notify`"));
+        let fail = || {
+            audience::fail(hook::failed(
+                "main",
+                "it dropped `Ready` without calling `notify`",
+            ))
+        };
         let late = move || {
             std::thread::sleep(GRACE);
             if audience::is_starting() {

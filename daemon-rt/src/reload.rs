@@ -38,7 +38,8 @@ struct Callers {
     waiting: Vec<(u64, Answer)>,
 }
 
-/// What is done for a caller when the reload that meets its request has ended: well, or with this reason why not.
+/// What is done for a caller when the reload that meets its request has ended: well, or with this
+/// reason why not.
 pub(crate) type Answer = Box<dyn FnOnce(Result<(), &str>) + Send>;
 
 /// The requests to reload, see [`reloads`].
@@ -54,25 +55,29 @@ pub struct ReloadStream(Reloads);
 
 /// One request to reload: the service reads its configuration again while it holds it.
 ///
-/// From then until it is dropped the manager sees the service reloading (`RELOADING=1` … `READY=1`).
+/// From then until it is dropped the manager sees the service reloading (`RELOADING=1` …
+/// `READY=1`).
 ///
 /// # Logs
 ///
-/// Before the service gets it, the log files are opened again by their paths, so that they can be rotated by renaming them:
+/// Before the service gets it, the log files are opened again by their paths, so that they can be
+/// rotated by renaming them:
 ///
 /// - those that the settings `stdout` and `stderr` name;
-/// - in the foreground those that the manager or a shell has opened to append to (`append:` of systemd.exec(5),
-///   `exec >>log` in a run script), once they have been renamed or removed. What they were called when the service was
-///   started is read from /proc. A new one gets the mode of the old one.
+/// - in the foreground those that the manager or a shell has opened to append to (`append:` of
+///   systemd.exec(5), `exec >>log` in a run script), once they have been renamed or removed. What
+///   they were called when the service was started is read from /proc. A new one gets the mode of
+///   the old one.
 ///
-/// The service's user has to be allowed to do that: where it may not make files in the directory, have logrotate(8) make
-/// them (`create 0640 USER`). Root opens them only where no one else can write the directory. Where a log cannot be opened,
-/// or is outside of the service's chroot, the service goes on with the old file, and says so in it. A log that is copied and
-/// truncated in place (`copytruncate`) needs nothing.
+/// The service's user has to be allowed to do that: where it may not make files in the directory,
+/// have logrotate(8) make them (`create 0640 USER`). Root opens them only where no one else can
+/// write the directory. Where a log cannot be opened, or is outside of the service's chroot, the
+/// service goes on with the old file, and says so in it. A log that is copied and truncated in
+/// place (`copytruncate`) needs nothing.
 ///
-/// Dropping it says that the service has reloaded, also where the task that holds it is cancelled. If that failed, call
-/// [`failed`](Self::failed); a panic of the thread that holds it counts as a failure, too. See [`reloads`] for what
-/// becomes of later requests then.
+/// Dropping it says that the service has reloaded, also where the task that holds it is cancelled.
+/// If that failed, call [`failed`](Self::failed); a panic of the thread that holds it counts as a
+/// failure, too. See [`reloads`] for what becomes of later requests then.
 #[must_use = "dropping it says that the service has reloaded"]
 pub struct Reload {
     /// The number of the last caller whose request it meets.
@@ -85,8 +90,8 @@ struct Failure {
     errno: Option<i32>,
 }
 
-/// The requests to reload: SIGHUP, or `reload` through the control socket. Requests that come while one is being handled
-/// are one.
+/// The requests to reload: SIGHUP, or `reload` through the control socket. Requests that come while
+/// one is being handled are one.
 ///
 /// In a thread, iterate: it waits for each request, and there is no last one.
 ///
@@ -101,7 +106,8 @@ struct Failure {
 /// });
 /// ```
 ///
-/// In a task of any asynchronous runtime, use [`Reloads::next`] or, with the feature `stream`, [`Reloads::stream`]:
+/// In a task of any asynchronous runtime, use [`Reloads::next`] or, with the feature `stream`,
+/// [`Reloads::stream`]:
 ///
 /// ```no_run
 /// # async fn read_configuration() -> std::io::Result<()> { Ok(()) }
@@ -115,13 +121,15 @@ struct Failure {
 /// # }
 /// ```
 ///
-/// The first call installs the handler of SIGHUP; until then it ends the process. A handler that was installed before is
-/// called as well: see [`shutdown`](crate::shutdown()) for what that means for other libraries. A request over the
-/// control socket reaches these others, too, as the signal would.
+/// The first call installs the handler of SIGHUP; until then it ends the process. A handler that
+/// was installed before is called as well: see [`shutdown`](crate::shutdown()) for what that means
+/// for other libraries. A request over the control socket reaches these others, too, as the signal
+/// would.
 ///
-/// Whoever takes the requests has to go on doing so. After a panic of the only thread or task that does, a later request
-/// waits: SIGHUP has no effect, and a caller of the control socket is told that its time is up. Have such a panic end the
-/// service (`panic = "abort"`), or ask for `reloads` again.
+/// Whoever takes the requests has to go on doing so. After a panic of the only thread or task that
+/// does, a later request waits: SIGHUP has no effect, and a caller of the control socket is told
+/// that its time is up. Have such a panic end the service (`panic = "abort"`), or ask for `reloads`
+/// again.
 ///
 /// # Panics
 ///
@@ -130,10 +138,15 @@ pub fn reloads() -> Reloads {
     static HANDLED: OnceLock<()> = OnceLock::new();
     REQUESTS.get_or_init(|| {
         let bell = Bell::new().expect("cannot make the pipe of the requests to reload");
-        Requests { signals: 0.into(), bell, callers: Mutex::default() }
+        Requests {
+            signals: 0.into(),
+            bell,
+            callers: Mutex::default(),
+        }
     });
     HANDLED.get_or_init(|| {
-        sys::handle_too(libc::SIGHUP, request, shutdown::tidy_up, &PREVIOUS).expect("SIGHUP can be handled");
+        sys::handle_too(libc::SIGHUP, request, shutdown::tidy_up, &PREVIOUS)
+            .expect("SIGHUP can be handled");
     });
     Reloads(())
 }
@@ -157,10 +170,12 @@ pub(crate) fn adopt_requests() {
     }
 }
 
-/// Notes the request that a signal makes, if it is one; `false` if nobody in this process has asked for it. Only what
-/// signal-safety(7) allows is called here.
+/// Notes the request that a signal makes, if it is one; `false` if nobody in this process has asked
+/// for it. Only what signal-safety(7) allows is called here.
 pub(crate) fn note(signal: libc::c_int) -> bool {
-    let Some(requests) = REQUESTS.get() else { return false };
+    let Some(requests) = REQUESTS.get() else {
+        return false;
+    };
     if signal != libc::SIGHUP {
         return false;
     }
@@ -168,8 +183,8 @@ pub(crate) fn note(signal: libc::c_int) -> bool {
     requests.bell.ring()
 }
 
-/// Requests a reload, for a caller who waits for `answer`, and returns the caller's number; `None` if the service takes
-/// no such requests. It must be called in a thread that blocks SIGHUP.
+/// Requests a reload, for a caller who waits for `answer`, and returns the caller's number; `None`
+/// if the service takes no such requests. It must be called in a thread that blocks SIGHUP.
 #[cfg(target_os = "linux")]
 pub(crate) fn ask(answer: Answer) -> Option<u64> {
     let requests = REQUESTS.get()?;
@@ -186,12 +201,17 @@ pub(crate) fn ask(answer: Answer) -> Option<u64> {
 #[cfg(target_os = "linux")]
 pub(crate) fn forget(caller: u64) {
     if let Some(requests) = REQUESTS.get() {
-        requests.callers().waiting.retain(|(number, _)| *number != caller);
+        requests
+            .callers()
+            .waiting
+            .retain(|(number, _)| *number != caller);
     }
 }
 
 fn requests() -> &'static Requests {
-    REQUESTS.get().expect("it is set before there is a `Reloads`")
+    REQUESTS
+        .get()
+        .expect("it is set before there is a `Reloads`")
 }
 
 impl Requests {
@@ -201,9 +221,10 @@ impl Requests {
 
     /// Makes a request that reaches whoever a SIGHUP would reach.
     ///
-    /// Where another part of the program listens, too, this thread sends itself the signal, which is handled before
-    /// raise(3) returns and cannot become one with another SIGHUP. This library's handler may or may not be among
-    /// those that are called then: one that has replaced it need not call it.
+    /// Where another part of the program listens, too, this thread sends itself the signal, which
+    /// is handled before raise(3) returns and cannot become one with another SIGHUP. This library's
+    /// handler may or may not be among those that are called then: one that has replaced it need
+    /// not call it.
     #[cfg(target_os = "linux")]
     fn make_as_by_signal(&self) {
         static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
@@ -231,7 +252,9 @@ impl Requests {
         // Not while it is locked: an answer may take a moment.
         let met = {
             let mut callers = self.callers();
-            let (met, later) = mem::take(&mut callers.waiting).into_iter().partition(|(number, _)| *number <= last);
+            let (met, later) = mem::take(&mut callers.waiting)
+                .into_iter()
+                .partition(|(number, _)| *number <= last);
             callers.waiting = later;
             met
         };
@@ -253,8 +276,9 @@ impl Reloads {
         }
     }
 
-    /// Waits for the next request, in a task of any asynchronous runtime: while tasks wait, a thread waits for them. It
-    /// is never `None`. A request is not lost where the future is dropped.
+    /// Waits for the next request, in a task of any asynchronous runtime: while tasks wait, a
+    /// thread waits for them. It is never `None`. A request is not lost where the future is
+    /// dropped.
     pub async fn next(&mut self) -> Option<Reload> {
         Some(std::future::poll_fn(|context| self.poll(context)).await)
     }
@@ -265,7 +289,10 @@ impl Reloads {
         ReloadStream(self)
     }
 
-    #[expect(clippy::unused_self, reason = "there are requests only where there is a `Reloads`")]
+    #[expect(
+        clippy::unused_self,
+        reason = "there are requests only where there is a `Reloads`"
+    )]
     fn poll(&self, context: &mut Context<'_>) -> Poll<Reload> {
         let requests = requests();
         if let Some(reload) = requests.take() {
@@ -289,7 +316,10 @@ impl Iterator for Reloads {
 impl futures_core::Stream for ReloadStream {
     type Item = Reload;
 
-    fn poll_next(self: std::pin::Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Reload>> {
+    fn poll_next(
+        self: std::pin::Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Reload>> {
         self.0.poll(context).map(Some)
     }
 }
@@ -298,14 +328,19 @@ impl Reload {
     fn begin() -> Self {
         notifier().reloading();
         surroundings::reopen_logs();
-        Self { asked: requests().callers().asked, failure: None }
+        Self {
+            asked: requests().callers().asked,
+            failure: None,
+        }
     }
 
-    /// Says that the service could not reload, and goes on as it was: with the old configuration, for instance.
+    /// Says that the service could not reload, and goes on as it was: with the old configuration,
+    /// for instance.
     ///
-    /// The text of the error and of its sources goes to whoever waits: the caller of `reload`, whose exit status is 1,
-    /// and the manager (`STATUS=` and, for an error of the system, `ERRNO=`, with the `READY=1` that ends the reload). It
-    /// is also written to standard error or, where that is `/dev/null`, to the system log. It is cut at 4,000 bytes.
+    /// The text of the error and of its sources goes to whoever waits: the caller of `reload`,
+    /// whose exit status is 1, and the manager (`STATUS=` and, for an error of the system,
+    /// `ERRNO=`, with the `READY=1` that ends the reload). It is also written to standard error or,
+    /// where that is `/dev/null`, to the system log. It is cut at 4,000 bytes.
     ///
     /// ```no_run
     /// # fn read_configuration() -> std::io::Result<()> { Ok(()) }
@@ -319,20 +354,31 @@ impl Reload {
         let error = error.into();
         let text = cut(&error::chain(&*error), LONGEST_FAILURE).into_owned();
         complain::complain(&audience::name(), &format!("cannot reload: {text}"));
-        self.failure = Some(Failure { text, errno: error::system_errno(&*error) });
+        self.failure = Some(Failure {
+            text,
+            errno: error::system_errno(&*error),
+        });
     }
 }
 
 impl Drop for Reload {
     fn drop(&mut self) {
         if self.failure.is_none() && std::thread::panicking() {
-            self.failure = Some(Failure { text: hook::last_panic(), errno: None });
+            self.failure = Some(Failure {
+                text: hook::last_panic(),
+                errno: None,
+            });
         }
         match &self.failure {
             None => notifier().reloaded(),
             Some(Failure { text, errno }) => notifier().reload_failed(text, *errno),
         }
-        requests().answer(self.asked, self.failure.as_ref().map_or(Ok(()), |failure| Err(&failure.text)));
+        requests().answer(
+            self.asked,
+            self.failure
+                .as_ref()
+                .map_or(Ok(()), |failure| Err(&failure.text)),
+        );
     }
 }
 

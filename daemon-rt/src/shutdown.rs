@@ -16,7 +16,12 @@ use crate::sys::Previous;
 use crate::{audience, handover, pidfile, reload, sys};
 
 /// What ends a process that does not handle it, and is not a fault of the process.
-const ENDING: [Signal; 4] = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT];
+const ENDING: [Signal; 4] = [
+    Signal::SIGTERM,
+    Signal::SIGINT,
+    Signal::SIGHUP,
+    Signal::SIGQUIT,
+];
 /// What asks for an orderly end.
 const REQUESTS: [Signal; 2] = [Signal::SIGTERM, Signal::SIGINT];
 
@@ -31,12 +36,14 @@ pub struct Shutdown {
     bell: Bell,
 }
 
-/// The request to terminate: SIGTERM, as a manager or an administrator sends it, or SIGINT, as Ctrl-C does.
+/// The request to terminate: SIGTERM, as a manager or an administrator sends it, or SIGINT, as
+/// Ctrl-C does.
 ///
-/// The first call installs the handlers of these two signals; until then they end the process at once. It is
-/// process-wide, so that any part of the service may ask, at any time and as often as it likes. The first time that
-/// the service sees the request, its manager is told `STOPPING=1`. A child that the service forks without executing
-/// another program does not take part: these signals end it.
+/// The first call installs the handlers of these two signals; until then they end the process at
+/// once. It is process-wide, so that any part of the service may ask, at any time and as often as
+/// it likes. The first time that the service sees the request, its manager is told `STOPPING=1`. A
+/// child that the service forks without executing another program does not take part: these signals
+/// end it.
 ///
 /// ```no_run
 /// // In a thread:
@@ -47,8 +54,8 @@ pub struct Shutdown {
 /// # }
 /// ```
 ///
-/// The call alone does not wait. A service that has to hear a request while it still initializes installs the handlers in
-/// `init`, and waits later:
+/// The call alone does not wait. A service that has to hear a request while it still initializes
+/// installs the handlers in `init`, and waits later:
 ///
 /// ```no_run
 /// # fn bind() -> std::io::Result<()> {
@@ -59,9 +66,9 @@ pub struct Shutdown {
 ///
 /// # Beside other handlers of signals
 ///
-/// A signal has one handler in a process. The handlers of this function and of [`reloads`](crate::reloads()) call the one
-/// that they have replaced, and those of signal-hook do the same. So parts of a service that use different libraries
-/// hear the same signals, each once:
+/// A signal has one handler in a process. The handlers of this function and of
+/// [`reloads`](crate::reloads()) call the one that they have replaced, and those of signal-hook do
+/// the same. So parts of a service that use different libraries hear the same signals, each once:
 ///
 /// | the service listens by | before `shutdown()` or `reloads()` | after it | without it |
 /// | --- | --- | --- | --- |
@@ -70,16 +77,18 @@ pub struct Shutdown {
 /// | `ctrlc` (SIGINT; with its feature `termination` SIGTERM and SIGHUP, too) | both hear | **`ctrlc` alone hears** | it hears |
 /// | sigaction(2), in C for instance | both hear | it alone, unless it calls the handler that it has replaced | it hears |
 ///
-/// It makes no difference whether the service is detached or in the foreground, and whether it has a pidfile. What
-/// replaces a handler without calling it has to come first: call `ctrlc::set_handler` before `shutdown()`, or leave
-/// `ctrlc` out and wait for `shutdown()` in a thread. `ctrlc::try_set_handler` fails if there is a handler, and with a
-/// pidfile there is one from the start.
+/// It makes no difference whether the service is detached or in the foreground, and whether it has
+/// a pidfile. What replaces a handler without calling it has to come first: call
+/// `ctrlc::set_handler` before `shutdown()`, or leave `ctrlc` out and wait for `shutdown()` in a
+/// thread. `ctrlc::try_set_handler` fails if there is a handler, and with a pidfile there is one
+/// from the start.
 ///
-/// Where the service handles a signal itself, without `shutdown()`, the signal does not end it, and its pidfile is removed
-/// when the process exits: by returning from `main`, or by [`std::process::exit`]. What ends it otherwise, such as
-/// `signal_hook::low_level::exit` or `signal_hook::flag::register_conditional_shutdown`, leaves the pidfile behind, with
-/// its lock free. A part of the service that waits for a signal which every thread blocks, by sigwait(3) or signalfd(2),
-/// takes it away from every handler.
+/// Where the service handles a signal itself, without `shutdown()`, the signal does not end it, and
+/// its pidfile is removed when the process exits: by returning from `main`, or by
+/// [`std::process::exit`]. What ends it otherwise, such as `signal_hook::low_level::exit` or
+/// `signal_hook::flag::register_conditional_shutdown`, leaves the pidfile behind, with its lock
+/// free. A part of the service that waits for a signal which every thread blocks, by sigwait(3) or
+/// signalfd(2), takes it away from every handler.
 ///
 /// # Panics
 ///
@@ -93,7 +102,8 @@ pub fn shutdown() -> &'static Shutdown {
     });
     HANDLED.get_or_init(|| {
         for (signal, previous) in REQUESTS.into_iter().zip(&PREVIOUS) {
-            sys::handle_too(signal as libc::c_int, end, tidy_up, previous).expect("these signals can be handled");
+            sys::handle_too(signal as libc::c_int, end, tidy_up, previous)
+                .expect("these signals can be handled");
         }
     });
     shutdown
@@ -108,10 +118,13 @@ pub(crate) fn adopt_requests() {
     reload::adopt_requests();
 }
 
-/// Has the pidfile removed by the signals that end this process, as long as nobody in it handles them. What `configure`
-/// has handled is left alone.
+/// Has the pidfile removed by the signals that end this process, as long as nobody in it handles
+/// them. What `configure` has handled is left alone.
 pub(crate) fn tidy_up_when_ended() -> nix::Result<()> {
-    let mut left = ENDING.into_iter().map(|signal| signal as libc::c_int).filter(|&signal| sys::is_default(signal));
+    let mut left = ENDING
+        .into_iter()
+        .map(|signal| signal as libc::c_int)
+        .filter(|&signal| sys::is_default(signal));
     left.try_for_each(|signal| sys::handle(signal, tidy_up))
 }
 
@@ -120,7 +133,8 @@ pub(crate) fn ends_by(signal: libc::c_int) -> bool {
     sys::is_default(signal) || sys::is_handled_by(signal, tidy_up)
 }
 
-/// Ends this process as the signal does that nobody handles. Only what signal-safety(7) allows is called here.
+/// Ends this process as the signal does that nobody handles. Only what signal-safety(7) allows is
+/// called here.
 pub(crate) fn die_of(signal: libc::c_int) {
     pidfile::remove();
     sys::die_of(signal);
@@ -128,12 +142,14 @@ pub(crate) fn die_of(signal: libc::c_int) {
 
 /// The handler where nobody has asked for the signal: only what signal-safety(7) allows.
 ///
-/// Who replaces it may call it all the same, as signal-hook does with every handler that it finds (and tokio with it).
-/// The signal is then that one's, who decides whether the process ends, and the pidfile goes at exit.
+/// Who replaces it may call it all the same, as signal-hook does with every handler that it finds
+/// (and tokio with it). The signal is then that one's, who decides whether the process ends, and
+/// the pidfile goes at exit.
 pub(crate) extern "C" fn tidy_up(signal: libc::c_int) {
     let errno = Errno::last_raw();
     let is_last = sys::is_handled_by(signal, tidy_up);
-    // Somebody who has put back the handlers that were there before may have taken away those that note the requests.
+    // Somebody who has put back the handlers that were there before may have taken away those that
+    // note the requests.
     let noted = note(signal) || is_last && reload::note(signal);
     if is_last && !noted {
         die_of(signal);
@@ -145,7 +161,10 @@ pub(crate) extern "C" fn tidy_up(signal: libc::c_int) {
 extern "C" fn end(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
     let errno = Errno::last_raw();
     let noted = note(signal);
-    let other = REQUESTS.into_iter().zip(&PREVIOUS).find(|(request, _)| *request as libc::c_int == signal);
+    let other = REQUESTS
+        .into_iter()
+        .zip(&PREVIOUS)
+        .find(|(request, _)| *request as libc::c_int == signal);
     let called = other.is_some_and(|(_, previous)| previous.call(signal, info, context));
     // A child that the service has forked ends, as it would have without these handlers.
     if !noted && !called && sys::is_handled_by_informed(signal, end) {
@@ -154,10 +173,16 @@ extern "C" fn end(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut
     Errno::set_raw(errno);
 }
 
-/// Notes the request to terminate, if this is one; `false` if nobody in this process has asked for it.
+/// Notes the request to terminate, if this is one; `false` if nobody in this process has asked for
+/// it.
 pub(crate) fn note(signal: libc::c_int) -> bool {
-    let Some(shutdown) = SHUTDOWN.get() else { return false };
-    if !REQUESTS.iter().any(|&request| request as libc::c_int == signal) {
+    let Some(shutdown) = SHUTDOWN.get() else {
+        return false;
+    };
+    if !REQUESTS
+        .iter()
+        .any(|&request| request as libc::c_int == signal)
+    {
         return false;
     }
     shutdown.bell.ring()
@@ -173,9 +198,10 @@ impl Shutdown {
         requested
     }
 
-    /// Whether a successor has taken the service over in a restart, or is about to: then what belongs to the service,
-    /// and not to this process, is the successor's now. A service that makes a Unix socket itself, and hands it over,
-    /// removes its path only where this is `false`; sockets by [`listen`](crate::listen()) need nothing.
+    /// Whether a successor has taken the service over in a restart, or is about to: then what
+    /// belongs to the service, and not to this process, is the successor's now. A service that
+    /// makes a Unix socket itself, and hands it over, removes its path only where this is `false`;
+    /// sockets by [`listen`](crate::listen()) need nothing.
     ///
     /// ```no_run
     /// use daemon_rt::shutdown;
@@ -209,22 +235,25 @@ impl Shutdown {
     }
 }
 
-/// Readable once termination has been requested, and from then on: for poll(2) loops. Do not read from it, and do not
-/// close it: a service that closes every descriptor, those of libraries too, asks [`Shutdown::requested`] instead.
+/// Readable once termination has been requested, and from then on: for poll(2) loops. Do not read
+/// from it, and do not close it: a service that closes every descriptor, those of libraries too,
+/// asks [`Shutdown::requested`] instead.
 impl AsFd for Shutdown {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.bell.as_fd()
     }
 }
 
-/// Readable once termination has been requested, and from then on: for poll(2) loops. Do not read from it.
+/// Readable once termination has been requested, and from then on: for poll(2) loops. Do not read
+/// from it.
 impl AsRawFd for Shutdown {
     fn as_raw_fd(&self) -> RawFd {
         self.as_fd().as_raw_fd()
     }
 }
 
-/// Complete once termination has been requested. It works in every runtime: while tasks wait, a thread waits for them.
+/// Complete once termination has been requested. It works in every runtime: while tasks wait, a
+/// thread waits for them.
 impl Future for &'static Shutdown {
     type Output = ();
 

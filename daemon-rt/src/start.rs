@@ -1,4 +1,5 @@
-//! The start, from the first line of `main` to its last: what comes before the mode is known, and what comes after.
+//! The start, from the first line of `main` to its last: what comes before the mode is known, and
+//! what comes after.
 
 use std::process::ExitCode;
 
@@ -29,7 +30,11 @@ pub(crate) fn run(daemon: &mut Daemon, mut service: Stages<'_>, start: &StartOfM
 /// Steps 1–3 and the `configure` hook, then the rest of the start, which depends on the mode.
 ///
 /// `Some` where the command line asked for something else than a start, which has been done.
-fn begin(daemon: &mut Daemon, service: &mut Stages<'_>, start: &StartOfMain) -> Result<Option<ExitCode>, Failure> {
+fn begin(
+    daemon: &mut Daemon,
+    service: &mut Stages<'_>,
+    start: &StartOfMain,
+) -> Result<Option<ExitCode>, Failure> {
     let environment = InheritedEnvironment::find(start);
     audience::begin(daemon.name.as_ref());
     let surroundings = Surroundings::take(start)?;
@@ -49,7 +54,10 @@ fn begin(daemon: &mut Daemon, service: &mut Stages<'_>, start: &StartOfMain) -> 
 
     #[cfg(all(feature = "cli", target_os = "linux"))]
     daemon.read_command_line();
-    let configure = service.configure.take().map(|configure| || configure(daemon));
+    let configure = service
+        .configure
+        .take()
+        .map(|configure| || configure(daemon));
     hook::run("configure", configure)?;
     audience::begin(daemon.name.as_ref());
     let mode = surroundings.mode(daemon.mode);
@@ -70,7 +78,9 @@ fn begin(daemon: &mut Daemon, service: &mut Stages<'_>, start: &StartOfMain) -> 
     let alone = forks.then(alone).transpose()?;
     let mut plan = Plan::new(daemon, environment, still_ignored)?;
     #[cfg(all(feature = "cli", target_os = "linux"))]
-    if let Some(code) = daemon.perform(plan.pidfile.as_deref(), service.privileged_init.is_some())? {
+    if let Some(code) =
+        daemon.perform(plan.pidfile.as_deref(), service.privileged_init.is_some())?
+    {
         complain::flush();
         return Ok(Some(code));
     }
@@ -96,13 +106,19 @@ fn begin(daemon: &mut Daemon, service: &mut Stages<'_>, start: &StartOfMain) -> 
 
 /// The main loop, and what is left to do for readiness if it has taken that on itself.
 fn serve(service: Stages<'_>) -> ExitCode {
-    let Stages { main, defers_ready, .. } = service;
+    let Stages {
+        main, defers_ready, ..
+    } = service;
     if !defers_ready {
         return report(main());
     }
     let deferred = || {
         let ended = main();
-        if audience::is_starting() { Err(too_early(ended)) } else { Ok(ended) }
+        if audience::is_starting() {
+            Err(too_early(ended))
+        } else {
+            Ok(ended)
+        }
     };
     match hook::watch("main", deferred) {
         Ok(Ok(ended)) => report(ended),
@@ -119,7 +135,11 @@ fn too_early(ended: Ended<'_>) -> Failure {
         Ended::Reported(report) => report,
     };
     let (_, text) = complain::capture(report);
-    let how = if text.is_empty() { "it returned" } else { text.trim_end() };
+    let how = if text.is_empty() {
+        "it returned"
+    } else {
+        text.trim_end()
+    };
     hook::failed("main", &format!("{how}, before it called `Ready::notify`"))
 }
 
@@ -137,7 +157,11 @@ fn report(ended: Ended<'_>) -> ExitCode {
 /// That it runs already is a riddle to a supervisor that has started it twice.
 #[cold]
 fn refused(error: Error, mode: Mode, surroundings: &Surroundings) -> Failure {
-    let hint = if error.is_already_running() && mode == Mode::Detach { surroundings.hint() } else { None };
+    let hint = if error.is_already_running() && mode == Mode::Detach {
+        surroundings.hint()
+    } else {
+        None
+    };
     let mut failure = Failure::from(error);
     if let Some(hint) = hint {
         failure.text = format!("{}\n{hint}", failure.text);
@@ -153,13 +177,17 @@ fn detached_from_pid_1(daemon: &Daemon) -> Error {
         let problem = format!("{problem}: restart the container instead");
         return Error::control("restart", std::io::Error::other(problem));
     }
-    Error::usage("mode: detach", format!("{problem}: leave it to \"auto\", or say \"foreground\""))
+    Error::usage(
+        "mode: detach",
+        format!("{problem}: leave it to \"auto\", or say \"foreground\""),
+    )
 }
 
 /// Makes sure that there is one thread.
 fn alone() -> Result<SingleThreaded, Error> {
     SingleThreaded::check().map_err(|threads| {
-        let error = std::io::Error::other("a fork keeps only one: start threads in `init` or later");
+        let error =
+            std::io::Error::other("a fork keeps only one: start threads in `init` or later");
         Error::step(Step::Fork, threads, error)
     })
 }

@@ -1,5 +1,5 @@
-//! The starter: the process that a person, a shell or an init script started. It waits until the daemon is ready, says
-//! what happened, and in a failed start leaves nothing behind.
+//! The starter: the process that a person, a shell or an init script started. It waits until the
+//! daemon is ready, says what happened, and in a failed start leaves nothing behind.
 
 use std::fs::OpenOptions;
 use std::io::{self, IsTerminal, Write};
@@ -26,7 +26,8 @@ use crate::plan::Plan;
 use crate::sys::{self, Action, End};
 use crate::{audience, complain, handover, pidfile, proc};
 
-/// The exit status where `init` panicked is that of Rust's own runtime, 101; the following are the starter's.
+/// The exit status where `init` panicked is that of Rust's own runtime, 101; the following are the
+/// starter's.
 mod status {
     /// A hook called `exit(0)`, which says nothing of readiness.
     pub(super) const EXITED_WITH_0: u8 = 96;
@@ -39,18 +40,23 @@ mod status {
 /// How long the killed may take to be gone.
 const DYING: Duration = Duration::from_secs(1);
 
-/// How long the starter stays awake once the intermediate process has gone: to wake it, on another processor, takes
-/// longer than most daemons need until they are ready.
+/// How long the starter stays awake once the intermediate process has gone: to wake it, on another
+/// processor, takes longer than most daemons need until they are ready.
 const AWAKE: Duration = Duration::from_micros(200);
 
 /// What may interrupt a person's wait.
-const INTERRUPTIONS: [Signal; 4] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT];
+const INTERRUPTIONS: [Signal; 4] = [
+    Signal::SIGINT,
+    Signal::SIGTERM,
+    Signal::SIGHUP,
+    Signal::SIGQUIT,
+];
 
 /// How long deaths are waited for once no process holds the other end of the pipe.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// How often the zombies of orphans are looked for, at most. They are many where `init` is a script, and to find them takes
-/// a walk over all children.
+/// How often the zombies of orphans are looked for, at most. They are many where `init` is a
+/// script, and to find them takes a walk over all children.
 const SWEEP: Duration = Duration::from_millis(20);
 
 /// The signals that came while the starter waited, a bit each.
@@ -92,18 +98,25 @@ enum Outcome {
 }
 
 impl Starter {
-    /// What has to be in place before the first fork: the signals wait for [`Self::wait`], and orphans of the daemon
-    /// become the starter's, so that it learns how the daemon ended whoever still holds the pipe.
+    /// What has to be in place before the first fork: the signals wait for [`Self::wait`], and
+    /// orphans of the daemon become the starter's, so that it learns how the daemon ended whoever
+    /// still holds the pipe.
     pub(crate) fn prepare(plan: &Plan) -> Result<Self, Error> {
         let ignored = |signal: Signal| plan.still_ignored.contains(signal as libc::c_int);
         let mut watched = SigSet::empty();
-        INTERRUPTIONS.into_iter().filter(|&signal| !ignored(signal)).for_each(|signal| watched.add(signal));
+        INTERRUPTIONS
+            .into_iter()
+            .filter(|&signal| !ignored(signal))
+            .for_each(|signal| watched.add(signal));
         watched.add(Signal::SIGCHLD);
-        watched.thread_block().during(Step::ExitStarter, "the signals")?;
+        watched
+            .thread_block()
+            .during(Step::ExitStarter, "the signals")?;
         #[cfg(target_os = "linux")]
         sys::prctl(sys::Prctl::ChildSubreaper).during(Step::ExitStarter, "the daemon's orphans")?;
         // Before there is a child: where SIGCHLD is ignored, nobody learns how one has ended.
-        let at_death = sys::handle_for_now(libc::SIGCHLD, wake).during(Step::ExitStarter, Signal::SIGCHLD)?;
+        let at_death =
+            sys::handle_for_now(libc::SIGCHLD, wake).during(Step::ExitStarter, Signal::SIGCHLD)?;
         Ok(Self {
             limit: plan.start_timeout,
             watched,
@@ -125,10 +138,21 @@ impl Starter {
 
     /// Step 15: waits for the outcome, and exits with the status that tells it.
     pub(crate) fn wait(mut self, intermediate: Pid, receiver: Receiver) -> ! {
-        let mut start = Start { intermediate, left: None, daemon: None, receiver, silent: None, swept: Instant::now() };
-        let outcome = self.outcome(&mut start).unwrap_or_else(|error| Outcome::Failed(error.into()));
+        let mut start = Start {
+            intermediate,
+            left: None,
+            daemon: None,
+            receiver,
+            silent: None,
+            swept: Instant::now(),
+        };
+        let outcome = self
+            .outcome(&mut start)
+            .unwrap_or_else(|error| Outcome::Failed(error.into()));
         let outcome = match (outcome, start.daemon) {
-            (Outcome::Ready, Some(daemon)) if self.restarts && handover::is_under_way() => start.commit(daemon),
+            (Outcome::Ready, Some(daemon)) if self.restarts && handover::is_under_way() => {
+                start.commit(daemon)
+            }
             (outcome, _) => outcome,
         };
         self.clear_progress();
@@ -164,8 +188,8 @@ impl Starter {
         }
     }
 
-    /// After a restart with a hand-over: waits for the end of the old instance. Whoever does not want to wait for that can
-    /// interrupt it as any other program: the service runs.
+    /// After a restart with a hand-over: waits for the end of the old instance. Whoever does not
+    /// want to wait for that can interrupt it as any other program: the service runs.
     fn see_off(&self) {
         if !self.restarts {
             return;
@@ -181,7 +205,9 @@ impl Starter {
 
     fn outcome(&mut self, start: &mut Start) -> Result<Outcome, Error> {
         // One that lies beyond what the clock can tell never comes.
-        let deadline = self.limit.and_then(|limit| Instant::now().checked_add(limit));
+        let deadline = self
+            .limit
+            .and_then(|limit| Instant::now().checked_add(limit));
         for signal in self.interruptions() {
             sys::handle(signal as libc::c_int, catch).during(Step::ExitStarter, signal)?;
         }
@@ -203,26 +229,40 @@ impl Starter {
                 Message::Ready => ready = true,
                 Message::Failed(failure) => failed = Some(failure),
             };
-            start.receiver.read(heed).during(Step::ExitStarter, "the pipe from the daemon")?;
+            start
+                .receiver
+                .read(heed)
+                .during(Step::ExitStarter, "the pipe from the daemon")?;
             if let Some(failure) = failed {
                 return Ok(Outcome::Failed(failure));
             }
-            // A quick daemon may be ready before the intermediate process has told its pid. It may also have done its work,
-            // and ended, before this process looks.
+            // A quick daemon may be ready before the intermediate process has told its pid. It may
+            // also have done its work, and ended, before this process looks.
             let is_ready = ready && start.daemon.is_some();
             if is_ready && matches!(deaths.daemon, None | Some(End::Exited(0))) {
                 return Ok(Outcome::Ready);
             }
-            if let Some(failure) = deaths.failure(if is_ready { When::Ready } else { When::Starting }) {
+            if let Some(failure) = deaths.failure(if is_ready {
+                When::Ready
+            } else {
+                When::Starting
+            }) {
                 return Ok(Outcome::Failed(failure));
             }
             let caught = CAUGHT.load(Ordering::Relaxed);
-            if let Some(signal) = self.interruptions().find(|&signal| caught & (1 << signal as u64) != 0) {
+            if let Some(signal) = self
+                .interruptions()
+                .find(|&signal| caught & (1 << signal as u64) != 0)
+            {
                 return Ok(Outcome::Interrupted(signal));
             }
             if let (true, Some(limit)) = (timed_out, self.limit) {
                 let text = format!("not ready within {limit:?}: the daemon was killed");
-                return Ok(Outcome::Failed(Failure { status: status::TIMED_OUT, errno: None, text }));
+                return Ok(Outcome::Failed(Failure {
+                    status: status::TIMED_OUT,
+                    errno: None,
+                    text,
+                }));
             }
             if heard_out {
                 return Ok(Outcome::Failed(unheard()));
@@ -233,15 +273,28 @@ impl Starter {
     }
 
     fn interruptions(&self) -> impl Iterator<Item = Signal> {
-        INTERRUPTIONS.into_iter().filter(|&signal| self.watched.contains(signal))
+        INTERRUPTIONS
+            .into_iter()
+            .filter(|&signal| self.watched.contains(signal))
     }
 
-    /// Shows what the daemon is doing, where a person reads it: in one line of a terminal, else a line each.
+    /// Shows what the daemon is doing, where a person reads it: in one line of a terminal, else a
+    /// line each.
     fn show(&mut self, text: &str) {
         notifier().status(text, true);
-        let text: String = text.chars().map(|c| if complain::steers(c) { ' ' } else { c }).collect();
+        let text: String = text
+            .chars()
+            .map(|c| if complain::steers(c) { ' ' } else { c })
+            .collect();
         self.progress = io::stderr().is_terminal();
-        let (name, (before, after)) = (audience::name(), if self.progress { ("\r\x1b[K", "") } else { ("", "\n") });
+        let (name, (before, after)) = (
+            audience::name(),
+            if self.progress {
+                ("\r\x1b[K", "")
+            } else {
+                ("", "\n")
+            },
+        );
         write_at_once(&format!("{before}{name}: {text}{after}"), self.progress);
     }
 
@@ -252,16 +305,23 @@ impl Starter {
     }
 }
 
-/// Writes what standard error takes without waiting. A terminal that is stopped, or a pipe that nobody reads, misses it.
+/// Writes what standard error takes without waiting. A terminal that is stopped, or a pipe that
+/// nobody reads, misses it.
 fn write_at_once(text: &str, on_terminal: bool) {
     let stderr = io::stderr();
     let mut room = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
     if !poll(&mut room, PollTimeout::ZERO).is_ok_and(|ready| ready > 0) {
         return;
     }
-    // A terminal may have room, but too little. Opened once more, it can be asked not to wait for more.
+    // A terminal may have room, but too little. Opened once more, it can be asked not to wait for
+    // more.
     let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
-    let terminal = || OpenOptions::new().write(true).custom_flags(flags).open("/dev/fd/2");
+    let terminal = || {
+        OpenOptions::new()
+            .write(true)
+            .custom_flags(flags)
+            .open("/dev/fd/2")
+    };
     _ = match on_terminal.then(terminal) {
         Some(Ok(mut terminal)) => terminal.write(text.as_bytes()).map(drop),
         _ => stderr.lock().write_all(text.as_bytes()),
@@ -274,8 +334,8 @@ fn is_over(deadline: Option<Instant>) -> bool {
 
 /// The processes of one start.
 struct Start {
-    /// The session leader. It stays a zombie until the end, so that its process group can be killed safely: no other
-    /// can get its number.
+    /// The session leader. It stays a zombie until the end, so that its process group can be killed
+    /// safely: no other can get its number.
     intermediate: Pid,
     /// When it was seen that it has left the daemon to itself.
     left: Option<Instant>,
@@ -320,7 +380,9 @@ impl Start {
             Err(error) => Outcome::Failed(error.into()),
             Ok(None) => match handover::commit(daemon) {
                 Ok(()) => Outcome::Ready,
-                Err(error) => Outcome::Failed(Error::step(Step::WritePidfile, "the restart", error).into()),
+                Err(error) => {
+                    Outcome::Failed(Error::step(Step::WritePidfile, "the restart", error).into())
+                }
             },
         }
     }
@@ -341,7 +403,10 @@ impl Start {
             Some(daemon) => end_of(daemon)?,
             None => None,
         };
-        Ok(Deaths { intermediate, daemon })
+        Ok(Deaths {
+            intermediate,
+            daemon,
+        })
     }
 
     /// Until when deaths are waited for where nobody can say anything any more.
@@ -357,10 +422,15 @@ impl Start {
 
     /// When zombies are to be looked for next.
     fn next_sweep(&self) -> Option<Instant> {
-        if DIED.load(Ordering::Relaxed) { Some(self.swept + SWEEP) } else { None }
+        if DIED.load(Ordering::Relaxed) {
+            Some(self.swept + SWEEP)
+        } else {
+            None
+        }
     }
 
-    /// Takes away the zombies of orphans, which count against limits of processes. The daemon's stays, to be looked at.
+    /// Takes away the zombies of orphans, which count against limits of processes. The daemon's
+    /// stays, to be looked at.
     fn reap_orphans(&mut self, had_children: bool) {
         // Before its number is told, the daemon could be taken for one.
         if self.daemon.is_none() || !is_over(self.next_sweep()) {
@@ -375,11 +445,16 @@ impl Start {
         }
     }
 
-    /// Waits for a message, a death, an interruption or the next time at which there is something to do.
+    /// Waits for a message, a death, an interruption or the next time at which there is something
+    /// to do.
     fn sleep(&self, deadline: Option<Instant>) -> Result<(), Error> {
         // At its end the pipe says no more.
         let mut pipe = [PollFd::new(self.receiver.as_fd(), PollFlags::POLLIN)];
-        let pipe = if self.receiver.ended() { &mut [] } else { &mut pipe[..] };
+        let pipe = if self.receiver.ended() {
+            &mut []
+        } else {
+            &mut pipe[..]
+        };
         let mut look = |limit| match wait_unblocked(pipe, limit) {
             Err(Errno::EINTR) => Ok(1),
             result => result.during(Step::ExitStarter, "the pipe from the daemon"),
@@ -390,7 +465,10 @@ impl Start {
             }
             std::thread::yield_now();
         }
-        let next = [deadline, self.last_words(), self.next_sweep()].into_iter().flatten().min();
+        let next = [deadline, self.last_words(), self.next_sweep()]
+            .into_iter()
+            .flatten()
+            .min();
         look(next.map(|next| next.saturating_duration_since(Instant::now()))).map(drop)
     }
 
@@ -402,19 +480,24 @@ impl Start {
         let mut immortal = Vec::new();
         loop {
             _ = killpg(self.intermediate, Signal::SIGKILL);
-            let orphans: Vec<Pid> =
-                self.orphans(had_children).into_iter().filter(|pid| !immortal.contains(pid)).collect();
+            let orphans: Vec<Pid> = self
+                .orphans(had_children)
+                .into_iter()
+                .filter(|pid| !immortal.contains(pid))
+                .collect();
             if orphans.is_empty() {
                 break;
             }
             for pid in orphans {
-                // What has become another user's by a set-uid program cannot be ended by an ordinary user.
+                // What has become another user's by a set-uid program cannot be ended by an
+                // ordinary user.
                 if kill(pid, Signal::SIGKILL).is_err() || sys::wait(pid, true, true).is_err() {
                     immortal.push(pid);
                 }
             }
         }
-        // Without /proc only the daemon was found: the others of the group are dying, immortals excepted.
+        // Without /proc only the daemon was found: the others of the group are dying, immortals
+        // excepted.
         let began = Instant::now();
         while sys::reap_of_group(self.intermediate) && began.elapsed() < DYING {
             std::thread::sleep(DYING / 1000);
@@ -422,8 +505,9 @@ impl Start {
         _ = sys::wait(self.intermediate, true, true);
     }
 
-    /// The daemon and the orphans of it that the starter has adopted. Each is a child of this process, whatever the number
-    /// means to who told it: it cannot become a stranger's before it is reaped.
+    /// The daemon and the orphans of it that the starter has adopted. Each is a child of this
+    /// process, whatever the number means to who told it: it cannot become a stranger's before it
+    /// is reaped.
     fn orphans(&self, had_children: bool) -> Vec<Pid> {
         let children = proc::children().unwrap_or_else(|| self.daemon.into_iter().collect());
         let ours = |&pid: &Pid| {
@@ -438,9 +522,14 @@ impl Start {
 /// Waits with all signals let through, which makes the ones that came before count as well.
 #[cfg(not(target_vendor = "apple"))]
 fn wait_unblocked(fds: &mut [PollFd<'_>], limit: Option<Duration>) -> nix::Result<i32> {
-    // A 32-bit time_t cannot tell every limit. Whoever waits for longer than a day looks again then.
+    // A 32-bit time_t cannot tell every limit. Whoever waits for longer than a day looks again
+    // then.
     const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
-    nix::poll::ppoll(fds, limit.map(|limit| limit.min(LONGEST).into()), Some(SigSet::empty()))
+    nix::poll::ppoll(
+        fds,
+        limit.map(|limit| limit.min(LONGEST).into()),
+        Some(SigSet::empty()),
+    )
 }
 
 /// macOS has no ppoll(2): a signal that comes between is noticed after the pause.
@@ -448,7 +537,10 @@ fn wait_unblocked(fds: &mut [PollFd<'_>], limit: Option<Duration>) -> nix::Resul
 fn wait_unblocked(fds: &mut [PollFd<'_>], limit: Option<Duration>) -> nix::Result<i32> {
     const PAUSE: Duration = Duration::from_millis(100);
     let blocked = SigSet::empty().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
-    let result = poll(fds, PollTimeout::try_from(limit.unwrap_or(PAUSE).min(PAUSE)).unwrap_or(PollTimeout::ZERO));
+    let result = poll(
+        fds,
+        PollTimeout::try_from(limit.unwrap_or(PAUSE).min(PAUSE)).unwrap_or(PollTimeout::ZERO),
+    );
     blocked.thread_set_mask()?;
     result
 }
@@ -459,9 +551,11 @@ fn cause(who: &str, end: End, when: When) -> Failure {
         End::Exited(0) => (status::EXITED_WITH_0, "exited with status 0".to_owned()),
         End::Exited(code) => (code, format!("exited with status {code}")),
         End::Killed { signal, core } => {
-            let name = Signal::try_from(signal).map_or_else(|_| String::new(), |name| format!(" ({name})"));
+            let name = Signal::try_from(signal)
+                .map_or_else(|_| String::new(), |name| format!(" ({name})"));
             let core = if core { ", core dumped" } else { "" };
-            let status = u8::try_from(signal).map_or(u8::MAX, |signal| status::KILLED.saturating_add(signal));
+            let status = u8::try_from(signal)
+                .map_or(u8::MAX, |signal| status::KILLED.saturating_add(signal));
             (status, format!("was killed by signal {signal}{name}{core}"))
         }
     };
@@ -473,7 +567,11 @@ fn cause(who: &str, end: End, when: When) -> Failure {
         (When::Starting, End::Exited(code)) => guess(code),
         _ => String::new(),
     };
-    Failure { status, errno: None, text: format!("cannot start: {who} {how} {words}{guess}") }
+    Failure {
+        status,
+        errno: None,
+        text: format!("cannot start: {who} {how} {words}{guess}"),
+    }
 }
 
 /// What may have happened where a daemon exits before it is ready, and has not said why.
@@ -482,7 +580,9 @@ fn guess(code: u8) -> String {
     if code == 0 {
         ": a hook has called exit(0), or has forked and ended, as daemon(3) does".to_owned()
     } else if code == error::status_of(Step::Notify) {
-        format!(": a hook has closed or replaced the pipe to the starter, or has called exit({code})")
+        format!(
+            ": a hook has closed or replaced the pipe to the starter, or has called exit({code})"
+        )
     } else if steps.contains(&code) {
         format!(
             ": a hook has closed or replaced descriptors of this library, or has called exit({code}); its own words are in \
@@ -496,5 +596,10 @@ fn guess(code: u8) -> String {
 /// No process holds the other end of the pipe, and no death was seen.
 fn unheard() -> Failure {
     let how = "the daemon has closed the pipe to the starter, or has executed another program, before it was ready";
-    Error::step(Step::ExitStarter, "it was not heard of any more", io::Error::other(how)).into()
+    Error::step(
+        Step::ExitStarter,
+        "it was not heard of any more",
+        io::Error::other(how),
+    )
+    .into()
 }

@@ -24,11 +24,15 @@ pub(crate) const NULL: &str = "/dev/null";
 
 /// `/dev/null`, opened while the starter can still say that it is not there.
 ///
-/// It also fills the places of standard descriptors that came closed, so that whatever is opened after it (pipe, lock,
-/// sockets) is not taken for a standard stream.
+/// It also fills the places of standard descriptors that came closed, so that whatever is opened
+/// after it (pipe, lock, sockets) is not taken for a standard stream.
 pub(crate) fn open_null() -> Result<OwnedFd, Error> {
     let null = || -> io::Result<OwnedFd> {
-        let null = open(NULL, OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC, Mode::empty())?;
+        let null = open(
+            NULL,
+            OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC,
+            Mode::empty(),
+        )?;
         let found = fstat(&null)?;
         if kind(&found) != SFlag::S_IFCHR || !is_null_device(found.st_rdev) {
             return Err(io::Error::other("it is not the null device"));
@@ -45,7 +49,8 @@ pub(crate) fn open_null() -> Result<OwnedFd, Error> {
     }
 }
 
-/// Whether a device number is that of `/dev/null`, which a mistaken `-o /dev/null` of root's can turn into a file.
+/// Whether a device number is that of `/dev/null`, which a mistaken `-o /dev/null` of root's can
+/// turn into a file.
 #[cfg(target_os = "linux")]
 pub(crate) fn is_null_device(device: nix::libc::dev_t) -> bool {
     device == nix::libc::makedev(1, 3)
@@ -73,7 +78,13 @@ fn open_logs(plan: &Plan) -> Result<[Option<OwnedFd>; 2], Error> {
         open_log(path, plan.privileges.owner(), LOG_MODE).map(Some)
     };
     let opened = [open(&plan.stdout)?, open(&plan.stderr)?];
-    let log = |path: &Option<PathBuf>| path.clone().map(|path| Log { path, mode: LOG_MODE, inherited: false });
+    let log = |path: &Option<PathBuf>| {
+        path.clone().map(|path| Log {
+            path,
+            mode: LOG_MODE,
+            inherited: false,
+        })
+    };
     _ = LOGS.set([log(&plan.stdout), log(&plan.stderr)]);
     Ok(opened)
 }
@@ -91,10 +102,14 @@ static LOGS: OnceLock<[Option<Log>; 2]> = OnceLock::new();
 /// Whether the logs' paths mean the same as at the start: not from inside a chroot.
 static REACHABLE: AtomicBool = AtomicBool::new(true);
 
-/// Remembers, in the foreground, the logs that the manager or a shell has opened (`append:` of systemd.exec(5), `exec
+/// Remembers, in the foreground, the logs that the manager or a shell has opened (`append:` of
+/// systemd.exec(5), `exec
 /// >>log`), by the names that they have now.
 pub(crate) fn note_inherited_logs() {
-    _ = LOGS.set([inherited_log(io::stdout().as_fd()), inherited_log(io::stderr().as_fd())]);
+    _ = LOGS.set([
+        inherited_log(io::stdout().as_fd()),
+        inherited_log(io::stderr().as_fd()),
+    ]);
 }
 
 fn inherited_log(stream: BorrowedFd<'_>) -> Option<Log> {
@@ -107,10 +122,15 @@ fn inherited_log(stream: BorrowedFd<'_>) -> Option<Log> {
     // What has no name any more cannot be opened by it, nor what is outside of this process's root.
     let named = path.is_absolute() && !path.as_os_str().as_bytes().ends_with(b" (deleted)");
     let mode = Mode::from_bits_truncate(found.st_mode & 0o666);
-    named.then_some(Log { path, mode, inherited: true })
+    named.then_some(Log {
+        path,
+        mode,
+        inherited: true,
+    })
 }
 
-/// The name that an open file has now: it changes with the file's, and says so when the file is removed.
+/// The name that an open file has now: it changes with the file's, and says so when the file is
+/// removed.
 fn present_name(file: BorrowedFd<'_>) -> Option<PathBuf> {
     std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).ok()
 }
@@ -120,8 +140,9 @@ pub(crate) fn leave_logs_behind() {
     REACHABLE.store(false, Ordering::Release);
 }
 
-/// Opens the logs again by their paths, after they were rotated. Where that fails (the service's user may not create
-/// files in the directory, say), the old file goes on being used, and it is said in it.
+/// Opens the logs again by their paths, after they were rotated. Where that fails (the service's
+/// user may not create files in the directory, say), the old file goes on being used, and it is
+/// said in it.
 pub(crate) fn reopen_logs() {
     let Some([out, err]) = LOGS.get() else { return };
     reopen(out.as_ref(), io::stdout().as_fd(), dup2_stdout);
@@ -130,7 +151,8 @@ pub(crate) fn reopen_logs() {
 
 fn reopen(log: Option<&Log>, stream: BorrowedFd<'_>, connect: fn(OwnedFd) -> nix::Result<()>) {
     let Some(log) = log else { return };
-    // One that somebody else has opened, in ways that may not be this process's, is touched only if it was rotated.
+    // One that somebody else has opened, in ways that may not be this process's, is touched only if
+    // it was rotated.
     if log.inherited && present_name(stream).is_none_or(|name| name == log.path) {
         return;
     }
@@ -138,11 +160,18 @@ fn reopen(log: Option<&Log>, stream: BorrowedFd<'_>, connect: fn(OwnedFd) -> nix
         open_log(&log.path, None, log.mode)
     } else {
         let error = io::Error::other("its path is outside of the chroot");
-        Err(Error::step(Step::ConnectStreams, log.path.display().to_string(), error))
+        Err(Error::step(
+            Step::ConnectStreams,
+            log.path.display().to_string(),
+            error,
+        ))
     };
     match opened {
         Ok(opened) => _ = connect(opened),
-        Err(error) => complain(&audience::name(), &format!("{error}: going on with the old file")),
+        Err(error) => complain(
+            &audience::name(),
+            &format!("{error}: going on with the old file"),
+        ),
     }
 }
 

@@ -1,5 +1,5 @@
-//! The system log, as syslog(3) writes to it, but without its waiting: a log that nobody reads (a daemon that hangs or is
-//! stopped) must not keep a service that has failed alive.
+//! The system log, as syslog(3) writes to it, but without its waiting: a log that nobody reads (a
+//! daemon that hangs or is stopped) must not keep a service that has failed alive.
 
 use std::fmt::Write as _;
 use std::io;
@@ -11,7 +11,9 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr, connect, send, socket};
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr, connect, send, socket,
+};
 use nix::syslog::{Facility, Severity};
 use nix::unistd::getpid;
 
@@ -34,12 +36,16 @@ const PATH: &str = "/var/run/syslog";
 #[cfg(not(any(target_os = "linux", target_vendor = "apple")))]
 const PATH: &str = "/var/run/log";
 
-/// How long a log that has no room is waited for, in all, until it has room again. What it has no room for is lost.
+/// How long a log that has no room is waited for, in all, until it has room again. What it has no
+/// room for is lost.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// The longest message, in bytes: less than any system's longest datagram.
 const LONGEST: usize = 1 << 15;
 
-static LOG: Mutex<Log> = Mutex::new(Log { socket: None, patience: PATIENCE });
+static LOG: Mutex<Log> = Mutex::new(Log {
+    socket: None,
+    patience: PATIENCE,
+});
 
 struct Log {
     socket: Option<Connection>,
@@ -116,7 +122,9 @@ impl Log {
             match send(socket.as_raw_fd(), rest, AT_ONCE) {
                 Ok(sent) => rest = &rest[sent.min(rest.len())..],
                 Err(Errno::EINTR) => {}
-                Err(Errno::EAGAIN | Errno::ENOBUFS) => self.patience = wait_for_room(socket, self.patience)?,
+                Err(Errno::EAGAIN | Errno::ENOBUFS) => {
+                    self.patience = wait_for_room(socket, self.patience)?
+                }
                 Err(Errno::EMSGSIZE) => return Err(Failed::NoRoom),
                 Err(_) => return Err(Failed::Disconnected),
             }
@@ -139,21 +147,40 @@ fn wait_for_room(socket: BorrowedFd<'_>, patience: Duration) -> Result<Duration,
     _ = poll(&mut [PollFd::new(socket, PollFlags::POLLOUT)], limit);
     // At least something is taken off, so that this comes to an end whatever poll(2) says.
     let left = patience.saturating_sub(began.elapsed().max(Duration::from_millis(1)));
-    if left.is_zero() { Err(Failed::NoRoom) } else { Ok(left) }
+    if left.is_zero() {
+        Err(Failed::NoRoom)
+    } else {
+        Ok(left)
+    }
 }
 
 /// As RFC 3164 has it: `Nov  7 09:05:00 `, local time.
 fn write_time(message: &mut String, time: &libc::tm) {
-    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    let month = usize::try_from(time.tm_mon).ok().and_then(|month| MONTHS.get(month)).unwrap_or(&"Jan");
-    _ = write!(message, "{month} {:2} {:02}:{:02}:{:02} ", time.tm_mday, time.tm_hour, time.tm_min, time.tm_sec);
+    const MONTHS: [&str; 12] = [
+        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+    ];
+    let month = usize::try_from(time.tm_mon)
+        .ok()
+        .and_then(|month| MONTHS.get(month))
+        .unwrap_or(&"Jan");
+    _ = write!(
+        message,
+        "{month} {:2} {:02}:{:02}:{:02} ",
+        time.tm_mday, time.tm_hour, time.tm_min, time.tm_sec
+    );
 }
 
 fn open() -> io::Result<Connection> {
     match open_as(SockType::Datagram) {
         // Some log daemons listen for streams.
-        Err(Errno::EPROTOTYPE) => Ok(Connection { socket: open_as(SockType::Stream)?, stream: true }),
-        socket => Ok(Connection { socket: socket?, stream: false }),
+        Err(Errno::EPROTOTYPE) => Ok(Connection {
+            socket: open_as(SockType::Stream)?,
+            stream: true,
+        }),
+        socket => Ok(Connection {
+            socket: socket?,
+            stream: false,
+        }),
     }
 }
 

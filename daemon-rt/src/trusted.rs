@@ -1,4 +1,5 @@
-//! Opening a file for root where nobody else can have a hand in it: the same checks for pidfile and logs.
+//! Opening a file for root where nobody else can have a hand in it: the same checks for pidfile and
+//! logs.
 
 use std::ffi::{CStr, CString, OsStr};
 use std::io;
@@ -28,17 +29,25 @@ impl Place {
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
             return Err(io::Error::other("this is not the path of a file"));
         };
-        Ok(Self { directory: directory::open(parent)?, name: CString::new(name.as_bytes())? })
+        Ok(Self {
+            directory: directory::open(parent)?,
+            name: CString::new(name.as_bytes())?,
+        })
     }
 
     /// What is at the path, without following a symbolic link.
     pub(crate) fn look(&self) -> nix::Result<FileStat> {
-        fstatat(&self.directory, self.name.as_c_str(), AtFlags::AT_SYMLINK_NOFOLLOW)
+        fstatat(
+            &self.directory,
+            self.name.as_c_str(),
+            AtFlags::AT_SYMLINK_NOFOLLOW,
+        )
     }
 
     /// Opens the file, which exists.
     pub(crate) fn open(&self, flags: OFlag) -> io::Result<(OwnedFd, FileStat)> {
-        // Looked at before as well, as opening can already do something: wake a writer of a FIFO, rewind a tape.
+        // Looked at before as well, as opening can already do something: wake a writer of a FIFO,
+        // rewind a tape.
         regular(&self.look()?)?;
         self.open_as(flags, Mode::empty())
     }
@@ -49,7 +58,11 @@ impl Place {
     }
 
     pub(crate) fn remove(&self) -> nix::Result<()> {
-        unlinkat(&self.directory, self.name.as_c_str(), UnlinkatFlags::NoRemoveDir)
+        unlinkat(
+            &self.directory,
+            self.name.as_c_str(),
+            UnlinkatFlags::NoRemoveDir,
+        )
     }
 
     /// The directory, to know it again by.
@@ -57,7 +70,8 @@ impl Place {
         fstat(&self.directory)
     }
 
-    /// A path that leads there through the open directory, so that nobody can exchange what is on the way. It needs /proc.
+    /// A path that leads there through the open directory, so that nobody can exchange what is on
+    /// the way. It needs /proc.
     #[cfg(target_os = "linux")]
     pub(crate) fn by_descriptor(&self) -> PathBuf {
         Path::new("/proc/self/fd")
@@ -94,7 +108,8 @@ pub(crate) fn open_directory(path: &Path) -> io::Result<OwnedFd> {
     directory::open(path)
 }
 
-/// The path of a file, ready for the system calls in each form: a signal handler must not take the memory for that.
+/// The path of a file, ready for the system calls in each form: a signal handler must not take the
+/// memory for that.
 #[derive(Debug)]
 pub(crate) struct ReadyPath {
     whole: CString,
@@ -108,7 +123,11 @@ impl ReadyPath {
             return Err(io::Error::other("this is not the path of a file"));
         };
         let ready = |part: &OsStr| CString::new(part.as_bytes());
-        Ok(Self { whole: ready(path.as_os_str())?, parent: ready(parent.as_os_str())?, name: ready(name)? })
+        Ok(Self {
+            whole: ready(path.as_os_str())?,
+            parent: ready(parent.as_os_str())?,
+            name: ready(name)?,
+        })
     }
 
     pub(crate) fn as_c_str(&self) -> &CStr {
@@ -120,19 +139,29 @@ impl ReadyPath {
     }
 }
 
-/// Removes a file, if its path still leads into this directory and there to this file. Only what signal-safety(7) allows
-/// is called here.
+/// Removes a file, if its path still leads into this directory and there to this file. Only what
+/// signal-safety(7) allows is called here.
 pub(crate) fn remove_known(path: &ReadyPath, directory: &FileStat, file: &FileStat) {
-    let ReadyPath { whole, parent, name } = path;
+    let ReadyPath {
+        whole,
+        parent,
+        name,
+    } = path;
     let (whole, parent, name) = (whole.as_c_str(), parent.as_c_str(), name.as_c_str());
-    let is = |found: nix::Result<FileStat>, known| found.is_ok_and(|found| same_file(&found, known));
+    let is =
+        |found: nix::Result<FileStat>, known| found.is_ok_and(|found| same_file(&found, known));
     // The user as whom the service runs may often not do it.
     match directory::open_unchecked(parent) {
-        Ok(open) if is(fstat(&open), directory) && is(fstatat(&open, name, AtFlags::AT_SYMLINK_NOFOLLOW), file) => {
+        Ok(open)
+            if is(fstat(&open), directory)
+                && is(fstatat(&open, name, AtFlags::AT_SYMLINK_NOFOLLOW), file) =>
+        {
             _ = unlinkat(&open, name, UnlinkatFlags::NoRemoveDir);
         }
         // The service has used up its descriptors, or the system has: then without one.
-        Err(Errno::EMFILE | Errno::ENFILE) if is(stat(parent), directory) && is(lstat(whole), file) => {
+        Err(Errno::EMFILE | Errno::ENFILE)
+            if is(stat(parent), directory) && is(lstat(whole), file) =>
+        {
             _ = unlink(whole);
         }
         _ => {}
@@ -161,7 +190,8 @@ fn regular(found: &FileStat) -> io::Result<()> {
     Err(io::Error::other(problem))
 }
 
-/// For an ordinary user any directory will do: whoever can write it can at most disturb that user's own service.
+/// For an ordinary user any directory will do: whoever can write it can at most disturb that user's
+/// own service.
 #[cfg(not(target_os = "linux"))]
 mod directory {
     use nix::NixPath;
@@ -191,7 +221,9 @@ mod directory {
     use nix::NixPath;
     use nix::fcntl::{open as open_at_path, readlinkat};
 
-    use super::{Errno, FileStat, Mode, OFlag, OwnedFd, Path, SFlag, fstat, geteuid, io, kind, openat};
+    use super::{
+        Errno, FileStat, Mode, OFlag, OwnedFd, Path, SFlag, fstat, geteuid, io, kind, openat,
+    };
     use crate::acl;
 
     const SEARCH: OFlag = OFlag::O_PATH.union(OFlag::O_CLOEXEC);
@@ -209,14 +241,19 @@ mod directory {
         open_at_path(path, SEARCH | OFlag::O_DIRECTORY, Mode::empty())
     }
 
-    /// Goes down to the directory name by name, so that each directory on the way, symbolic links' targets included,
-    /// is checked before it is relied on and cannot be exchanged afterwards.
+    /// Goes down to the directory name by name, so that each directory on the way, symbolic links'
+    /// targets included, is checked before it is relied on and cannot be exchanged afterwards.
     fn walk(path: &Path) -> io::Result<OwnedFd> {
         let mut names = names_of(path);
         let mut links = 0;
         let (mut here, mut so_far) = root()?;
         while let Some(name) = names.pop_front() {
-            let next = openat(&here, name.as_os_str(), SEARCH | OFlag::O_NOFOLLOW, Mode::empty())?;
+            let next = openat(
+                &here,
+                name.as_os_str(),
+                SEARCH | OFlag::O_NOFOLLOW,
+                Mode::empty(),
+            )?;
             let mut found = fstat(&next)?;
             if kind(&found) == SFlag::S_IFLNK {
                 links += 1;
@@ -258,20 +295,23 @@ mod directory {
     fn check_owner(link: &FileStat, path: &Path) -> io::Result<()> {
         match link.st_uid {
             0 => Ok(()),
-            uid => Err(io::Error::other(format!("the symbolic link {} belongs to user id {uid}", path.display()))),
+            uid => Err(io::Error::other(format!(
+                "the symbolic link {} belongs to user id {uid}",
+                path.display()
+            ))),
         }
     }
 }
 
-/// Whether only root can change what is in a directory. On the way to the last one a sticky directory such as /tmp
-/// will do, for there nobody can exchange what belongs to root.
+/// Whether only root can change what is in a directory. On the way to the last one a sticky
+/// directory such as /tmp will do, for there nobody can exchange what belongs to root.
 fn check_directory(found: &FileStat, path: &Path, last: bool) -> io::Result<()> {
     if kind(found) != SFlag::S_IFDIR {
         return Err(Errno::ENOTDIR.into());
     }
     let mode = Mode::from_bits_truncate(found.st_mode);
-    // A group that can write a directory on the way (Ubuntu's /var/log is syslog's) can at most put another directory
-    // of root's there.
+    // A group that can write a directory on the way (Ubuntu's /var/log is syslog's) can at most put
+    // another directory of root's there.
     let group_writes = last && mode.contains(Mode::S_IWGRP) && found.st_gid != 0;
     let others_write = mode.contains(Mode::S_IWOTH) || group_writes;
     let who = if found.st_uid != 0 {
@@ -281,9 +321,15 @@ fn check_directory(found: &FileStat, path: &Path, last: bool) -> io::Result<()> 
     } else {
         return Ok(());
     };
-    Err(io::Error::other(format!("the directory {} {who}", path.display())))
+    Err(io::Error::other(format!(
+        "the directory {} {who}",
+        path.display()
+    )))
 }
 
 fn written_by_others(path: &Path) -> io::Error {
-    io::Error::other(format!("the directory {} can be written by others than root", path.display()))
+    io::Error::other(format!(
+        "the directory {} can be written by others than root",
+        path.display()
+    ))
 }

@@ -1,10 +1,12 @@
-//! Service files: what a manager has to know of this service, printed from the service's own settings.
+//! Service files: what a manager has to know of this service, printed from the service's own
+//! settings.
 //!
-//! The files start the service as root where anything in its settings needs root, for the service gives root up by
-//! itself, and verifies that: after the pidfile, which only root may forge, after `privileged_init` and `chroot`. Only
-//! systemd can do the same beforehand, and does where there is nothing of this (see [`systemd`]). What the service
-//! leaves to a manager in the foreground (streams, umask, working directory) the files set to what the settings say;
-//! what these leave at daemon(7)'s defaults (a umask of 0, `/dev/null`) is the manager's to choose.
+//! The files start the service as root where anything in its settings needs root, for the service
+//! gives root up by itself, and verifies that: after the pidfile, which only root may forge, after
+//! `privileged_init` and `chroot`. Only systemd can do the same beforehand, and does where there is
+//! nothing of this (see [`systemd`]). What the service leaves to a manager in the foreground
+//! (streams, umask, working directory) the files set to what the settings say; what these leave at
+//! daemon(7)'s defaults (a umask of 0, `/dev/null`) is the manager's to choose.
 
 mod launchd;
 mod openrc;
@@ -46,7 +48,8 @@ pub enum Manager {
 
 impl fmt::Display for Manager {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.to_possible_value().map_or(Ok(()), |value| f.write_str(value.get_name()))
+        self.to_possible_value()
+            .map_or(Ok(()), |value| f.write_str(value.get_name()))
     }
 }
 
@@ -60,30 +63,55 @@ pub(crate) struct Facts {
     pub(crate) reloads: bool,
     /// There is a `privileged_init`.
     pub(crate) privileged_init: bool,
-    /// The addresses of the stream sockets that the service takes from its manager, as `ListenStream=` has them.
+    /// The addresses of the stream sockets that the service takes from its manager, as
+    /// `ListenStream=` has them.
     pub(crate) sockets: Vec<String>,
 }
 
 impl Facts {
-    /// What this binary's command line and hooks say: it is called in the service file with the arguments before `unit`
-    /// that it was called with now.
-    pub(crate) fn here(daemon: &Daemon, description: String, sockets: Vec<String>, privileged_init: bool) -> Self {
-        let arguments = std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned());
+    /// What this binary's command line and hooks say: it is called in the service file with the
+    /// arguments before `unit` that it was called with now.
+    pub(crate) fn here(
+        daemon: &Daemon,
+        description: String,
+        sockets: Vec<String>,
+        privileged_init: bool,
+    ) -> Self {
+        let arguments = std::env::args_os()
+            .skip(1)
+            .map(|argument| argument.to_string_lossy().into_owned());
         let mut arguments: Vec<String> = arguments.collect();
-        arguments.truncate(arguments.iter().rposition(|argument| argument == "unit").unwrap_or(0));
+        arguments.truncate(
+            arguments
+                .iter()
+                .rposition(|argument| argument == "unit")
+                .unwrap_or(0),
+        );
         // Where the service does not reload, the command `reload` does no harm.
-        Self { description, arguments, reloads: daemon.control.is_some(), privileged_init, sockets }
+        Self {
+            description,
+            arguments,
+            reloads: daemon.control.is_some(),
+            privileged_init,
+            sockets,
+        }
     }
 }
 
 /// The service file for this very binary.
 pub(crate) fn print(daemon: &Daemon, manager: Manager, facts: &Facts) -> Result<String, Error> {
-    let executable = std::env::current_exe().map_err(|error| refuse("the path of this binary", error.to_string()))?;
+    let executable = std::env::current_exe()
+        .map_err(|error| refuse("the path of this binary", error.to_string()))?;
     unit(daemon, manager, &executable, facts)
 }
 
 /// What a service file says of the service, from its own settings.
-pub(crate) fn unit(daemon: &Daemon, manager: Manager, executable: &Path, facts: &Facts) -> Result<String, Error> {
+pub(crate) fn unit(
+    daemon: &Daemon,
+    manager: Manager,
+    executable: &Path,
+    facts: &Facts,
+) -> Result<String, Error> {
     let sheet = Sheet::new(daemon, executable, facts)?;
     match manager {
         Manager::Systemd => systemd::unit(&sheet),
@@ -118,17 +146,26 @@ impl<'a> Sheet<'a> {
             let problem = "a service file wants letters, digits, '-', '_' and '.', the first of them a letter or digit";
             return Err(refuse(format!("name {name:?}"), problem));
         }
-        let directory = daemon.working_directory.clone().unwrap_or_else(|| "/".into());
+        let directory = daemon
+            .working_directory
+            .clone()
+            .unwrap_or_else(|| "/".into());
         // A relative one is the service's to resolve, in its working directory.
         let path = |setting, path: &Option<PathBuf>| {
-            path.as_ref().map(|path| text(setting, &directory.join(path).to_string_lossy())).transpose()
+            path.as_ref()
+                .map(|path| text(setting, &directory.join(path).to_string_lossy()))
+                .transpose()
         };
         let pidfile = match &daemon.pidfile {
             Some(Pidfile::Default) => Some(PathBuf::from(format!("/run/{name}.pid"))),
             Some(Pidfile::At(path)) => Some(path.clone()),
             None => None,
         };
-        let line = facts.description.lines().next().filter(|line| !line.trim().is_empty());
+        let line = facts
+            .description
+            .lines()
+            .next()
+            .filter(|line| !line.trim().is_empty());
         for argument in facts.arguments.iter().chain(&facts.sockets) {
             text("the argument", argument)?;
         }
@@ -149,7 +186,9 @@ impl<'a> Sheet<'a> {
     /// The command line up to the command.
     fn call(&self) -> Vec<&str> {
         let arguments = self.facts.arguments.iter().map(String::as_str);
-        std::iter::once(self.executable.as_str()).chain(arguments).collect()
+        std::iter::once(self.executable.as_str())
+            .chain(arguments)
+            .collect()
     }
 
     /// The command line that has the service do something.
@@ -161,7 +200,11 @@ impl<'a> Sheet<'a> {
 
     /// The directory to start it in: inside a chroot it goes to its own by itself.
     fn directory_outside_chroot(&self) -> &str {
-        if self.chroot.is_some() { "/" } else { &self.directory }
+        if self.chroot.is_some() {
+            "/"
+        } else {
+            &self.directory
+        }
     }
 
     /// The directory of the pidfile, if it is one below `/run`, where nothing outlives a boot.
@@ -170,15 +213,20 @@ impl<'a> Sheet<'a> {
         directory.to_str().filter(|path| path.starts_with("/run/"))
     }
 
-    /// `None` where it is daemon(7)'s 0. That undoes what a terminal has left behind, and a manager leaves nothing.
+    /// `None` where it is daemon(7)'s 0. That undoes what a terminal has left behind, and a manager
+    /// leaves nothing.
     fn umask(&self) -> Option<String> {
-        Some(self.daemon.umask).filter(|mask| *mask != 0).map(|mask| format!("{mask:04o}"))
+        Some(self.daemon.umask)
+            .filter(|mask| *mask != 0)
+            .map(|mask| format!("{mask:04o}"))
     }
 }
 
 fn is_plain_name(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_alphanumeric())
-        && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+        && name
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
 }
 
 /// Some formats end a value at the line's end, and trim it; none has an escape for all of these.
@@ -197,5 +245,7 @@ fn refuse(object: impl Into<String>, problem: impl Into<String>) -> Error {
 
 /// Lines, each with its end.
 fn lines(lines: impl IntoIterator<Item = impl AsRef<str>>) -> String {
-    lines.into_iter().fold(String::new(), |text, line| text + line.as_ref() + "\n")
+    lines
+        .into_iter()
+        .fold(String::new(), |text, line| text + line.as_ref() + "\n")
 }

@@ -1,7 +1,9 @@
-//! What the keeper's child does between fork and exec: it enters the surroundings that the test asked for.
+//! What the keeper's child does between fork and exec: it enters the surroundings that the test
+//! asked for.
 //!
-//! The keeper has a single thread, so the child may allocate and open as it likes. The order matters: what needs /proc
-//! or root comes before these are given up, and each step says why it stands where it does.
+//! The keeper has a single thread, so the child may allocate and open as it likes. The order
+//! matters: what needs /proc or root comes before these are given up, and each step says why it
+//! stands where it does.
 
 use std::{
     convert::Infallible,
@@ -25,7 +27,10 @@ use nix::{
     mount::{MntFlags, MsFlags, mount, umount2},
     sched::{CloneFlags, setns, unshare},
     sys::stat::{Mode, umask},
-    unistd::{ForkResult, Gid, Pid, Uid, chdir, execve, setgroups, setpgid, setresgid, setresuid, setsid, tcsetpgrp},
+    unistd::{
+        ForkResult, Gid, Pid, Uid, chdir, execve, setgroups, setpgid, setresgid, setresuid, setsid,
+        tcsetpgrp,
+    },
 };
 
 use crate::{
@@ -33,8 +38,8 @@ use crate::{
     sys,
 };
 
-/// Makes this process a keeper: nothing is open but stdio, it leads a session without a terminal, away from signals to
-/// the tests' group, and whatever is orphaned below it becomes its child.
+/// Makes this process a keeper: nothing is open but stdio, it leads a session without a terminal,
+/// away from signals to the tests' group, and whatever is orphaned below it becomes its child.
 pub fn become_keeper() -> io::Result<()> {
     sys::close_range(3, RawFd::MAX)?; // Cargo and make leave pipes open.
     sys::set_ignored(libc::SIGCHLD, false)?; // Who ignores it is not told how its children ended.
@@ -42,7 +47,8 @@ pub fn become_keeper() -> io::Result<()> {
     Ok(nix::sys::prctl::set_child_subreaper(true)?)
 }
 
-/// Reaps this child, or any: its pid and wait status; `None` if none has ended, an error if there is none at all.
+/// Reaps this child, or any: its pid and wait status; `None` if none has ended, an error if there
+/// is none at all.
 pub fn reap(pid: Option<i32>) -> io::Result<Option<(i32, i32)>> {
     sys::wait_pid(pid.unwrap_or(-1))
 }
@@ -80,10 +86,14 @@ impl<T, E: std::fmt::Display> During<T> for Result<T, E> {
     }
 }
 
-/// Never returns but by failing; then the failure was reported, and this is the status to exit with.
+/// Never returns but by failing; then the failure was reported, and this is the status to exit
+/// with.
 fn enter_and_execute(spec: &Spec, report: OwnedFd) -> Result<Infallible, i32> {
-    // Away from every number that is asked for. What else the keeper has open is closed on exec, or overwritten.
-    let number = (3..RawFd::MAX).find(|number| !spec.descriptors.contains_key(number)).expect("a free number");
+    // Away from every number that is asked for. What else the keeper has open is closed on exec, or
+    // overwritten.
+    let number = (3..RawFd::MAX)
+        .find(|number| !spec.descriptors.contains_key(number))
+        .expect("a free number");
     let mut report = File::from(sys::move_to(report, number).map_err(|_| 126)?);
     let error = match (enter(spec), &spec.gate) {
         (Err(error), _) => error,
@@ -109,14 +119,22 @@ struct Program {
 impl Program {
     fn new(spec: &Spec) -> Result<Self, String> {
         let c_string = |bytes: Vec<u8>| CString::new(bytes).during("a NUL in a string");
-        let arg0 = spec.arg0.clone().unwrap_or_else(|| spec.program.clone().into());
+        let arg0 = spec
+            .arg0
+            .clone()
+            .unwrap_or_else(|| spec.program.clone().into());
         Ok(Self {
             path: c_string(spec.program.as_os_str().as_bytes().to_vec())?,
             argv: std::iter::once(arg0)
                 .chain(spec.args.iter().cloned())
                 .map(|arg| c_string(arg.into_vec()))
                 .collect::<Result<_, _>>()?,
-            envp: spec.env.iter().cloned().map(c_string).collect::<Result<_, _>>()?,
+            envp: spec
+                .env
+                .iter()
+                .cloned()
+                .map(c_string)
+                .collect::<Result<_, _>>()?,
         })
     }
 
@@ -140,7 +158,11 @@ fn enter(spec: &Spec) -> Result<Program, String> {
         leave_proc()?;
     }
     // Of this pid namespace, also when it is no longer at its place.
-    let proc = spec.namespaces.map(|_| File::open("/proc")).transpose().during("/proc")?;
+    let proc = spec
+        .namespaces
+        .map(|_| File::open("/proc"))
+        .transpose()
+        .during("/proc")?;
     match spec.namespaces {
         Some((namespaces, None)) => make_namespaces(namespaces)?,
         Some((namespaces, Some(pid))) => join_namespaces(namespaces, pid)?,
@@ -155,7 +177,16 @@ fn enter(spec: &Spec) -> Result<Program, String> {
     }
     chdir(&spec.directory).during("chdir")?;
     change_identity(spec)?;
-    if let (Some((Namespaces { root_is: Some(uid), .. }, of)), Some(proc)) = (spec.namespaces, proc) {
+    if let (
+        Some((
+            Namespaces {
+                root_is: Some(uid), ..
+            },
+            of,
+        )),
+        Some(proc),
+    ) = (spec.namespaces, proc)
+    {
         if of.is_none() {
             make_user_namespace(uid, &proc)?;
         }
@@ -183,8 +214,13 @@ fn enter_session(spec: &Spec) -> Result<(), String> {
         Group::Session => drop(setsid().during("setsid")?),
     }
     if let Some(terminal) = &spec.terminal {
-        // The keeper leads the terminal's session. It blocks SIGTTOU, and so does this process until `set_signals`.
-        let terminal = OpenOptions::new().read(true).write(true).open(terminal).during("opening the terminal")?;
+        // The keeper leads the terminal's session. It blocks SIGTTOU, and so does this process
+        // until `set_signals`.
+        let terminal = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(terminal)
+            .during("opening the terminal")?;
         if spec.group == Group::Own {
             tcsetpgrp(&terminal, Pid::this()).during("tcsetpgrp")?;
         }
@@ -219,7 +255,9 @@ fn open_stdio(spec: &Spec) -> Result<(), String> {
 fn open_descriptors(spec: &Spec) -> Result<(), String> {
     for (&number, path) in &spec.descriptors {
         let file = OpenOptions::new().read(true).write(true).open(path);
-        let file = file.or_else(|_| File::open(path)).during(&path.to_string_lossy())?;
+        let file = file
+            .or_else(|_| File::open(path))
+            .during(&path.to_string_lossy())?;
         sys::place(file.into(), number).during("dup2")?;
     }
     Ok(())
@@ -229,7 +267,14 @@ fn open_descriptors(spec: &Spec) -> Result<(), String> {
 fn own_mounts() -> Result<(), String> {
     let nothing = None::<&str>;
     unshare(CloneFlags::CLONE_NEWNS).during("unshare")?;
-    mount(nothing, "/", nothing, MsFlags::MS_REC | MsFlags::MS_PRIVATE, nothing).during("mount --make-rprivate /")
+    mount(
+        nothing,
+        "/",
+        nothing,
+        MsFlags::MS_REC | MsFlags::MS_PRIVATE,
+        nothing,
+    )
+    .during("mount --make-rprivate /")
 }
 
 /// Makes /proc an empty directory.
@@ -237,13 +282,21 @@ fn leave_proc() -> Result<(), String> {
     let nothing = None::<&str>;
     umount2("/proc", MntFlags::MNT_DETACH).during("umount /proc")?;
     if Path::new("/proc/self").exists() {
-        mount(Some("none"), "/proc", Some("tmpfs"), MsFlags::empty(), nothing).during("tmpfs on /proc")?;
+        mount(
+            Some("none"),
+            "/proc",
+            Some("tmpfs"),
+            MsFlags::empty(),
+            nothing,
+        )
+        .during("tmpfs on /proc")?;
         fs::set_permissions("/proc", Permissions::from_mode(0o555)).during("chmod /proc")?;
     }
     Ok(())
 }
 
-/// New mounts, a new pid namespace in which the process that goes on is PID 1, and what is to be at /proc.
+/// New mounts, a new pid namespace in which the process that goes on is PID 1, and what is to be at
+/// /proc.
 fn make_namespaces(namespaces: Namespaces) -> Result<(), String> {
     own_mounts()?;
     if namespaces.pids {
@@ -252,7 +305,14 @@ fn make_namespaces(namespaces: Namespaces) -> Result<(), String> {
     }
     if let Some(uid) = namespaces.run_of {
         let options = format!("mode=755,uid={uid},gid={uid}");
-        mount(Some("run"), "/run", Some("tmpfs"), MsFlags::empty(), Some(&*options)).during("tmpfs on /run")?;
+        mount(
+            Some("run"),
+            "/run",
+            Some("tmpfs"),
+            MsFlags::empty(),
+            Some(&*options),
+        )
+        .during("tmpfs on /run")?;
     }
     let options = match namespaces.proc {
         ProcMount::Outer => return Ok(()),
@@ -261,12 +321,21 @@ fn make_namespaces(namespaces: Namespaces) -> Result<(), String> {
         ProcMount::New(Hidden::AllButProcesses) => Some("subset=pid"),
         ProcMount::New(Hidden::ProcessesOfOthers) => Some("hidepid=2"),
     };
-    mount(Some("proc"), "/proc", Some("proc"), MsFlags::empty(), options).during("mounting /proc")
+    mount(
+        Some("proc"),
+        "/proc",
+        Some("proc"),
+        MsFlags::empty(),
+        options,
+    )
+    .during("mounting /proc")
 }
 
 /// The namespaces of a process that [`make_namespaces`] made.
 fn join_namespaces(namespaces: Namespaces, pid: i32) -> Result<(), String> {
-    let open = |kind: &str| File::open(format!("/proc/{pid}/ns/{kind}")).during(&format!("{kind} of {pid}"));
+    let open = |kind: &str| {
+        File::open(format!("/proc/{pid}/ns/{kind}")).during(&format!("{kind} of {pid}"))
+    };
     let users = namespaces.root_is.map(|_| open("user")).transpose()?;
     let (mounts, pids) = (open("mnt")?, open("pid")?);
     setns(mounts, CloneFlags::CLONE_NEWNS).during("setns of the mounts")?;
@@ -285,7 +354,9 @@ fn join_namespaces(namespaces: Namespaces, pid: i32) -> Result<(), String> {
 
 /// Forks, and goes on in the child; this process waits for it, and ends as it does.
 fn go_on_in_child() -> Result<(), String> {
-    let ForkResult::Parent { child } = sys::fork().during("fork")? else { return Ok(()) };
+    let ForkResult::Parent { child } = sys::fork().during("fork")? else {
+        return Ok(());
+    };
     // Whoever reads what the child writes is to see when that ends.
     let waited = sys::close_range(0, RawFd::MAX).and_then(|()| sys::wait_for(child));
     let status = waited.map_or_else(|_| ExitStatus::from_raw(125 << 8), ExitStatus::from_raw);
@@ -307,9 +378,21 @@ fn make_user_namespace(uid: u32, proc: &File) -> Result<(), String> {
     nix::sys::prctl::set_dumpable(true).during("set_dumpable")?;
     unshare(CloneFlags::CLONE_NEWUSER).during("unshare of the users")?;
     let map = format!("0 {uid} 1");
-    for (file, content) in [("self/setgroups", "deny"), ("self/uid_map", &map), ("self/gid_map", &map)] {
-        let file = openat(proc, file, OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty()).during(file)?;
-        File::from(file).write_all(content.as_bytes()).during(content)?;
+    for (file, content) in [
+        ("self/setgroups", "deny"),
+        ("self/uid_map", &map),
+        ("self/gid_map", &map),
+    ] {
+        let file = openat(
+            proc,
+            file,
+            OFlag::O_WRONLY | OFlag::O_CLOEXEC,
+            Mode::empty(),
+        )
+        .during(file)?;
+        File::from(file)
+            .write_all(content.as_bytes())
+            .during(content)?;
     }
     Ok(())
 }
@@ -328,7 +411,8 @@ fn capabilities(set: u64) -> impl Iterator<Item = u8> {
 
 fn change_identity(spec: &Spec) -> Result<(), String> {
     for capability in capabilities(spec.bounding_without) {
-        sys::prctl(libc::PR_CAPBSET_DROP, capability.into(), 0).during("dropping from the bounding set")?;
+        sys::prctl(libc::PR_CAPBSET_DROP, capability.into(), 0)
+            .during("dropping from the bounding set")?;
     }
     if let Some(groups) = &spec.groups {
         let groups: Vec<Gid> = groups.iter().copied().map(Gid::from_raw).collect();
@@ -338,7 +422,8 @@ fn change_identity(spec: &Spec) -> Result<(), String> {
         setresgid(gid, gid, gid).during("setresgid")?;
     }
     if let Some(uid) = spec.uid.map(Uid::from_raw) {
-        // Ambient capabilities and securebits are set as the new user, who has these capabilities until the exec.
+        // Ambient capabilities and securebits are set as the new user, who has these capabilities
+        // until the exec.
         nix::sys::prctl::set_keepcaps(true).during("keepcaps")?;
         setresuid(uid, uid, uid).during("setresuid")?;
     }
@@ -348,7 +433,8 @@ fn change_identity(spec: &Spec) -> Result<(), String> {
     }
     for capability in capabilities(spec.ambient) {
         let raise = libc::c_ulong::try_from(libc::PR_CAP_AMBIENT_RAISE).expect("a small number");
-        sys::prctl(libc::PR_CAP_AMBIENT, raise, capability.into()).during("raising an ambient capability")?;
+        sys::prctl(libc::PR_CAP_AMBIENT, raise, capability.into())
+            .during("raising an ambient capability")?;
     }
     if let Some(bits) = spec.securebits {
         sys::prctl(libc::PR_SET_SECUREBITS, bits.into(), 0).during("securebits")?;

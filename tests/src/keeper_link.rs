@@ -62,7 +62,11 @@ impl KeeperLink {
             let told = told.clone();
             move || listen(events, &told)
         });
-        Self { process, requests, told }
+        Self {
+            process,
+            requests,
+            told,
+        }
     }
 
     pub(crate) fn pid(&self) -> i32 {
@@ -70,11 +74,18 @@ impl KeeperLink {
     }
 
     fn told(&self) -> MutexGuard<'_, Told> {
-        self.told.0.lock().expect("no panic while the keeper is heard")
+        self.told
+            .0
+            .lock()
+            .expect("no panic while the keeper is heard")
     }
 
     /// Waits until the keeper has told this, or until the deadline.
-    fn wait<T>(&self, deadline: Instant, mut said: impl FnMut(&mut Told) -> Option<T>) -> Option<T> {
+    fn wait<T>(
+        &self,
+        deadline: Instant,
+        mut said: impl FnMut(&mut Told) -> Option<T>,
+    ) -> Option<T> {
         let mut told = self.told();
         loop {
             if let Some(found) = said(&mut told) {
@@ -82,7 +93,12 @@ impl KeeperLink {
             }
             assert!(!told.gone, "the keeper of the scene ended before its time");
             let left = deadline.checked_duration_since(Instant::now())?;
-            told = self.told.1.wait_timeout(told, left).expect("no panic while the keeper is heard").0;
+            told = self
+                .told
+                .1
+                .wait_timeout(told, left)
+                .expect("no panic while the keeper is heard")
+                .0;
         }
     }
 
@@ -95,9 +111,16 @@ impl KeeperLink {
         };
         let line = serde_json::to_string(&request(number)).expect("a request") + "\n";
         let mut requests = self.requests.lock().expect("no panic while asking");
-        requests.as_mut().expect("a living scene").write_all(line.as_bytes()).expect("a living keeper");
+        requests
+            .as_mut()
+            .expect("a living scene")
+            .write_all(line.as_bytes())
+            .expect("a living keeper");
         drop(requests);
-        self.wait(Instant::now() + PATIENCE, |told| told.answers.remove(&number)).expect("an answer of the keeper")
+        self.wait(Instant::now() + PATIENCE, |told| {
+            told.answers.remove(&number)
+        })
+        .expect("an answer of the keeper")
     }
 
     /// Processes of the keeper's that have nothing to do with what it started.
@@ -105,7 +128,8 @@ impl KeeperLink {
         self.told().bystanders.clone()
     }
 
-    /// With what raw wait status a child of the keeper ended, and when; `None` if it has not until the deadline.
+    /// With what raw wait status a child of the keeper ended, and when; `None` if it has not until
+    /// the deadline.
     pub(crate) fn ended(&self, pid: i32, deadline: Instant) -> Option<(i32, Instant)> {
         self.wait(deadline, |told| told.ended.get(&pid).copied())
     }

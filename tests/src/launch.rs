@@ -1,4 +1,5 @@
-//! What to start, and in what surroundings: ordinary ones at first, as hostile as the test makes them.
+//! What to start, and in what surroundings: ordinary ones at first, as hostile as the test makes
+//! them.
 
 use std::{
     collections::BTreeMap,
@@ -27,9 +28,10 @@ use crate::{
     signal_set,
 };
 
-/// A program to start. Unless it is told otherwise, it starts as a job of a shell without a terminal: in a process
-/// group of its own, stdin from `/dev/null`, stdout and stderr to pipes that the test reads, nothing else open, no
-/// signal blocked or ignored, umask 022, in `/`, with nothing but `PATH` in its environment, and as the test's user.
+/// A program to start. Unless it is told otherwise, it starts as a job of a shell without a
+/// terminal: in a process group of its own, stdin from `/dev/null`, stdout and stderr to pipes that
+/// the test reads, nothing else open, no signal blocked or ignored, umask 022, in `/`, with nothing
+/// but `PATH` in its environment, and as the test's user.
 #[must_use = "it does nothing until `run` or `spawn`"]
 pub struct Launch<'s> {
     scene: &'s Scene,
@@ -44,7 +46,9 @@ impl<'s> Launch<'s> {
             program: program.to_owned(),
             args: Vec::new(),
             arg0: None,
-            env: vec![b"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_vec()],
+            env: vec![
+                b"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_vec(),
+            ],
             stdio: [Stdio::Null, Stdio::Pipe, Stdio::Pipe],
             descriptors: BTreeMap::new(),
             directory: "/".into(),
@@ -69,7 +73,12 @@ impl<'s> Launch<'s> {
             denied: Vec::new(),
             gate: None,
         };
-        Self { scene, spec, limit: PATIENCE, strace: None }
+        Self {
+            scene,
+            spec,
+            limit: PATIENCE,
+            strace: None,
+        }
     }
 
     /// One more argument.
@@ -80,7 +89,9 @@ impl<'s> Launch<'s> {
 
     /// More arguments.
     pub fn args(mut self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Self {
-        self.spec.args.extend(args.into_iter().map(|arg| arg.as_ref().to_owned()));
+        self.spec
+            .args
+            .extend(args.into_iter().map(|arg| arg.as_ref().to_owned()));
         self
     }
 
@@ -133,7 +144,8 @@ impl<'s> Launch<'s> {
         self
     }
 
-    /// On the scene's [`terminal`](Scene::terminal), in its foreground; stdin, stdout and stderr are the terminal.
+    /// On the scene's [`terminal`](Scene::terminal), in its foreground; stdin, stdout and stderr
+    /// are the terminal.
     pub fn on_terminal(mut self) -> Self {
         self.spec.terminal = Some(self.scene.terminal().path().to_owned());
         self.spec.stdio = [Stdio::Terminal, Stdio::Terminal, Stdio::Terminal];
@@ -142,11 +154,16 @@ impl<'s> Launch<'s> {
 
     /// Descriptors with these numbers (3 and up) are open, on `/dev/null`.
     pub fn descriptors(mut self, numbers: impl IntoIterator<Item = i32>) -> Self {
-        self.spec.descriptors.extend(numbers.into_iter().map(|number| (number, "/dev/null".into())));
+        self.spec.descriptors.extend(
+            numbers
+                .into_iter()
+                .map(|number| (number, "/dev/null".into())),
+        );
         self
     }
 
-    /// This descriptor is open on this file (for reading and writing, or for reading if it cannot be written).
+    /// This descriptor is open on this file (for reading and writing, or for reading if it cannot
+    /// be written).
     pub fn descriptor(mut self, number: i32, path: impl Into<PathBuf>) -> Self {
         self.spec.descriptors.insert(number, path.into());
         self
@@ -218,7 +235,8 @@ impl<'s> Launch<'s> {
         self
     }
 
-    /// As this user; the groups stay, unless they are given too. Needs root, as all of the following.
+    /// As this user; the groups stay, unless they are given too. Needs root, as all of the
+    /// following.
     pub fn uid(mut self, uid: u32) -> Self {
         self.spec.uid = Some(uid);
         self
@@ -277,39 +295,47 @@ impl<'s> Launch<'s> {
         self
     }
 
-    /// In new namespaces. With a pid namespace it is PID 1 there, a child of what [`pid`](Running::pid) names, which
-    /// waits for it and ends as it does.
+    /// In new namespaces. With a pid namespace it is PID 1 there, a child of what
+    /// [`pid`](Running::pid) names, which waits for it and ends as it does.
     pub fn in_new_namespaces(mut self, namespaces: Namespaces) -> Self {
         self.spec.namespaces = Some((namespaces, None));
         self
     }
 
-    /// In the namespaces of this process, which was started in [new ones](Launch::in_new_namespaces). In a pid namespace
-    /// its parent is a process that does nothing but wait for it and end as it does, as the shell of
-    /// `docker exec CONTAINER sh -c "COMMAND; exit $?"`.
+    /// In the namespaces of this process, which was started in [new
+    /// ones](Launch::in_new_namespaces). In a pid namespace its parent is a process that does
+    /// nothing but wait for it and end as it does, as the shell of `docker exec CONTAINER sh -c
+    /// "COMMAND; exit $?"`.
     pub fn in_namespaces_of(mut self, pid: i32, namespaces: Namespaces) -> Self {
         self.spec.namespaces = Some((namespaces, Some(pid)));
         self
     }
 
-    /// This system call (`libc::SYS_…`) fails with this error, in the program and in all that it starts, by seccomp.
+    /// This system call (`libc::SYS_…`) fails with this error, in the program and in all that it
+    /// starts, by seccomp.
     pub fn denying(mut self, system_call: c_long, errno: i32) -> Self {
         self.spec.denied.push((system_call, errno));
         self
     }
 
-    /// Under strace, with these arguments, as `["-e", "inject=fork,clone,clone3:error=EAGAIN:when=2"]`; `-f` is given,
-    /// and what it writes is in the file of this name in the scene's directory.
+    /// Under strace, with these arguments, as `["-e",
+    /// "inject=fork,clone,clone3:error=EAGAIN:when=2"]`; `-f` is given, and what it writes is in
+    /// the file of this name in the scene's directory.
     ///
-    /// strace stands aside (`-DDD`), so that the program keeps its parent, its pid and its status. `when` is counted
-    /// for each process apart, and includes what the dynamic loader and Rust's runtime call before `main`. That strace
-    /// itself holds stderr and outlives the starter is allowed for.
+    /// strace stands aside (`-DDD`), so that the program keeps its parent, its pid and its status.
+    /// `when` is counted for each process apart, and includes what the dynamic loader and Rust's
+    /// runtime call before `main`. That strace itself holds stderr and outlives the starter is
+    /// allowed for.
     pub fn strace(mut self, log: &str, args: &[&str]) -> Self {
-        self.strace = Some((self.scene.path(log), args.iter().map(OsString::from).collect()));
+        self.strace = Some((
+            self.scene.path(log),
+            args.iter().map(OsString::from).collect(),
+        ));
         self
     }
 
-    /// Waits before this gate, ready to be executed. [`spawn`](Launch::spawn) returns at once; the time counts from there.
+    /// Waits before this gate, ready to be executed. [`spawn`](Launch::spawn) returns at once; the
+    /// time counts from there.
     pub fn behind(mut self, gate: &Gate) -> Self {
         self.spec.gate = Some(gate.path.clone());
         self
@@ -321,9 +347,10 @@ impl<'s> Launch<'s> {
         self
     }
 
-    /// A hostile place, all in one: descriptors low, high and many; all signals ignored and blocked; umask 077; a
-    /// temporary directory that others may write; the loader's variables, bytes that are no text and secrets in the
-    /// environment; and, as root, foreign groups. (`SECRET=hunter2` is among the entries.)
+    /// A hostile place, all in one: descriptors low, high and many; all signals ignored and
+    /// blocked; umask 077; a temporary directory that others may write; the loader's variables,
+    /// bytes that are no text and secrets in the environment; and, as root, foreign groups.
+    /// (`SECRET=hunter2` is among the entries.)
     pub fn hostile(self) -> Self {
         let place = self.scene.path("hostile");
         if !place.exists() {
@@ -337,7 +364,12 @@ impl<'s> Launch<'s> {
             .umask(0o077)
             .current_dir(place)
             .raw_env(many)
-            .raw_env([b"SECRET=hunter2".as_slice(), b"LD_LIBRARY_PATH=/nowhere", b"IFS=/", b"no equals sign"])
+            .raw_env([
+                b"SECRET=hunter2".as_slice(),
+                b"LD_LIBRARY_PATH=/nowhere",
+                b"IFS=/",
+                b"no equals sign",
+            ])
             .raw_env([
                 b"=no name".as_slice(),
                 b"",
@@ -346,7 +378,11 @@ impl<'s> Launch<'s> {
                 b"SECRET=hunter3",
                 b"TMPDIR=/nowhere",
             ]);
-        if nix::unistd::geteuid().is_root() { hostile.groups([0, 1, 2, 4, 27, 4242]) } else { hostile }
+        if nix::unistd::geteuid().is_root() {
+            hostile.groups([0, 1, 2, 4, 27, 4242])
+        } else {
+            hostile
+        }
     }
 
     /// Starts it and waits for its end.
@@ -365,8 +401,13 @@ impl<'s> Launch<'s> {
         let spec = Box::new(self.spec);
         let started = self.scene.keeper.ask(|number| Request::Start(number, spec));
         let pid = started.unwrap_or_else(|error| panic!("the start was not even tried: {error}"));
-        self.scene.launched.lock().expect("no panic while launching").push(pid);
-        // Here the descriptors that the program has now are dropped, so that the end of file is seen.
+        self.scene
+            .launched
+            .lock()
+            .expect("no panic while launching")
+            .push(pid);
+        // Here the descriptors that the program has now are dropped, so that the end of file is
+        // seen.
         let heard = |pipe: Option<Pipe>| pipe.map(|pipe| Heard::new(pipe.0));
         let [stdin, stdout, stderr] = [0, 1, 2].map(|number| pipes[number].take());
         Running {
@@ -385,7 +426,11 @@ impl<'s> Launch<'s> {
     fn create_files(&self) {
         for stdio in &self.spec.stdio[1..] {
             if let Stdio::File(path) = stdio {
-                OpenOptions::new().create(true).append(true).open(path).expect("a file to write to");
+                OpenOptions::new()
+                    .create(true)
+                    .append(true)
+                    .open(path)
+                    .expect("a file to write to");
             }
         }
     }
@@ -404,13 +449,20 @@ impl<'s> Launch<'s> {
     }
 
     fn put_under_strace(&mut self) {
-        let Some((log, args)) = self.strace.take() else { return };
+        let Some((log, args)) = self.strace.take() else {
+            return;
+        };
         fs::write(&log, "").expect("strace's output");
         fs::set_permissions(&log, Permissions::from_mode(0o666)).expect("chmod");
         let path = std::env::var_os("PATH").unwrap_or_default();
-        let strace = std::env::split_paths(&path).map(|dir| dir.join("strace")).find(|path| path.is_file());
+        let strace = std::env::split_paths(&path)
+            .map(|dir| dir.join("strace"))
+            .find(|path| path.is_file());
         let program = std::mem::replace(&mut self.spec.program, strace.expect("strace"));
-        assert!(self.spec.arg0.is_none(), "strace cannot set a name to be called by");
+        assert!(
+            self.spec.arg0.is_none(),
+            "strace cannot set a name to be called by"
+        );
         let mut command = ["-DDD", "-f", "-qq", "-o"].map(OsString::from).to_vec();
         command.push(log.into());
         command.extend(args);
@@ -419,13 +471,18 @@ impl<'s> Launch<'s> {
         self.spec.args = command;
     }
 
-    /// Makes the pipes; the keeper opens their other ends through /proc, by the path that replaces each.
+    /// Makes the pipes; the keeper opens their other ends through /proc, by the path that replaces
+    /// each.
     fn open_pipes(&mut self) -> [Option<Pipe>; 3] {
         [0, 1, 2].map(|number| {
             let stdio = &mut self.spec.stdio[number];
             (*stdio == Stdio::Pipe).then(|| {
                 let (reader, writer) = pipe().expect("a pipe");
-                let theirs = if number == 0 { reader.as_raw_fd() } else { writer.as_raw_fd() };
+                let theirs = if number == 0 {
+                    reader.as_raw_fd()
+                } else {
+                    writer.as_raw_fd()
+                };
                 *stdio = Stdio::File(format!("/proc/{}/fd/{theirs}", process::id()).into());
                 Pipe(reader, writer)
             })
@@ -438,5 +495,7 @@ struct Pipe(PipeReader, PipeWriter);
 
 /// The mask of these capabilities.
 fn capability_set(capabilities: impl IntoIterator<Item = u32>) -> u64 {
-    capabilities.into_iter().fold(0, |set, capability| set | 1 << capability)
+    capabilities
+        .into_iter()
+        .fold(0, |set, capability| set | 1 << capability)
 }

@@ -1,5 +1,5 @@
-//! What else there is on a machine: locks on files of other file systems, and processes with neighbouring pids. No test
-//! is to notice any of it.
+//! What else there is on a machine: locks on files of other file systems, and processes with
+//! neighbouring pids. No test is to notice any of it.
 
 use std::{
     convert::Infallible,
@@ -33,11 +33,17 @@ pub(crate) fn begin() {
     // The end of its stdin, to which nobody writes, is the end of this process.
     NOISE.get_or_init(|| {
         let mut noise = Command::new(find_bin("noise")?);
-        noise.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().ok()
+        noise
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .ok()
     });
 }
 
-/// Enters a mount namespace with an empty tmpfs at `/tmp`. An ordinary user needs the right to make a user namespace.
+/// Enters a mount namespace with an empty tmpfs at `/tmp`. An ordinary user needs the right to make
+/// a user namespace.
 pub fn enter_tmpfs() -> io::Result<()> {
     let nothing = None::<&str>;
     let (user, group) = (geteuid(), getegid());
@@ -48,32 +54,54 @@ pub fn enter_tmpfs() -> io::Result<()> {
         fs::write("/proc/self/gid_map", format!("0 {group} 1"))?;
     }
     unshare(CloneFlags::CLONE_NEWNS)?;
-    mount(nothing, "/", nothing, MsFlags::MS_REC | MsFlags::MS_PRIVATE, nothing)?;
+    mount(
+        nothing,
+        "/",
+        nothing,
+        MsFlags::MS_REC | MsFlags::MS_PRIVATE,
+        nothing,
+    )?;
     mount_tmpfs(Path::new("/tmp"))
 }
 
 /// Mounts a new tmpfs, for a mount namespace of one's own.
 pub fn mount_tmpfs(place: &Path) -> io::Result<()> {
-    Ok(mount(Some("noise"), place, Some("tmpfs"), MsFlags::empty(), None::<&str>)?)
+    Ok(mount(
+        Some("noise"),
+        place,
+        Some("tmpfs"),
+        MsFlags::empty(),
+        None::<&str>,
+    )?)
 }
 
 /// Holds locks of each kind (flock, POSIX, OFD) on new files in this directory.
 pub fn hold_locks(directory: &Path) -> io::Result<Vec<Flock<File>>> {
     let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
     setrlimit(Resource::RLIMIT_NOFILE, most, most)?;
-    (1..INODES).map(|number| hold_lock(&directory.join(number.to_string()))).collect()
+    (1..INODES)
+        .map(|number| hold_lock(&directory.join(number.to_string())))
+        .collect()
 }
 
 fn hold_lock(path: &Path) -> io::Result<Flock<File>> {
     let file = File::create_new(path)?;
-    let [kind, whence] = [libc::F_WRLCK, libc::SEEK_SET].map(|number| i16::try_from(number).expect("a small number"));
-    let range = |start| libc::flock { l_type: kind, l_whence: whence, l_start: start, l_len: 1, l_pid: 0 };
+    let [kind, whence] = [libc::F_WRLCK, libc::SEEK_SET]
+        .map(|number| i16::try_from(number).expect("a small number"));
+    let range = |start| libc::flock {
+        l_type: kind,
+        l_whence: whence,
+        l_start: start,
+        l_len: 1,
+        l_pid: 0,
+    };
     fcntl(&file, FcntlArg::F_OFD_SETLK(&range(0)))?;
     fcntl(&file, FcntlArg::F_SETLK(&range(1)))?;
     Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, error)| error.into())
 }
 
-/// Forks a process that does nothing, and keeps all signals that it gets; its pid. It dies with this process.
+/// Forks a process that does nothing, and keeps all signals that it gets; its pid. It dies with
+/// this process.
 pub fn bystander() -> io::Result<i32> {
     match sys::fork()? {
         ForkResult::Parent { child } => Ok(child.as_raw()),
@@ -97,9 +125,13 @@ fn stand_by() -> io::Result<Infallible> {
 
 /// What has happened to a bystander of this keeper's, if anything has.
 pub(crate) fn harm(bystander: i32, keeper: i32) -> Option<String> {
-    let found = Proc::new(bystander).filter(|process| !process.is_gone() && process.stat().ppid == keeper);
-    let Some(process) = found else { return Some(format!("the bystander {bystander} has ended")) };
+    let found =
+        Proc::new(bystander).filter(|process| !process.is_gone() && process.stat().ppid == keeper);
+    let Some(process) = found else {
+        return Some(format!("the bystander {bystander} has ended"));
+    };
     let status = process.status();
     let signals = status.sigpnd | status.shdpnd;
-    (signals != 0).then(|| format!("the bystander {bystander} was sent signals, as a mask {signals:#x}"))
+    (signals != 0)
+        .then(|| format!("the bystander {bystander} was sent signals, as a mask {signals:#x}"))
 }

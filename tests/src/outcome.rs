@@ -17,7 +17,8 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::{PATIENCE, Proc, Scene};
 
-/// How long after the starter's end another process may have its pipes open before that counts as held.
+/// How long after the starter's end another process may have its pipes open before that counts as
+/// held.
 const PIPES_CLOSE: Duration = Duration::from_millis(500);
 
 /// A program that was started and may still run.
@@ -46,8 +47,8 @@ pub struct Started {
     pub stderr: String,
     /// From the request to start to its end.
     pub elapsed: Duration,
-    /// Within half a second after the starter's end nobody held the pipes of stdout and stderr any more; otherwise
-    /// `ssh host service` would hang.
+    /// Within half a second after the starter's end nobody held the pipes of stdout and stderr any
+    /// more; otherwise `ssh host service` would hang.
     pub pipes_closed: bool,
 }
 
@@ -59,7 +60,9 @@ impl Running<'_> {
 
     /// The process, which must not have ended.
     pub fn process(&self) -> Proc {
-        Proc::new(self.pid).filter(|process| !process.is_gone()).unwrap_or_else(|| panic!("{} is gone", self.pid))
+        Proc::new(self.pid)
+            .filter(|process| !process.is_gone())
+            .unwrap_or_else(|| panic!("{} is gone", self.pid))
     }
 
     /// Sends it a signal. (If it has just ended, the test has failed.)
@@ -87,7 +90,8 @@ impl Running<'_> {
         self.stderr.as_ref().map(Heard::text).unwrap_or_default()
     }
 
-    /// Waits for its end; fails, with all that can be said of the scene, if that does not come before the limit.
+    /// Waits for its end; fails, with all that can be said of the scene, if that does not come
+    /// before the limit.
     pub fn wait(self) -> Started {
         let Some((status, end)) = self.scene.keeper.ended(self.pid, self.since + self.limit) else {
             panic!(
@@ -111,18 +115,26 @@ impl Running<'_> {
     }
 
     fn is_held(&self, pipe: &Heard) -> bool {
-        self.scene.processes().iter().any(|process| pipe.is_held_by(process))
+        self.scene
+            .processes()
+            .iter()
+            .any(|process| pipe.is_held_by(process))
     }
 
-    /// Waits until the pipes are closed, or until only strace holds them and all that was written is read.
+    /// Waits until the pipes are closed, or until only strace holds them and all that was written
+    /// is read.
     fn wait_closed(&self) -> bool {
         let deadline = Instant::now() + PIPES_CLOSE;
-        let let_go = |pipe: &Heard| pipe.is_closed() || self.traced && !self.is_held(pipe) && pipe.is_drained();
+        let let_go = |pipe: &Heard| {
+            pipe.is_closed() || self.traced && !self.is_held(pipe) && pipe.is_drained()
+        };
         let pipes = || [&self.stdout, &self.stderr].into_iter().flatten();
         while !pipes().all(let_go) {
             // What is closed the reading thread sees when it gets to run.
             let late = Instant::now() > deadline;
-            if late && pipes().any(|pipe| self.is_held(pipe)) || Instant::now() > deadline + PATIENCE {
+            if late && pipes().any(|pipe| self.is_held(pipe))
+                || Instant::now() > deadline + PATIENCE
+            {
                 return false;
             }
             thread::sleep(Duration::from_millis(1));
@@ -134,19 +146,29 @@ impl Running<'_> {
 impl Started {
     /// Fails unless the starter says that the service is ready, and let go of the pipes.
     pub fn assert_ready(&self) -> &Self {
-        assert!(self.status.success() && self.pipes_closed, "not a good start: {self:#?}");
+        assert!(
+            self.status.success() && self.pipes_closed,
+            "not a good start: {self:#?}"
+        );
         self
     }
 
     /// Fails unless it exited with this status, and let go of the pipes.
     pub fn assert_exited(&self, code: i32) -> &Self {
-        assert!(self.status.code() == Some(code) && self.pipes_closed, "not an exit with status {code}: {self:#?}");
+        assert!(
+            self.status.code() == Some(code) && self.pipes_closed,
+            "not an exit with status {code}: {self:#?}"
+        );
         self
     }
 
     /// Fails unless it died by this signal.
     pub fn assert_killed(&self, signal: i32) -> &Self {
-        assert_eq!(self.status.signal(), Some(signal), "not a death by signal {signal}: {self:#?}");
+        assert_eq!(
+            self.status.signal(),
+            Some(signal),
+            "not a death by signal {signal}: {self:#?}"
+        );
         self
     }
 
@@ -202,17 +224,26 @@ impl Heard {
     }
 
     fn is_held_by(&self, process: &Proc) -> bool {
-        let pipe = fs::read_link(format!("/proc/self/fd/{}", self.pipe.as_raw_fd())).expect("the name of a pipe");
+        let pipe = fs::read_link(format!("/proc/self/fd/{}", self.pipe.as_raw_fd()))
+            .expect("the name of a pipe");
         // It may end just now.
-        let open = fs::read_dir(format!("/proc/{}/fd", process.pid())).into_iter().flatten().flatten();
-        open.map(|descriptor| fs::read_link(descriptor.path())).any(|target| target.is_ok_and(|target| target == pipe))
+        let open = fs::read_dir(format!("/proc/{}/fd", process.pid()))
+            .into_iter()
+            .flatten()
+            .flatten();
+        open.map(|descriptor| fs::read_link(descriptor.path()))
+            .any(|target| target.is_ok_and(|target| target == pipe))
     }
 }
 
 fn listen(mut pipe: &PipeReader, state: &Mutex<State>) {
     let mut bytes = [0; 4096];
     loop {
-        poll(&mut [PollFd::new(pipe.as_fd(), PollFlags::POLLIN)], PollTimeout::NONE).expect("poll");
+        poll(
+            &mut [PollFd::new(pipe.as_fd(), PollFlags::POLLIN)],
+            PollTimeout::NONE,
+        )
+        .expect("poll");
         // Read under the lock, so that whoever holds it sees all that is no longer in the pipe.
         let mut heard = state.lock().expect("no panic while reading");
         let length = pipe.read(&mut bytes).expect("a pipe");

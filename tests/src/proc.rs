@@ -17,9 +17,10 @@ use crate::{scene::poll, sys};
 
 /// A process; once it is gone, it never becomes another one that got the same pid.
 ///
-/// [`stat`](Proc::stat) and [`status`](Proc::status) are what procfs reads of the files of these names:
-/// `stat().session`, `.pgrp`, `.tty_nr`, `.ppid`, `.nice`; `status().umask`, `.ruid` … `.fgid`, `.groups`,
-/// `.capprm`, `.nonewprivs`, `.threads`. Whatever is read of a process that is gone fails the test.
+/// [`stat`](Proc::stat) and [`status`](Proc::status) are what procfs reads of the files of these
+/// names: `stat().session`, `.pgrp`, `.tty_nr`, `.ppid`, `.nice`; `status().umask`, `.ruid` …
+/// `.fgid`, `.groups`, `.capprm`, `.nonewprivs`, `.threads`. Whatever is read of a process that is
+/// gone fails the test.
 #[derive(Debug)]
 pub struct Proc {
     process: Process,
@@ -29,7 +30,8 @@ pub struct Proc {
 /// One open descriptor of a process.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Descriptor {
-    /// What `/proc/PID/fd/N` points to: `/dev/null`, `pipe:[4711]`, `socket:[42]`, `/tmp/x (deleted)`.
+    /// What `/proc/PID/fd/N` points to: `/dev/null`, `pipe:[4711]`, `socket:[42]`, `/tmp/x
+    /// (deleted)`.
     pub target: PathBuf,
     /// The flags it was opened with, `O_CLOEXEC` among them.
     pub flags: i32,
@@ -45,7 +47,10 @@ impl Descriptor {
 
     /// How many of its locks are flock(2)s.
     pub fn flocks(&self) -> usize {
-        self.locks.iter().filter(|lock| lock.contains("FLOCK")).count()
+        self.locks
+            .iter()
+            .filter(|lock| lock.contains("FLOCK"))
+            .count()
     }
 
     /// `O_RDONLY`, `O_WRONLY` or `O_RDWR`.
@@ -57,18 +62,23 @@ impl Descriptor {
 impl Proc {
     /// The process with this pid, if there is one.
     pub fn new(pid: i32) -> Option<Self> {
-        // In this order the two are the same: what the handle refers to was there before the directory was opened, and
-        // if it is alive afterwards the pid had no other owner meanwhile.
+        // In this order the two are the same: what the handle refers to was there before the
+        // directory was opened, and if it is alive afterwards the pid had no other owner meanwhile.
         let handle = sys::pidfd_open(Pid::from_raw(pid)).ok()?;
         let process = Process::new(pid).ok()?;
-        let gone = sys::pidfd_signal(&handle, 0).is_err_and(|error| error.raw_os_error() == Some(libc::ESRCH));
+        let gone = sys::pidfd_signal(&handle, 0)
+            .is_err_and(|error| error.raw_os_error() == Some(libc::ESRCH));
         (!gone).then_some(Self { process, handle })
     }
 
-    /// All below this pid, at any depth, zombies included. A process that is orphaned during the look may be missed.
+    /// All below this pid, at any depth, zombies included. A process that is orphaned during the
+    /// look may be missed.
     pub fn descendants(pid: i32) -> Vec<Self> {
         let mut children = BTreeMap::<i32, Vec<i32>>::new();
-        for stat in all_processes().expect("/proc").filter_map(|process| process.ok()?.stat().ok()) {
+        for stat in all_processes()
+            .expect("/proc")
+            .filter_map(|process| process.ok()?.stat().ok())
+        {
             children.entry(stat.ppid).or_default().push(stat.pid);
         }
         let mut found = vec![pid];
@@ -92,7 +102,9 @@ impl Proc {
 
     /// It has ended; a zombie has too.
     pub fn is_gone(&self) -> bool {
-        self.process.stat().map_or(true, |stat| matches!(stat.state, 'Z' | 'X'))
+        self.process
+            .stat()
+            .map_or(true, |stat| matches!(stat.state, 'Z' | 'X'))
     }
 
     /// Waits until it has ended.
@@ -103,7 +115,8 @@ impl Proc {
 
     /// Sends it a signal, of real time too.
     pub fn signal(&self, signal: i32) {
-        sys::pidfd_signal(&self.handle, signal).unwrap_or_else(|error| panic!("signal {signal} to {self:?}: {error}"));
+        sys::pidfd_signal(&self.handle, signal)
+            .unwrap_or_else(|error| panic!("signal {signal} to {self:?}: {error}"));
     }
 
     /// Sends it a signal, unless it has ended already.
@@ -118,7 +131,9 @@ impl Proc {
 
     /// `/proc/PID/stat`.
     pub fn stat(&self) -> Stat {
-        self.process.stat().unwrap_or_else(|error| panic!("process {}: {error}", self.pid()))
+        self.process
+            .stat()
+            .unwrap_or_else(|error| panic!("process {}: {error}", self.pid()))
     }
 
     /// The same, unless it is gone: for who looks at processes that come and go.
@@ -128,12 +143,16 @@ impl Proc {
 
     /// `/proc/PID/status`.
     pub fn status(&self) -> Status {
-        self.process.status().unwrap_or_else(|error| panic!("process {}: {error}", self.pid()))
+        self.process
+            .status()
+            .unwrap_or_else(|error| panic!("process {}: {error}", self.pid()))
     }
 
     /// The signals in a mask of `/proc/PID/status`.
     fn signals(mask: u64) -> Vec<i32> {
-        (1..=64).filter(|signal| mask >> (signal - 1) & 1 == 1).collect()
+        (1..=64)
+            .filter(|signal| mask >> (signal - 1) & 1 == 1)
+            .collect()
     }
 
     /// The numbers of the signals that it ignores.
@@ -151,16 +170,25 @@ impl Proc {
         Self::signals(self.status().sigblk)
     }
 
-    /// A file of its directory in /proc. The answer is of this process only, as it still lives afterwards.
+    /// A file of its directory in /proc. The answer is of this process only, as it still lives
+    /// afterwards.
     fn read(&self, name: &str) -> Vec<u8> {
         let content = fs::read(format!("/proc/{}/{name}", self.pid()));
-        assert!(self.process.stat().is_ok(), "process {} is gone", self.pid());
+        assert!(
+            self.process.stat().is_ok(),
+            "process {} is gone",
+            self.pid()
+        );
         content.unwrap_or_else(|error| panic!("/proc/{}/{name}: {error}", self.pid()))
     }
 
     fn link(&self, name: &str) -> PathBuf {
         let target = fs::read_link(format!("/proc/{}/{name}", self.pid()));
-        assert!(self.process.stat().is_ok(), "process {} is gone", self.pid());
+        assert!(
+            self.process.stat().is_ok(),
+            "process {} is gone",
+            self.pid()
+        );
         target.unwrap_or_else(|error| panic!("/proc/{}/{name}: {error}", self.pid()))
     }
 
@@ -181,24 +209,36 @@ impl Proc {
 
     fn strings(&self, name: &str) -> Vec<OsString> {
         let bytes = self.read(name);
-        let strings = bytes.split(|&byte| byte == 0).filter(|string| !string.is_empty());
-        strings.map(|string| OsString::from_vec(string.to_vec())).collect()
+        let strings = bytes
+            .split(|&byte| byte == 0)
+            .filter(|string| !string.is_empty());
+        strings
+            .map(|string| OsString::from_vec(string.to_vec()))
+            .collect()
     }
 
-    /// Whether these bytes are anywhere in its memory that is its own and writable (as the stack and the heap).
+    /// Whether these bytes are anywhere in its memory that is its own and writable (as the stack
+    /// and the heap).
     pub fn memory_contains(&self, secret: &[u8]) -> bool {
         use std::{io::Read, os::unix::fs::FileExt};
         let mut maps = String::new();
-        let _ =
-            fs::File::open(format!("/proc/{}/maps", self.pid())).and_then(|mut file| file.read_to_string(&mut maps));
-        let memory = fs::File::open(format!("/proc/{}/mem", self.pid())).expect("the memory of a process");
-        maps.lines().filter(|line| line.contains(" rw")).any(|line| {
-            let (from, to) = line.split_once(' ').and_then(|(range, _)| range.split_once('-')).expect("a range");
-            let from = u64::from_str_radix(from, 16).expect("an address");
-            let to = u64::from_str_radix(to, 16).expect("an address");
-            let mut bytes = vec![0; usize::try_from(to - from).expect("a mapping")];
-            memory.read_exact_at(&mut bytes, from).is_ok() && bytes.windows(secret.len()).any(|part| part == secret)
-        })
+        let _ = fs::File::open(format!("/proc/{}/maps", self.pid()))
+            .and_then(|mut file| file.read_to_string(&mut maps));
+        let memory =
+            fs::File::open(format!("/proc/{}/mem", self.pid())).expect("the memory of a process");
+        maps.lines()
+            .filter(|line| line.contains(" rw"))
+            .any(|line| {
+                let (from, to) = line
+                    .split_once(' ')
+                    .and_then(|(range, _)| range.split_once('-'))
+                    .expect("a range");
+                let from = u64::from_str_radix(from, 16).expect("an address");
+                let to = u64::from_str_radix(to, 16).expect("an address");
+                let mut bytes = vec![0; usize::try_from(to - from).expect("a mapping")];
+                memory.read_exact_at(&mut bytes, from).is_ok()
+                    && bytes.windows(secret.len()).any(|part| part == secret)
+            })
     }
 
     /// Its working directory.
@@ -218,9 +258,13 @@ impl Proc {
 
     /// Its open descriptors by number.
     pub fn descriptors(&self) -> BTreeMap<i32, Descriptor> {
-        let directory = fs::read_dir(format!("/proc/{}/fd", self.pid())).expect("the descriptors of a process");
-        let numbers = directory.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok());
-        numbers.filter_map(|number| Some((number, self.descriptor(number)?))).collect()
+        let directory =
+            fs::read_dir(format!("/proc/{}/fd", self.pid())).expect("the descriptors of a process");
+        let numbers =
+            directory.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok());
+        numbers
+            .filter_map(|number| Some((number, self.descriptor(number)?)))
+            .collect()
     }
 
     fn descriptor(&self, number: i32) -> Option<Descriptor> {
@@ -228,13 +272,22 @@ impl Proc {
         let info = fs::read_to_string(format!("/proc/{}/fdinfo/{number}", self.pid())).ok()?;
         let fields = || info.lines().filter_map(|line| line.split_once(':'));
         let flags = fields().find(|(name, _)| *name == "flags")?.1.trim();
-        let locks = fields().filter(|(name, _)| *name == "lock").map(|(_, lock)| lock.trim().to_owned());
-        Some(Descriptor { target, flags: i32::from_str_radix(flags, 8).ok()?, locks: locks.collect() })
+        let locks = fields()
+            .filter(|(name, _)| *name == "lock")
+            .map(|(_, lock)| lock.trim().to_owned());
+        Some(Descriptor {
+            target,
+            flags: i32::from_str_radix(flags, 8).ok()?,
+            locks: locks.collect(),
+        })
     }
 
     /// The descriptor that leads to this file, if it has exactly one.
     pub fn descriptor_of(&self, path: impl AsRef<Path>) -> Option<(i32, Descriptor)> {
-        let mut found = self.descriptors().into_iter().filter(|(_, descriptor)| descriptor.target == path.as_ref());
+        let mut found = self
+            .descriptors()
+            .into_iter()
+            .filter(|(_, descriptor)| descriptor.target == path.as_ref());
         found.next().filter(|_| found.next().is_none())
     }
 }
@@ -242,8 +295,16 @@ impl Proc {
 /// A process in a line or some: what it is, what it waits for, and, for root, where in the kernel.
 pub(crate) fn describe(pid: i32) -> String {
     let read = |name: &str| fs::read(format!("/proc/{pid}/{name}")).unwrap_or_default();
-    let text = |name: &str| String::from_utf8_lossy(&read(name)).replace('\0', " ").trim_end().to_owned();
-    let Some(stat) = Process::new(pid).ok().and_then(|process| process.stat().ok()) else {
+    let text = |name: &str| {
+        String::from_utf8_lossy(&read(name))
+            .replace('\0', " ")
+            .trim_end()
+            .to_owned()
+    };
+    let Some(stat) = Process::new(pid)
+        .ok()
+        .and_then(|process| process.stat().ok())
+    else {
         return format!("{pid} is gone\n");
     };
     let mut shown = format!(

@@ -1,5 +1,5 @@
-//! What a test and its keeper say to each other: a line of JSON each, [`Request`]s on the keeper's stdin and [`Event`]s
-//! on its stdout. The end of the keeper's stdin is the end of the scene.
+//! What a test and its keeper say to each other: a line of JSON each, [`Request`]s on the keeper's
+//! stdin and [`Event`]s on its stdout. The end of the keeper's stdin is the end of the scene.
 
 use std::{collections::BTreeMap, ffi::OsString, path::PathBuf};
 
@@ -8,11 +8,13 @@ use serde::{Deserialize, Serialize};
 /// What a test asks of its keeper.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Request {
-    /// Start this; answered, as every request, by [`Event::Done`] or [`Event::Refused`] with the same number.
+    /// Start this; answered, as every request, by [`Event::Done`] or [`Event::Refused`] with the
+    /// same number.
     Start(u64, Box<Spec>),
     /// Make this terminal the controlling one of the keeper's session.
     Terminal(u64, PathBuf),
-    /// Whether to reap adopted processes at once, as init does, or not at all, as a careless PID 1 does.
+    /// Whether to reap adopted processes at once, as init does, or not at all, as a careless PID 1
+    /// does.
     ReapOrphans(u64, bool),
 }
 
@@ -44,9 +46,13 @@ pub enum Stdio {
     Closed,
 }
 
-/// A program and its surroundings. The builder [`Launch`](crate::Launch) says what each field means.
+/// A program and its surroundings. The builder [`Launch`](crate::Launch) says what each field
+/// means.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "each field is explained at the method of the same name of the builder")]
+#[expect(
+    missing_docs,
+    reason = "each field is explained at the method of the same name of the builder"
+)]
 pub struct Spec {
     pub program: PathBuf,
     pub args: Vec<OsString>,
@@ -77,7 +83,8 @@ pub struct Spec {
     pub gate: Option<PathBuf>,
 }
 
-/// Namespaces that a program starts in: as in a container, but with the files and the network of the machine.
+/// Namespaces that a program starts in: as in a container, but with the files and the network of
+/// the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Namespaces {
     /// A pid namespace of its own.

@@ -20,11 +20,13 @@ use nix::{
 };
 
 use crate::{
-    Launch, PATIENCE, Proc, Terminal, keeper_link::KeeperLink, noise, proc::describe, protocol::Request, witness,
+    Launch, PATIENCE, Proc, Terminal, keeper_link::KeeperLink, noise, proc::describe,
+    protocol::Request, witness,
 };
 
-/// A directory and a keeper. When it is dropped, or the test process ends in whatever way, every process that was
-/// started in it, and all that these left behind, is killed, and the directory is removed.
+/// A directory and a keeper. When it is dropped, or the test process ends in whatever way, every
+/// process that was started in it, and all that these left behind, is killed, and the directory is
+/// removed.
 ///
 /// After a failed assertion it shows what processes it has.
 pub struct Scene {
@@ -37,15 +39,23 @@ pub struct Scene {
 }
 
 impl Scene {
-    /// A new scene. Its directory is `/tmp/daemon-test-…`, mode 0755: nobody but its owner may write it, everyone may
-    /// go through it.
+    /// A new scene. Its directory is `/tmp/daemon-test-…`, mode 0755: nobody but its owner may
+    /// write it, everyone may go through it.
     #[expect(clippy::new_without_default, reason = "it starts a process")]
     pub fn new() -> Self {
         noise::begin();
-        let directory = tempfile::Builder::new().prefix("daemon-test-").tempdir().expect("a temporary directory");
+        let directory = tempfile::Builder::new()
+            .prefix("daemon-test-")
+            .tempdir()
+            .expect("a temporary directory");
         fs::set_permissions(directory.path(), Permissions::from_mode(0o755)).expect("chmod");
         let keeper = KeeperLink::new(directory.path());
-        Self { keeper, terminal: OnceLock::new(), directory: directory.keep(), launched: Mutex::default() }
+        Self {
+            keeper,
+            terminal: OnceLock::new(),
+            directory: directory.keep(),
+            launched: Mutex::default(),
+        }
     }
 
     /// Starts a program, when its surroundings are described.
@@ -58,7 +68,8 @@ impl Scene {
         self.directory.join(name)
     }
 
-    /// A new directory in it, with this mode, whatever the umask, and, for root, this owner (user and group alike).
+    /// A new directory in it, with this mode, whatever the umask, and, for root, this owner (user
+    /// and group alike).
     pub fn dir(&self, name: impl AsRef<Path>, mode: u32, owner: Option<u32>) -> PathBuf {
         let path = self.path(name);
         fs::create_dir(&path).expect("a new directory");
@@ -74,12 +85,15 @@ impl Scene {
         path
     }
 
-    /// The terminal of the scene, on which a shell (the keeper) is running; made when it is first asked for.
+    /// The terminal of the scene, on which a shell (the keeper) is running; made when it is first
+    /// asked for.
     pub fn terminal(&self) -> &Terminal {
         self.terminal.get_or_init(|| {
             let terminal = Terminal::new();
             let path = terminal.path().to_owned();
-            self.keeper.ask(|number| Request::Terminal(number, path)).expect("a controlling terminal");
+            self.keeper
+                .ask(|number| Request::Terminal(number, path))
+                .expect("a controlling terminal");
             terminal
         })
     }
@@ -92,15 +106,18 @@ impl Scene {
         Gate { path, opened: None }
     }
 
-    /// With `false`, adopted processes stay zombies, as under a careless PID 1, until it is called with `true`.
+    /// With `false`, adopted processes stay zombies, as under a careless PID 1, until it is called
+    /// with `true`.
     pub fn reap_orphans(&self, reap: bool) {
-        self.keeper.ask(|number| Request::ReapOrphans(number, reap)).expect("a living keeper");
+        self.keeper
+            .ask(|number| Request::ReapOrphans(number, reap))
+            .expect("a living keeper");
     }
 
     /// All living processes of the scene, but the strace that watches some, and bystanders.
     pub fn processes(&self) -> Vec<Proc> {
-        // Until two looks agree: one alone may miss a process that is orphaned meanwhile, or the child of one that ends
-        // meanwhile. (Where there are always new ones they may never agree.)
+        // Until two looks agree: one alone may miss a process that is orphaned meanwhile, or the
+        // child of one that ends meanwhile. (Where there are always new ones they may never agree.)
         let mut seen = self.living();
         for _ in 0..100 {
             let before: Vec<_> = seen.iter().map(Proc::pid).collect();
@@ -121,9 +138,12 @@ impl Scene {
         seen
     }
 
-    /// Its parent is the keeper: it was started by the test itself, or is left to init, for which the keeper stands.
+    /// Its parent is the keeper: it was started by the test itself, or is left to init, for which
+    /// the keeper stands.
     pub fn is_top(&self, process: &Proc) -> bool {
-        process.stat_if_there().is_some_and(|stat| stat.ppid == self.keeper.pid())
+        process
+            .stat_if_there()
+            .is_some_and(|stat| stat.ppid == self.keeper.pid())
     }
 
     /// The daemon: the one living process of the scene.
@@ -133,20 +153,25 @@ impl Scene {
         processes.remove(0)
     }
 
-    /// With what status a started or adopted process ended; waits for its end. A process whose parent still lives is
-    /// the parent's to reap, and not seen here.
+    /// With what status a started or adopted process ended; waits for its end. A process whose
+    /// parent still lives is the parent's to reap, and not seen here.
     pub fn exit_status(&self, process: &Proc) -> ExitStatus {
         let ended = self.keeper.ended(process.pid(), Instant::now() + PATIENCE);
-        let (status, _) = ended.unwrap_or_else(|| panic!("process {} has not ended\n{}", process.pid(), self.tree()));
+        let (status, _) = ended
+            .unwrap_or_else(|| panic!("process {} has not ended\n{}", process.pid(), self.tree()));
         ExitStatus::from_raw(status)
     }
 
-    /// Ends a service with SIGTERM, which it may get before it asks for it and dies of, or later and returns.
+    /// Ends a service with SIGTERM, which it may get before it asks for it and dies of, or later
+    /// and returns.
     #[track_caller]
     pub fn terminate(&self, process: &Proc) {
         process.signal(libc::SIGTERM);
         let status = self.exit_status(process);
-        assert!(status.success() || status.signal() == Some(libc::SIGTERM), "{status}");
+        assert!(
+            status.success() || status.signal() == Some(libc::SIGTERM),
+            "{status}"
+        );
     }
 
     /// Waits until this holds; after [`PATIENCE`] the test has failed.
@@ -159,14 +184,22 @@ impl Scene {
         self.path("service.pid")
     }
 
-    /// The pid in the pidfile; `None` if the file is absent or holds anything but a number and a newline.
+    /// The pid in the pidfile; `None` if the file is absent or holds anything but a number and a
+    /// newline.
     pub fn pid_in_pidfile(&self) -> Option<i32> {
-        fs::read_to_string(self.pidfile()).ok()?.strip_suffix('\n')?.parse().ok()
+        fs::read_to_string(self.pidfile())
+            .ok()?
+            .strip_suffix('\n')?
+            .parse()
+            .ok()
     }
 
-    /// Who holds the flock(2) of this file, by `/proc/locks` (so without trying to take it): pids, 0 where it is unknown.
+    /// Who holds the flock(2) of this file, by `/proc/locks` (so without trying to take it): pids,
+    /// 0 where it is unknown.
     pub fn lock_holders(&self, path: impl AsRef<Path>) -> Vec<i32> {
-        let Ok(file) = fs::metadata(path) else { return Vec::new() };
+        let Ok(file) = fs::metadata(path) else {
+            return Vec::new();
+        };
         let of_file = |lock: &procfs::Lock| {
             let device = (u64::from(lock.devmaj), u64::from(lock.devmin));
             lock.lock_type == procfs::LockType::FLock
@@ -175,8 +208,11 @@ impl Scene {
         // Where others come and go meanwhile a lock may be listed twice, or not at all.
         for _ in 0..5 {
             let locks = procfs::locks().expect("/proc/locks");
-            let holders: BTreeSet<i32> =
-                locks.iter().filter(|lock| of_file(lock)).map(|lock| lock.pid.unwrap_or(0)).collect();
+            let holders: BTreeSet<i32> = locks
+                .iter()
+                .filter(|lock| of_file(lock))
+                .map(|lock| lock.pid.unwrap_or(0))
+                .collect();
             if !holders.is_empty() {
                 return holders.into_iter().collect();
             }
@@ -184,15 +220,25 @@ impl Scene {
         Vec::new()
     }
 
-    /// What a failed start must not leave: a process, a lock on the pidfile, a pidfile that names somebody alive.
+    /// What a failed start must not leave: a process, a lock on the pidfile, a pidfile that names
+    /// somebody alive.
     pub fn leftovers(&self) -> Vec<String> {
-        let mut found: Vec<_> = self.processes().iter().map(|process| describe(process.pid())).collect();
+        let mut found: Vec<_> = self
+            .processes()
+            .iter()
+            .map(|process| describe(process.pid()))
+            .collect();
         let holders = self.lock_holders(self.pidfile());
         if !holders.is_empty() {
             found.push(format!("the pidfile is locked by {holders:?}"));
         }
-        let named = fs::read_to_string(self.pidfile()).ok().and_then(|text| text.trim().parse().ok());
-        if let Some(process) = named.and_then(Proc::new).filter(|process| !process.is_gone()) {
+        let named = fs::read_to_string(self.pidfile())
+            .ok()
+            .and_then(|text| text.trim().parse().ok());
+        if let Some(process) = named
+            .and_then(Proc::new)
+            .filter(|process| !process.is_gone())
+        {
             found.push(format!("the pidfile names {}", describe(process.pid())));
         }
         found
@@ -201,21 +247,35 @@ impl Scene {
     /// Fails if there are [`leftovers`](Scene::leftovers), at this very moment.
     pub fn assert_no_leftovers(&self) {
         let leftovers = self.leftovers();
-        assert!(leftovers.is_empty(), "left behind:\n{}", leftovers.join("\n"));
+        assert!(
+            leftovers.is_empty(),
+            "left behind:\n{}",
+            leftovers.join("\n")
+        );
     }
 
-    /// Fails if there are more services than commands that can have left one: whoever failed has left none.
+    /// Fails if there are more services than commands that can have left one: whoever failed has
+    /// left none.
     fn assert_all_accounted_for(&self) {
         let launched = self.launched.lock().expect("no panic while launching");
         let failed = |pid: &&i32| {
             let ended = self.keeper.ended(**pid, Instant::now());
-            ended.is_some_and(|(status, _)| !matches!(ExitStatus::from_raw(status).code(), None | Some(0)))
+            ended.is_some_and(|(status, _)| {
+                !matches!(ExitStatus::from_raw(status).code(), None | Some(0))
+            })
         };
         let failures = launched.iter().filter(failed).count();
-        let services =
-            self.processes().iter().filter(|process| self.is_top(process) && witness::is_tested(process.pid())).count();
+        let services = self
+            .processes()
+            .iter()
+            .filter(|process| self.is_top(process) && witness::is_tested(process.pid()))
+            .count();
         let others = launched.len() - failures;
-        assert!(services <= others, "{services} services of {others} commands that did not fail:\n{}", self.tree());
+        assert!(
+            services <= others,
+            "{services} services of {others} commands that did not fail:\n{}",
+            self.tree()
+        );
     }
 
     /// All processes of the scene, with what they wait for.
@@ -232,26 +292,44 @@ impl Drop for Scene {
             eprintln!("the scene when the test failed:\n{}", self.tree());
             return;
         }
-        let harmed: Vec<_> =
-            self.keeper.bystanders().into_iter().filter_map(|pid| noise::harm(pid, self.keeper.pid())).collect();
+        let harmed: Vec<_> = self
+            .keeper
+            .bystanders()
+            .into_iter()
+            .filter_map(|pid| noise::harm(pid, self.keeper.pid()))
+            .collect();
         assert!(harmed.is_empty(), "{harmed:?}\n{}", self.tree());
         self.assert_all_accounted_for();
         self.keeper.end();
         let escaped = witness::of_scene(&self.directory);
-        assert!(escaped.is_empty(), "processes of the scene outlive it:\n{}", escaped.concat());
+        assert!(
+            escaped.is_empty(),
+            "processes of the scene outlive it:\n{}",
+            escaped.concat()
+        );
     }
 }
 
 /// Polls until the condition holds; fails at the limit, with what the scene looks like.
-pub(crate) fn poll(what: &str, limit: Duration, mut condition: impl FnMut() -> bool, scene: impl Fn() -> String) {
+pub(crate) fn poll(
+    what: &str,
+    limit: Duration,
+    mut condition: impl FnMut() -> bool,
+    scene: impl Fn() -> String,
+) {
     let deadline = Instant::now() + limit;
     while !condition() {
-        assert!(Instant::now() < deadline, "waited {limit:?} in vain for {what}\n{}", scene());
+        assert!(
+            Instant::now() < deadline,
+            "waited {limit:?} in vain for {what}\n{}",
+            scene()
+        );
         thread::sleep(Duration::from_millis(2));
     }
 }
 
-/// Launches wait before it, with all their surroundings in place; opened, it lets them execute at the same moment.
+/// Launches wait before it, with all their surroundings in place; opened, it lets them execute at
+/// the same moment.
 pub struct Gate {
     pub(crate) path: PathBuf,
     opened: Option<File>,

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use crate::{PATIENCE, Proc, scene::poll, sys};
 
-/// A process that does nothing, and keeps the signals that it gets, so that they can be seen. It ends when it is dropped.
+/// A process that does nothing, and keeps the signals that it gets, so that they can be seen. It
+/// ends when it is dropped.
 #[derive(Debug)]
 pub struct Stranger(Proc);
 
@@ -34,7 +35,12 @@ impl Stranger {
     pub fn assert_unharmed(&self) {
         assert!(!self.0.is_gone(), "the stranger {} was killed", self.pid());
         let status = self.0.status();
-        assert_eq!(status.sigpnd | status.shdpnd, 0, "signals of the stranger {}, as a mask", self.pid());
+        assert_eq!(
+            status.sigpnd | status.shdpnd,
+            0,
+            "signals of the stranger {}, as a mask",
+            self.pid()
+        );
     }
 }
 

@@ -42,12 +42,20 @@ impl Terminal {
         unlockpt(&master).expect("unlockpt");
         let path = ptsname_r(&master).expect("the terminal's name").into();
         let master = Mutex::new(Some(File::from(std::os::fd::OwnedFd::from(master))));
-        let screen = Arc::new(Screen { master, shown: Mutex::default(), hung_up: AtomicBool::new(false) });
+        let screen = Arc::new(Screen {
+            master,
+            shown: Mutex::default(),
+            hung_up: AtomicBool::new(false),
+        });
         let reader = thread::spawn({
             let screen = screen.clone();
             move || screen.watch()
         });
-        Self { path, screen, reader: Mutex::new(Some(reader)) }
+        Self {
+            path,
+            screen,
+            reader: Mutex::new(Some(reader)),
+        }
     }
 
     /// `/dev/pts/N`, which a service may open.
@@ -57,19 +65,39 @@ impl Terminal {
 
     /// All that was shown so far, `\r\n` at the end of lines.
     pub fn shown(&self) -> String {
-        String::from_utf8_lossy(&self.screen.shown.lock().expect("no panic before the screen")).into_owned()
+        String::from_utf8_lossy(
+            &self
+                .screen
+                .shown
+                .lock()
+                .expect("no panic before the screen"),
+        )
+        .into_owned()
     }
 
     /// Waits until this is shown.
     pub fn wait_for(&self, text: &str) {
         let what = format!("{text:?} on the terminal");
-        scene::poll(&what, PATIENCE, || self.shown().contains(text), || self.shown());
+        scene::poll(
+            &what,
+            PATIENCE,
+            || self.shown().contains(text),
+            || self.shown(),
+        );
     }
 
     /// Types: `"\x03"` is Ctrl-C, `"\x1a"` Ctrl-Z, `"\x1c"` Ctrl-\.
     pub fn typed(&self, keys: &str) {
-        let mut master = self.screen.master.lock().expect("no panic before the screen");
-        master.as_mut().expect("a terminal that was not hung up").write_all(keys.as_bytes()).expect("typing");
+        let mut master = self
+            .screen
+            .master
+            .lock()
+            .expect("no panic before the screen");
+        master
+            .as_mut()
+            .expect("a terminal that was not hung up")
+            .write_all(keys.as_bytes())
+            .expect("typing");
     }
 
     /// Ctrl-S: whoever writes to the terminal from now on blocks.
@@ -84,21 +112,36 @@ impl Terminal {
         self.wait_writable(true);
     }
 
-    /// The kernel takes its time to see what was typed; then the other side can, or cannot, be written.
+    /// The kernel takes its time to see what was typed; then the other side can, or cannot, be
+    /// written.
     fn wait_writable(&self, writable: bool) {
-        let side = OpenOptions::new().write(true).custom_flags(libc::O_NOCTTY).open(&self.path).expect("the terminal");
+        let side = OpenOptions::new()
+            .write(true)
+            .custom_flags(libc::O_NOCTTY)
+            .open(&self.path)
+            .expect("the terminal");
         let is_writable = || {
             let mut polled = [PollFd::new(side.as_fd(), PollFlags::POLLOUT)];
             poll(&mut polled, PollTimeout::ZERO).expect("poll") > 0
         };
-        scene::poll("the terminal", PATIENCE, || is_writable() == writable, || self.shown());
+        scene::poll(
+            "the terminal",
+            PATIENCE,
+            || is_writable() == writable,
+            || self.shown(),
+        );
     }
 
-    /// The window is closed, or the line drops: the shell gets SIGHUP and passes it on to its jobs, and every use of
-    /// the terminal fails.
+    /// The window is closed, or the line drops: the shell gets SIGHUP and passes it on to its jobs,
+    /// and every use of the terminal fails.
     pub fn hang_up(&self) {
         self.screen.hung_up.store(true, Ordering::SeqCst);
-        if let Some(reader) = self.reader.lock().expect("no panic before the screen").take() {
+        if let Some(reader) = self
+            .reader
+            .lock()
+            .expect("no panic before the screen")
+            .take()
+        {
             reader.join().expect("no panic before the screen");
         }
     }
@@ -114,13 +157,21 @@ impl Screen {
             drop(master);
             match read {
                 Ok(length @ 1..) => {
-                    self.shown.lock().expect("no panic before the screen").extend_from_slice(&text[..length]);
+                    self.shown
+                        .lock()
+                        .expect("no panic before the screen")
+                        .extend_from_slice(&text[..length]);
                 }
                 // Nothing to read; or nobody has the other side open.
                 _ => thread::sleep(Duration::from_millis(2)),
             }
         }
-        drop(self.master.lock().expect("no panic before the screen").take());
+        drop(
+            self.master
+                .lock()
+                .expect("no panic before the screen")
+                .take(),
+        );
     }
 }
 

@@ -1,5 +1,5 @@
-//! Which processes run a program under test: not by what the product, its pidfile or the family of processes say, but by
-//! `/proc/PID/exe`.
+//! Which processes run a program under test: not by what the product, its pidfile or the family of
+//! processes say, but by `/proc/PID/exe`.
 
 use std::{
     fs,
@@ -14,24 +14,42 @@ const OURS: [&str; 2] = ["keeper", "noise"];
 
 /// Whether it runs a program of this workspace, or a copy of one.
 pub(crate) fn is_tested(pid: i32) -> bool {
-    let Ok(exe) = fs::read_link(format!("/proc/{pid}/exe")) else { return false };
-    let Some(name) = exe.file_name().filter(|name| !OURS.iter().any(|ours| name == ours)) else { return false };
+    let Ok(exe) = fs::read_link(format!("/proc/{pid}/exe")) else {
+        return false;
+    };
+    let Some(name) = exe
+        .file_name()
+        .filter(|name| !OURS.iter().any(|ours| name == ours))
+    else {
+        return false;
+    };
     std::env::current_exe().is_ok_and(|me| exe != me) && find_bin(name).is_some()
 }
 
-/// Processes that run such a program, and have to do with the scene in this directory: by their arguments, or by a file
-/// that they have open.
+/// Processes that run such a program, and have to do with the scene in this directory: by their
+/// arguments, or by a file that they have open.
 pub(crate) fn of_scene(directory: &Path) -> Vec<String> {
-    let names = fs::read_dir("/proc").into_iter().flatten().flatten().map(|entry| entry.file_name());
+    let names = fs::read_dir("/proc")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.file_name());
     let pids = names.filter_map(|name| name.to_str()?.parse::<i32>().ok());
-    pids.filter(|pid| is_tested(*pid) && is_of(*pid, directory)).map(describe).collect()
+    pids.filter(|pid| is_tested(*pid) && is_of(*pid, directory))
+        .map(describe)
+        .collect()
 }
 
 fn is_of(pid: i32, directory: &Path) -> bool {
     let directory = directory.as_os_str().as_bytes();
     let names_it = |bytes: &[u8]| bytes.windows(directory.len()).any(|part| part == directory);
-    let open = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
-    let leads_there = |link: PathBuf| fs::read_link(link).is_ok_and(|target| names_it(target.as_os_str().as_bytes()));
+    let open = fs::read_dir(format!("/proc/{pid}/fd"))
+        .into_iter()
+        .flatten()
+        .flatten();
+    let leads_there = |link: PathBuf| {
+        fs::read_link(link).is_ok_and(|target| names_it(target.as_os_str().as_bytes()))
+    };
     fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|arguments| names_it(&arguments))
         || open.map(|entry| entry.path()).any(leads_there)
 }

@@ -3,7 +3,10 @@
 #[path = "common/built.rs"]
 mod built;
 
-use std::{collections::BTreeSet, fs, os::unix::fs::MetadataExt, path::PathBuf, sync::LazyLock, time::Duration};
+use std::{
+    collections::BTreeSet, fs, os::unix::fs::MetadataExt, path::PathBuf, sync::LazyLock,
+    time::Duration,
+};
 
 use daemon_tests::{Launch, Proc, Running, Scene, Started, errno_text, require};
 use nix::unistd::geteuid;
@@ -20,28 +23,49 @@ struct User<'s> {
 impl<'s> User<'s> {
     /// The one who runs the tests or, where that is root, one whom nobody knows.
     fn new(scene: &'s Scene) -> Self {
-        Self::with_uid(scene, if geteuid().is_root() { 4711 } else { geteuid().as_raw() })
+        Self::with_uid(
+            scene,
+            if geteuid().is_root() {
+                4711
+            } else {
+                geteuid().as_raw()
+            },
+        )
     }
 
     fn with_uid(scene: &'s Scene, uid: u32) -> Self {
-        let run = scene.dir(format!("run-{uid}"), 0o700, geteuid().is_root().then_some(uid));
+        let run = scene.dir(
+            format!("run-{uid}"),
+            0o700,
+            geteuid().is_root().then_some(uid),
+        );
         Self { scene, uid, run }
     }
 
     /// A call, about to be made.
     fn call(&self, line: &str) -> Launch<'s> {
-        self.call_without_login(line).env("XDG_RUNTIME_DIR", &self.run)
+        self.call_without_login(line)
+            .env("XDG_RUNTIME_DIR", &self.run)
     }
 
     fn call_without_login(&self, line: &str) -> Launch<'s> {
         let launch = self.scene.launch(&*AGENT).args(line.split_whitespace());
-        if geteuid().is_root() { launch.ordinary(self.uid) } else { launch }
+        if geteuid().is_root() {
+            launch.ordinary(self.uid)
+        } else {
+            launch
+        }
     }
 
     /// What a call that succeeds says.
     #[track_caller]
     fn says(&self, line: &str) -> String {
-        self.call(line).run().assert_ready().stdout.trim_end().to_owned()
+        self.call(line)
+            .run()
+            .assert_ready()
+            .stdout
+            .trim_end()
+            .to_owned()
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -64,10 +88,19 @@ fn the_first_call_starts_the_agent_and_the_others_find_it() {
     let agent = scene.daemon();
     assert_eq!(user.says("set greeting hello"), "");
     assert_eq!(user.says("get greeting"), "hello");
-    assert_eq!((user.says("count calls"), user.says("count calls")), ("1".into(), "2".into()));
+    assert_eq!(
+        (user.says("count calls"), user.says("count calls")),
+        ("1".into(), "2".into())
+    );
     assert_eq!(scene.daemon().pid(), agent.pid());
-    assert_eq!(fs::read_to_string(user.path("agent.pid")).unwrap(), format!("{}\n", agent.pid()));
-    assert_eq!(fs::metadata(user.path("agent.sock")).unwrap().mode() & 0o077, 0);
+    assert_eq!(
+        fs::read_to_string(user.path("agent.pid")).unwrap(),
+        format!("{}\n", agent.pid())
+    );
+    assert_eq!(
+        fs::metadata(user.path("agent.sock")).unwrap().mode() & 0o077,
+        0
+    );
     assert_eq!((agent.cwd(), agent.stat().tty_nr), (PathBuf::from("/"), 0));
 
     agent.signal(libc::SIGTERM);
@@ -82,12 +115,20 @@ fn a_hundred_first_calls_at_once_start_one_agent() {
     for stale in [false, true] {
         let mut gate = scene.gate(if stale { "again" } else { "gate" });
         let limit = Duration::from_mins(1);
-        let calls: Vec<_> = (0..100).map(|_| user.call("count calls").behind(&gate).limit(limit).spawn()).collect();
+        let calls: Vec<_> = (0..100)
+            .map(|_| user.call("count calls").behind(&gate).limit(limit).spawn())
+            .collect();
         gate.open();
         let calls: Vec<Started> = calls.into_iter().map(Running::wait).collect();
         let answers: BTreeSet<u32> = calls
             .iter()
-            .map(|call| call.assert_ready().stdout.trim().parse().unwrap_or_else(|_| panic!("no number: {call:?}")))
+            .map(|call| {
+                call.assert_ready()
+                    .stdout
+                    .trim()
+                    .parse()
+                    .unwrap_or_else(|_| panic!("no number: {call:?}"))
+            })
             .collect();
         // Each was answered once, and all by the same.
         assert_eq!(answers, (1..=100).collect());
@@ -95,7 +136,10 @@ fn a_hundred_first_calls_at_once_start_one_agent() {
         let agent = scene.daemon();
         agent.kill();
         scene.exit_status(&agent);
-        assert!(user.path("agent.sock").exists(), "the next find what a killed agent leaves");
+        assert!(
+            user.path("agent.sock").exists(),
+            "the next find what a killed agent leaves"
+        );
     }
 }
 
@@ -163,7 +207,8 @@ fn a_directory_that_another_user_has_made_is_refused() {
     let tmp = scene.dir("tmp", 0o1777, None);
     scene.dir("tmp/agent-4711", 0o777, Some(4712));
     let call = user.call_without_login("get key").env("TMPDIR", &tmp).run();
-    call.assert_exited(2).assert_says(&["is not this user's alone"]);
+    call.assert_exited(2)
+        .assert_says(&["is not this user's alone"]);
     scene.assert_no_leftovers();
 }
 
@@ -185,9 +230,14 @@ fn each_user_has_an_agent_of_their_own() {
 fn an_agent_that_cannot_start_is_an_error_that_says_why() {
     let scene = Scene::new();
     let user = User::new(&scene);
-    scene.dir(user.path("agent.sock"), 0o755, geteuid().is_root().then_some(user.uid));
+    scene.dir(
+        user.path("agent.sock"),
+        0o755,
+        geteuid().is_root().then_some(user.uid),
+    );
     let call = user.call("get key").run();
-    call.assert_exited(2).assert_says(&["agent: ", &errno_text(libc::EADDRINUSE)]);
+    call.assert_exited(2)
+        .assert_says(&["agent: ", &errno_text(libc::EADDRINUSE)]);
     scene.assert_no_leftovers();
     assert!(!user.path("agent.pid").exists());
 }
@@ -207,7 +257,11 @@ fn wrong_arguments_start_nothing() {
 fn the_agent_detaches_whoever_calls_the_client() {
     let scene = Scene::new();
     let user = User::new(&scene);
-    user.call("set key value").env("NOTIFY_SOCKET", "@nobody").env("SYSTEMD_EXEC_PID", "1").run().assert_ready();
+    user.call("set key value")
+        .env("NOTIFY_SOCKET", "@nobody")
+        .env("SYSTEMD_EXEC_PID", "1")
+        .run()
+        .assert_ready();
     let agent = scene.daemon();
     assert_ne!(agent.stat().session, agent.pid());
     assert_eq!(user.says("get key"), "value");

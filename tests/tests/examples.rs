@@ -1,5 +1,5 @@
-//! The examples, started for real: as root each in a machine of its own, where the defaults can be seen at work, and
-//! as an ordinary user, who needs none.
+//! The examples, started for real: as root each in a machine of its own, where the defaults can be
+//! seen at work, and as an ordinary user, who needs none.
 
 #[path = "common/built.rs"]
 mod built;
@@ -22,20 +22,31 @@ use built::example;
 
 /// A machine in which the example is installed.
 fn machine_with(name: &str) -> Machine {
-    Machine::boot(Root::new().copy(format!("/usr/bin/{name}"), example(name)).empty("/var/log"))
+    Machine::boot(
+        Root::new()
+            .copy(format!("/usr/bin/{name}"), example(name))
+            .empty("/var/log"),
+    )
 }
 
 /// What the example says behind these words.
 fn hint<'a>(said: &'a str, words: &str) -> &'a str {
     let hint = said.lines().find_map(|line| line.strip_prefix(words));
-    hint.unwrap_or_else(|| panic!("{words:?} is missing: {said}")).trim()
+    hint.unwrap_or_else(|| panic!("{words:?} is missing: {said}"))
+        .trim()
 }
 
 /// Who runs this process of the machine, and with what capabilities.
 fn identity(machine: &Machine, pidfile: &str) -> (String, String) {
     let pid = text(machine.path(pidfile));
     let status = text(machine.path(format!("/proc/{}/status", pid.trim())));
-    let field = |name: &str| hint(&status, name).split('\t').next().expect("a value").to_owned();
+    let field = |name: &str| {
+        hint(&status, name)
+            .split('\t')
+            .next()
+            .expect("a value")
+            .to_owned()
+    };
     (field("Uid:"), field("CapPrm:"))
 }
 
@@ -45,7 +56,11 @@ fn text(path: impl AsRef<Path>) -> String {
 
 /// As an ordinary user: the one who runs the tests, or one whom nobody knows.
 fn ordinary(launch: Launch<'_>) -> Launch<'_> {
-    if geteuid().is_root() { launch.ordinary(USER) } else { launch }
+    if geteuid().is_root() {
+        launch.ordinary(USER)
+    } else {
+        launch
+    }
 }
 
 const USER: u32 = 4711;
@@ -58,7 +73,10 @@ fn own_dir(scene: &Scene, name: &str) -> PathBuf {
 /// A request on a connection of its own; what is answered, to its end.
 fn get(address: &str, path: &str) -> io::Result<String> {
     let mut connection = TcpStream::connect(address)?;
-    write!(connection, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
+    write!(
+        connection,
+        "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
+    )?;
     rest(connection)
 }
 
@@ -68,12 +86,14 @@ fn rest(mut connection: TcpStream) -> io::Result<String> {
     Ok(answer)
 }
 
-/// An open request. Both of its requests arrive in one piece, so that the second is being served when the first is
-/// answered.
+/// An open request. Both of its requests arrive in one piece, so that the second is being served
+/// when the first is answered.
 fn begin_slow_request(address: &str) -> TcpStream {
     let mut connection = TcpStream::connect(address).expect("a connection");
     let request = |path| format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n");
-    connection.write_all([request("/"), request("/slow")].concat().as_bytes()).expect("to be heard");
+    connection
+        .write_all([request("/"), request("/slow")].concat().as_bytes())
+        .expect("to be heard");
     let (mut answer, mut bytes) = (String::new(), [0; 4096]);
     while !answer.contains("arrive all the same") {
         let length = connection.read(&mut bytes).expect("an answer");
@@ -88,14 +108,23 @@ fn assert_ends_gracefully(address: &str, stop: impl FnOnce()) {
     let open = begin_slow_request(address);
     stop();
     wait_until("the port to be closed", || {
-        TcpStream::connect(address).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused).then_some(())
+        TcpStream::connect(address)
+            .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+            .then_some(())
     });
     open.set_nonblocking(true).expect("a socket");
     let peeked = open.peek(&mut [0]).expect_err("still open");
-    assert_eq!(peeked.kind(), io::ErrorKind::WouldBlock, "it was answered before the port was closed");
+    assert_eq!(
+        peeked.kind(),
+        io::ErrorKind::WouldBlock,
+        "it was answered before the port was closed"
+    );
     open.set_nonblocking(false).expect("a socket");
     let answer = rest(open).expect("an answer");
-    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("nobody cut it short"), "{answer}");
+    assert!(
+        answer.starts_with("HTTP/1.1 200") && answer.contains("nobody cut it short"),
+        "{answer}"
+    );
 }
 
 #[test]
@@ -103,16 +132,28 @@ fn simpleservice_as_root() {
     require!(machine());
     let machine = machine_with("simpleservice");
     let said = machine.run(["simpleservice"]).expect_success();
-    assert_eq!(hint(&said, "To see it work:"), "tail -f /var/log/simpleservice.log");
+    assert_eq!(
+        hint(&said, "To see it work:"),
+        "tail -f /var/log/simpleservice.log"
+    );
     let log = || text(machine.path("/var/log/simpleservice.log"));
-    wait_until("three hellos", || log().starts_with(&"hello\n".repeat(3)).then_some(()));
+    wait_until("three hellos", || {
+        log().starts_with(&"hello\n".repeat(3)).then_some(())
+    });
     let nobody = machine.run(["id", "-u", "nobody"]).expect_success();
-    assert_eq!(identity(&machine, "/run/simpleservice.pid"), (nobody, "0".repeat(16)));
+    assert_eq!(
+        identity(&machine, "/run/simpleservice.pid"),
+        (nobody, "0".repeat(16))
+    );
 
     assert_eq!(machine.run(["simpleservice"]).status, 80);
     machine.sh(hint(&said, "To stop it:")).expect_success();
-    wait_until("good-bye", || log().ends_with("hello\ngood-bye\n").then_some(()));
-    wait_until("its end", || machine.pids("simpleservice").is_empty().then_some(()));
+    wait_until("good-bye", || {
+        log().ends_with("hello\ngood-bye\n").then_some(())
+    });
+    wait_until("its end", || {
+        machine.pids("simpleservice").is_empty().then_some(())
+    });
     // The pidfile, which nobody may not remove from /run, is in no one's way.
     machine.run(["simpleservice"]).expect_success();
 }
@@ -121,17 +162,33 @@ fn simpleservice_as_root() {
 fn simpleservice_as_an_ordinary_user() {
     let scene = Scene::new();
     let (service, temporary) = (example("simpleservice"), own_dir(&scene, "tmp"));
-    let uid = if geteuid().is_root() { USER } else { geteuid().as_raw() };
+    let uid = if geteuid().is_root() {
+        USER
+    } else {
+        geteuid().as_raw()
+    };
     let fallback = temporary.join(format!("simpleservice-{uid}"));
     let launch = || ordinary(scene.launch(&service)).env("TMPDIR", &temporary);
     let works_in = |launch: Launch<'_>, directory: &Path| {
         let started = launch.run();
         started.assert_ready();
-        let (pidfile, log) = (directory.join("simpleservice.pid"), directory.join("simpleservice.log"));
-        assert_eq!(hint(&started.stdout, "To see it work:"), format!("tail -f {}", log.display()));
-        assert_eq!(hint(&started.stdout, "To stop it:"), format!("kill $(cat {})", pidfile.display()));
+        let (pidfile, log) = (
+            directory.join("simpleservice.pid"),
+            directory.join("simpleservice.log"),
+        );
+        assert_eq!(
+            hint(&started.stdout, "To see it work:"),
+            format!("tail -f {}", log.display())
+        );
+        assert_eq!(
+            hint(&started.stdout, "To stop it:"),
+            format!("kill $(cat {})", pidfile.display())
+        );
         let daemon = scene.daemon();
-        assert_eq!((daemon.status().euid, text(&pidfile)), (uid, format!("{}\n", daemon.pid())));
+        assert_eq!(
+            (daemon.status().euid, text(&pidfile)),
+            (uid, format!("{}\n", daemon.pid()))
+        );
         scene.wait_until("two hellos", || text(&log).starts_with("hello\nhello\n"));
         daemon.signal(libc::SIGTERM);
         assert!(scene.exit_status(&daemon).success());
@@ -146,7 +203,10 @@ fn simpleservice_as_an_ordinary_user() {
 
     fs::remove_dir_all(&fallback).expect("no service uses it");
     scene.dir(&fallback, 0o777, None);
-    launch().run().assert_exited(1).assert_says(&["simpleservice: cannot configure", "not this user's alone"]);
+    launch()
+        .run()
+        .assert_exited(1)
+        .assert_says(&["simpleservice: cannot configure", "not this user's alone"]);
     scene.assert_no_leftovers();
 }
 
@@ -157,19 +217,31 @@ fn webapp_as_root() {
     let said = machine.run(["webapp"]).expect_success();
     assert_eq!(hint(&said, "To see it work:"), "curl http://127.0.0.1:80/");
     let nobody = machine.run(["id", "-u", "nobody"]).expect_success();
-    assert_eq!(identity(&machine, "/run/webapp.pid"), (nobody, "0".repeat(16)));
+    assert_eq!(
+        identity(&machine, "/run/webapp.pid"),
+        (nobody, "0".repeat(16))
+    );
     machine.on_its_network(|| {
-        assert!(get("127.0.0.1:80", "/").expect("an answer").contains("It works"));
+        assert!(
+            get("127.0.0.1:80", "/")
+                .expect("an answer")
+                .contains("It works")
+        );
         assert_ends_gracefully("127.0.0.1:80", || {
             machine.sh(hint(&said, "To stop it:")).expect_success();
         });
     });
-    wait_until("its end", || machine.pids("webapp").is_empty().then_some(()));
+    wait_until("its end", || {
+        machine.pids("webapp").is_empty().then_some(())
+    });
     assert_eq!(text(machine.path("/var/log/webapp.log")), "");
 
     // What root may read and the service's user may not.
     let refused = machine.sh("mkdir -m 700 /run/secret && exec webapp --root /run/secret");
-    assert!(refused.status == 1 && refused.stderr.contains("/run/secret: Permission denied"), "{refused}");
+    assert!(
+        refused.status == 1 && refused.stderr.contains("/run/secret: Permission denied"),
+        "{refused}"
+    );
 }
 
 #[test]
@@ -177,9 +249,15 @@ fn webapp_as_an_ordinary_user() {
     let scene = Scene::new();
     let (service, runtime) = (example("webapp"), own_dir(&scene, "runtime"));
     // Free now, and no other test is likely to be given the same before this one has it.
-    let address = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port");
+    let address = TcpListener::bind("127.0.0.1:0")
+        .and_then(|listener| listener.local_addr())
+        .expect("a port");
     let (port, address) = (address.port().to_string(), address.to_string());
-    let launch = || ordinary(scene.launch(&service)).env("XDG_RUNTIME_DIR", &runtime).args(["--port", &port]);
+    let launch = || {
+        ordinary(scene.launch(&service))
+            .env("XDG_RUNTIME_DIR", &runtime)
+            .args(["--port", &port])
+    };
     let stop = |daemon: &Proc| daemon.signal(libc::SIGTERM);
 
     launch().run().assert_ready();
@@ -193,11 +271,22 @@ fn webapp_as_an_ordinary_user() {
     scene.file("secret", "secret");
     scene.dir("site", 0o755, None);
     scene.file("site/file.txt", "from a file");
-    launch().current_dir(scene.path("")).args(["--root", "site"]).run().assert_ready();
+    launch()
+        .current_dir(scene.path(""))
+        .args(["--root", "site"])
+        .run()
+        .assert_ready();
     let daemon = scene.daemon();
     let answer = get(&address, "/file.txt").expect("an answer");
-    assert!(answer.contains("content-type: text/plain") && answer.ends_with("from a file"), "{answer}");
-    assert!(get(&address, "/../secret").expect("an answer").starts_with("HTTP/1.1 404"));
+    assert!(
+        answer.contains("content-type: text/plain") && answer.ends_with("from a file"),
+        "{answer}"
+    );
+    assert!(
+        get(&address, "/../secret")
+            .expect("an answer")
+            .starts_with("HTTP/1.1 404")
+    );
     // A connection on which nothing is asked does not keep it.
     let idle = TcpStream::connect(&address).expect("a connection");
     stop(&daemon);
@@ -212,16 +301,34 @@ fn webapp_reads_its_command_line() {
     let (service, runtime) = (example("webapp"), own_dir(&scene, "runtime"));
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
     let run = |args: &[&str]| {
-        let launch = ordinary(scene.launch(&service)).env("XDG_RUNTIME_DIR", &runtime).args(args);
+        let launch = ordinary(scene.launch(&service))
+            .env("XDG_RUNTIME_DIR", &runtime)
+            .args(args);
         let started = launch.run();
         scene.assert_no_leftovers();
         started
     };
-    assert!(run(&["--help"]).assert_exited(0).stdout.contains("--root <DIRECTORY>"));
-    run(&["--port", "0"]).assert_exited(2).assert_says(&["invalid value '0' for '--port <PORT>'"]);
-    run(&["--prot", "80"]).assert_exited(2).assert_says(&["'--prot'", "'--port'"]);
-    run(&["--root", "nowhere"]).assert_exited(1).assert_says(&["webapp: cannot configure: nowhere: No such file"]);
+    assert!(
+        run(&["--help"])
+            .assert_exited(0)
+            .stdout
+            .contains("--root <DIRECTORY>")
+    );
+    run(&["--port", "0"])
+        .assert_exited(2)
+        .assert_says(&["invalid value '0' for '--port <PORT>'"]);
+    run(&["--prot", "80"])
+        .assert_exited(2)
+        .assert_says(&["'--prot'", "'--port'"]);
+    run(&["--root", "nowhere"])
+        .assert_exited(1)
+        .assert_says(&["webapp: cannot configure: nowhere: No such file"]);
     let address = taken.local_addr().expect("bound");
-    let busy = format!("cannot initialize: cannot open: the socket http ({address}): {}", errno_text(libc::EADDRINUSE));
-    run(&["--port", &address.port().to_string()]).assert_exited(1).assert_says(&[&busy]);
+    let busy = format!(
+        "cannot initialize: cannot open: the socket http ({address}): {}",
+        errno_text(libc::EADDRINUSE)
+    );
+    run(&["--port", &address.port().to_string()])
+        .assert_exited(1)
+        .assert_says(&[&busy]);
 }

@@ -1,4 +1,5 @@
-//! PID 1 of a container, shims, and callers who wait for the end of the output: cron, `ssh host command`, `docker exec`.
+//! PID 1 of a container, shims, and callers who wait for the end of the output: cron, `ssh host
+//! command`, `docker exec`.
 
 mod greeter;
 
@@ -12,7 +13,11 @@ use greeter::{assert_greets, greeter, root, status_of, wait_until_it_greets};
 
 /// A container whose command is `svc` with these arguments.
 fn svc(arguments: &[&str]) -> Pid1 {
-    Pid1::boot(root(), Shim::None, ["/usr/local/bin/svc"].iter().chain(arguments).copied())
+    Pid1::boot(
+        root(),
+        Shim::None,
+        ["/usr/local/bin/svc"].iter().chain(arguments).copied(),
+    )
 }
 
 fn wait_for_console(machine: &Machine, text: &str) {
@@ -20,7 +25,9 @@ fn wait_for_console(machine: &Machine, text: &str) {
 }
 
 fn zombies(machine: &Machine) -> usize {
-    let processes = fs::read_dir(machine.path("/proc")).expect("/proc").flatten();
+    let processes = fs::read_dir(machine.path("/proc"))
+        .expect("/proc")
+        .flatten();
     let stats = processes.filter_map(|entry| fs::read_to_string(entry.path().join("stat")).ok());
     stats.filter(|stat| stat.contains(") Z ")).count()
 }
@@ -28,11 +35,18 @@ fn zombies(machine: &Machine) -> usize {
 #[test]
 fn the_command_of_a_container_is_pid_1_and_ends_when_docker_stops_it() {
     require!(machine());
-    let entry = example!("container/Dockerfile").lines().find_map(|line| line.strip_prefix("ENTRYPOINT "));
-    let command: Vec<String> = serde_json::from_str(entry.expect("an entry point")).expect("the exec form");
+    let entry = example!("container/Dockerfile")
+        .lines()
+        .find_map(|line| line.strip_prefix("ENTRYPOINT "));
+    let command: Vec<String> =
+        serde_json::from_str(entry.expect("an entry point")).expect("the exec form");
     let machine = Pid1::boot(root(), Shim::None, command.iter().map(String::as_str));
     wait_until_it_greets(&machine);
-    assert_eq!(machine.pids("greeter").len(), 2, "PID 1 and its child, the service");
+    assert_eq!(
+        machine.pids("greeter").len(),
+        2,
+        "PID 1 and its child, the service"
+    );
     machine.signal_init("TERM");
     assert_eq!(machine.wait_for_end(), 0);
 }
@@ -40,17 +54,33 @@ fn the_command_of_a_container_is_pid_1_and_ends_when_docker_stops_it() {
 #[test]
 fn pid_1_ends_as_the_service_does() {
     require!(machine());
-    for (action, status) in [("main:exit=7", 7), ("main:kill=9", 137), ("main:abort", 134), ("init:err=wrong", 1)] {
+    for (action, status) in [
+        ("main:exit=7", 7),
+        ("main:kill=9", 137),
+        ("main:abort", 134),
+        ("init:err=wrong", 1),
+    ] {
         let machine = svc(&[action]);
         assert_eq!(machine.wait_for_end(), status, "{action}");
-        assert_eq!(machine.console().contains("wrong"), status == 1, "{}", machine.console());
+        assert_eq!(
+            machine.console().contains("wrong"),
+            status == 1,
+            "{}",
+            machine.console()
+        );
     }
 }
 
 #[test]
 fn pid_1_forwards_signals() {
     require!(machine());
-    let machine = svc(&["init:reloads", "init:expect_shutdown", "main:eprintln=ready", "main:shutdown", "main:exit=3"]);
+    let machine = svc(&[
+        "init:reloads",
+        "init:expect_shutdown",
+        "main:eprintln=ready",
+        "main:shutdown",
+        "main:exit=3",
+    ]);
     wait_for_console(&machine, "ready");
     machine.signal_init("HUP");
     wait_for_console(&machine, "reloaded");
@@ -70,9 +100,13 @@ fn e47_pid_1_reaps_orphans_and_the_service_has_its_children_to_itself() {
         "main:shutdown",
     ]);
     wait_for_console(&machine, "all of them");
-    wait_until("the orphans' end", || machine.pids("sleep").is_empty().then_some(()));
+    wait_until("the orphans' end", || {
+        machine.pids("sleep").is_empty().then_some(())
+    });
     // What `spawn` started is the service's own child, which does not wait for it.
-    wait_until("the zombies' end", || (zombies(&machine) <= 1).then_some(()));
+    wait_until("the zombies' end", || {
+        (zombies(&machine) <= 1).then_some(())
+    });
     machine.signal_init("TERM");
     assert_eq!(machine.wait_for_end(), 0);
 }
@@ -83,7 +117,11 @@ fn e46_under_a_shim_it_stays_in_the_foreground() {
     for shim in [Shim::Tini, Shim::DockerInit, Shim::DumbInit] {
         let machine = Pid1::boot(root(), shim, ["greeter"]);
         wait_until_it_greets(&machine);
-        assert_eq!(status_of(&machine, greeter(&machine), "PPid"), "1", "{shim:?}");
+        assert_eq!(
+            status_of(&machine, greeter(&machine), "PPid"),
+            "1",
+            "{shim:?}"
+        );
         machine.signal_init("TERM");
         assert_eq!(machine.wait_for_end(), 0, "{shim:?}");
     }
@@ -92,7 +130,11 @@ fn e46_under_a_shim_it_stays_in_the_foreground() {
 #[test]
 fn under_a_shell_as_pid_1_it_stays_if_it_is_told_to() {
     require!(machine());
-    let machine = Pid1::boot(root(), Shim::Shell, ["env", "DAEMON_MODE=foreground", "greeter"]);
+    let machine = Pid1::boot(
+        root(),
+        Shim::Shell,
+        ["env", "DAEMON_MODE=foreground", "greeter"],
+    );
     wait_until_it_greets(&machine);
     assert_eq!(status_of(&machine, greeter(&machine), "PPid"), "1");
     machine.sh("kill $(pidof greeter)"); // whose own status may be lost as the container ends
@@ -109,10 +151,22 @@ fn e40_a_parent_that_is_pid_1_means_nothing() {
         until grep -q "^PPid:.1$" /proc/$pid/status; do sleep 0.01; done
         exec svc pidfile=/run/svc.pid
     "#;
-    machine.sh(&format!("(sh -c '{}' &)", script.replace('\'', r"'\''"))).expect_success();
+    machine
+        .sh(&format!("(sh -c '{}' &)", script.replace('\'', r"'\''")))
+        .expect_success();
     let pid = machine.wait_for_text("/run/svc.pid");
-    wait_until("the starter's end", || machine.pids("svc").iter().map(u32::to_string).eq([pid.trim()]).then_some(()));
-    assert_ne!(status_of(&machine, pid.trim().parse().expect("a pid"), "NSsid"), pid.trim());
+    wait_until("the starter's end", || {
+        machine
+            .pids("svc")
+            .iter()
+            .map(u32::to_string)
+            .eq([pid.trim()])
+            .then_some(())
+    });
+    assert_ne!(
+        status_of(&machine, pid.trim().parse().expect("a pid"), "NSsid"),
+        pid.trim()
+    );
 }
 
 #[test]
@@ -122,7 +176,17 @@ fn what_docker_exec_starts_stays_in_the_foreground() {
     // Its parent is outside, and reads 0.
     let init = machine.init().to_string();
     let mut command = Command::new("nsenter");
-    command.args(["-t", &init, "-m", "-p", "-i", "-u", "-n", "-C", "/usr/local/bin/svc"]);
+    command.args([
+        "-t",
+        &init,
+        "-m",
+        "-p",
+        "-i",
+        "-u",
+        "-n",
+        "-C",
+        "/usr/local/bin/svc",
+    ]);
     let ran = Ran::of({
         command.args(["init:eprintln=there", "main:exit=5"]);
         command
@@ -133,13 +197,20 @@ fn what_docker_exec_starts_stays_in_the_foreground() {
 #[test]
 fn launchd_is_known_by_its_variable_and_its_pid() {
     require!(machine());
-    let command = ["env", "XPC_SERVICE_NAME=org.example.svc", "svc", "main:exit=5"];
+    let command = [
+        "env",
+        "XPC_SERVICE_NAME=org.example.svc",
+        "svc",
+        "main:exit=5",
+    ];
     // Executed by `env` as PID 1's child: in the foreground, so that its status is seen.
     let machine = Pid1::boot(root(), Shim::Shell, command);
     assert_eq!(machine.wait_for_end(), 5);
     // In a terminal of macOS the variable is set as well, but the parent is a shell.
     let machine = Machine::boot(root());
-    machine.run(["env", "XPC_SERVICE_NAME=org.example.svc", "svc"]).expect_success();
+    machine
+        .run(["env", "XPC_SERVICE_NAME=org.example.svc", "svc"])
+        .expect_success();
 }
 
 #[test]
@@ -153,7 +224,9 @@ fn ssh_host_command_returns_when_the_service_is_ready() {
     let second = machine.run(["greeter", "pidfile=/run/greeter.pid"]);
     assert_eq!(second.status, 80, "{second}");
     assert!(machine.sh("kill $(cat /run/greeter.pid)").success());
-    wait_until("its end", || machine.pids("greeter").is_empty().then_some(()));
+    wait_until("its end", || {
+        machine.pids("greeter").is_empty().then_some(())
+    });
     assert!(!machine.path("/run/greeter.pid").exists());
 }
 
@@ -165,5 +238,8 @@ fn cron_mails_nothing_but_a_failure() {
     assert!(mail.ends_with("\n\nstatus 0\n"), "{mail}");
     assert_greets(&machine);
     let mail = Cron::boot(root(), "/usr/local/bin/greeter words=/nowhere").mail();
-    assert!(mail.contains("cannot read /nowhere") && mail.ends_with("\nstatus 1\n"), "{mail}");
+    assert!(
+        mail.contains("cannot read /nowhere") && mail.ends_with("\nstatus 1\n"),
+        "{mail}"
+    );
 }

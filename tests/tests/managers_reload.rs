@@ -9,7 +9,11 @@ const NOBODY: u32 = 65534;
 
 /// A detached service with a log, which says there that it has reloaded.
 fn start(scene: &Scene, log: &Path, settings: &[&str]) -> Proc {
-    let launch = scene.launch(bin("svc")).set("stdout", log).set("stderr", log).args(settings);
+    let launch = scene
+        .launch(bin("svc"))
+        .set("stdout", log)
+        .set("stderr", log)
+        .args(settings);
     launch
         .args(["init:reloads", "init:expect_shutdown"])
         .arg("main:eprintln=up")
@@ -41,8 +45,19 @@ fn logs_are_opened_anew_before_the_service_reloads() {
         scene.wait_until("the new log", || read(&log) == "reloaded\n");
         assert_eq!(read(&old), before, "nothing more in the old one");
         let descriptors = daemon.descriptors();
-        assert!([1, 2].iter().all(|number| descriptors[number].target == log), "{descriptors:?}");
-        assert_eq!(descriptors.values().filter(|open| open.target == log).count(), 2);
+        assert!(
+            [1, 2]
+                .iter()
+                .all(|number| descriptors[number].target == log),
+            "{descriptors:?}"
+        );
+        assert_eq!(
+            descriptors
+                .values()
+                .filter(|open| open.target == log)
+                .count(),
+            2
+        );
     }
     stop(&scene, &daemon);
 }
@@ -67,7 +82,11 @@ fn a_log_that_the_services_user_may_not_create_goes_on_where_it_was() {
     fs::rename(&log, &old).expect("rotated");
     daemon.signal(libc::SIGHUP);
     scene.wait_until("the line", || read(&old).ends_with("reloaded\n"));
-    assert!(read(&old).contains("going on with the old file"), "{}", read(&old));
+    assert!(
+        read(&old).contains("going on with the old file"),
+        "{}",
+        read(&old)
+    );
     assert!(!log.exists());
     // Where logrotate creates it (`create 0640 nobody`), it is taken.
     fs::write(&log, "").expect("created");
@@ -92,7 +111,9 @@ fn e38_a_trap_in_the_place_of_a_log_is_not_opened() {
     for (number, trap) in traps.iter().enumerate() {
         trap();
         daemon.signal(libc::SIGHUP);
-        scene.wait_until("the line", || read(&old).matches("reloaded\n").count() == number + 1);
+        scene.wait_until("the line", || {
+            read(&old).matches("reloaded\n").count() == number + 1
+        });
         fs::remove_file(&log).expect("the trap");
     }
     assert_eq!(read(&victim), "");
@@ -102,11 +123,18 @@ fn e38_a_trap_in_the_place_of_a_log_is_not_opened() {
 #[test]
 fn until_the_service_asks_for_reloads_sighup_ends_it() {
     let scene = Scene::new();
-    scene.launch(bin("svc")).set("pidfile", scene.pidfile()).run().assert_ready();
+    scene
+        .launch(bin("svc"))
+        .set("pidfile", scene.pidfile())
+        .run()
+        .assert_ready();
     let daemon = scene.daemon();
     daemon.signal(libc::SIGHUP);
     let status = scene.exit_status(&daemon);
-    assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(libc::SIGHUP));
+    assert_eq!(
+        std::os::unix::process::ExitStatusExt::signal(&status),
+        Some(libc::SIGHUP)
+    );
     assert!(!scene.pidfile().exists());
 }
 

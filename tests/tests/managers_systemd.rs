@@ -1,4 +1,5 @@
-//! systemd, in every way in which it can run a service: the units are those of `examples/managers/systemd`.
+//! systemd, in every way in which it can run a service: the units are those of
+//! `examples/managers/systemd`.
 
 mod greeter;
 
@@ -14,19 +15,27 @@ use daemon_tests::{
     managers::{Root, Systemd, wait_until},
     require,
 };
-use greeter::{Client, assert_greets, root, status_of, systemd, wait_until_it_greets, with_greeter};
+use greeter::{
+    Client, assert_greets, root, status_of, systemd, wait_until_it_greets, with_greeter,
+};
 
 const UNIT: &str = "/etc/systemd/system/greeter.service";
 
-/// It runs as one process, the one that systemd started, and ends when it is asked to, as a success.
+/// It runs as one process, the one that systemd started, and ends when it is asked to, as a
+/// success.
 fn assert_in_the_foreground(machine: &Systemd) {
     let main = machine.main_pid("greeter").expect("it runs");
-    wait_until("the service to be alone", || (machine.processes("greeter") == [main]).then_some(()));
+    wait_until("the service to be alone", || {
+        (machine.processes("greeter") == [main]).then_some(())
+    });
     assert_eq!(machine.show("greeter", "ExecMainPID"), main.to_string());
     machine.systemctl(["stop", "greeter"]).expect_success();
     assert_eq!(machine.show("greeter", "ActiveState"), "inactive");
     assert_eq!(
-        (machine.show("greeter", "Result"), machine.show("greeter", "ExecMainStatus")),
+        (
+            machine.show("greeter", "Result"),
+            machine.show("greeter", "ExecMainStatus")
+        ),
         ("success".into(), "0".into())
     );
 }
@@ -63,7 +72,8 @@ fn e46_type_exec_runs_it_in_the_foreground() {
 fn e46_a_wrapper_that_executes_it_makes_no_difference() {
     require!(machine());
     let wrapped = "ExecStart=/bin/sh -c 'cd / && exec /usr/local/bin/greeter'";
-    let unit = example!("systemd/simple/greeter.service").replace("ExecStart=/usr/local/bin/greeter", wrapped);
+    let unit = example!("systemd/simple/greeter.service")
+        .replace("ExecStart=/usr/local/bin/greeter", wrapped);
     let machine = systemd(&unit);
     for kind in ["simple", "exec", "notify"] {
         machine.rewrite("greeter.service", &unit.replace("simple", kind));
@@ -79,7 +89,10 @@ fn e46_a_wrapper_that_stays_leaves_readiness_to_it() {
     let machine = systemd(example!("systemd/wrapper/greeter.service"));
     machine.systemctl(["start", "greeter"]).expect_success();
     assert_greets(&machine);
-    let (shell, greeter) = (machine.main_pid("greeter").expect("a shell"), greeter::greeter(&machine));
+    let (shell, greeter) = (
+        machine.main_pid("greeter").expect("a shell"),
+        greeter::greeter(&machine),
+    );
     assert_eq!(status_of(&machine, greeter, "PPid"), shell.to_string());
     machine.systemctl(["stop", "greeter"]).expect_success();
     assert!(machine.pids("greeter").is_empty());
@@ -87,8 +100,15 @@ fn e46_a_wrapper_that_stays_leaves_readiness_to_it() {
 
 #[test]
 fn type_notify_reload_waits_until_it_has_reloaded() {
-    require!(machine(), that(Root::debian("trixie").is_some(), "needs Debian trixie, unpacked by tests/setup"));
-    let root = with_greeter(Root::debian("trixie").expect("just seen")).text("/etc/greeter.words", "hello\n");
+    require!(
+        machine(),
+        that(
+            Root::debian("trixie").is_some(),
+            "needs Debian trixie, unpacked by tests/setup"
+        )
+    );
+    let root = with_greeter(Root::debian("trixie").expect("just seen"))
+        .text("/etc/greeter.words", "hello\n");
     let machine = Systemd::boot(root.text(UNIT, example!("systemd/notify-reload/greeter.service")));
     machine.systemctl(["start", "greeter"]).expect_success();
     let mut client = Client::connect(&machine);
@@ -106,8 +126,10 @@ fn e9_a_log_that_it_appends_to_is_opened_again_at_a_reload() {
     require!(machine());
     let log = "/var/log/greeter/greeter.log";
     let reload = "ExecReload=/bin/kill -HUP $MAINPID";
-    let unit = example!("systemd/notify/greeter.service")
-        .replace("bin/greeter\n", &format!("bin/svc init:reloads\n{reload}\nStandardOutput=append:{log}\n"));
+    let unit = example!("systemd/notify/greeter.service").replace(
+        "bin/greeter\n",
+        &format!("bin/svc init:reloads\n{reload}\nStandardOutput=append:{log}\n"),
+    );
     let machine = systemd(&unit);
     fs::create_dir_all(machine.path("/var/log/greeter")).expect("a directory for logs");
     machine.systemctl(["start", "greeter"]).expect_success();
@@ -123,12 +145,23 @@ fn e9_a_log_that_it_appends_to_is_opened_again_at_a_reload() {
 #[test]
 fn e7_a_failed_reload_shows_in_its_status() {
     require!(machine());
-    let unit = example!("systemd/notify/greeter.service")
-        .replace("bin/greeter\n", "bin/greeter words=/etc/greeter.words\nExecReload=/bin/kill -HUP $MAINPID\n");
-    let machine = Systemd::boot(root().text("/etc/greeter.words", "hello\n").text(UNIT, unit));
+    let unit = example!("systemd/notify/greeter.service").replace(
+        "bin/greeter\n",
+        "bin/greeter words=/etc/greeter.words\nExecReload=/bin/kill -HUP $MAINPID\n",
+    );
+    let machine = Systemd::boot(
+        root()
+            .text("/etc/greeter.words", "hello\n")
+            .text(UNIT, unit),
+    );
     machine.systemctl(["start", "greeter"]).expect_success();
     let status = |text: &str| {
-        wait_until(text, || machine.show("greeter", "StatusText").contains(text).then_some(()));
+        wait_until(text, || {
+            machine
+                .show("greeter", "StatusText")
+                .contains(text)
+                .then_some(())
+        });
     };
     let words = machine.path("/etc/greeter.words");
     fs::rename(&words, words.with_extension("old")).expect("a configuration");
@@ -137,8 +170,15 @@ fn e7_a_failed_reload_shows_in_its_status() {
     assert_eq!(Client::connect(&machine).greeting("world"), "hello world");
     fs::write(&words, "salve").expect("a configuration");
     machine.systemctl(["reload", "greeter"]).expect_success();
-    wait_until("no failure any more", || machine.show("greeter", "StatusText").is_empty().then_some(()));
-    wait_until("new words", || (Client::connect(&machine).greeting("world") == "salve world").then_some(()));
+    wait_until("no failure any more", || {
+        machine
+            .show("greeter", "StatusText")
+            .is_empty()
+            .then_some(())
+    });
+    wait_until("new words", || {
+        (Client::connect(&machine).greeting("world") == "salve world").then_some(())
+    });
     assert_in_the_foreground(&machine);
 }
 
@@ -157,19 +197,26 @@ fn type_forking_accepts_it_as_an_ordinary_user_and_from_a_shell() {
     let unit = example!("systemd/forking-user/greeter.service");
     let machine = systemd(unit);
     let wrapped = unit
-        .replace("ExecStart=/usr/local/bin/greeter", "ExecStart=/bin/sh -c 'greeter")
+        .replace(
+            "ExecStart=/usr/local/bin/greeter",
+            "ExecStart=/bin/sh -c 'greeter",
+        )
         .replace("user=nobody\n", "user=nobody; exit $?'\n");
     for unit in [unit, &wrapped] {
         machine.rewrite("greeter.service", unit);
         machine.systemctl(["start", "greeter"]).expect_success();
         assert_greets(&machine);
         let pid = machine.main_pid("greeter").expect("it runs");
-        assert_eq!(status_of(&machine, pid, "Uid"), "65534\t65534\t65534\t65534");
+        assert_eq!(
+            status_of(&machine, pid, "Uid"),
+            "65534\t65534\t65534\t65534"
+        );
         assert_detached(&machine);
     }
 }
 
-/// The main process is the one in the pidfile, alone in a session of somebody else's; nothing is left when it is stopped.
+/// The main process is the one in the pidfile, alone in a session of somebody else's; nothing is
+/// left when it is stopped.
 fn assert_detached(machine: &Systemd) {
     let pidfile = fs::read_to_string(machine.path("/run/greeter.pid")).expect("a pidfile");
     let main = machine.main_pid("greeter").expect("it runs");
@@ -185,13 +232,17 @@ fn assert_detached(machine: &Systemd) {
 fn mode_detach_under_type_notify_names_the_main_process() {
     require!(machine());
     let unit = example!("systemd/notify/greeter.service");
-    let machine = systemd(&unit.replace("Type=notify", "Type=notify\nEnvironment=DAEMON_MODE=detach"));
+    let machine =
+        systemd(&unit.replace("Type=notify", "Type=notify\nEnvironment=DAEMON_MODE=detach"));
     machine.systemctl(["start", "greeter"]).expect_success();
     assert_greets(&machine);
     let main = machine.main_pid("greeter").expect("it runs");
-    wait_until("the starter's end", || (machine.processes("greeter") == [main]).then_some(()));
+    wait_until("the starter's end", || {
+        (machine.processes("greeter") == [main]).then_some(())
+    });
     assert_ne!(status_of(&machine, main, "NSsid"), main.to_string());
-    // How it ends is another matter: the daemon is not systemd's child when it becomes the main process.
+    // How it ends is another matter: the daemon is not systemd's child when it becomes the main
+    // process.
     assert_eq!(machine.show("greeter", "ActiveState"), "active");
 }
 
@@ -201,10 +252,18 @@ fn sockets_are_passed_with_their_names() {
     let machine = Systemd::boot(
         root()
             .text(UNIT, example!("systemd/activated/greeter.service"))
-            .text("/etc/systemd/system/greeter.socket", example!("systemd/activated/greeter.socket"))
-            .text("/etc/systemd/system/greeter-admin.socket", example!("systemd/activated/greeter-admin.socket")),
+            .text(
+                "/etc/systemd/system/greeter.socket",
+                example!("systemd/activated/greeter.socket"),
+            )
+            .text(
+                "/etc/systemd/system/greeter-admin.socket",
+                example!("systemd/activated/greeter-admin.socket"),
+            ),
     );
-    machine.systemctl(["start", "greeter.socket", "greeter-admin.socket"]).expect_success();
+    machine
+        .systemctl(["start", "greeter.socket", "greeter-admin.socket"])
+        .expect_success();
     assert_eq!(machine.show("greeter", "ActiveState"), "inactive");
     assert_greets(&machine);
     assert_eq!(machine.show("greeter", "ActiveState"), "active");
@@ -214,8 +273,7 @@ fn sockets_are_passed_with_their_names() {
         peer.greeting("me");
         peer
     };
-    let ask =
-        "import socket as s; c = s.socket(s.AF_UNIX); c.connect('/run/greeter.socket'); print(c.recv(9).decode())";
+    let ask = "import socket as s; c = s.socket(s.AF_UNIX); c.connect('/run/greeter.socket'); print(c.recv(9).decode())";
     wait_until("the other peer to be forgotten", || {
         (machine.run(["python3", "-c", ask]).expect_success().trim() == "1").then_some(())
     });
@@ -227,13 +285,23 @@ fn sockets_are_passed_with_their_names() {
 #[test]
 fn e43_a_socket_of_the_wrong_kind_is_a_clear_error() {
     require!(machine());
-    let socket = example!("systemd/activated/greeter.socket").replace("ListenStream", "ListenDatagram");
+    let socket =
+        example!("systemd/activated/greeter.socket").replace("ListenStream", "ListenDatagram");
     let unit = example!("systemd/activated/greeter.service").replace(" greeter-admin.socket", "");
-    let machine = Systemd::boot(root().text(UNIT, unit).text("/etc/systemd/system/greeter.socket", socket));
-    machine.systemctl(["start", "greeter.socket"]).expect_success();
+    let machine = Systemd::boot(
+        root()
+            .text(UNIT, unit)
+            .text("/etc/systemd/system/greeter.socket", socket),
+    );
+    machine
+        .systemctl(["start", "greeter.socket"])
+        .expect_success();
     assert!(!machine.systemctl(["start", "greeter"]).success());
     let status = machine.status("greeter");
-    assert!(status.contains("public from the manager: it is a UDP socket, not a listening TCP socket"), "{status}");
+    assert!(
+        status.contains("public from the manager: it is a UDP socket, not a listening TCP socket"),
+        "{status}"
+    );
 }
 
 #[test]
@@ -259,18 +327,24 @@ fn the_watchdog_kills_a_service_that_hangs() {
 fn a_failing_init_shows_in_systemctl_status() {
     require!(machine());
     let text = errno_text(libc::EADDRNOTAVAIL);
-    let unit =
-        example!("systemd/simple/greeter.service").replace("/bin/greeter", "/bin/greeter address=192.0.2.1:7007");
+    let unit = example!("systemd/simple/greeter.service")
+        .replace("/bin/greeter", "/bin/greeter address=192.0.2.1:7007");
     let machine = systemd(&unit);
     for kind in ["notify", "simple"] {
         machine.rewrite("greeter.service", &unit.replace("simple", kind));
-        let in_journal = || machine.journal("greeter").iter().filter(|entry| entry.message.contains(&text)).count();
+        let in_journal = || {
+            machine
+                .journal("greeter")
+                .iter()
+                .filter(|entry| entry.message.contains(&text))
+                .count()
+        };
         let before = in_journal();
         let started = machine.systemctl(["start", "greeter"]);
         assert_eq!(started.success(), kind == "simple");
         machine.wait_for("greeter", "ActiveState", "failed");
-        // Without the protocol the text is in the journal alone, and `status` may miss the last words of a process that
-        // journald finds gone.
+        // Without the protocol the text is in the journal alone, and `status` may miss the last
+        // words of a process that journald finds gone.
         let told = || {
             let told = match kind {
                 "notify" => machine.status("greeter").contains(&text),
@@ -280,11 +354,23 @@ fn a_failing_init_shows_in_systemctl_status() {
         };
         wait_until("the text", told);
         assert_eq!(machine.show("greeter", "ExecMainStatus"), "1");
-        let errors: Vec<_> = machine.journal("greeter").into_iter().filter(|entry| entry.priority == 3).collect();
-        assert!(errors.iter().all(|error| error.message.starts_with("greeter: ")), "{errors:?}");
+        let errors: Vec<_> = machine
+            .journal("greeter")
+            .into_iter()
+            .filter(|entry| entry.priority == 3)
+            .collect();
+        assert!(
+            errors
+                .iter()
+                .all(|error| error.message.starts_with("greeter: ")),
+            "{errors:?}"
+        );
         assert!(!errors.is_empty());
         if kind == "notify" {
-            assert_eq!(machine.show("greeter", "StatusErrno"), libc::EADDRNOTAVAIL.to_string());
+            assert_eq!(
+                machine.show("greeter", "StatusErrno"),
+                libc::EADDRNOTAVAIL.to_string()
+            );
             assert!(machine.status_text("greeter").contains(&text));
         }
     }
@@ -294,54 +380,101 @@ fn a_failing_init_shows_in_systemctl_status() {
 fn progress_extends_the_time_to_start() {
     require!(machine());
     let machine = systemd(example!("systemd/slow/greeter.service"));
-    let starting = machine.command(["systemctl", "start", "greeter"]).stdout(Stdio::null()).spawn().expect("systemctl");
-    wait_until("progress", || machine.status_text("greeter").contains("warming up: 1 of 3 seconds").then_some(()));
+    let starting = machine
+        .command(["systemctl", "start", "greeter"])
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("systemctl");
+    wait_until("progress", || {
+        machine
+            .status_text("greeter")
+            .contains("warming up: 1 of 3 seconds")
+            .then_some(())
+    });
     assert_eq!(machine.show("greeter", "ActiveState"), "activating");
-    assert!(starting.wait_with_output().expect("our child").status.success());
+    assert!(
+        starting
+            .wait_with_output()
+            .expect("our child")
+            .status
+            .success()
+    );
     assert_greets(&machine);
 }
 
 #[test]
 fn the_journal_has_severities() {
     require!(machine());
-    let machine =
-        systemd("[Service]\nType=oneshot\nExecStart=svc init:status=under-way init:eprintln=plain init:err=wrong\n");
+    let machine = systemd(
+        "[Service]\nType=oneshot\nExecStart=svc init:status=under-way init:eprintln=plain init:err=wrong\n",
+    );
     assert!(!machine.systemctl(["start", "greeter"]).success());
-    let said: Vec<_> = machine.journal("greeter").into_iter().map(|entry| (entry.priority, entry.message)).collect();
+    let said: Vec<_> = machine
+        .journal("greeter")
+        .into_iter()
+        .map(|entry| (entry.priority, entry.message))
+        .collect();
     assert!(said.contains(&(6, "plain".to_owned())), "{said:?}");
-    assert!(said.contains(&(3, "svc: cannot initialize: wrong".to_owned())), "{said:?}");
-    // Elsewhere there is no prefix: the journal's own variable does not say that stderr leads there.
-    let ran = machine.sh("DAEMON_MODE=foreground JOURNAL_STREAM=1:2 svc init:status=under-way init:err=wrong");
-    assert_eq!((ran.status, ran.stderr.as_str()), (1, "svc: under-way\nsvc: cannot initialize: wrong\n"));
+    assert!(
+        said.contains(&(3, "svc: cannot initialize: wrong".to_owned())),
+        "{said:?}"
+    );
+    // Elsewhere there is no prefix: the journal's own variable does not say that stderr leads
+    // there.
+    let ran = machine
+        .sh("DAEMON_MODE=foreground JOURNAL_STREAM=1:2 svc init:status=under-way init:err=wrong");
+    assert_eq!(
+        (ran.status, ran.stderr.as_str()),
+        (1, "svc: under-way\nsvc: cannot initialize: wrong\n")
+    );
 }
 
 #[test]
 fn e46_what_a_shell_or_cron_starts_below_a_service_detaches() {
     require!(machine(), tool("cron"));
-    let shells =
-        "sh -c 'greeter pidfile=/run/below.pid address=127.0.0.1:7008; echo $? >/run/below.status'; exec sleep 1000";
+    let shells = "sh -c 'greeter pidfile=/run/below.pid address=127.0.0.1:7008; echo $? >/run/below.status'; exec sleep 1000";
     let machine = Systemd::boot(
         root()
-            .script("/usr/local/bin/host", format!("#!/bin/sh\nsystemd-notify --ready\n{shells}\n"))
-            .text("/etc/systemd/system/host.service", "[Service]\nType=notify\nNotifyAccess=all\nExecStart=host\n")
-            .text("/etc/systemd/system/cron.service", "[Service]\nType=simple\nKillMode=process\nExecStart=cron -f\n")
+            .script(
+                "/usr/local/bin/host",
+                format!("#!/bin/sh\nsystemd-notify --ready\n{shells}\n"),
+            )
+            .text(
+                "/etc/systemd/system/host.service",
+                "[Service]\nType=notify\nNotifyAccess=all\nExecStart=host\n",
+            )
+            .text(
+                "/etc/systemd/system/cron.service",
+                "[Service]\nType=simple\nKillMode=process\nExecStart=cron -f\n",
+            )
             .empty("/etc/cron.d")
             .empty("/var/spool/cron/crontabs")
             .text("/etc/crontab", "")
             .text("/etc/cron.d/greeter", example!("cron/greeter")),
     );
-    machine.systemctl(["start", "host", "cron"]).expect_success();
+    machine
+        .systemctl(["start", "host", "cron"])
+        .expect_success();
     assert_eq!(machine.wait_for_text("/run/below.status"), "0\n");
     for pidfile in ["/run/below.pid", "/run/greeter.pid"] {
-        let pid: u32 = machine.wait_for_text(pidfile).trim().parse().expect("a pid");
+        let pid: u32 = machine
+            .wait_for_text(pidfile)
+            .trim()
+            .parse()
+            .expect("a pid");
         assert_ne!(status_of(&machine, pid, "NSsid"), pid.to_string());
-        wait_until("the starter's end", || (machine.pids("greeter").len() == 2).then_some(()));
+        wait_until("the starter's end", || {
+            (machine.pids("greeter").len() == 2).then_some(())
+        });
         // Adopted by PID 1, not a child of what started it.
         assert_eq!(status_of(&machine, pid, "PPid"), "1");
     }
     wait_until_it_greets(&machine);
     // Nor does it tell the host's manager anything.
-    assert_eq!(machine.main_pid("host"), machine.pids("sleep").first().copied());
+    assert_eq!(
+        machine.main_pid("host"),
+        machine.pids("sleep").first().copied()
+    );
 }
 
 /// `FileDescriptorStoreMax` of the unit.
@@ -357,18 +490,32 @@ fn a_restart_under_load_loses_no_connection() {
     let (machine, over) = (&machine, &over);
     std::thread::scope(|scope| {
         let old: Vec<_> = greetings.iter().map(|_| Client::connect(machine)).collect();
-        let patient = old.into_iter().zip(&greetings).enumerate().map(|(number, (mut client, greetings))| {
-            scope.spawn(move || {
-                while !over.load(Ordering::Relaxed) {
-                    assert_eq!(client.greeting(&format!("{number}")), format!("hello {number}"));
-                    greetings.fetch_add(1, Ordering::Relaxed);
-                }
-            })
-        });
+        let patient =
+            old.into_iter()
+                .zip(&greetings)
+                .enumerate()
+                .map(|(number, (mut client, greetings))| {
+                    scope.spawn(move || {
+                        while !over.load(Ordering::Relaxed) {
+                            assert_eq!(
+                                client.greeting(&format!("{number}")),
+                                format!("hello {number}")
+                            );
+                            greetings.fetch_add(1, Ordering::Relaxed);
+                        }
+                    })
+                });
         let patient: Vec<_> = patient.collect();
         let all_are_greeted = || {
-            let so_far = greetings.each_ref().map(|count| count.load(Ordering::Relaxed));
-            let more = || greetings.iter().zip(so_far).all(|(count, before)| count.load(Ordering::Relaxed) > before);
+            let so_far = greetings
+                .each_ref()
+                .map(|count| count.load(Ordering::Relaxed));
+            let more = || {
+                greetings
+                    .iter()
+                    .zip(so_far)
+                    .all(|(count, before)| count.load(Ordering::Relaxed) > before)
+            };
             wait_until("a greeting for each client", || more().then_some(()));
         };
         // And new ones meanwhile.
@@ -376,7 +523,12 @@ fn a_restart_under_load_loses_no_connection() {
             while !over.load(Ordering::Relaxed) {
                 assert_greets(machine);
                 // One that systemd has no room for ends with the service.
-                let kept = || machine.show("greeter", "NFileDescriptorStore").parse().unwrap_or(0);
+                let kept = || {
+                    machine
+                        .show("greeter", "NFileDescriptorStore")
+                        .parse()
+                        .unwrap_or(0)
+                };
                 wait_until("room in the store", || (kept() < STORE / 2).then_some(()));
             }
         });
@@ -397,7 +549,9 @@ fn a_restart_under_load_loses_no_connection() {
         new.join().expect("no connection was refused");
     });
     // Once its peer is gone a connection is forgotten; the listening socket stays.
-    wait_until("the store to shrink", || (machine.show("greeter", "NFileDescriptorStore") == "1").then_some(()));
+    wait_until("the store to shrink", || {
+        (machine.show("greeter", "NFileDescriptorStore") == "1").then_some(())
+    });
 }
 
 #[test]
@@ -407,10 +561,15 @@ fn a_ready_service_has_closed_nothing_that_systemd_reads() {
     machine.systemctl(["start", "greeter"]).expect_success();
     let pid = machine.main_pid("greeter").expect("it runs");
     let mut environ = String::new();
-    let mut file = fs::File::open(machine.path(format!("/proc/{pid}/environ"))).expect("its environment");
+    let mut file =
+        fs::File::open(machine.path(format!("/proc/{pid}/environ"))).expect("its environment");
     file.read_to_string(&mut environ).expect("text");
     // The manager's environment stays in the foreground.
     assert!(environ.contains("INVOCATION_ID="), "{environ}");
     let stderr = fs::read_link(machine.path(format!("/proc/{pid}/fd/2"))).expect("stderr");
-    assert!(stderr.to_string_lossy().starts_with("socket:"), "{}", stderr.display());
+    assert!(
+        stderr.to_string_lossy().starts_with("socket:"),
+        "{}",
+        stderr.display()
+    );
 }

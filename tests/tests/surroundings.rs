@@ -1,6 +1,8 @@
-//! A sample of the walk through surroundings, by places; `cargo run -p daemon-tests --bin surroundings` is the whole.
+//! A sample of the walk through surroundings, by places; `cargo run -p daemon-tests --bin
+//! surroundings` is the whole.
 //!
-//! `DAEMON_TESTS_SEED` chooses another sample, `DAEMON_TESTS_SAMPLE` another size (10 for each place, which has 15 or 20).
+//! `DAEMON_TESTS_SEED` chooses another sample, `DAEMON_TESTS_SAMPLE` another size (10 for each
+//! place, which has 15 or 20).
 
 use std::{env, process::Command};
 
@@ -14,11 +16,21 @@ fn walk(place: &str, except: &str) {
     let value = |name: &str, default: &str| env::var(name).unwrap_or_else(|_| default.to_owned());
     let sample = value("DAEMON_TESTS_SAMPLE", "10");
     let seed = value("DAEMON_TESTS_SEED", "1");
-    let arguments = ["--only", place, "--except", except, "--sample", &sample, "--seed", &seed, "--jobs", "1"];
-    let walk = Command::new(bin("surroundings")).args(arguments).output().expect("the walk");
-    let said = [walk.stdout, walk.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
+    let arguments = [
+        "--only", place, "--except", except, "--sample", &sample, "--seed", &seed, "--jobs", "1",
+    ];
+    let walk = Command::new(bin("surroundings"))
+        .args(arguments)
+        .output()
+        .expect("the walk");
+    let said = [walk.stdout, walk.stderr]
+        .map(|text| String::from_utf8_lossy(&text).into_owned())
+        .concat();
     assert!(walk.status.success(), "{said}");
-    assert!(said.contains(" surroundings, seed ") && !said.starts_with("0 of "), "{said}");
+    assert!(
+        said.contains(" surroundings, seed ") && !said.starts_with("0 of "),
+        "{said}"
+    );
 }
 
 #[test]

@@ -13,14 +13,24 @@ fn faults() {
     trybuild::TestCases::new().compile_fail("ui/fail/*.rs");
     for expected in files("ui/fail", "stderr") {
         let errors = fs::read_to_string(&expected).unwrap();
-        let errors = errors.lines().filter(|line| line.starts_with("error")).count();
+        let errors = errors
+            .lines()
+            .filter(|line| line.starts_with("error"))
+            .count();
         let one = !MORE_THAN_ONE.iter().any(|case| expected.ends_with(case));
-        assert!(errors == 1 || !one && errors > 1, "{} has {errors} errors", expected.display());
+        assert!(
+            errors == 1 || !one && errors > 1,
+            "{} has {errors} errors",
+            expected.display()
+        );
     }
 }
 
 /// Faults that are independent are reported together; and where tokio complains first, it does not say what to do.
-const MORE_THAN_ONE: [&str; 2] = ["several_faults.stderr", "runtime_above_with_a_parameter.stderr"];
+const MORE_THAN_ONE: [&str; 2] = [
+    "several_faults.stderr",
+    "runtime_above_with_a_parameter.stderr",
+];
 
 /// Every right shape, in both editions, under lints that a strict crate may have. Only compiled: trybuild would run them.
 #[test]
@@ -33,13 +43,23 @@ fn shapes() {
     fs::copy(here("../Cargo.lock"), root.join("Cargo.lock")).unwrap();
 
     let clippy = Command::new(env!("CARGO"))
-        .args(["clippy", "--workspace", "--offline", "--quiet", "--manifest-path"])
+        .args([
+            "clippy",
+            "--workspace",
+            "--offline",
+            "--quiet",
+            "--manifest-path",
+        ])
         .arg(root.join("Cargo.toml"))
         .arg("--target-dir")
         .arg(root.join("target"))
         .output()
         .unwrap();
-    assert!(clippy.status.success(), "{}", String::from_utf8_lossy(&clippy.stderr));
+    assert!(
+        clippy.status.success(),
+        "{}",
+        String::from_utf8_lossy(&clippy.stderr)
+    );
 }
 
 const WORKSPACE: &str = r#"
@@ -75,7 +95,11 @@ tokio = {{ version = "1", features = ["macros", "rt"] }}
         let shape = source.file_stem().unwrap().to_str().unwrap();
         // A binary's name is unique in a workspace.
         let path = source.display();
-        write!(manifest, "\n[[bin]]\nname = \"{name}-{shape}\"\npath = \"{path}\"\n").unwrap();
+        write!(
+            manifest,
+            "\n[[bin]]\nname = \"{name}-{shape}\"\npath = \"{path}\"\n"
+        )
+        .unwrap();
     }
     fs::create_dir_all(directory).unwrap();
     fs::write(directory.join("Cargo.toml"), manifest).unwrap();
@@ -84,8 +108,9 @@ tokio = {{ version = "1", features = ["macros", "rt"] }}
 fn files(directory: &str, extension: &str) -> Vec<PathBuf> {
     let entries = fs::read_dir(here(directory)).unwrap();
     let paths = entries.map(|entry| entry.unwrap().path());
-    let mut files: Vec<PathBuf> =
-        paths.filter(|path| path.extension().is_some_and(|found| found == extension)).collect();
+    let mut files: Vec<PathBuf> = paths
+        .filter(|path| path.extension().is_some_and(|found| found == extension))
+        .collect();
     files.sort();
     assert!(!files.is_empty(), "no .{extension} in {directory}");
     files

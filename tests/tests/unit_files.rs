@@ -1,4 +1,5 @@
-//! The service files that `unit` prints: taken by the managers' own tools, and run by the managers as they were printed.
+//! The service files that `unit` prints: taken by the managers' own tools, and run by the managers
+//! as they were printed.
 
 use std::{
     fs,
@@ -23,39 +24,65 @@ fn root() -> Root {
 }
 
 fn with_service(root: Root) -> Root {
-    root.copy(PLACE, bin("controlled")).empty("/var/lib/controlled")
+    root.copy(PLACE, bin("controlled"))
+        .empty("/var/lib/controlled")
 }
 
 /// Has the service print its file for a manager, and `install` read it.
 fn install(machine: &Machine, manager: &str, install: &str) {
-    let script = format!("chown nobody /var/lib/controlled && {CALL} unit {manager} >/tmp/unit && {install}");
+    let script = format!(
+        "chown nobody /var/lib/controlled && {CALL} unit {manager} >/tmp/unit && {install}"
+    );
     machine.sh(&script).expect_success();
 }
 
 /// The process in the pidfile.
 fn pid(machine: &Machine) -> u32 {
-    machine.wait_for_text("/run/controlled/controlled.pid").trim().parse().expect("a pid")
+    machine
+        .wait_for_text("/run/controlled/controlled.pid")
+        .trim()
+        .parse()
+        .expect("a pid")
 }
 
 /// Waits until the service has started, and makes sure that it is as its settings say.
 #[track_caller]
 fn assert_as_set(machine: &Machine) {
-    wait_until("the service to listen", || machine.connect("127.0.0.1:80").ok());
+    wait_until("the service to listen", || {
+        machine.connect("127.0.0.1:80").ok()
+    });
     let pid = pid(machine);
     assert_eq!(machine.pids("controlled"), [pid]);
     let status = fs::read_to_string(machine.path(format!("/proc/{pid}/status"))).expect("it runs");
-    let value = |field: &str| status.lines().find_map(|line| line.strip_prefix(field)).expect("a field").trim();
+    let value = |field: &str| {
+        status
+            .lines()
+            .find_map(|line| line.strip_prefix(field))
+            .expect("a field")
+            .trim()
+    };
     assert_eq!(value("Uid:").split_whitespace().next(), Some("65534"));
     assert_eq!(value("Umask:"), "0027");
     assert_eq!(value("CapEff:"), format!("{:016x}", 1 << 10));
     assert_eq!(value("NoNewPrivs:"), "1");
     let directory = fs::read_link(machine.path(format!("/proc/{pid}/cwd"))).expect("it runs");
-    assert!(directory.ends_with("var/lib/controlled"), "{}", directory.display());
-    assert_eq!(machine.wait_for_text("/var/log/controlled.log").lines().next(), Some("started"));
+    assert!(
+        directory.ends_with("var/lib/controlled"),
+        "{}",
+        directory.display()
+    );
+    assert_eq!(
+        machine
+            .wait_for_text("/var/log/controlled.log")
+            .lines()
+            .next(),
+        Some("started")
+    );
 }
 
 fn reloads(machine: &Machine) -> usize {
-    fs::read_to_string(machine.path("/var/lib/controlled/reloads")).map_or(0, |text| text.lines().count())
+    fs::read_to_string(machine.path("/var/lib/controlled/reloads"))
+        .map_or(0, |text| text.lines().count())
 }
 
 fn controlled(machine: &Machine, command: &str) -> Ran {
@@ -64,7 +91,11 @@ fn controlled(machine: &Machine, command: &str) -> Ran {
 
 fn boot_systemd(root: Root) -> Systemd {
     let machine = Systemd::boot(root);
-    install(&machine, "systemd", "cp /tmp/unit /etc/systemd/system/controlled.service && systemctl daemon-reload");
+    install(
+        &machine,
+        "systemd",
+        "cp /tmp/unit /etc/systemd/system/controlled.service && systemctl daemon-reload",
+    );
     machine
 }
 
@@ -74,9 +105,15 @@ fn runs_under(machine: &Systemd) {
     assert_as_set(machine);
     assert_eq!(machine.main_pid("controlled"), Some(pid(machine)));
     machine.systemctl(["reload", "controlled"]).expect_success();
-    assert_eq!(reloads(machine), 1, "it has reloaded when systemctl returns");
+    assert_eq!(
+        reloads(machine),
+        1,
+        "it has reloaded when systemctl returns"
+    );
     controlled(machine, "status").expect_success();
-    machine.systemctl(["restart", "controlled"]).expect_success();
+    machine
+        .systemctl(["restart", "controlled"])
+        .expect_success();
     assert_as_set(machine);
     machine.systemctl(["stop", "controlled"]).expect_success();
     assert_eq!(machine.show("controlled", "Result"), "success");
@@ -91,8 +128,16 @@ fn systemd_runs_it() {
 
 #[test]
 fn systemd_of_debian_13_runs_it() {
-    require!(machine(), that(Root::debian("trixie").is_some(), "needs Debian trixie, unpacked by tests/setup"));
-    runs_under(&boot_systemd(with_service(Root::debian("trixie").expect("just seen"))));
+    require!(
+        machine(),
+        that(
+            Root::debian("trixie").is_some(),
+            "needs Debian trixie, unpacked by tests/setup"
+        )
+    );
+    runs_under(&boot_systemd(with_service(
+        Root::debian("trixie").expect("just seen"),
+    )));
 }
 
 #[test]
@@ -116,8 +161,11 @@ fn systemd_gives_up_and_breaks_nothing_where_another_instance_runs() {
 fn systemd_gives_up_root_beforehand_where_nothing_needs_it() {
     require!(machine(), tool("systemd-analyze"));
     let text = fs::read_to_string(golden("activated.service")).expect("it is there");
-    let (service, socket) = text.split_once("# /etc/systemd/system/greeter.socket\n").expect("two files");
-    let call = "#!/bin/sh\nexec /usr/bin/svc user=daemon capabilities=CAP_NET_BIND_SERVICE \"$@\"\n";
+    let (service, socket) = text
+        .split_once("# /etc/systemd/system/greeter.socket\n")
+        .expect("two files");
+    let call =
+        "#!/bin/sh\nexec /usr/bin/svc user=daemon capabilities=CAP_NET_BIND_SERVICE \"$@\"\n";
     let machine = Systemd::boot(
         Root::new()
             .copy("/usr/bin/svc", bin("svc"))
@@ -129,18 +177,36 @@ fn systemd_gives_up_root_beforehand_where_nothing_needs_it() {
     let pid = machine.main_pid("greeter").expect("it runs");
     let status = fs::read_to_string(machine.path(format!("/proc/{pid}/status"))).expect("it runs");
     assert!(status.contains("\nUid:\t1\t1\t1\t1\n"), "{status}");
-    assert!(status.contains(&format!("\nCapPrm:\t{:016x}\n", 1 << 10)), "{status}");
-    assert!(machine.connect("127.0.0.1:80").is_ok(), "the socket is open");
+    assert!(
+        status.contains(&format!("\nCapPrm:\t{:016x}\n", 1 << 10)),
+        "{status}"
+    );
+    assert!(
+        machine.connect("127.0.0.1:80").is_ok(),
+        "the socket is open"
+    );
     machine.systemctl(["stop", "greeter"]).expect_success();
     assert_eq!(machine.show("greeter", "Result"), "success");
 }
 
 #[test]
 fn what_is_not_a_setting_is_said_on_the_command_line() {
-    let arguments = ["unit", "--description", "Says hello", "--listen", "127.0.0.1:80", "systemd"];
-    let printed = std::process::Command::new(bin("controlled")).args(arguments).output().expect("it runs");
+    let arguments = [
+        "unit",
+        "--description",
+        "Says hello",
+        "--listen",
+        "127.0.0.1:80",
+        "systemd",
+    ];
+    let printed = std::process::Command::new(bin("controlled"))
+        .args(arguments)
+        .output()
+        .expect("it runs");
     let text = String::from_utf8(printed.stdout).expect("it is text");
-    let (service, socket) = text.split_once("# /etc/systemd/system/controlled.socket\n").expect("two files");
+    let (service, socket) = text
+        .split_once("# /etc/systemd/system/controlled.socket\n")
+        .expect("two files");
     assert!(service.contains("\nDescription=Says hello\n"), "{text}");
     assert!(socket.contains("\nListenStream=127.0.0.1:80\n"), "{text}");
     // Without a `privileged_init` the bounding set is known.
@@ -155,21 +221,36 @@ fn openrc_runs_it() {
 
 #[test]
 fn openrc_of_debian_testing_knows_when_it_is_ready() {
-    require!(machine(), that(Root::debian("forky").is_some(), "needs Debian forky, unpacked by tests/setup"));
+    require!(
+        machine(),
+        that(
+            Root::debian("forky").is_some(),
+            "needs Debian forky, unpacked by tests/setup"
+        )
+    );
     let machine = OpenRc::boot(with_service(Root::debian("forky").expect("just seen")));
     openrc(&machine);
     machine.sh("chown root /var/lib/controlled && chmod 755 /var/lib/controlled && rm /var/lib/controlled/started");
-    assert!(!machine.rc_service("controlled", "start").success(), "it cannot write its directory");
+    assert!(
+        !machine.rc_service("controlled", "start").success(),
+        "it cannot write its directory"
+    );
 }
 
 fn openrc(machine: &OpenRc) {
-    install(machine, "openrc", "cp /tmp/unit /etc/init.d/controlled && chmod 755 /etc/init.d/controlled");
+    install(
+        machine,
+        "openrc",
+        "cp /tmp/unit /etc/init.d/controlled && chmod 755 /etc/init.d/controlled",
+    );
     machine.rc_service("controlled", "start").expect_success();
     assert_as_set(machine);
     machine.rc_service("controlled", "reload").expect_success();
     assert_eq!(reloads(machine), 1);
     machine.rc_service("controlled", "stop").expect_success();
-    wait_until("its end", || machine.pids("controlled").is_empty().then_some(()));
+    wait_until("its end", || {
+        machine.pids("controlled").is_empty().then_some(())
+    });
 }
 
 #[test]
@@ -181,7 +262,12 @@ fn s6_runs_it_and_knows_when_it_is_ready() {
         "s6",
         "sh -s /etc/s6/sv </tmp/unit && ln -s /etc/s6/sv/controlled /run/service && s6-svscanctl -a /run/service",
     );
-    wait_until("its supervisor", || machine.path("/etc/s6/sv/controlled/supervise/status").exists().then_some(()));
+    wait_until("its supervisor", || {
+        machine
+            .path("/etc/s6/sv/controlled/supervise/status")
+            .exists()
+            .then_some(())
+    });
     machine.wait("-U", "controlled", 10_000).expect_success();
     assert!(machine.is_ready("controlled"));
     assert_as_set(&machine);
@@ -191,24 +277,36 @@ fn s6_runs_it_and_knows_when_it_is_ready() {
 
     controlled(&machine, "start").expect_success();
     machine.svc("-u", "controlled").expect_success();
-    wait_until("s6 to give up", || (machine.field("controlled", "exitcode") == "80").then_some(()));
-    wait_until("s6 to give up", || (machine.field("controlled", "wantedup") == "false").then_some(()));
+    wait_until("s6 to give up", || {
+        (machine.field("controlled", "exitcode") == "80").then_some(())
+    });
+    wait_until("s6 to give up", || {
+        (machine.field("controlled", "wantedup") == "false").then_some(())
+    });
 }
 
 #[test]
 fn runit_runs_it() {
     require!(machine(), tool("runsvdir"));
     let machine = Runit::boot(root());
-    install(&machine, "runit", "sh -s /etc/sv </tmp/unit && ln -s /etc/sv/controlled /etc/service");
+    install(
+        &machine,
+        "runit",
+        "sh -s /etc/sv </tmp/unit && ln -s /etc/sv/controlled /etc/service",
+    );
     assert_as_set(&machine);
     assert_eq!(machine.pid("controlled"), Some(pid(&machine)));
     machine.sv(10, "down", "controlled").expect_success();
-    wait_until("its end", || machine.pids("controlled").is_empty().then_some(()));
+    wait_until("its end", || {
+        machine.pids("controlled").is_empty().then_some(())
+    });
 
     controlled(&machine, "start").expect_success();
     machine.sv(1, "up", "controlled");
     let status = || machine.sv(1, "status", "controlled").stdout;
-    wait_until("runit to give up", || status().starts_with("down: ").then_some(()));
+    wait_until("runit to give up", || {
+        status().starts_with("down: ").then_some(())
+    });
     assert_eq!(machine.pids("controlled").len(), 1);
 }
 
@@ -230,7 +328,11 @@ fn supervisord_runs_it() {
 fn an_init_script_runs_it() {
     require!(machine());
     let machine = Machine::boot(root());
-    install(&machine, "sysv", "cp /tmp/unit /etc/init.d/controlled && chmod 755 /etc/init.d/controlled");
+    install(
+        &machine,
+        "sysv",
+        "cp /tmp/unit /etc/init.d/controlled && chmod 755 /etc/init.d/controlled",
+    );
     let script = |command: &str| machine.run(["/etc/init.d/controlled", command]);
     assert_eq!(script("status").status, 3);
     assert_eq!(script("stop").status, 0);
@@ -252,7 +354,10 @@ fn an_init_script_runs_it() {
     assert_eq!(script("status").status, 3);
     assert_eq!(script("what").status, 2);
     machine.sh(&format!("rm {CALL}")).expect_success();
-    assert_eq!(["stop", "status", "start"].map(|command| script(command).status), [0, 4, 5]);
+    assert_eq!(
+        ["stop", "status", "start"].map(|command| script(command).status),
+        [0, 4, 5]
+    );
 }
 
 #[test]
@@ -260,8 +365,9 @@ fn systemd_finds_no_fault() {
     require!(tool("systemd-analyze"));
     for golden in ["greeter.service", "activated.service"] {
         let directory = tempfile::tempdir().expect("a directory");
-        let text =
-            fs::read_to_string(self::golden(golden)).expect("it is there").replace("/usr/bin/greeter", "/bin/true");
+        let text = fs::read_to_string(self::golden(golden))
+            .expect("it is there")
+            .replace("/usr/bin/greeter", "/bin/true");
         let mut verify = Command::new("systemd-analyze");
         verify.args(["verify", "--man=no", "--recursive-errors=no"]);
         // Each begins with a comment that names it.
@@ -272,13 +378,21 @@ fn systemd_finds_no_fault() {
             verify.arg(path);
         }
         let found = Ran::of(verify);
-        assert!(found.success() && found.stderr.is_empty(), "{golden}: {found}");
+        assert!(
+            found.success() && found.stderr.is_empty(),
+            "{golden}: {found}"
+        );
     }
 }
 
 #[test]
 fn shells_find_no_fault() {
-    for golden in ["greeter.sysv", "greeter.openrc", "greeter.s6", "greeter.runit"] {
+    for golden in [
+        "greeter.sysv",
+        "greeter.openrc",
+        "greeter.s6",
+        "greeter.runit",
+    ] {
         let mut check = Command::new("sh");
         check.arg("-n").arg(self::golden(golden));
         Ran::of(check).expect_success();
@@ -300,5 +414,7 @@ assert service['KeepAlive'] == {'SuccessfulExit': False}, service";
 
 /// A file as daemon-rt's own tests keep it.
 fn golden(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../daemon-rt/src/unit/golden").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../daemon-rt/src/unit/golden")
+        .join(name)
 }

@@ -1,4 +1,5 @@
-//! The witnesses of every scene, tested on themselves: a daemon that leaks, a bystander that is hit, and the noise.
+//! The witnesses of every scene, tested on themselves: a daemon that leaks, a bystander that is
+//! hit, and the noise.
 
 use std::{
     fs,
@@ -22,18 +23,33 @@ fn pidfile(scene: &Scene) -> String {
 #[test]
 fn a_good_start_is_accounted_for() {
     let scene = Scene::new();
-    scene.launch(bin("svc")).arg(pidfile(&scene)).run().assert_ready();
+    scene
+        .launch(bin("svc"))
+        .arg(pidfile(&scene))
+        .run()
+        .assert_ready();
     assert_eq!(complaint(scene), None);
 }
 
 #[test]
 fn a_daemon_that_a_failed_command_leaves_fails_the_test() {
     let scene = Scene::new();
-    let lie = format!("{} {} || exit; exit 1", bin("svc").display(), pidfile(&scene));
-    scene.launch("/bin/sh").args(["-c", &lie]).run().assert_exited(1);
+    let lie = format!(
+        "{} {} || exit; exit 1",
+        bin("svc").display(),
+        pidfile(&scene)
+    );
+    scene
+        .launch("/bin/sh")
+        .args(["-c", &lie])
+        .run()
+        .assert_exited(1);
     let daemon = scene.daemon();
     let said = complaint(scene).expect("a complaint");
-    assert!(said.contains("1 services of 0 commands that did not fail"), "{said}");
+    assert!(
+        said.contains("1 services of 0 commands that did not fail"),
+        "{said}"
+    );
     assert!(daemon.is_gone());
 }
 
@@ -41,7 +57,11 @@ fn a_daemon_that_a_failed_command_leaves_fails_the_test() {
 fn a_service_outside_of_the_scene_fails_the_test() {
     let scene = Scene::new();
     let mut escaped = Command::new(bin("svc"));
-    escaped.arg(pidfile(&scene)).env("DAEMON_MODE", "foreground").stdin(Stdio::null()).stderr(Stdio::null());
+    escaped
+        .arg(pidfile(&scene))
+        .env("DAEMON_MODE", "foreground")
+        .stdin(Stdio::null())
+        .stderr(Stdio::null());
     let mut escaped = escaped.spawn().expect("a service");
     scene.wait_until("its pidfile", || scene.pid_in_pidfile().is_some());
     let said = complaint(scene);
@@ -57,9 +77,14 @@ fn a_bystander_that_is_hit_fails_the_test() {
         let scene = Scene::new();
         let running = scene.launch("/bin/sleep").arg("1000").spawn();
         let neighbours = Proc::descendants(running.process().stat().ppid);
-        let mut neighbours = neighbours.iter().filter(|it| it.name().as_deref() == Some("bystander"));
+        let mut neighbours = neighbours
+            .iter()
+            .filter(|it| it.name().as_deref() == Some("bystander"));
         let pids: Vec<_> = neighbours.clone().map(Proc::pid).collect();
-        assert!(pids.len() == 2 && pids.iter().any(|pid| pid.abs_diff(running.pid()) < 50), "{pids:?}");
+        assert!(
+            pids.len() == 2 && pids.iter().any(|pid| pid.abs_diff(running.pid()) < 50),
+            "{pids:?}"
+        );
         neighbours.next().expect("one of two").signal(signal);
         drop(running);
         let said = complaint(scene).expect("a complaint");
@@ -76,8 +101,12 @@ fn there_are_locks_on_small_inode_numbers() {
         let locks = fs::read_to_string("/proc/locks").expect("the locks");
         let held = |kind: &str, inode: u32| {
             let file = format!(":{inode} ");
-            locks.lines().any(|line| line.contains(&format!(": {kind} ")) && line.contains(&file))
+            locks
+                .lines()
+                .any(|line| line.contains(&format!(": {kind} ")) && line.contains(&file))
         };
-        ["FLOCK", "POSIX", "OFDLCK"].iter().all(|kind| [2, 500, 1000].iter().all(|inode| held(kind, *inode)))
+        ["FLOCK", "POSIX", "OFDLCK"]
+            .iter()
+            .all(|kind| [2, 500, 1000].iter().all(|inode| held(kind, *inode)))
     });
 }

@@ -1,9 +1,11 @@
-//! The budget by counts, which are (nearly) the same on every machine: system calls, instructions and page faults of
-//! starter, intermediate process and daemon together, the first two by what made them.
+//! The budget by counts, which are (nearly) the same on every machine: system calls, instructions
+//! and page faults of starter, intermediate process and daemon together, the first two by what made
+//! them.
 //!
-//! `counts UNOPTIMIZED OPTIMIZED PROGRAM…`, called by `bench/counts`, with the directories of the two builds of the
-//! programs; the first program is the floor. Without optimization no system call changes, but all functions keep their
-//! names for `strace -k`; what is inlined otherwise has none for callgrind, and counts for its caller.
+//! `counts UNOPTIMIZED OPTIMIZED PROGRAM…`, called by `bench/counts`, with the directories of the
+//! two builds of the programs; the first program is the floor. Without optimization no system call
+//! changes, but all functions keep their names for `strace -k`; what is inlined otherwise has none
+//! for callgrind, and counts for its caller.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
@@ -51,15 +53,24 @@ type Counts = BTreeMap<&'static str, usize>;
 
 fn main() {
     let arguments: Vec<String> = env::args().collect();
-    let [_, unoptimized, optimized, programs @ ..] = &arguments[..] else { panic!("which programs?") };
+    let [_, unoptimized, optimized, programs @ ..] = &arguments[..] else {
+        panic!("which programs?")
+    };
     fs::create_dir(PLACE).expect("only root can run this, and only once at a time");
     nix::sys::prctl::set_child_subreaper(true).expect("Linux");
     let all = |directory: &str, count: fn(&str) -> Counts| -> Vec<Counts> {
         let path = |program| format!("{directory}/{program}");
-        programs.iter().map(|program| count(&path(program))).collect()
+        programs
+            .iter()
+            .map(|program| count(&path(program)))
+            .collect()
     };
     print("system calls", programs, &all(unoptimized, system_calls));
-    print("instructions in user mode", programs, &all(optimized, instructions));
+    print(
+        "instructions in user mode",
+        programs,
+        &all(optimized, instructions),
+    );
     print("page faults", programs, &all(optimized, page_faults));
     _ = fs::remove_dir_all(PLACE);
 }
@@ -67,10 +78,20 @@ fn main() {
 fn print(what: &str, programs: &[String], counts: &[Counts]) {
     let mut steps: Vec<&str> = counts.iter().flat_map(BTreeMap::keys).copied().collect();
     steps.sort_unstable_by_key(|step| {
-        (step.split([' ', ',']).next().and_then(|number| number.parse().ok()).unwrap_or(99), *step)
+        (
+            step.split([' ', ','])
+                .next()
+                .and_then(|number| number.parse().ok())
+                .unwrap_or(99),
+            *step,
+        )
     });
     steps.dedup();
-    println!("| {what} | {} |\n| --- |{}", programs.join(" | "), " --: |".repeat(programs.len()));
+    println!(
+        "| {what} | {} |\n| --- |{}",
+        programs.join(" | "),
+        " --: |".repeat(programs.len())
+    );
     let print = |step: &str, count: &dyn Fn(&Counts) -> usize| {
         let counts = counts.iter().map(|counts| count(counts).to_string());
         println!("| {step} | {} |", counts.collect::<Vec<_>>().join(" | "));
@@ -82,13 +103,18 @@ fn print(what: &str, programs: &[String], counts: &[Counts]) {
     println!();
 }
 
-/// Starts a daemon, waits until it is at its main loop, which is pause(2), and ends it by this signal.
+/// Starts a daemon, waits until it is at its main loop, which is pause(2), and ends it by this
+/// signal.
 fn run(mut command: Command, signal: Signal) {
-    let streams = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let streams = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
     let started = streams.status().expect("it can be started");
     assert!(started.success(), "{started}");
-    let is_waiting =
-        |pid: &str| fs::read_to_string(format!("/proc/{pid}/syscall")).is_ok_and(|call| call.starts_with("34 "));
+    let is_waiting = |pid: &str| {
+        fs::read_to_string(format!("/proc/{pid}/syscall")).is_ok_and(|call| call.starts_with("34 "))
+    };
     let daemon = loop {
         let children = fs::read_to_string("/proc/thread-self/children").expect("/proc");
         if let Some(daemon) = children.split_whitespace().find(|pid| is_waiting(pid)) {
@@ -100,7 +126,8 @@ fn run(mut command: Command, signal: Signal) {
     while wait().is_ok() {}
 }
 
-/// Of all processes of a start, by callgrind: the cost of the functions that stand for steps, with all that they call.
+/// Of all processes of a start, by callgrind: the cost of the functions that stand for steps, with
+/// all that they call.
 fn instructions(program: &str) -> Counts {
     let mut counts = Counts::new();
     let mut command = Command::new("valgrind");
@@ -112,22 +139,37 @@ fn instructions(program: &str) -> Counts {
     // With a new count from there: a child begins with its parent's.
     command.args(["--tool=callgrind", "--dump-before=fork", &files, program]);
     run(command, Signal::SIGUSR1); // which nobody handles, so that callgrind is there to the end
-    for file in fs::read_dir(&place).expect("it is there").flatten().map(|entry| entry.path()) {
+    for file in fs::read_dir(&place)
+        .expect("it is there")
+        .flatten()
+        .map(|entry| entry.path())
+    {
         let annotate = ["--inclusive=yes", "--threshold=100"];
-        let annotated = Command::new("callgrind_annotate").args(annotate).arg(&file).output().expect("valgrind's own");
+        let annotated = Command::new("callgrind_annotate")
+            .args(annotate)
+            .arg(&file)
+            .output()
+            .expect("valgrind's own");
         let (mut all, mut costs) = (0, BTreeMap::<&str, (&str, usize)>::new());
         for line in String::from_utf8_lossy(&annotated.stdout).lines() {
-            let Some((cost, function)) = line.trim_start().split_once(' ') else { continue };
-            let Ok(cost) = cost.replace(',', "").parse::<usize>() else { continue };
+            let Some((cost, function)) = line.trim_start().split_once(' ') else {
+                continue;
+            };
+            let Ok(cost) = cost.replace(',', "").parse::<usize>() else {
+                continue;
+            };
             if function.contains("PROGRAM TOTALS") {
                 all = cost;
-            } else if let Some((name, step)) = STEPS.iter().find(|(name, _)| function.contains(name)) {
+            } else if let Some((name, step)) =
+                STEPS.iter().find(|(name, _)| function.contains(name))
+            {
                 // The outermost one contains the others.
                 let most = costs.entry(name).or_insert((step, 0));
                 most.1 = most.1.max(cost);
             }
         }
-        let (rest, steps): (Vec<_>, Vec<_>) = costs.into_values().partition(|(step, _)| *step == REST);
+        let (rest, steps): (Vec<_>, Vec<_>) =
+            costs.into_values().partition(|(step, _)| *step == REST);
         let of_steps: usize = steps.iter().map(|(_, cost)| cost).sum();
         let of_library = rest.first().map_or(0, |(_, cost)| *cost).max(of_steps);
         let others = [(REST, of_library - of_steps), (START, all - of_library)];
@@ -142,7 +184,11 @@ fn instructions(program: &str) -> Counts {
 
 /// Of all processes of a start.
 fn page_faults(program: &str) -> Counts {
-    let so_far = || getrusage(UsageWho::RUSAGE_CHILDREN).expect("Linux").minor_page_faults();
+    let so_far = || {
+        getrusage(UsageWho::RUSAGE_CHILDREN)
+            .expect("Linux")
+            .minor_page_faults()
+    };
     let before = so_far();
     run(Command::new(program), Signal::SIGKILL);
     tidy();
@@ -161,22 +207,35 @@ fn system_calls(program: &str) -> Counts {
         .expect("strace is installed");
     let log = wait_for_pause(tracer, &log);
     let mut counts = Counts::new();
-    // A line for each call, and `" > program(function+0x1) [0x2]"` for each frame of its stack. A call that another
-    // process interrupts has two lines, the second with the stack.
-    for call in log.split('\n').fold(Vec::<(&str, Vec<&str>)>::new(), gather) {
+    // A line for each call, and `" > program(function+0x1) [0x2]"` for each frame of its stack. A
+    // call that another process interrupts has two lines, the second with the stack.
+    for call in log
+        .split('\n')
+        .fold(Vec::<(&str, Vec<&str>)>::new(), gather)
+    {
         let (line, frames) = call;
-        if line.contains("<unfinished ...>") || line.contains("pause(") || line.contains("+++") || line.contains("---")
+        if line.contains("<unfinished ...>")
+            || line.contains("pause(")
+            || line.contains("+++")
+            || line.contains("---")
         {
             continue;
         }
         // The innermost frame that says which step it is.
-        let found = STEPS.iter().find(|(name, _)| frames.iter().any(|frame| frame.contains(name)));
-        *counts.entry(found.map_or(START, |(_, step)| step)).or_default() += 1;
+        let found = STEPS
+            .iter()
+            .find(|(name, _)| frames.iter().any(|frame| frame.contains(name)));
+        *counts
+            .entry(found.map_or(START, |(_, step)| step))
+            .or_default() += 1;
     }
     counts
 }
 
-fn gather<'a>(mut calls: Vec<(&'a str, Vec<&'a str>)>, line: &'a str) -> Vec<(&'a str, Vec<&'a str>)> {
+fn gather<'a>(
+    mut calls: Vec<(&'a str, Vec<&'a str>)>,
+    line: &'a str,
+) -> Vec<(&'a str, Vec<&'a str>)> {
     match (line.starts_with(" > "), calls.last_mut()) {
         (true, Some((_, frames))) => frames.push(line),
         (false, _) if !line.is_empty() => calls.push((line, Vec::new())),
@@ -190,10 +249,16 @@ fn wait_for_pause(mut tracer: Child, path: &str) -> String {
     for _ in 0..600 {
         thread::sleep(Duration::from_millis(100));
         let log = fs::read_to_string(path).unwrap_or_default();
-        let Some(pause) = log.lines().find(|line| line.contains(" pause(")) else { continue };
+        let Some(pause) = log.lines().find(|line| line.contains(" pause(")) else {
+            continue;
+        };
         // The starter may still be on its way out.
         thread::sleep(Duration::from_secs(1));
-        let daemon = pause.split_whitespace().next().and_then(|pid| pid.parse().ok()).expect("strace -f names it");
+        let daemon = pause
+            .split_whitespace()
+            .next()
+            .and_then(|pid| pid.parse().ok())
+            .expect("strace -f names it");
         kill(Pid::from_raw(daemon), Signal::SIGKILL).expect("it runs");
         tracer.wait().expect("it is a child");
         while wait().is_ok() {}

@@ -1,4 +1,5 @@
-//! The crate daemonize, as its documentation has it, without a setting. It does not tell its starter when it is ready.
+//! The crate daemonize, as its documentation has it, without a setting. It does not tell its
+//! starter when it is ready.
 
 use daemonize::{Daemonize, Error};
 

@@ -1,7 +1,8 @@
-//! The floor: what nobody can avoid who wants to be a daemon whose starter knows when it is ready. A pipe, two forks,
-//! setsid(2), one byte; nothing else of daemon(7).
+//! The floor: what nobody can avoid who wants to be a daemon whose starter knows when it is ready.
+//! A pipe, two forks, setsid(2), one byte; nothing else of daemon(7).
 //!
-//! With `--lookups` it also asks for a user and that user's groups first, as every program has to that becomes one.
+//! With `--lookups` it also asks for a user and that user's groups first, as every program has to
+//! that becomes one.
 
 use std::error::Error;
 use std::ffi::CString;

@@ -1,5 +1,5 @@
-//! Much memory, touched where the first argument says, in MiB as the second says: in an `empty` program, in the `floor`
-//! before its forks, or in ours in `configure` or `init`.
+//! Much memory, touched where the first argument says, in MiB as the second says: in an `empty`
+//! program, in the `floor` before its forks, or in ours in `configure` or `init`.
 
 use std::env::args;
 use std::io::{Read, Write, pipe};
@@ -22,7 +22,10 @@ fn place() -> String {
 }
 
 fn touch() -> Vec<u8> {
-    let size: usize = args().nth(2).and_then(|size| size.parse().ok()).expect("how many MiB");
+    let size: usize = args()
+        .nth(2)
+        .and_then(|size| size.parse().ok())
+        .expect("how many MiB");
     std::hint::black_box(vec![1; size << 20])
 }
 
@@ -50,6 +53,7 @@ fn ours() {
         .configure(|_: &mut Daemon| Ok::<_, String>((place() == "configure").then(touch)))
         .init(|memory: Option<Vec<u8>>| Ok::<_, String>(memory.unwrap_or_else(touch)))
         .main(|_: Vec<u8>| -> () { sleep() });
-    // SAFETY: nothing in this program has opened a descriptor, kept a pointer into the environment or started a thread.
+    // SAFETY: nothing in this program has opened a descriptor, kept a pointer into the environment
+    // or started a thread.
     unsafe { daemon.run(service) };
 }

@@ -1,5 +1,5 @@
-//! This library with every setting, but those that would only replace another one's work (`group` and `groups` the
-//! look-up of the user's groups, `chroot` the working directory).
+//! This library with every setting, but those that would only replace another one's work (`group`
+//! and `groups` the look-up of the user's groups, `chroot` the working directory).
 
 #[daemon_rt::daemon(
     name = "bench",

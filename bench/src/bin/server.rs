@@ -1,5 +1,5 @@
-//! A server that answers every connection with one byte, and hands its socket over: `server` starts it, `server restart`
-//! replaces it, `server stop` ends it.
+//! A server that answers every connection with one byte, and hands its socket over: `server` starts
+//! it, `server restart` replaces it, `server stop` ends it.
 
 use std::io::{Result, Write};
 use std::os::unix::net::UnixListener;
@@ -16,8 +16,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[daemon(pidfile = "/run/daemon-bench/server.pid", umask = 0o022, configure = configure, init = bind)]
 fn main(listener: UnixListener) -> Result<()> {
     loop {
-        let mut ready =
-            [listener.as_fd(), shutdown().as_fd()].map(|descriptor| PollFd::new(descriptor, PollFlags::POLLIN));
+        let mut ready = [listener.as_fd(), shutdown().as_fd()]
+            .map(|descriptor| PollFd::new(descriptor, PollFlags::POLLIN));
         _ = poll(&mut ready, PollTimeout::NONE);
         // Another instance may have been faster in accepting.
         while let Ok((mut peer, _)) = listener.accept() {

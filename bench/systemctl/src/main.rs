@@ -1,5 +1,5 @@
-//! `daemon-bench-systemctl DIRECTORY ROUNDS`, called by `bench/run`: stopping the same service by systemd and by its
-//! pidfile, both from a shell of the same machine.
+//! `daemon-bench-systemctl DIRECTORY ROUNDS`, called by `bench/run`: stopping the same service by
+//! systemd and by its pidfile, both from a shell of the same machine.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -10,10 +10,14 @@ const PIDFILE: &str = "/run/daemon-bench/ours_pidfile.pid";
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
-    let [_, programs, rounds] = &arguments[..] else { panic!("which programs, and how often?") };
+    let [_, programs, rounds] = &arguments[..] else {
+        panic!("which programs, and how often?")
+    };
     let rounds: usize = rounds.parse().expect("a number");
     if !Machine::possible() || !Path::new("/lib/systemd/systemd").exists() {
-        println!("### Stop, in a machine under systemd\n\nNot measured: no such machine can be made here.\n");
+        println!(
+            "### Stop, in a machine under systemd\n\nNot measured: no such machine can be made here.\n"
+        );
         return;
     }
     let service = format!("{programs}/ours_pidfile");
@@ -40,11 +44,22 @@ fn main() {
         start();
         rows[1].1.push(run(&[&stop, PIDFILE]));
         start();
-        rows[2].1.push(run(&["start-stop-daemon", "--stop", "--quiet", "--retry", "5", "--pidfile", PIDFILE]));
+        rows[2].1.push(run(&[
+            "start-stop-daemon",
+            "--stop",
+            "--quiet",
+            "--retry",
+            "5",
+            "--pidfile",
+            PIDFILE,
+        ]));
         start_by_systemd();
         rows[3].1.push(run(&["systemctl", "stop", "bench"]));
     }
-    println!("### Stop, in a machine under systemd {}\n", machine.version());
+    println!(
+        "### Stop, in a machine under systemd {}\n",
+        machine.version()
+    );
     println!("| | median, ms | p25–p75 |\n| --- | --: | --: |");
     for (name, mut times) in rows {
         times.sort_unstable();

@@ -1,5 +1,6 @@
-//! Looking up in a short-lived child. The C library asks modules that nsswitch.conf(5) names, and some (sss, ldap, winbind)
-//! start threads and keep descriptors, which must not be there when this process forks and gives up its privileges.
+//! Looking up in a short-lived child. The C library asks modules that nsswitch.conf(5) names, and
+//! some (sss, ldap, winbind) start threads and keep descriptors, which must not be there when this
+//! process forks and gives up its privileges.
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read, Write};
@@ -24,28 +25,44 @@ pub(super) fn are_modules_tidy() -> bool {
     if !cfg!(target_env = "gnu") {
         return true;
     }
-    std::fs::read_to_string("/etc/nsswitch.conf").map_or(true, |text| text.lines().all(is_line_tidy))
+    std::fs::read_to_string("/etc/nsswitch.conf")
+        .map_or(true, |text| text.lines().all(is_line_tidy))
 }
 
 fn is_line_tidy(line: &str) -> bool {
     let line = line.split('#').next().unwrap_or_default();
-    let Some((database, services)) = line.split_once(':') else { return true };
+    let Some((database, services)) = line.split_once(':') else {
+        return true;
+    };
     if !DATABASES.contains(&database.trim()) {
         return true;
     }
     // What stands in brackets says what becomes of the answer: `[NOTFOUND=return]`.
     let mut actions = false;
-    services.replace('[', " [").replace(']', "] ").split_whitespace().all(|word| {
-        actions |= word.starts_with('[');
-        let is_action = actions;
-        actions &= !word.ends_with(']');
-        is_action || TIDY.contains(&word)
-    })
+    services
+        .replace('[', " [")
+        .replace(']', "] ")
+        .split_whitespace()
+        .all(|word| {
+            actions |= word.starts_with('[');
+            let is_action = actions;
+            actions &= !word.ends_with(']');
+            is_action || TIDY.contains(&word)
+        })
 }
 
 /// Calls `look_up` in a child, and returns what it has found.
-pub(super) fn look_up(alone: &SingleThreaded, look_up: impl FnOnce() -> Result<Found, Error>) -> Result<Found, Error> {
-    let during = |error: io::Error| Error::step(Step::DropPrivileges, "the look-up of users and groups", error);
+pub(super) fn look_up(
+    alone: &SingleThreaded,
+    look_up: impl FnOnce() -> Result<Found, Error>,
+) -> Result<Found, Error> {
+    let during = |error: io::Error| {
+        Error::step(
+            Step::DropPrivileges,
+            "the look-up of users and groups",
+            error,
+        )
+    };
     let (read, write) = pipe2(OFlag::O_CLOEXEC).map_err(|error| during(error.into()))?;
     match sys::fork(alone).during(Step::DropPrivileges, "the look-up of users and groups")? {
         ForkResult::Child => {
@@ -61,7 +78,8 @@ pub(super) fn look_up(alone: &SingleThreaded, look_up: impl FnOnce() -> Result<F
             let answer = receive(&mut read.into());
             // Reaped by somebody else, perhaps: a handler of `configure`'s.
             _ = sys::wait(child, true, true);
-            decode(&answer.map_err(during)?).ok_or_else(|| during(io::ErrorKind::InvalidData.into()))?
+            decode(&answer.map_err(during)?)
+                .ok_or_else(|| during(io::ErrorKind::InvalidData.into()))?
         }
     }
 }
@@ -70,7 +88,8 @@ fn receive(pipe: &mut std::fs::File) -> io::Result<Vec<u8>> {
     let mut length = [0; 4];
     pipe.read_exact(&mut length)?;
     let mut answer = Vec::new();
-    pipe.take(u32::from_ne_bytes(length).into()).read_to_end(&mut answer)?;
+    pipe.take(u32::from_ne_bytes(length).into())
+        .read_to_end(&mut answer)?;
     Ok(answer)
 }
 
@@ -79,16 +98,29 @@ fn encode(found: &Result<Found, Error>) -> Vec<u8> {
     let mut texts: Vec<OsString> = Vec::new();
     match found {
         Err(error) => {
-            let source = std::error::Error::source(error).map_or_else(String::new, ToString::to_string);
-            texts.extend(["error".into(), error.errno().unwrap_or(0).to_string().into()]);
+            let source =
+                std::error::Error::source(error).map_or_else(String::new, ToString::to_string);
+            texts.extend([
+                "error".into(),
+                error.errno().unwrap_or(0).to_string().into(),
+            ]);
             texts.extend([error.object().into(), source.into()]);
         }
         Ok((identity, variables)) => {
             match identity {
                 None => texts.push("unchanged".into()),
-                Some(Identity { uid, gid, groups, exact_groups }) => {
+                Some(Identity {
+                    uid,
+                    gid,
+                    groups,
+                    exact_groups,
+                }) => {
                     let groups: Vec<String> = groups.iter().map(ToString::to_string).collect();
-                    texts.extend(["identity".into(), uid.to_string().into(), gid.to_string().into()]);
+                    texts.extend([
+                        "identity".into(),
+                        uid.to_string().into(),
+                        gid.to_string().into(),
+                    ]);
                     texts.extend([groups.join(",").into(), exact_groups.to_string().into()]);
                 }
             }
@@ -97,26 +129,48 @@ fn encode(found: &Result<Found, Error>) -> Vec<u8> {
             }
         }
     }
-    texts.iter().flat_map(|text| [text.as_bytes(), b"\0"].concat()).collect()
+    texts
+        .iter()
+        .flat_map(|text| [text.as_bytes(), b"\0"].concat())
+        .collect()
 }
 
 fn decode(answer: &[u8]) -> Option<Result<Found, Error>> {
-    let mut texts = answer.strip_suffix(b"\0")?.split(|&byte| byte == 0).map(OsStr::from_bytes);
+    let mut texts = answer
+        .strip_suffix(b"\0")?
+        .split(|&byte| byte == 0)
+        .map(OsStr::from_bytes);
     let number = |text: Option<&OsStr>| text?.to_str()?.parse::<u32>().ok();
     let identity = match texts.next()?.to_str()? {
         "error" => {
             let errno = texts.next()?.to_str()?.parse().ok()?;
-            let (object, source) = (texts.next()?.to_string_lossy(), texts.next()?.to_string_lossy());
-            let source =
-                if errno == 0 { io::Error::other(source.into_owned()) } else { io::Error::from_raw_os_error(errno) };
+            let (object, source) = (
+                texts.next()?.to_string_lossy(),
+                texts.next()?.to_string_lossy(),
+            );
+            let source = if errno == 0 {
+                io::Error::other(source.into_owned())
+            } else {
+                io::Error::from_raw_os_error(errno)
+            };
             return Some(Err(Error::step(Step::DropPrivileges, object, source)));
         }
         "unchanged" => None,
         _ => {
-            let (uid, gid) = (Uid::from_raw(number(texts.next())?), Gid::from_raw(number(texts.next())?));
+            let (uid, gid) = (
+                Uid::from_raw(number(texts.next())?),
+                Gid::from_raw(number(texts.next())?),
+            );
             let groups = texts.next()?.to_str()?.split_terminator(',');
-            let groups = groups.map(|group| group.parse().ok().map(Gid::from_raw)).collect::<Option<_>>()?;
-            Some(Identity { uid, gid, groups, exact_groups: texts.next()? == "true" })
+            let groups = groups
+                .map(|group| group.parse().ok().map(Gid::from_raw))
+                .collect::<Option<_>>()?;
+            Some(Identity {
+                uid,
+                gid,
+                groups,
+                exact_groups: texts.next()? == "true",
+            })
         }
     };
     let mut variables = Vec::new();
@@ -133,11 +187,20 @@ mod tests {
 
     #[test]
     fn modules_are_known_by_their_lines() {
-        for tidy in ["passwd: files systemd", "hosts: sss", "group: files [SUCCESS=merge] systemd # sss", "", "passwd:"]
-        {
+        for tidy in [
+            "passwd: files systemd",
+            "hosts: sss",
+            "group: files [SUCCESS=merge] systemd # sss",
+            "",
+            "passwd:",
+        ] {
             assert!(is_line_tidy(tidy), "{tidy}");
         }
-        for other in ["passwd: files sss", "group:sss", "initgroups: files [NOTFOUND=return UNAVAIL=continue] ldap"] {
+        for other in [
+            "passwd: files sss",
+            "group:sss",
+            "initgroups: files [NOTFOUND=return UNAVAIL=continue] ldap",
+        ] {
             assert!(!is_line_tidy(other), "{other}");
         }
     }
@@ -151,9 +214,16 @@ mod tests {
             exact_groups,
         };
         let variables = vec![("HOME", "/é".into()), ("SHELL", "".into())];
-        for found in [(None, variables.clone()), (Some(identity(true)), variables), (Some(identity(false)), vec![])] {
+        for found in [
+            (None, variables.clone()),
+            (Some(identity(true)), variables),
+            (Some(identity(false)), vec![]),
+        ] {
             let text = format!("{found:?}");
-            assert_eq!(format!("{:?}", decode(&encode(&Ok(found))).unwrap().unwrap()), text);
+            assert_eq!(
+                format!("{:?}", decode(&encode(&Ok(found))).unwrap().unwrap()),
+                text
+            );
         }
         for source in [io::Error::other("no"), io::Error::from_raw_os_error(2)] {
             let error = Error::step(Step::DropPrivileges, "user x", source);

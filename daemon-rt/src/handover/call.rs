@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, getsockopt, setsockopt, socket, sockopt};
+use nix::sys::socket::{
+    AddressFamily, SockFlag, SockType, UnixAddr, connect, getsockopt, setsockopt, socket, sockopt,
+};
 use nix::sys::stat::lstat;
 use nix::sys::time::{TimeVal, TimeValLike};
 
@@ -48,7 +50,11 @@ fn call_at(path: PathBuf, instance: &Instance, patience: Duration) -> io::Result
         Err(error) => return Err(error.into()),
     };
     let peer = getsockopt(&connection, sockopt::PeerCredentials)?;
-    Ok(if peer.pid() == instance.pid.as_raw() { Call::Answered(connection, path) } else { Call::Another })
+    Ok(if peer.pid() == instance.pid.as_raw() {
+        Call::Answered(connection, path)
+    } else {
+        Call::Another
+    })
 }
 
 /// Connects to the control socket of a service, whoever that is.
@@ -63,13 +69,27 @@ pub(crate) fn has_socket(pidfile: &Path) -> bool {
 
 fn connect_at(path: &Path, patience: Duration) -> io::Result<nix::Result<OwnedFd>> {
     let place = Place::of(path)?;
-    let connection = socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None)?;
+    let connection = socket(
+        AddressFamily::Unix,
+        SockType::SeqPacket,
+        SockFlag::SOCK_CLOEXEC,
+        None,
+    )?;
     let began = Instant::now();
     loop {
-        // One that accepts nobody would keep the caller waiting for ever, which is also what no time at all would mean.
-        let limit = i64::try_from(left(began, patience).as_millis()).unwrap_or(i64::MAX).max(1);
-        setsockopt(&connection, sockopt::SendTimeout, &TimeVal::milliseconds(limit))?;
-        match at_place(&place, path, |address| retry(|| connect(connection.as_raw_fd(), address)))? {
+        // One that accepts nobody would keep the caller waiting for ever, which is also what no
+        // time at all would mean.
+        let limit = i64::try_from(left(began, patience).as_millis())
+            .unwrap_or(i64::MAX)
+            .max(1);
+        setsockopt(
+            &connection,
+            sockopt::SendTimeout,
+            &TimeVal::milliseconds(limit),
+        )?;
+        match at_place(&place, path, |address| {
+            retry(|| connect(connection.as_raw_fd(), address))
+        })? {
             // Only when the time is over does it mean that it is.
             Err(Errno::EAGAIN) if began.elapsed() < patience => std::thread::sleep(PAUSE),
             connected => return Ok(connected.map(|()| connection)),
@@ -77,8 +97,8 @@ fn connect_at(path: &Path, patience: Duration) -> io::Result<nix::Result<OwnedFd
     }
 }
 
-/// Binds or connects at a path of any length: through the directory, which is open, as sockets have room for 107 bytes.
-/// That needs /proc; without it the path must do.
+/// Binds or connects at a path of any length: through the directory, which is open, as sockets have
+/// room for 107 bytes. That needs /proc; without it the path must do.
 pub(super) fn at_place(
     place: &Place,
     path: &Path,
@@ -95,12 +115,12 @@ pub(super) fn at_place(
     }
     match UnixAddr::new(path) {
         Ok(address) => Ok(call(&address)),
-        Err(_) if !Path::new("/proc/self/fd").exists() => {
-            Err(io::Error::other("without /proc the path of the control socket must be shorter than 108 bytes"))
-        }
-        Err(_) if UnixAddr::new(&through_directory).is_err() => {
-            Err(io::Error::other(format!("the name of the control socket is too long, it has {name} bytes")))
-        }
+        Err(_) if !Path::new("/proc/self/fd").exists() => Err(io::Error::other(
+            "without /proc the path of the control socket must be shorter than 108 bytes",
+        )),
+        Err(_) if UnixAddr::new(&through_directory).is_err() => Err(io::Error::other(format!(
+            "the name of the control socket is too long, it has {name} bytes"
+        ))),
         Err(_) => Ok(Err(Errno::ENOENT)),
     }
 }

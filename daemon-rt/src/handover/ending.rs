@@ -14,7 +14,8 @@ pub(super) struct Old {
     pub(super) patience: Duration,
 }
 
-/// How much longer the new instance waits than the restarter, which has more rights and a person to tell.
+/// How much longer the new instance waits than the restarter, which has more rights and a person to
+/// tell.
 const GRACE: Duration = Duration::from_secs(1);
 
 impl Old {
@@ -26,7 +27,8 @@ impl Old {
                 complain::complain(&audience::name(), &line);
             }
             if !self.instance.has_pidfd() {
-                // It is the pidfile that is open in its place, and to close that would drop this process's own mark on it.
+                // It is the pidfile that is open in its place, and to close that would drop this
+                // process's own mark on it.
                 std::mem::forget(self);
             }
         };
@@ -39,12 +41,16 @@ impl Old {
         let pid = self.instance.pid;
         match self.instance.ends_or_is_killed(limit) {
             Ok(true) => None,
-            Ok(false) => Some(format!("the old instance did not end in {limit:?} and was killed (pid {pid})")),
+            Ok(false) => Some(format!(
+                "the old instance did not end in {limit:?} and was killed (pid {pid})"
+            )),
             Err(error) => Some(lives_on(pid, limit, &error)),
         }
     }
 }
 
 fn lives_on(pid: Pid, limit: Duration, error: &io::Error) -> String {
-    format!("the old instance did not end in {limit:?} and could not be killed (pid {pid}): {error}")
+    format!(
+        "the old instance did not end in {limit:?} and could not be killed (pid {pid}): {error}"
+    )
 }

@@ -12,7 +12,8 @@ use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::socket::{
-    AddressFamily, Backlog, Shutdown, SockFlag, SockType, bind, getsockopt, listen, shutdown, socket, sockopt,
+    AddressFamily, Backlog, Shutdown, SockFlag, SockType, bind, getsockopt, listen, shutdown,
+    socket, sockopt,
 };
 use nix::sys::stat::{FileStat, Mode, fstat, umask};
 use nix::unistd::{Pid, geteuid, getpid};
@@ -72,7 +73,12 @@ pub(crate) fn bind_socket(pidfile: &Path) -> Result<(), Error> {
             place.remove()?;
         }
         let directory = place.directory()?;
-        let socket = socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None)?;
+        let socket = socket(
+            AddressFamily::Unix,
+            SockType::SeqPacket,
+            SockFlag::SOCK_CLOEXEC,
+            None,
+        )?;
         // Nothing may fail after the bind(2) that does not remove the file again.
         let (itself, later) = (fstat(&socket)?, ReadyPath::new(&beside(pidfile, CONTROL))?);
         let before = umask(Mode::from_bits_truncate(0o177));
@@ -81,20 +87,29 @@ pub(crate) fn bind_socket(pidfile: &Path) -> Result<(), Error> {
         bound??;
         let file = place.look().inspect_err(|_| _ = place.remove())?;
         let (socket, sockets, answer) = (socket.into(), Mutex::default(), begin_to_answer);
-        Ok(ControlSocket { socket, itself, path: later, file, directory, sockets, answer })
+        Ok(ControlSocket {
+            socket,
+            itself,
+            path: later,
+            file,
+            directory,
+            sockets,
+            answer,
+        })
     };
     let made = made().during(Step::WritePidfile, path.display())?;
     _ = SOCKET.set(made);
     Ok(())
 }
 
-/// Whether the pidfile is, or is about to be, another instance's: a restart is under way, or is over and this process has
-/// not heard of it yet. Only what signal-safety(7) allows is called here.
+/// Whether the pidfile is, or is about to be, another instance's: a restart is under way, or is
+/// over and this process has not heard of it yet. Only what signal-safety(7) allows is called here.
 pub(crate) fn is_passed_on(lock: BorrowedFd<'_>) -> bool {
     SOCKET.get().is_some() && (pidfile::is_restarting(lock) || !pidfile::names_this_process())
 }
 
-/// Removes the control socket, if it is this process's. Only what signal-safety(7) allows is called here.
+/// Removes the control socket, if it is this process's. Only what signal-safety(7) allows is called
+/// here.
 pub(crate) fn remove_socket() {
     if let Some(control) = SOCKET.get() {
         remove_socket_at(&control.path);
@@ -109,28 +124,43 @@ pub(super) fn remove_socket_at(path: &ReadyPath) {
 
 /// Whether a successor has taken the service over, or is about to: it has been given the sockets.
 pub(crate) fn is_replaced() -> bool {
-    let named = |lock| pidfile::read_pid(lock).is_ok_and(|named| named.is_some_and(|pid| pid != getpid()));
+    let named =
+        |lock| pidfile::read_pid(lock).is_ok_and(|named| named.is_some_and(|pid| pid != getpid()));
     HANDING_OVER.load(Ordering::Acquire) > 0
         || pidfile::is_disowned()
         || (SOCKET.get().is_some() && pidfile::lock_descriptor().is_some_and(named))
 }
 
 /// Keeps a copy of a socket on which the service listens, to hand it over one day.
-pub(crate) fn keep_listener(name: &str, origin: Origin, socket: BorrowedFd<'_>) -> Result<(), Error> {
-    let Some(control) = SOCKET.get() else { return Ok(()) };
+pub(crate) fn keep_listener(
+    name: &str,
+    origin: Origin,
+    socket: BorrowedFd<'_>,
+) -> Result<(), Error> {
+    let Some(control) = SOCKET.get() else {
+        return Ok(());
+    };
     if !audience::is_starting() {
         OPENS_LATE.store(true, Ordering::Release);
         return Ok(());
     }
-    let copy = socket.try_clone_to_owned().map_err(|error| Error::opening(format!("a copy of {name}"), error))?;
+    let copy = socket
+        .try_clone_to_owned()
+        .map_err(|error| Error::opening(format!("a copy of {name}"), error))?;
     let name = handshake::cut(name, LONGEST_NAME).into_owned();
-    locked(&control.sockets).push(Kept { name, origin, fd: Arc::new(copy) });
+    locked(&control.sockets).push(Kept {
+        name,
+        origin,
+        fd: Arc::new(copy),
+    });
     Ok(())
 }
 
 /// The service is about to be ready: from now on a thread answers on the control socket.
 pub(crate) fn answer_calls() -> Result<(), Error> {
-    let Some(control) = SOCKET.get() else { return Ok(()) };
+    let Some(control) = SOCKET.get() else {
+        return Ok(());
+    };
     (control.answer)(control)
 }
 
@@ -143,8 +173,11 @@ fn begin_to_answer(control: &'static ControlSocket) -> Result<(), Error> {
     };
     listening().during(Step::Notify, control.path.as_path().display())?;
     // One that is blocked waits for sigwait(3) or signalfd(2).
-    let hangup_waits = SigSet::thread_get_mask().during(Step::Notify, Signal::SIGHUP)?.contains(Signal::SIGHUP);
-    spawn(move || answer_all(control, hangup_waits)).during(Step::Notify, "a thread for the control socket")
+    let hangup_waits = SigSet::thread_get_mask()
+        .during(Step::Notify, Signal::SIGHUP)?
+        .contains(Signal::SIGHUP);
+    spawn(move || answer_all(control, hangup_waits))
+        .during(Step::Notify, "a thread for the control socket")
 }
 
 /// Runs this in a thread that takes none of the service's signals.
@@ -153,38 +186,50 @@ pub(super) fn spawn(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
         _ = SigSet::all().thread_block();
         work();
     };
-    std::thread::Builder::new().name("control".to_owned()).spawn(deaf).map(drop)
+    std::thread::Builder::new()
+        .name("control".to_owned())
+        .spawn(deaf)
+        .map(drop)
 }
 
 fn answer_all(control: &'static ControlSocket, hangup_waits: bool) {
     // What the service has put in its place is the service's.
     while is_still(control.socket.as_fd(), &control.itself) {
         match control.socket.accept() {
-            // Each in a thread of its own: a reload that takes long must not keep a restart waiting. Whatever is wrong
-            // with one caller is nothing to the others, nor to the service.
-            Ok((caller, _)) => _ = spawn(move || _ = answer(control, &Arc::new(caller.into()), hangup_waits)),
+            // Each in a thread of its own: a reload that takes long must not keep a restart
+            // waiting. Whatever is wrong with one caller is nothing to the others, nor to the
+            // service.
+            Ok((caller, _)) => {
+                _ = spawn(move || _ = answer(control, &Arc::new(caller.into()), hangup_waits))
+            }
             // No descriptor is left, say: wait for one.
             Err(_) => std::thread::sleep(Duration::from_millis(100)),
         }
     }
 }
 
-fn answer(control: &ControlSocket, connection: &Arc<OwnedFd>, hangup_waits: bool) -> io::Result<()> {
+fn answer(
+    control: &ControlSocket,
+    connection: &Arc<OwnedFd>,
+    hangup_waits: bool,
+) -> io::Result<()> {
     let peer = getsockopt(connection, sockopt::PeerCredentials)?;
     if peer.uid() != 0 && peer.uid() != geteuid().as_raw() {
         return Ok(());
     }
     match receive(connection, Some(PATIENCE))?.text.as_slice() {
         word::RELOAD if reload(connection)? => Ok(()),
-        word::RELOAD if !hangup_waits && ends_by(libc::SIGHUP) => send(connection, word::CANNOT, &[]),
+        word::RELOAD if !hangup_waits && ends_by(libc::SIGHUP) => {
+            send(connection, word::CANNOT, &[])
+        }
         word::RELOAD => send(connection, word::SIGNAL, &[]),
         word::HAND_OVER => hand_over(control, connection, Pid::from_raw(peer.pid())),
         _ => Ok(()),
     }
 }
 
-/// Has the service reload, and waits until its caller has been answered or is gone; `false` if the service takes no such
-/// requests.
+/// Has the service reload, and waits until its caller has been answered or is gone; `false` if the
+/// service takes no such requests.
 fn reload(caller: &Arc<OwnedFd>) -> io::Result<bool> {
     let connection = Arc::clone(caller);
     let answer = move |result: Result<(), &str>| {
@@ -196,7 +241,9 @@ fn reload(caller: &Arc<OwnedFd>) -> io::Result<bool> {
         // Wakes the thread that waits below, whether or not the caller closes its end.
         _ = shutdown(connection.as_raw_fd(), Shutdown::Both);
     };
-    let Some(number) = reload::ask(Box::new(answer)) else { return Ok(false) };
+    let Some(number) = reload::ask(Box::new(answer)) else {
+        return Ok(false);
+    };
     // A hang-up is seen without being asked for.
     let mut end = [PollFd::new(caller.as_fd(), PollFlags::empty())];
     let ended = retry(|| poll(&mut end, PollTimeout::NONE));
@@ -205,13 +252,16 @@ fn reload(caller: &Arc<OwnedFd>) -> io::Result<bool> {
     Ok(true)
 }
 
-/// O's side of the restart. Whatever goes wrong, the pidfile says whether this process still owns the service.
+/// O's side of the restart. Whatever goes wrong, the pidfile says whether this process still owns
+/// the service.
 fn hand_over(control: &ControlSocket, connection: &OwnedFd, restarter: Pid) -> io::Result<()> {
     let restarter = sys::pidfd_open(restarter);
     let sockets = locked(&control.sockets).clone();
     // A service that has made its sockets itself has to end before another can make them.
     let can = !sockets.is_empty() && !OPENS_LATE.load(Ordering::Acquire);
-    let Some(lock) = pidfile::lock_descriptor().filter(|_| can) else { return send(connection, word::CANNOT, &[]) };
+    let Some(lock) = pidfile::lock_descriptor().filter(|_| can) else {
+        return send(connection, word::CANNOT, &[]);
+    };
     HANDING_OVER.fetch_add(1, Ordering::AcqRel);
     let committed = match send_sockets(connection, lock, &sockets) {
         Ok(()) => hears_commit(connection, lock),
@@ -226,16 +276,24 @@ fn hand_over(control: &ControlSocket, connection: &OwnedFd, restarter: Pid) -> i
         locked(&control.sockets).clear();
     }
     HANDING_OVER.fetch_sub(1, Ordering::AcqRel);
-    let Some((commit, mark)) = committed else { return Ok(()) };
+    let Some((commit, mark)) = committed else {
+        return Ok(());
+    };
     // Open for as long as this process lives: closed, it would say nothing any more.
     std::mem::forget(mark);
-    // N is R's child until R has ended. A manager that sees this process end before would take N for a stranger.
+    // N is R's child until R has ended. A manager that sees this process end before would take N
+    // for a stranger.
     if let (Commit::AfterRestarter, Ok(restarter)) = (commit, restarter) {
         let patience = PollTimeout::try_from(PATIENCE).unwrap_or(PollTimeout::MAX);
-        _ = retry(|| poll(&mut [PollFd::new(restarter.as_fd(), PollFlags::POLLIN)], patience));
+        _ = retry(|| {
+            poll(
+                &mut [PollFd::new(restarter.as_fd(), PollFlags::POLLIN)],
+                patience,
+            )
+        });
     }
-    // As an administrator would: the service finishes what it has begun. A filter may forbid the call, and a failure is
-    // worth another try: nobody else will.
+    // As an administrator would: the service finishes what it has begun. A filter may forbid the
+    // call, and a failure is worth another try: nobody else will.
     while kill(getpid(), Signal::SIGTERM).is_err() && !note(libc::SIGTERM) {
         std::thread::sleep(PAUSE);
     }
@@ -267,13 +325,17 @@ enum Commit {
     AfterRestarter,
 }
 
-/// Whether R says that it has committed, or the pidfile does when R is gone, and N with it. R adds the pidfile, open.
+/// Whether R says that it has committed, or the pidfile does when R is gone, and N with it. R adds
+/// the pidfile, open.
 fn hears_commit(connection: &OwnedFd, pidfile: BorrowedFd<'_>) -> Option<(Commit, Vec<OwnedFd>)> {
-    let names_another = || pidfile::read_pid(pidfile).is_ok_and(|named| named.is_some_and(|pid| pid != getpid()));
+    let names_another =
+        || pidfile::read_pid(pidfile).is_ok_and(|named| named.is_some_and(|pid| pid != getpid()));
     loop {
         let heard = receive(connection, None);
         match heard {
-            Ok(message) if message.text == word::COMMIT_AFTER_ME => return Some((Commit::AfterRestarter, message.fds)),
+            Ok(message) if message.text == word::COMMIT_AFTER_ME => {
+                return Some((Commit::AfterRestarter, message.fds));
+            }
             Ok(message) if message.text == word::COMMIT => return Some((Commit::Now, message.fds)),
             _ if names_another() => return Some((Commit::Now, Vec::new())),
             Ok(_) => return None,

@@ -15,18 +15,29 @@ fn message() -> impl Strategy<Value = Message> {
         (1..=i32::MAX).prop_map(|pid| Message::Forked(Pid::from_raw(pid))),
         text(LONGEST_PROGRESS).prop_map(Message::Progress),
         Just(()).prop_map(|()| Message::Ready),
-        (any::<u8>(), proptest::option::of(1..=super::HIGHEST_ERRNO), text(LONGEST_FAILURE))
-            .prop_map(|(status, errno, text)| Message::Failed(Failure { status, errno, text })),
+        (
+            any::<u8>(),
+            proptest::option::of(1..=super::HIGHEST_ERRNO),
+            text(LONGEST_FAILURE)
+        )
+            .prop_map(|(status, errno, text)| Message::Failed(Failure {
+                status,
+                errno,
+                text
+            })),
     ]
 }
 
 /// The message as it arrives: the text may be cut.
 fn arrived(message: Message) -> Message {
     match message {
-        Message::Progress(text) => Message::Progress(super::cut(&text, LONGEST_PROGRESS).into_owned()),
-        Message::Failed(failure) => {
-            Message::Failed(Failure { text: super::cut(&failure.text, LONGEST_FAILURE).into_owned(), ..failure })
+        Message::Progress(text) => {
+            Message::Progress(super::cut(&text, LONGEST_PROGRESS).into_owned())
         }
+        Message::Failed(failure) => Message::Failed(Failure {
+            text: super::cut(&failure.text, LONGEST_FAILURE).into_owned(),
+            ..failure
+        }),
         other => other,
     }
 }
@@ -42,10 +53,13 @@ fn decode_all(bytes: &mut &[u8]) -> Result<Vec<Message>, Malformed> {
     std::iter::from_fn(|| Message::decode(bytes).transpose()).collect()
 }
 
-/// They are messages, and what is left is the beginning of one that may yet come; or they are malformed.
+/// They are messages, and what is left is the beginning of one that may yet come; or they are
+/// malformed.
 fn check(bytes: &[u8]) -> Result<(), TestCaseError> {
     let mut unread = bytes;
-    let Ok(messages) = decode_all(&mut unread) else { return Ok(()) };
+    let Ok(messages) = decode_all(&mut unread) else {
+        return Ok(());
+    };
     prop_assert!(bytes.ends_with(unread));
     prop_assert!(unread.len() < HEADER + LONGEST_FAILURE);
     prop_assert!(messages.len() * HEADER + unread.len() <= bytes.len());
@@ -116,5 +130,8 @@ fn the_corpus() {
 #[test]
 fn bytes_that_are_no_text_are_shown_all_the_same() {
     let arrived = Message::decode(&mut &b"P\0\x02\x00\0\0\0\0\xff\xfe"[..]);
-    assert_eq!(arrived, Ok(Some(Message::Progress("\u{fffd}\u{fffd}".into()))));
+    assert_eq!(
+        arrived,
+        Ok(Some(Message::Progress("\u{fffd}\u{fffd}".into())))
+    );
 }

@@ -1,5 +1,5 @@
-//! What may be a hook or a main loop. Each trait has a text for people who give something else, and the compiler is kept
-//! from saying what it would say in its place.
+//! What may be a hook or a main loop. Each trait has a text for people who give something else, and
+//! the compiler is kept from saying what it would say in its place.
 
 use std::error::Error;
 use std::process::{ExitCode, Termination};
@@ -11,7 +11,8 @@ pub(crate) type BoxError = Box<dyn Error>;
 
 /// A function that takes `In` and returns a `Result<Out, E>`.
 ///
-/// Type parameters rather than associated types, which the compiler would report twice where they do not match.
+/// Type parameters rather than associated types, which the compiler would report twice where they
+/// do not match.
 #[diagnostic::on_unimplemented(
     message = "a hook takes what the hook before it returns, here `{In}`",
     label = "not a function that takes `{In}` and returns a `Result`",
@@ -85,9 +86,9 @@ impl<F: Never, In, R> Takes<In, R, shape::Never> for F {
     }
 }
 
-/// Implemented by nothing, and nothing can implement it. Where a trait has but one implementation that may apply, the compiler
-/// complains of what that one lacks (`FnOnce`), in place of the trait, which has the text for people; so there is always a
-/// second one.
+/// Implemented by nothing, and nothing can implement it. Where a trait has but one implementation
+/// that may apply, the compiler complains of what that one lacks (`FnOnce`), in place of the trait,
+/// which has the text for people; so there is always a second one.
 pub trait Never: sealed::Sealed {}
 
 mod sealed {

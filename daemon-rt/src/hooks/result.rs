@@ -1,8 +1,10 @@
-//! How the result of a main loop is shown: an error by its `Display` and that of its sources, as the error of a hook is, where
-//! it has one; else by its `Debug`, as the standard library does at the end of `main`.
+//! How the result of a main loop is shown: an error by its `Display` and that of its sources, as
+//! the error of a hook is, where it has one; else by its `Debug`, as the standard library does at
+//! the end of `main`.
 //!
-//! Which of these it is depends on a type that only the program knows. Its attribute calls `show_errors`, and method look-up
-//! finds the first of three that fits: of [`Service`], of what that dereferences to, or of what that dereferences to.
+//! Which of these it is depends on a type that only the program knows. Its attribute calls
+//! `show_errors`, and method look-up finds the first of three that fits: of [`Service`], of what
+//! that dereferences to, or of what that dereferences to.
 
 use std::error::Error;
 use std::ops::{Deref, DerefMut};
@@ -32,8 +34,9 @@ impl<'a, R> OfBox<'a, R> {
 }
 
 impl<'a, T: Termination + 'a, E: Into<BoxError>> Service<'a, Result<T, E>> {
-    /// Has an error of the main loop shown as those of the hooks are: by its `Display` and that of its sources, in one line,
-    /// in place of its `Debug`. The attribute does so wherever the error is a [`std::error::Error`] or a text.
+    /// Has an error of the main loop shown as those of the hooks are: by its `Display` and that of
+    /// its sources, in one line, in place of its `Debug`. The attribute does so wherever the error
+    /// is a [`std::error::Error`] or a text.
     pub fn show_errors(&mut self) {
         self.end.0.0 = ended;
     }

@@ -16,8 +16,9 @@ use crate::trusted::kind;
 
 /// Where to [`listen`](crate::listen).
 ///
-/// TCP and UDP take `"127.0.0.1:80"`, `"[::]:80"`, `"localhost:80"`, a [`SocketAddr`], or an [`IpAddr`] or host with a
-/// port. A Unix socket takes a path, or on Linux `"@NAME"` for an abstract address, see unix(7).
+/// TCP and UDP take `"127.0.0.1:80"`, `"[::]:80"`, `"localhost:80"`, a [`SocketAddr`], or an
+/// [`IpAddr`] or host with a port. A Unix socket takes a path, or on Linux `"@NAME"` for an
+/// abstract address, see unix(7).
 #[derive(Clone, Debug)]
 pub struct Address(Form);
 
@@ -37,11 +38,17 @@ impl Address {
             Form::Host(host, port) => (host.as_str(), *port).to_socket_addrs()?.collect(),
             Form::Ip(address) => vec![*address],
             Form::Path(_) => {
-                return Err(io::Error::new(io::ErrorKind::InvalidInput, "a path is a Unix socket's address"));
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidInput,
+                    "a path is a Unix socket's address",
+                ));
             }
         };
         if found.is_empty() {
-            return Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
+            return Err(io::Error::new(
+                io::ErrorKind::NotFound,
+                "the name has no address",
+            ));
         }
         Ok(found)
     }
@@ -50,12 +57,15 @@ impl Address {
     pub(super) fn unix(&self) -> io::Result<Local> {
         match &self.0 {
             #[cfg(target_os = "linux")]
-            Form::Text(text) if text.starts_with('@') => Ok(Local::Abstract(text.as_bytes()[1..].to_vec())),
+            Form::Text(text) if text.starts_with('@') => {
+                Ok(Local::Abstract(text.as_bytes()[1..].to_vec()))
+            }
             Form::Text(text) => Ok(Local::Path(text.into())),
             Form::Path(path) => Ok(Local::Path(path.clone())),
-            Form::Host(..) | Form::Ip(_) => {
-                Err(io::Error::new(io::ErrorKind::InvalidInput, "a Unix socket's address is a path"))
-            }
+            Form::Host(..) | Form::Ip(_) => Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "a Unix socket's address is a path",
+            )),
         }
     }
 }
@@ -160,7 +170,9 @@ impl Local {
                     SocketAddr::V6(address) => address.scope_id(),
                     SocketAddr::V4(_) => 0,
                 });
-                here.ip() == asked.ip() && scopes[0] == scopes[1] && (asked.port() == 0 || here.port() == asked.port())
+                here.ip() == asked.ip()
+                    && scopes[0] == scopes[1]
+                    && (asked.port() == 0 || here.port() == asked.port())
             }
             (here, asked) => here == asked,
         }

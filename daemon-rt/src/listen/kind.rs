@@ -27,12 +27,30 @@ pub enum Role {
 }
 
 impl Kind {
-    pub const TCP_LISTENER: Self = Self::Socket { unix: false, role: Role::StreamListener };
-    pub const TCP_STREAM: Self = Self::Socket { unix: false, role: Role::Stream };
-    pub const UDP: Self = Self::Socket { unix: false, role: Role::Datagram };
-    pub const UNIX_LISTENER: Self = Self::Socket { unix: true, role: Role::StreamListener };
-    pub const UNIX_STREAM: Self = Self::Socket { unix: true, role: Role::Stream };
-    pub const UNIX_DATAGRAM: Self = Self::Socket { unix: true, role: Role::Datagram };
+    pub const TCP_LISTENER: Self = Self::Socket {
+        unix: false,
+        role: Role::StreamListener,
+    };
+    pub const TCP_STREAM: Self = Self::Socket {
+        unix: false,
+        role: Role::Stream,
+    };
+    pub const UDP: Self = Self::Socket {
+        unix: false,
+        role: Role::Datagram,
+    };
+    pub const UNIX_LISTENER: Self = Self::Socket {
+        unix: true,
+        role: Role::StreamListener,
+    };
+    pub const UNIX_STREAM: Self = Self::Socket {
+        unix: true,
+        role: Role::Stream,
+    };
+    pub const UNIX_DATAGRAM: Self = Self::Socket {
+        unix: true,
+        role: Role::Datagram,
+    };
 
     /// # Errors
     /// If the system does not tell: then it must not be taken for something that it may not be.
@@ -82,7 +100,10 @@ impl fmt::Display for Kind {
             Self::UNIX_LISTENER => "a listening Unix stream socket",
             Self::UNIX_STREAM => "a Unix stream connection",
             Self::UNIX_DATAGRAM => "a Unix datagram socket",
-            Self::Socket { role: Role::SeqPacketListener, .. } => "a listening Unix sequential-packet socket",
+            Self::Socket {
+                role: Role::SeqPacketListener,
+                ..
+            } => "a listening Unix sequential-packet socket",
             Self::Socket { .. } => "a Unix sequential-packet connection",
             Self::Fifo => "a FIFO",
             Self::Other => "something else",

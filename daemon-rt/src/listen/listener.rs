@@ -9,11 +9,12 @@ use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use super::kind::Kind;
 use crate::error::Error;
 
-/// A descriptor that was opened for the service: a socket or FIFO on which it listens, or one that was stored by
-/// [`store_fd`](crate::store_fd).
+/// A descriptor that was opened for the service: a socket or FIFO on which it listens, or one that
+/// was stored by [`store_fd`](crate::store_fd).
 ///
-/// `TryFrom` turns it into the type of the standard library that it is, and so into those of the asynchronous
-/// runtimes (which want it non-blocking first); its kind is checked. `OwnedFd` takes every kind.
+/// `TryFrom` turns it into the type of the standard library that it is, and so into those of the
+/// asynchronous runtimes (which want it non-blocking first); its kind is checked. `OwnedFd` takes
+/// every kind.
 #[derive(Debug)]
 pub struct Listener {
     fd: OwnedFd,
@@ -25,7 +26,8 @@ impl Listener {
         Self { fd, name }
     }
 
-    /// Its name: `FileDescriptorName=` of a systemd unit, or that under which the older instance took it.
+    /// Its name: `FileDescriptorName=` of a systemd unit, or that under which the older instance
+    /// took it.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -37,7 +39,10 @@ impl Listener {
             Ok(found) => io::Error::other(format!("it is {found}, not {wanted}")),
             Err(error) => error.into(),
         };
-        Err(Error::opening(format!("the descriptor {} from the manager", self.name), problem))
+        Err(Error::opening(
+            format!("the descriptor {} from the manager", self.name),
+            problem,
+        ))
     }
 }
 

@@ -18,8 +18,8 @@ use super::kind::Kind;
 use crate::sys;
 use crate::trusted::{Place, kind};
 
-/// The types of the standard library that [`listen`](crate::listen) returns: [`TcpListener`], [`UdpSocket`],
-/// [`UnixListener`] and [`UnixDatagram`]. Others cannot implement it.
+/// The types of the standard library that [`listen`](crate::listen) returns: [`TcpListener`],
+/// [`UdpSocket`], [`UnixListener`] and [`UnixDatagram`]. Others cannot implement it.
 #[diagnostic::on_unimplemented(
     message = "a socket of the standard library is wanted, not `{Self}`",
     label = "not `TcpListener`, `UdpSocket`, `UnixListener` or `UnixDatagram` of std",
@@ -133,22 +133,26 @@ fn bind_at<T>(path: &Path, role: SockType, bind: impl Fn() -> io::Result<T>) -> 
     }
 }
 
-/// Has the starts that bind in one directory do it one after the other. Another program's lock on the directory is
-/// waited for, but not for ever.
+/// Has the starts that bind in one directory do it one after the other. Another program's lock on
+/// the directory is waited for, but not for ever.
 fn take_turn(path: &Path) -> Option<File> {
     const PATIENCE: Duration = Duration::from_secs(1);
     const PAUSE: Duration = Duration::from_millis(5);
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let parent = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
     let directory = File::open(parent.unwrap_or(Path::new("."))).ok()?;
     let began = Instant::now();
-    while sys::try_lock(directory.as_fd()) == Err(Errno::EWOULDBLOCK) && began.elapsed() < PATIENCE {
+    while sys::try_lock(directory.as_fd()) == Err(Errno::EWOULDBLOCK) && began.elapsed() < PATIENCE
+    {
         std::thread::sleep(PAUSE);
     }
     Some(directory)
 }
 
 fn remove_abandoned(path: &Path, role: SockType, in_use: &io::Error) -> io::Result<()> {
-    let but = |problem: &str| io::Error::new(io::ErrorKind::AddrInUse, format!("{in_use}: {problem}"));
+    let but =
+        |problem: &str| io::Error::new(io::ErrorKind::AddrInUse, format!("{in_use}: {problem}"));
     let found = nix::sys::stat::lstat(path)?;
     if kind(&found) != SFlag::S_IFSOCK {
         return Err(but("there is a file that is not a socket"));
@@ -157,8 +161,11 @@ fn remove_abandoned(path: &Path, role: SockType, in_use: &io::Error) -> io::Resu
         return Err(but("another process listens there"));
     }
     // Root removes nothing by a path on which another user has a hand.
-    let place = Place::of(&std::path::absolute(path)?)
-        .map_err(|error| but(&format!("the abandoned socket there is not replaced: {error}")))?;
+    let place = Place::of(&std::path::absolute(path)?).map_err(|error| {
+        but(&format!(
+            "the abandoned socket there is not replaced: {error}"
+        ))
+    })?;
     if place.still_is(&found)? {
         place.remove()?;
     }

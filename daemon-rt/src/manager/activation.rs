@@ -11,8 +11,8 @@ use crate::inherited::{FIRST, take_variable};
 use crate::listen::{self, Origin, PassedFd, UNNAMED};
 use crate::sys::{self, StartOfMain};
 
-/// Reads the variables of the protocol: the numbers of the descriptors that were passed to this process; `None` if they
-/// are not meant for it.
+/// Reads the variables of the protocol: the numbers of the descriptors that were passed to this
+/// process; `None` if they are not meant for it.
 pub(super) fn take(start: &StartOfMain) -> Option<Vec<RawFd>> {
     let pid = take_variable(start, "LISTEN_PID").and_then(|pid| parse::<pid_t>(&pid));
     let pidfd = take_variable(start, "LISTEN_PIDFDID").and_then(|id| parse::<u64>(&id));
@@ -20,8 +20,9 @@ pub(super) fn take(start: &StartOfMain) -> Option<Vec<RawFd>> {
     let names = take_variable(start, "LISTEN_FDNAMES");
     let is_own = |id| sys::own_pidfd_id().is_none_or(|own| own == id);
     let is_named = pid == Some(getpid().as_raw()) && pidfd.is_none_or(is_own);
-    // To PID 1 of a pid namespace the numbers mean nothing: systemd 257 gives the pid outside, and 262 gives the pidfd
-    // of the process that made the namespace. That the descriptors are there must do.
+    // To PID 1 of a pid namespace the numbers mean nothing: systemd 257 gives the pid outside, and
+    // 262 gives the pidfd of the process that made the namespace. That the descriptors are there
+    // must do.
     let may_be = is_init() && pid.is_some();
     if !is_named && !may_be {
         return None;
@@ -44,16 +45,28 @@ pub(super) fn take(start: &StartOfMain) -> Option<Vec<RawFd>> {
 fn adopt(count: Option<OsString>, names: Option<OsString>) -> Result<Vec<PassedFd>, String> {
     const MOST: RawFd = 1 << 16;
     let count = count.unwrap_or_default();
-    let wrong =
-        || format!("LISTEN_FDS={}: it is not the number of open descriptors from 3 up", count.to_string_lossy());
-    let number = parse::<RawFd>(&count).filter(|number| (0..=MOST).contains(number)).ok_or_else(wrong)?;
+    let wrong = || {
+        format!(
+            "LISTEN_FDS={}: it is not the number of open descriptors from 3 up",
+            count.to_string_lossy()
+        )
+    };
+    let number = parse::<RawFd>(&count)
+        .filter(|number| (0..=MOST).contains(number))
+        .ok_or_else(wrong)?;
     let names = names.unwrap_or_default().to_string_lossy().into_owned();
-    let mut names = names.split(':').map(|name| if name.is_empty() { UNNAMED } else { name });
+    let mut names = names
+        .split(':')
+        .map(|name| if name.is_empty() { UNNAMED } else { name });
     let mut passed = Vec::new();
     for fd in FIRST..FIRST + number {
         let fd = sys::adopt_inherited(fd).map_err(|_| wrong())?;
         let name = names.next().unwrap_or(UNNAMED).to_owned();
-        passed.push(PassedFd { name, origin: Origin::Manager, fd });
+        passed.push(PassedFd {
+            name,
+            origin: Origin::Manager,
+            fd,
+        });
     }
     Ok(passed)
 }

@@ -7,7 +7,10 @@ use std::time::Duration;
 use crate::error::Error;
 use crate::handover;
 
-pub(crate) fn prepare_restart(pidfile: &Path, patience: Duration) -> Result<Option<ExitCode>, Error> {
+pub(crate) fn prepare_restart(
+    pidfile: &Path,
+    patience: Duration,
+) -> Result<Option<ExitCode>, Error> {
     handover::prepare_restart(pidfile, patience)?;
     Ok(None)
 }

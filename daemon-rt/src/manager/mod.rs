@@ -2,7 +2,10 @@
 
 mod activation;
 #[cfg(target_os = "linux")]
-#[cfg_attr(not(feature = "cli"), allow(dead_code, reason = "a command asks for it"))]
+#[cfg_attr(
+    not(feature = "cli"),
+    allow(dead_code, reason = "a command asks for it")
+)]
 pub(crate) mod keeper;
 #[cfg(not(target_os = "linux"))]
 #[path = "keeper_none.rs"]
@@ -35,8 +38,8 @@ pub(crate) use pid1::{is_init, serve_as_init};
 use supervisor::Supervisor;
 pub use watchdog::{Watchdog, watchdog};
 
-/// Where this process was started: read first of all, and taken out of the environment before anything that could
-/// hand it on can run.
+/// Where this process was started: read first of all, and taken out of the environment before
+/// anything that could hand it on can run.
 pub(crate) struct Surroundings {
     mode: Option<Mode>,
     supervised: bool,
@@ -54,7 +57,8 @@ impl Surroundings {
         let mode = take_variable(start, "DAEMON_MODE");
         let executed = take_variable(start, "SYSTEMD_EXEC_PID").and_then(|pid| parse(&pid));
         let has_pidfile = take_variable(start, "PIDFILE").is_some();
-        let socket = take_variable(start, "NOTIFY_SOCKET").filter(|socket| is_meant(socket, executed));
+        let socket =
+            take_variable(start, "NOTIFY_SOCKET").filter(|socket| is_meant(socket, executed));
         let fd = take_variable(start, "DAEMON_NOTIFY_FD");
         let passed = activation::take(start);
         watchdog::take(start);
@@ -76,11 +80,23 @@ impl Surroundings {
             Some(Some("foreground")) => Some(Mode::Foreground),
             Some(_) => {
                 let value = mode.unwrap_or_default();
-                return Err(Error::usage(format!("DAEMON_MODE={value:?}"), "it is \"detach\" or \"foreground\""));
+                return Err(Error::usage(
+                    format!("DAEMON_MODE={value:?}"),
+                    "it is \"detach\" or \"foreground\"",
+                ));
             }
         };
-        let descriptors = passed.into_iter().flatten().chain(notify::set_up(socket, fd)).collect();
-        Ok(Self { mode, supervised, executed_by_systemd, descriptors })
+        let descriptors = passed
+            .into_iter()
+            .flatten()
+            .chain(notify::set_up(socket, fd))
+            .collect();
+        Ok(Self {
+            mode,
+            supervised,
+            executed_by_systemd,
+            descriptors,
+        })
     }
 
     /// What `auto` means here.
@@ -110,10 +126,14 @@ impl Surroundings {
         }
     }
 
-    /// A line for who finds the service running already: this process may be supervised without a sign of it. `None`
-    /// where a person or a script has started it.
+    /// A line for who finds the service running already: this process may be supervised without a
+    /// sign of it. `None` where a person or a script has started it.
     pub(crate) fn hint(&self) -> Option<String> {
-        if self.mode.is_some() { None } else { supervisor::hint() }
+        if self.mode.is_some() {
+            None
+        } else {
+            supervisor::hint()
+        }
     }
 
     /// The descriptors that belong to the protocols.
@@ -122,9 +142,9 @@ impl Surroundings {
     }
 }
 
-/// Whether the socket was given to this process: systemd's own reaches everything below a service, a shell that an
-/// administrator opened there included. To PID 1 of a pid namespace the manager's numbers mean nothing, and nobody else
-/// has started it.
+/// Whether the socket was given to this process: systemd's own reaches everything below a service,
+/// a shell that an administrator opened there included. To PID 1 of a pid namespace the manager's
+/// numbers mean nothing, and nobody else has started it.
 fn is_meant(socket: &OsStr, executed: Option<pid_t>) -> bool {
     let from_systemd = socket.as_bytes().ends_with(b"/systemd/notify");
     let near = |pid| pid == getpid().as_raw() || pid == getppid().as_raw();

@@ -1,4 +1,5 @@
-//! Telling the manager: sd_notify(3) through `NOTIFY_SOCKET`, a newline through `DAEMON_NOTIFY_FD`, or both.
+//! Telling the manager: sd_notify(3) through `NOTIFY_SOCKET`, a newline through `DAEMON_NOTIFY_FD`,
+//! or both.
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, IoSlice};
@@ -10,7 +11,8 @@ use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{
-    AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, SockaddrLike, UnixAddr, connect, sendmsg, socket,
+    AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, SockaddrLike, UnixAddr, connect,
+    sendmsg, socket,
 };
 use nix::unistd::{Pid, write};
 
@@ -22,7 +24,8 @@ use crate::inherited::{FIRST, retry};
 use crate::kept::Kept;
 use crate::{audience, complain, sys};
 
-/// How long a manager that reads slowly is waited for: then it is warned of, and the service goes on.
+/// How long a manager that reads slowly is waited for: then it is warned of, and the service goes
+/// on.
 pub(super) const PATIENCE: u16 = 5000; // milliseconds
 /// How long a manager may wait after a message of progress before it gives the start up.
 const EXTENSION: Duration = Duration::from_secs(30);
@@ -46,44 +49,81 @@ pub(crate) fn notifier() -> &'static Notifier {
     NOTIFIER.get_or_init(Notifier::default)
 }
 
-/// Takes what the environment names: connected now, as it may be out of reach after a chroot(2). Whatever is wrong
-/// with it is worth a warning, not a failed start. Returns the descriptors that are to stay open.
-pub(super) fn set_up(socket: Option<OsString>, fd: Option<OsString>) -> impl Iterator<Item = RawFd> {
+/// Takes what the environment names: connected now, as it may be out of reach after a chroot(2).
+/// Whatever is wrong with it is worth a warning, not a failed start. Returns the descriptors that
+/// are to stay open.
+pub(super) fn set_up(
+    socket: Option<OsString>,
+    fd: Option<OsString>,
+) -> impl Iterator<Item = RawFd> {
     let socket = socket.and_then(|address| {
-        let warn = |error: io::Error| warn(&format!("NOTIFY_SOCKET {}", address.to_string_lossy()), &error);
+        let warn = |error: io::Error| {
+            warn(
+                &format!("NOTIFY_SOCKET {}", address.to_string_lossy()),
+                &error,
+            )
+        };
         open(&address).map_err(warn).ok()
     });
     let fd = fd.and_then(|number| {
-        let warn = |error: io::Error| warn(&format!("DAEMON_NOTIFY_FD {}", number.to_string_lossy()), &error);
+        let warn = |error: io::Error| {
+            warn(
+                &format!("DAEMON_NOTIFY_FD {}", number.to_string_lossy()),
+                &error,
+            )
+        };
         adopt(&number).map_err(warn).ok()
     });
-    let numbers: Vec<_> = socket.iter().chain(&fd).filter_map(|kept| Some(kept.get().ok()?.as_raw_fd())).collect();
+    let numbers: Vec<_> = socket
+        .iter()
+        .chain(&fd)
+        .filter_map(|kept| Some(kept.get().ok()?.as_raw_fd()))
+        .collect();
     let fd = fd.map(|fd| Mutex::new(Some(fd)));
-    _ = NOTIFIER.set(Notifier { socket, relay: OnceLock::new(), fd, reload_failed: false.into() });
+    _ = NOTIFIER.set(Notifier {
+        socket,
+        relay: OnceLock::new(),
+        fd,
+        reload_failed: false.into(),
+    });
     numbers.into_iter()
 }
 
 fn warn(what: &str, error: &io::Error) {
-    complain::complain(&audience::name(), &format!("cannot tell the manager: {what}: {error}"));
+    complain::complain(
+        &audience::name(),
+        &format!("cannot tell the manager: {what}: {error}"),
+    );
 }
 
 fn adopt(number: &OsString) -> io::Result<Kept> {
-    let fd: RawFd = parse(number).filter(|&fd| fd >= FIRST).ok_or(io::ErrorKind::InvalidInput)?;
+    let fd: RawFd = parse(number)
+        .filter(|&fd| fd >= FIRST)
+        .ok_or(io::ErrorKind::InvalidInput)?;
     Ok(Kept::new(sys::adopt_inherited(fd)?)?)
 }
 
 fn open(address: &OsStr) -> io::Result<Kept> {
     match address.as_bytes() {
-        path @ [b'/', ..] => open_to(AddressFamily::Unix, SockType::Datagram, &UnixAddr::new(path)?),
+        path @ [b'/', ..] => open_to(
+            AddressFamily::Unix,
+            SockType::Datagram,
+            &UnixAddr::new(path)?,
+        ),
         #[cfg(target_os = "linux")]
-        [b'@', name @ ..] => open_to(AddressFamily::Unix, SockType::Datagram, &UnixAddr::new_abstract(name)?),
+        [b'@', name @ ..] => open_to(
+            AddressFamily::Unix,
+            SockType::Datagram,
+            &UnixAddr::new_abstract(name)?,
+        ),
         #[cfg(target_os = "linux")]
         other if other.starts_with(b"vsock") => vsock(address),
         _ => Err(io::Error::other("it is no address of a socket")),
     }
 }
 
-/// `vsock:CID:PORT`, from inside a virtual machine to its host's manager; `vsock-stream:` and the like fix the type.
+/// `vsock:CID:PORT`, from inside a virtual machine to its host's manager; `vsock-stream:` and the
+/// like fix the type.
 #[cfg(target_os = "linux")]
 fn vsock(address: &OsStr) -> io::Result<Kept> {
     let malformed = || io::Error::other("it is no address of a socket");
@@ -95,8 +135,13 @@ fn vsock(address: &OsStr) -> io::Result<Kept> {
         Some("vsock-stream") => &[SockType::Stream],
         _ => return Err(malformed()),
     };
-    let (Some(cid), Some(port), None) = (parts.next(), parts.next(), parts.next()) else { return Err(malformed()) };
-    let (cid, port) = (cid.parse().map_err(|_| malformed())?, port.parse().map_err(|_| malformed())?);
+    let (Some(cid), Some(port), None) = (parts.next(), parts.next(), parts.next()) else {
+        return Err(malformed());
+    };
+    let (cid, port) = (
+        cid.parse().map_err(|_| malformed())?,
+        port.parse().map_err(|_| malformed())?,
+    );
     let address = nix::sys::socket::VsockAddr::new(cid, port);
     let mut result = Err(malformed());
     for &kind in types {
@@ -110,7 +155,10 @@ fn vsock(address: &OsStr) -> io::Result<Kept> {
 
 fn open_to(family: AddressFamily, kind: SockType, address: &dyn SockaddrLike) -> io::Result<Kept> {
     let fd = socket(family, kind, SockFlag::empty(), None)?;
-    nix::fcntl::fcntl(&fd, nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::FD_CLOEXEC))?;
+    nix::fcntl::fcntl(
+        &fd,
+        nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::FD_CLOEXEC),
+    )?;
     connect(fd.as_raw_fd(), address)?;
     Ok(Kept::new(fd)?)
 }
@@ -131,7 +179,8 @@ impl Notifier {
         _ = self.relay.set(relay);
     }
 
-    /// The service is ready; `main` names its main process where that is not the one that the manager started.
+    /// The service is ready; `main` names its main process where that is not the one that the
+    /// manager started.
     pub(crate) fn ready(&self, main: Option<Pid>) {
         if self.exists() {
             let main = main.map_or_else(String::new, |pid| format!("MAINPID={pid}\n"));
@@ -165,34 +214,53 @@ impl Notifier {
 
     #[inline]
     fn take_fd(&self) -> Option<Kept> {
-        self.fd.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.fd
+            .as_ref()?
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
     }
 
     /// What the service is doing; before it is ready that is also a reason to wait for longer.
     pub(crate) fn status(&self, text: &str, starting: bool) {
         let text = text.replace('\n', " ");
-        let more = if starting { format!("\nEXTEND_TIMEOUT_USEC={}", EXTENSION.as_micros()) } else { String::new() };
+        let more = if starting {
+            format!("\nEXTEND_TIMEOUT_USEC={}", EXTENSION.as_micros())
+        } else {
+            String::new()
+        };
         // Lossy: the next one tells more.
         _ = self.transmit(&format!("STATUS={text}{more}"), &[], 0);
     }
 
-    /// The start has failed. Waits until the manager knows, for afterwards it could not tell whose message it was.
+    /// The start has failed. Waits until the manager knows, for afterwards it could not tell whose
+    /// message it was.
     pub(crate) fn failed(&self, failure: &Failure) {
         if !self.exists() {
             return;
         }
         let text = failure.text.replace('\n', " ");
-        let errno = failure.errno.map_or_else(String::new, |errno| format!("ERRNO={errno}\n"));
-        self.send(&format!("STATUS={text}\n{errno}EXIT_STATUS={}", failure.status));
+        let errno = failure
+            .errno
+            .map_or_else(String::new, |errno| format!("ERRNO={errno}\n"));
+        self.send(&format!(
+            "STATUS={text}\n{errno}EXIT_STATUS={}",
+            failure.status
+        ));
         self.barrier();
     }
 
     /// The service reloads. What is said of an earlier reload that failed is said no more.
     pub(crate) fn reloading(&self) {
-        let Ok(now) = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC) else { return };
+        let Ok(now) = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC) else {
+            return;
+        };
         let failed = self.reload_failed.swap(false, Ordering::AcqRel);
         let clear = if failed { "\nSTATUS=\nERRNO=0" } else { "" };
-        self.send(&format!("RELOADING=1\nMONOTONIC_USEC={}{clear}", Duration::from(now).as_micros()));
+        self.send(&format!(
+            "RELOADING=1\nMONOTONIC_USEC={}{clear}",
+            Duration::from(now).as_micros()
+        ));
     }
 
     /// The service has reloaded.
@@ -200,7 +268,8 @@ impl Notifier {
         self.send("READY=1");
     }
 
-    /// The service could not reload, and goes on as it was: the protocol has no other end of a reload.
+    /// The service could not reload, and goes on as it was: the protocol has no other end of a
+    /// reload.
     pub(crate) fn reload_failed(&self, reason: &str, errno: Option<i32>) {
         self.reload_failed.store(true, Ordering::Release);
         let reason = reason.replace('\n', " ");
@@ -215,13 +284,17 @@ impl Notifier {
         }
     }
 
-    /// Waits until the manager has read everything so far: it closes the descriptor that comes with this message.
+    /// Waits until the manager has read everything so far: it closes the descriptor that comes with
+    /// this message.
     pub(crate) fn barrier(&self) {
         let wait = || -> io::Result<()> {
             let (read, write) = nix::unistd::pipe()?;
             self.transmit("BARRIER=1", &[write.as_fd()], PATIENCE)?;
             drop(write);
-            poll(&mut [PollFd::new(read.as_fd(), PollFlags::POLLIN)], PollTimeout::from(PATIENCE))?;
+            poll(
+                &mut [PollFd::new(read.as_fd(), PollFlags::POLLIN)],
+                PollTimeout::from(PATIENCE),
+            )?;
             Ok(())
         };
         if self.exists() {
@@ -230,17 +303,30 @@ impl Notifier {
     }
 
     fn transmit(&self, message: &str, fds: &[BorrowedFd<'_>], patience: u16) -> io::Result<()> {
-        let Some(socket) = self.relay.get().or(self.socket.as_ref()) else { return Ok(()) };
+        let Some(socket) = self.relay.get().or(self.socket.as_ref()) else {
+            return Ok(());
+        };
         let fds: Vec<RawFd> = fds.iter().map(AsRawFd::as_raw_fd).collect();
         let rights = [ControlMessage::ScmRights(&fds)];
         let control = if fds.is_empty() { &[] } else { &rights[..] };
         // SIGPIPE is ignored, as Rust's runtime has it.
         let flags = MsgFlags::MSG_DONTWAIT;
         let socket = socket.get()?;
-        let send = || sendmsg::<()>(socket.as_raw_fd(), &[IoSlice::new(message.as_bytes())], control, flags, None);
+        let send = || {
+            sendmsg::<()>(
+                socket.as_raw_fd(),
+                &[IoSlice::new(message.as_bytes())],
+                control,
+                flags,
+                None,
+            )
+        };
         match send() {
             Err(nix::errno::Errno::EAGAIN) if patience > 0 => {
-                poll(&mut [PollFd::new(socket, PollFlags::POLLOUT)], PollTimeout::from(patience))?;
+                poll(
+                    &mut [PollFd::new(socket, PollFlags::POLLOUT)],
+                    PollTimeout::from(patience),
+                )?;
                 send()?;
             }
             result => drop(result?),
@@ -249,16 +335,16 @@ impl Notifier {
     }
 }
 
-/// Gives the manager a descriptor to keep, under a name, until the service is started again: [`listeners`] returns it
-/// then. Connections survive a restart that way.
+/// Gives the manager a descriptor to keep, under a name, until the service is started again:
+/// [`listeners`] returns it then. Connections survive a restart that way.
 ///
-/// Follows `FDSTORE=1` of sd_notify(3); the unit must set `FileDescriptorStoreMax=`. The manager drops what it stores
-/// when the other end hangs up; a TCP connection is closed for its peer by [`TcpStream::shutdown`](std::net::TcpStream::shutdown)
-/// alone, for the manager has a copy of it.
+/// Follows `FDSTORE=1` of sd_notify(3); the unit must set `FileDescriptorStoreMax=`. The manager
+/// drops what it stores when the other end hangs up; a TCP connection is closed for its peer by
+/// [`TcpStream::shutdown`](std::net::TcpStream::shutdown) alone, for the manager has a copy of it.
 ///
 /// # Errors
-/// If there is no manager that stores descriptors, or it cannot be reached. The name must be shorter than 256 bytes
-/// and without control characters and `:`.
+/// If there is no manager that stores descriptors, or it cannot be reached. The name must be
+/// shorter than 256 bytes and without control characters and `:`.
 ///
 /// [`listeners`]: crate::listeners
 pub fn store_fd(name: &str, fd: impl AsFd) -> io::Result<()> {
@@ -275,7 +361,10 @@ pub fn remove_stored_fd(name: &str) -> io::Result<()> {
 
 fn to_store(name: &str, request: &str, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
     if name.is_empty() || name.len() > 255 || name.contains(|c: char| c.is_control() || c == ':') {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "this cannot be the name of a stored descriptor"));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "this cannot be the name of a stored descriptor",
+        ));
     }
     if !notifier().exists() {
         return Err(io::Error::new(

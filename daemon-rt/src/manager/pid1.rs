@@ -1,4 +1,5 @@
-//! PID 1 of a container: the process that the kernel gives every orphan, and that no default action ends.
+//! PID 1 of a container: the process that the kernel gives every orphan, and that no default action
+//! ends.
 
 use nix::libc;
 use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
@@ -16,11 +17,14 @@ pub(crate) fn is_init() -> bool {
     getpid().as_raw() == 1
 }
 
-/// As PID 1, forks the service off and returns in that child alone, so that reaping orphans does not take the exit
-/// statuses of the service's own children away from it.
+/// As PID 1, forks the service off and returns in that child alone, so that reaping orphans does
+/// not take the exit statuses of the service's own children away from it.
 pub(crate) fn serve_as_init(alone: &SingleThreaded) -> Result<(), Error> {
-    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), None).during(Step::Fork, "the signals")?;
-    let (relay, service_end) = Relay::new().map(Option::unzip).during(Step::Fork, "PID 1's relay to the manager")?;
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), None)
+        .during(Step::Fork, "the signals")?;
+    let (relay, service_end) = Relay::new()
+        .map(Option::unzip)
+        .during(Step::Fork, "PID 1's relay to the manager")?;
     // Where `configure` has had it ignored, nobody would learn how the service has ended.
     let at_death = sys::reset_for_now(libc::SIGCHLD).during(Step::Fork, "SIGCHLD")?;
     complain::flush();
@@ -62,7 +66,9 @@ fn init(service: Pid, mut relay: Option<Relay>) -> ! {
                 }
                 sys::exit_now(match end {
                     End::Exited(status) => status,
-                    End::Killed { signal, .. } => 128 + u8::try_from(signal).unwrap_or(127).min(127),
+                    End::Killed { signal, .. } => {
+                        128 + u8::try_from(signal).unwrap_or(127).min(127)
+                    }
                 });
             }
         }

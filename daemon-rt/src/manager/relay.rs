@@ -1,5 +1,6 @@
-//! What the service says to its manager, passed on by PID 1. A manager hears the process that it started, and that is
-//! PID 1 where it made a pid namespace for the service: systemd's `PrivatePIDs=`, systemd-nspawn's `--notify-ready=`.
+//! What the service says to its manager, passed on by PID 1. A manager hears the process that it
+//! started, and that is PID 1 where it made a pid namespace for the service: systemd's
+//! `PrivatePIDs=`, systemd-nspawn's `--notify-ready=`.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -9,7 +10,8 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::SigSet;
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::socket::{
-    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, sendmsg, socketpair,
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg,
+    sendmsg, socketpair,
 };
 
 use super::notify::{PATIENCE, notifier};
@@ -39,13 +41,29 @@ struct Message {
 }
 
 impl Relay {
-    /// The relay and the service's end of it, or `None` if no manager listens. All signals must be blocked.
+    /// The relay and the service's end of it, or `None` if no manager listens. All signals must be
+    /// blocked.
     pub(super) fn new() -> io::Result<Option<(Self, Kept)>> {
-        let Some(manager) = notifier().socket() else { return Ok(None) };
+        let Some(manager) = notifier().socket() else {
+            return Ok(None);
+        };
         // Unlike a datagram socket, this one tells when the other end is closed.
-        let (ours, service) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
+        let (ours, service) = socketpair(
+            AddressFamily::Unix,
+            SockType::SeqPacket,
+            None,
+            SockFlag::SOCK_CLOEXEC,
+        )?;
         let signals = SignalFd::with_flags(&SigSet::all(), SfdFlags::SFD_CLOEXEC)?;
-        Ok(Some((Self { manager, service: Some(ours), signals, unsent: None }, Kept::new(service)?)))
+        Ok(Some((
+            Self {
+                manager,
+                service: Some(ours),
+                signals,
+                unsent: None,
+            },
+            Kept::new(service)?,
+        )))
     }
 
     /// Passes messages on until a signal is pending.
@@ -60,7 +78,10 @@ impl Relay {
         while self.pass_on() {
             if self.unsent.is_some() {
                 let mut room = [PollFd::new(self.manager.as_fd(), PollFlags::POLLOUT)];
-                if !matches!(retry(|| poll(&mut room, PollTimeout::from(PATIENCE))), Ok(1..)) {
+                if !matches!(
+                    retry(|| poll(&mut room, PollTimeout::from(PATIENCE))),
+                    Ok(1..)
+                ) {
                     return;
                 }
             }
@@ -81,7 +102,9 @@ impl Relay {
 
     /// Takes the next message and sends it; `false` if there is none.
     fn pass_on(&mut self) -> bool {
-        let Some(message) = self.unsent.take().or_else(|| self.receive()) else { return false };
+        let Some(message) = self.unsent.take().or_else(|| self.receive()) else {
+            return false;
+        };
         if message.send(self.manager) == Err(Errno::EAGAIN) {
             self.unsent = Some(message);
         }
@@ -114,7 +137,10 @@ impl Message {
         }
         let length = received.bytes;
         text.truncate(length);
-        Ok(Self { text: without_main_pid(&text), fds })
+        Ok(Self {
+            text: without_main_pid(&text),
+            fds,
+        })
     }
 
     fn send(&self, manager: BorrowedFd<'_>) -> nix::Result<()> {
@@ -122,14 +148,25 @@ impl Message {
         let rights = [ControlMessage::ScmRights(&fds)];
         let control = if fds.is_empty() { &[] } else { &rights[..] };
         let text = [IoSlice::new(&self.text)];
-        retry(|| sendmsg::<()>(manager.as_raw_fd(), &text, control, MsgFlags::MSG_DONTWAIT, None)).map(drop)
+        retry(|| {
+            sendmsg::<()>(
+                manager.as_raw_fd(),
+                &text,
+                control,
+                MsgFlags::MSG_DONTWAIT,
+                None,
+            )
+        })
+        .map(drop)
     }
 }
 
-/// Leaves out `MAINPID=` and the like. The number would be another process's to the manager, which believes PID 1, a
-/// process of root's, where it would not believe the service.
+/// Leaves out `MAINPID=` and the like. The number would be another process's to the manager, which
+/// believes PID 1, a process of root's, where it would not believe the service.
 fn without_main_pid(text: &[u8]) -> Vec<u8> {
-    let lines = text.split(|&byte| byte == b'\n').filter(|line| !line.starts_with(b"MAINPID"));
+    let lines = text
+        .split(|&byte| byte == b'\n')
+        .filter(|line| !line.starts_with(b"MAINPID"));
     lines.collect::<Vec<_>>().join(&b'\n')
 }
 
@@ -140,7 +177,10 @@ mod tests {
     #[test]
     fn a_service_names_no_main_process() {
         let kept = |text: &str| String::from_utf8(without_main_pid(text.as_bytes())).expect("text");
-        assert_eq!(kept("READY=1\nSTATUS=MAINPID=1"), "READY=1\nSTATUS=MAINPID=1");
+        assert_eq!(
+            kept("READY=1\nSTATUS=MAINPID=1"),
+            "READY=1\nSTATUS=MAINPID=1"
+        );
         assert_eq!(kept("MAINPID=7\nREADY=1\n"), "READY=1\n");
         assert_eq!(kept("READY=1\nMAINPIDFDID=7"), "READY=1");
         assert_eq!(kept("MAINPID=7"), "");

@@ -1,4 +1,5 @@
-//! The supervisors that a parent process is known by: those that run a service as their child and say so by no variable.
+//! The supervisors that a parent process is known by: those that run a service as their child and
+//! say so by no variable.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -22,7 +23,8 @@ pub(super) enum Supervisor {
     Dinit,
     /// An init of a container, which ends when the command that it was given does.
     Shim,
-    /// What a container's runtime leaves beside it. A container may share the pid namespace of its host.
+    /// What a container's runtime leaves beside it. A container may share the pid namespace of its
+    /// host.
     Runtime,
     /// One that is not asked by any command here.
     Other(&'static str),
@@ -48,8 +50,8 @@ const BY_NAME: [(&[u8], Supervisor); 13] = [
 impl Supervisor {
     /// The supervisor that a process is, if it is certain that it supervises this child.
     pub(super) fn of(process: Pid, child: Pid) -> Option<Self> {
-        // Where /proc is of another pid namespace, the name was another process's. That is looked at last: each start
-        // comes by here.
+        // Where /proc is of another pid namespace, the name was another process's. That is looked
+        // at last: each start comes by here.
         Self::by_name(process, child).filter(|_| proc::is_ours())
     }
 
@@ -72,25 +74,47 @@ impl Supervisor {
 /// The name of a process. With its newline it is no longer than the buffer.
 pub(super) fn comm(process: Pid, buffer: &mut [u8; 16]) -> Option<&[u8]> {
     let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
-    let file = open(format!("/proc/{process}/comm").as_str(), flags, Mode::empty()).ok()?;
+    let file = open(
+        format!("/proc/{process}/comm").as_str(),
+        flags,
+        Mode::empty(),
+    )
+    .ok()?;
     let length = retry(|| read(&file, buffer)).ok()?;
     Some(buffer[..length].trim_ascii_end())
 }
 
 /// The arguments of a process.
 pub(super) fn arguments(process: Pid) -> Vec<Vec<u8>> {
-    let Ok(line) = std::fs::read(format!("/proc/{process}/cmdline")) else { return Vec::new() };
-    line.strip_suffix(&[0]).unwrap_or(&line).split(|&byte| byte == 0).map(<[u8]>::to_vec).collect()
+    let Ok(line) = std::fs::read(format!("/proc/{process}/cmdline")) else {
+        return Vec::new();
+    };
+    line.strip_suffix(&[0])
+        .unwrap_or(&line)
+        .split(|&byte| byte == 0)
+        .map(<[u8]>::to_vec)
+        .collect()
 }
 
-/// A supervisor written in Python, run as a module or as a script. A script that the kernel has executed itself has its own name.
+/// A supervisor written in Python, run as a module or as a script. A script that the kernel has
+/// executed itself has its own name.
 fn python(process: Pid) -> Option<Supervisor> {
     let arguments = arguments(process);
     // Options that take no value may come first.
-    let mut rest = arguments.iter().skip(1).skip_while(|word| word.starts_with(b"-") && word.as_slice() != b"-m");
+    let mut rest = arguments
+        .iter()
+        .skip(1)
+        .skip_while(|word| word.starts_with(b"-") && word.as_slice() != b"-m");
     let program = rest.next()?;
-    let (program, is_module) = if program == b"-m" { (rest.next()?, true) } else { (program, false) };
-    match Path::new(OsStr::from_bytes(program)).file_name()?.as_bytes() {
+    let (program, is_module) = if program == b"-m" {
+        (rest.next()?, true)
+    } else {
+        (program, false)
+    };
+    match Path::new(OsStr::from_bytes(program))
+        .file_name()?
+        .as_bytes()
+    {
         b"supervisord" | b"supervisord.py" if !is_module => Some(Supervisor::Supervisord),
         b"supervisor.supervisord" if is_module => Some(Supervisor::Supervisord),
         b"circusd" if !is_module => Some(Supervisor::Other("circus")),
@@ -99,30 +123,37 @@ fn python(process: Pid) -> Option<Supervisor> {
     }
 }
 
-/// Whether the arguments of a process end with those of its child: it was given this command to run. daemon(1) may put a
-/// title before the first word.
+/// Whether the arguments of a process end with those of its child: it was given this command to
+/// run. daemon(1) may put a title before the first word.
 fn was_given_command(process: Pid, child: Pid) -> bool {
     let own = arguments(child);
     let arguments = arguments(process);
     let tail = &arguments[arguments.len().saturating_sub(own.len())..];
     match (tail, own.as_slice()) {
-        ([program, rest @ ..], [own_program, own_rest @ ..]) => own_program.ends_with(program) && rest == own_rest,
+        ([program, rest @ ..], [own_program, own_rest @ ..]) => {
+            own_program.ends_with(program) && rest == own_rest
+        }
         _ => false,
     }
 }
 
 /// Programs that run the command that they are given once.
 const LAUNCHERS: [&[u8]; 20] = [
-    b"ash", b"bash", b"busybox", b"dash", b"doas", b"fish", b"ksh", b"mksh", b"runuser", b"script", b"sh", b"ssh",
-    b"strace", b"su", b"sudo", b"systemd", b"time", b"timeout", b"xargs", b"zsh",
+    b"ash", b"bash", b"busybox", b"dash", b"doas", b"fish", b"ksh", b"mksh", b"runuser", b"script",
+    b"sh", b"ssh", b"strace", b"su", b"sudo", b"systemd", b"time", b"timeout", b"xargs", b"zsh",
 ];
 
-/// A line for the start that finds the service running: its parent may be a supervisor that is not known, and that has
-/// started it before. It may be where it is PID 1, or was given this command to run.
+/// A line for the start that finds the service running: its parent may be a supervisor that is not
+/// known, and that has started it before. It may be where it is PID 1, or was given this command to
+/// run.
 pub(super) fn hint() -> Option<String> {
     let (parent, mut name) = (getppid(), [0; 16]);
     let is_init = parent.as_raw() == 1;
-    let name = if proc::is_ours() { comm(parent, &mut name) } else { None };
+    let name = if proc::is_ours() {
+        comm(parent, &mut name)
+    } else {
+        None
+    };
     // PID 1 may be an init of any name: busybox is.
     let may_be = match name {
         Some(b"systemd") => false,

@@ -12,9 +12,12 @@ use crate::sys::StartOfMain;
 
 static LIMIT: OnceLock<Duration> = OnceLock::new();
 
-/// Reads `WATCHDOG_USEC` and `WATCHDOG_PID`, which name another process where a wrapper was started.
+/// Reads `WATCHDOG_USEC` and `WATCHDOG_PID`, which name another process where a wrapper was
+/// started.
 pub(super) fn take(start: &StartOfMain) {
-    let limit = take_variable(start, "WATCHDOG_USEC").and_then(|usec| parse(&usec)).filter(|&usec: &u64| usec > 0);
+    let limit = take_variable(start, "WATCHDOG_USEC")
+        .and_then(|usec| parse(&usec))
+        .filter(|&usec: &u64| usec > 0);
     let pid = take_variable(start, "WATCHDOG_PID").map(|pid| parse::<pid_t>(&pid));
     let ours = is_init() || pid.is_none_or(|pid| pid == Some(getpid().as_raw()));
     if let Some(usec) = limit.filter(|_| ours) {
@@ -26,15 +29,15 @@ pub(super) fn take(start: &StartOfMain) {
 #[derive(Clone, Copy, Debug)]
 pub struct Watchdog(());
 
-/// The watchdog of the manager that runs this service, if it has one (`WatchdogSec=` of a systemd unit): a service
-/// that does not [`Watchdog::ping`] in time is killed and started again.
+/// The watchdog of the manager that runs this service, if it has one (`WatchdogSec=` of a systemd
+/// unit): a service that does not [`Watchdog::ping`] in time is killed and started again.
 pub fn watchdog() -> Watchdog {
     Watchdog(())
 }
 
 impl Watchdog {
-    /// How often to ping: half the time after which the manager gives the service up, as sd_watchdog_enabled(3)
-    /// recommends. `None` where there is no watchdog.
+    /// How often to ping: half the time after which the manager gives the service up, as
+    /// sd_watchdog_enabled(3) recommends. `None` where there is no watchdog.
     pub fn interval(self) -> Option<Duration> {
         LIMIT.get().map(|&limit| limit / 2)
     }

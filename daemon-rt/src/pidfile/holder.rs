@@ -1,7 +1,8 @@
 //! The look of others at a pidfile: who holds its lock.
 //!
-//! It is told only what there is positive evidence for, in this order: the byte that the main process has locked for
-//! itself; the descriptors of the process that the file names; the process that listens on the control socket.
+//! It is told only what there is positive evidence for, in this order: the byte that the main
+//! process has locked for itself; the descriptors of the process that the file names; the process
+//! that listens on the control socket.
 
 use std::fmt;
 use std::io;
@@ -53,14 +54,23 @@ impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Main(pid, phase) => write!(f, "held by pid {pid}{phase}"),
-            Self::Elsewhere(pid, phase) => write!(f, "held in another pid namespace, by pid {pid} there{phase}"),
+            Self::Elsewhere(pid, phase) => write!(
+                f,
+                "held in another pid namespace, by pid {pid} there{phase}"
+            ),
             Self::Unnamed => f.write_str("held by a process that has not written its pid"),
             Self::LeftBehind { main, by } => {
-                write!(f, "its main process, pid {main}, has ended, but a process that it left behind holds the lock")?;
+                write!(
+                    f,
+                    "its main process, pid {main}, has ended, but a process that it left behind holds the lock"
+                )?;
                 by.map_or(Ok(()), |pid| write!(f, ": pid {pid}"))
             }
             Self::Another(pid) => write!(f, "held by pid {pid}, which it does not name"),
-            Self::WithoutFile(pid) => write!(f, "its file was removed, but pid {pid} answers on its control socket"),
+            Self::WithoutFile(pid) => write!(
+                f,
+                "its file was removed, but pid {pid} answers on its control socket"
+            ),
             Self::Unseen => f.write_str("held by a process that cannot be seen from here"),
         }
     }
@@ -77,18 +87,31 @@ impl fmt::Display for Phase {
 
 /// The main process of the service that holds this file, if there is evidence for one.
 pub(crate) fn main_process(file: BorrowedFd<'_>, pidfile: &Path) -> io::Result<Option<Holder>> {
-    let Some(named) = read_pid(file)? else { return Ok(None) };
+    let Some(named) = read_pid(file)? else {
+        return Ok(None);
+    };
     let found = fstat(file)?;
-    let phase = if marks::is_starting(file) { Phase::Starting } else { Phase::Ready };
+    let phase = if marks::is_starting(file) {
+        Phase::Starting
+    } else {
+        Phase::Ready
+    };
     match marks::life_of(file, named) {
-        // A hostile service can have a lock outlive the process that took it. It is not that process which is to be hit.
-        Life::Here(pid) if proc::holds(pid, &found) != Some(false) => return Ok(Some(Holder::Main(pid, phase))),
+        // A hostile service can have a lock outlive the process that took it. It is not that
+        // process which is to be hit.
+        Life::Here(pid) if proc::holds(pid, &found) != Some(false) => {
+            return Ok(Some(Holder::Main(pid, phase)));
+        }
         Life::Elsewhere => return Ok(Some(Holder::Elsewhere(named, phase))),
-        _ if proc::holds(named, &found) == Some(true) => return Ok(Some(Holder::Main(named, phase))),
+        _ if proc::holds(named, &found) == Some(true) => {
+            return Ok(Some(Holder::Main(named, phase)));
+        }
         _ => {}
     }
     Ok(match peer::listener(pidfile) {
-        Some(Life::Here(pid)) if pid == named || proc::innermost(pid) == Some(named) => Some(Holder::Main(pid, phase)),
+        Some(Life::Here(pid)) if pid == named || proc::innermost(pid) == Some(named) => {
+            Some(Holder::Main(pid, phase))
+        }
         Some(Life::Elsewhere) => Some(Holder::Elsewhere(named, phase)),
         _ => None,
     })
@@ -102,7 +125,9 @@ pub(crate) fn someone(file: BorrowedFd<'_>) -> io::Result<Holder> {
     }
     let by = proc::holder(&found);
     Ok(match (named, by) {
-        (Some(main), by) if marks::is_held(file) && proc::has_ended(main) => Holder::LeftBehind { main, by },
+        (Some(main), by) if marks::is_held(file) && proc::has_ended(main) => {
+            Holder::LeftBehind { main, by }
+        }
         (_, Some(by)) => Holder::Another(by),
         (_, None) => Holder::Unseen,
     })
@@ -113,13 +138,15 @@ pub(crate) fn someone(file: BorrowedFd<'_>) -> io::Result<Holder> {
 pub(crate) enum Found {
     /// No one holds the lock. The file names this process, if it names one.
     Free(Option<Pid>),
-    /// The same, but the process that has written it lives: it has closed the descriptor that held the lock.
+    /// The same, but the process that has written it lives: it has closed the descriptor that held
+    /// the lock.
     Lost(Pid),
     Held(Holder),
 }
 
-/// Looks who holds the lock, until that is certain, and for at most this time: in a start there is a moment in which the
-/// pid is not written yet, and one that is dying has the lock for longer than anything by which it could be told.
+/// Looks who holds the lock, until that is certain, and for at most this time: in a start there is
+/// a moment in which the pid is not written yet, and one that is dying has the lock for longer than
+/// anything by which it could be told.
 #[cfg(target_os = "linux")]
 pub(crate) fn find(file: BorrowedFd<'_>, pidfile: &Path) -> io::Result<Found> {
     const DOUBT: Duration = Duration::from_secs(1);
@@ -129,7 +156,8 @@ pub(crate) fn find(file: BorrowedFd<'_>, pidfile: &Path) -> io::Result<Found> {
         if let Some(main) = main_process(file, pidfile)? {
             return Ok(Found::Held(main));
         }
-        // To test the lock by taking it, if only for a moment and not alone, is for files on which nothing is said.
+        // To test the lock by taking it, if only for a moment and not alone, is for files on which
+        // nothing is said.
         if !marks::is_held(file) && !sys::is_locked(file)? {
             match read_pid(file)? {
                 Some(pid) if has_written(pid, &fstat(file)?) => {
@@ -146,13 +174,17 @@ pub(crate) fn find(file: BorrowedFd<'_>, pidfile: &Path) -> io::Result<Found> {
     }
 }
 
-/// Whether a process that the file names lives, and may have written it: it was started before, unlike one that has got the
-/// number since, and runs this program, unlike one whose number someone has put there.
+/// Whether a process that the file names lives, and may have written it: it was started before,
+/// unlike one that has got the number since, and runs this program, unlike one whose number someone
+/// has put there.
 #[cfg(target_os = "linux")]
 fn has_written(pid: Pid, file: &FileStat) -> bool {
     // The system tells both times by ticks.
     const TICKS: Duration = Duration::from_millis(20);
-    let (Ok(seconds), Ok(rest)) = (u64::try_from(file.st_mtime), u64::try_from(file.st_mtime_nsec)) else {
+    let (Ok(seconds), Ok(rest)) = (
+        u64::try_from(file.st_mtime),
+        u64::try_from(file.st_mtime_nsec),
+    ) else {
         return false;
     };
     let written = UNIX_EPOCH + Duration::from_secs(seconds) + Duration::from_nanos(rest);
@@ -165,6 +197,8 @@ fn has_written(pid: Pid, file: &FileStat) -> bool {
 /// Whether the process says by its lock on the file, which names it, that it lives.
 #[cfg(target_os = "linux")]
 pub(crate) fn says_alive(file: BorrowedFd<'_>, pid: Pid) -> bool {
-    let Ok(Some(named)) = read_pid(file) else { return false };
+    let Ok(Some(named)) = read_pid(file) else {
+        return false;
+    };
     marks::life_of(file, named) == Life::Here(pid)
 }

@@ -21,8 +21,8 @@ use crate::error::Error;
 use crate::sys;
 use crate::trusted::{Place, same_file};
 
-/// How long a busy lock is asked for again while it cannot be told who holds it: a prober may have it for a moment, and
-/// the winner of a race needs one to write its pid.
+/// How long a busy lock is asked for again while it cannot be told who holds it: a prober may have
+/// it for a moment, and the winner of a race needs one to write its pid.
 const BUSY: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(5);
 const MODE: Mode = Mode::S_IRUSR.union(Mode::S_IWUSR);
@@ -54,8 +54,8 @@ enum Attempt<T> {
     Busy,
 }
 
-/// Takes the lock of an existing pidfile, before the work that a refused start need not do; there may be none. In a
-/// restart the lock has been handed over.
+/// Takes the lock of an existing pidfile, before the work that a refused start need not do; there
+/// may be none. In a restart the lock has been handed over.
 pub(crate) fn probe(path: Option<&Path>) -> Result<(), Error> {
     match path {
         Some(path) if held().is_none() => acquire(path, Missing::Leave),
@@ -72,9 +72,13 @@ pub(crate) fn lock(path: Option<&Path>) -> Result<(), Error> {
 }
 
 fn acquire(path: &Path, missing: Missing) -> Result<(), Error> {
-    let during = |error: io::Error| Error::step(Step::WritePidfile, path.display().to_string(), error);
+    let during =
+        |error: io::Error| Error::step(Step::WritePidfile, path.display().to_string(), error);
     let mut known = PLACE.lock().unwrap_or_else(PoisonError::into_inner);
-    let place = known.take().map_or_else(|| Place::of(path), Ok).map_err(during)?;
+    let place = known
+        .take()
+        .map_or_else(|| Place::of(path), Ok)
+        .map_err(during)?;
     let mut began = None;
     loop {
         let Some(mut candidate) = open(&place, missing).map_err(during)? else {
@@ -90,7 +94,9 @@ fn acquire(path: &Path, missing: Missing) -> Result<(), Error> {
             continue;
         };
         match attempt(&place, &mut candidate).map_err(during)? {
-            Attempt::Locked(writer) => return hold(path, &place, candidate, writer).map_err(during),
+            Attempt::Locked(writer) => {
+                return hold(path, &place, candidate, writer).map_err(during);
+            }
             Attempt::Gone => continue,
             Attempt::Busy => {}
         }
@@ -119,17 +125,30 @@ fn without_file(path: &Path) -> Option<Pid> {
 fn open(place: &Place, missing: Missing) -> io::Result<Option<Candidate>> {
     loop {
         match place.open(OFlag::O_RDONLY) {
-            Ok((file, found)) => return Ok(Some(Candidate { file, found, created: false })),
+            Ok((file, found)) => {
+                return Ok(Some(Candidate {
+                    file,
+                    found,
+                    created: false,
+                }));
+            }
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             Err(_) if missing == Missing::Leave => return Ok(None),
             Err(_) => {}
         }
-        // With its mode from the first moment, whatever the caller's mask: another starter has to be able to open it.
+        // With its mode from the first moment, whatever the caller's mask: another starter has to
+        // be able to open it.
         let mask = umask(Mode::all().difference(MODE));
         let created = place.create(OFlag::O_RDONLY, MODE);
         umask(mask);
         match created {
-            Ok((file, found)) => return Ok(Some(Candidate { file, found, created: true })),
+            Ok((file, found)) => {
+                return Ok(Some(Candidate {
+                    file,
+                    found,
+                    created: true,
+                }));
+            }
             // Another starter was faster; its file is there now, unless it has been removed since.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error),
@@ -137,7 +156,8 @@ fn open(place: &Place, missing: Missing) -> io::Result<Option<Candidate>> {
     }
 }
 
-/// Tries to lock the file, and makes ready to write it. One that was just created does not outlive a failure.
+/// Tries to lock the file, and makes ready to write it. One that was just created does not outlive
+/// a failure.
 fn attempt(place: &Place, candidate: &mut Candidate) -> io::Result<Attempt<OwnedFd>> {
     let result = try_attempt(place, candidate);
     // Unless another start has been faster to lock it.
@@ -175,9 +195,9 @@ fn try_lock(place: &Place, candidate: &mut Candidate) -> io::Result<bool> {
     }
 }
 
-/// Whoever held the lock may have removed the file meanwhile: the lock counts only on what the path leads to. And no one
-/// else may have been able to write the file, for then another can have it open, and write any pid into it: such a stale
-/// file is removed.
+/// Whoever held the lock may have removed the file meanwhile: the lock counts only on what the path
+/// leads to. And no one else may have been able to write the file, for then another can have it
+/// open, and write any pid into it: such a stale file is removed.
 fn is_usable(place: &Place, file: &FileStat) -> io::Result<bool> {
     if !place.still_is(file)? {
         return Ok(false);
@@ -193,7 +213,8 @@ fn is_usable(place: &Place, file: &FileStat) -> io::Result<bool> {
 
 /// Gives the file the mode that it should have, and opens it to write the pid.
 fn prepare_writing(place: &Place, candidate: &Candidate) -> io::Result<OwnedFd> {
-    // Where it is too low the write would bring SIGXFSZ, and end this process before it could say why.
+    // Where it is too low the write would bring SIGXFSZ, and end this process before it could say
+    // why.
     if getrlimit(Resource::RLIMIT_FSIZE)?.0 < LONGEST_LINE as libc::rlim_t {
         return Err(Errno::EFBIG.into());
     }
@@ -208,7 +229,15 @@ fn prepare_writing(place: &Place, candidate: &Candidate) -> io::Result<OwnedFd> 
 }
 
 fn hold(path: &Path, place: &Place, candidate: Candidate, writer: OwnedFd) -> io::Result<()> {
-    Held::new(path, place, candidate.file, candidate.found, State::Locked, Some(writer))?.remember()
+    Held::new(
+        path,
+        place,
+        candidate.file,
+        candidate.found,
+        State::Locked,
+        Some(writer),
+    )?
+    .remember()
 }
 
 /// Remembers a file whose lock an older instance shares with this process.
@@ -221,7 +250,9 @@ pub(crate) fn take_over(path: &Path, lock: OwnedFd) -> io::Result<()> {
 #[cfg(target_os = "linux")]
 pub(crate) fn remove_stale(path: &Path, also: impl FnOnce()) -> io::Result<()> {
     let place = Place::of(path)?;
-    let Some(mut candidate) = open(&place, Missing::Leave)? else { return Ok(()) };
+    let Some(mut candidate) = open(&place, Missing::Leave)? else {
+        return Ok(());
+    };
     if try_lock(&place, &mut candidate)? && is_usable(&place, &candidate.found)? {
         also();
         place.remove()?;

@@ -1,7 +1,7 @@
 //! Locks on single bytes of the pidfile, far behind its content.
 //!
-//! They say what flock(2) cannot: who holds it, and what for. Asking for one takes no lock, hinders no start, and needs
-//! neither /proc nor a right over the holder. The kernel keeps them by inode.
+//! They say what flock(2) cannot: who holds it, and what for. Asking for one takes no lock, hinders
+//! no start, and needs neither /proc nor a right over the holder. The kernel keeps them by inode.
 //!
 //! | byte | locked by | says |
 //! | --- | --- | --- |
@@ -12,10 +12,12 @@
 //! | `BASE` + pid | the main process for itself, for reading | this process lives, and is the service |
 //! | `OLD` + pid | an older instance for itself, for reading | this process lives, and has handed the service over |
 //!
-//! A lock of a description lasts as long as any process has it open. That of a process ends with it, and also when it
-//! closes any other descriptor of the file: so where the last byte is not locked, nothing is said.
+//! A lock of a description lasts as long as any process has it open. That of a process ends with
+//! it, and also when it closes any other descriptor of the file: so where the last byte is not
+//! locked, nothing is said.
 //!
-//! A file system may have no such locks, or (NFS) confuse them with the flock(2). Then nothing is said either.
+//! A file system may have no such locks, or (NFS) confuse them with the flock(2). Then nothing is
+//! said either.
 
 use std::os::fd::BorrowedFd;
 
@@ -45,22 +47,38 @@ pub(crate) enum Life {
 
 /// Says that someone of the service, which is starting, holds the lock.
 pub(super) fn set_held(lock: BorrowedFd<'_>) {
-    _ = fcntl(lock, FcntlArg::F_OFD_SETLK(&range(STARTING, 2, libc::F_RDLCK)));
+    _ = fcntl(
+        lock,
+        FcntlArg::F_OFD_SETLK(&range(STARTING, 2, libc::F_RDLCK)),
+    );
 }
 
 /// Says that the service is ready.
 pub(super) fn set_ready(lock: BorrowedFd<'_>) {
-    _ = fcntl(lock, FcntlArg::F_OFD_SETLK(&range(STARTING, 1, libc::F_UNLCK)));
+    _ = fcntl(
+        lock,
+        FcntlArg::F_OFD_SETLK(&range(STARTING, 1, libc::F_UNLCK)),
+    );
 }
 
 /// Says that this process is the service. It must not close a descriptor of the file afterwards.
 pub(super) fn set_process(lock: BorrowedFd<'_>) {
-    _ = fcntl(lock, FcntlArg::F_SETLK(&range(BASE + libc::off_t::from(getpid().as_raw()), 1, libc::F_RDLCK)));
+    _ = fcntl(
+        lock,
+        FcntlArg::F_SETLK(&range(
+            BASE + libc::off_t::from(getpid().as_raw()),
+            1,
+            libc::F_RDLCK,
+        )),
+    );
 }
 
 /// Says that this process, the service, stays in the foreground.
 pub(super) fn set_foreground(lock: BorrowedFd<'_>) {
-    _ = fcntl(lock, FcntlArg::F_SETLK(&range(FOREGROUND, 1, libc::F_RDLCK)));
+    _ = fcntl(
+        lock,
+        FcntlArg::F_SETLK(&range(FOREGROUND, 1, libc::F_RDLCK)),
+    );
 }
 
 /// Whether the service says that it stays in the foreground.
@@ -68,9 +86,17 @@ pub(crate) fn is_foreground(file: BorrowedFd<'_>) -> bool {
     in_the_way(file, FOREGROUND).is_some()
 }
 
-/// Says that this process has handed the service over, and lives on. It must not close a descriptor of the file afterwards.
+/// Says that this process has handed the service over, and lives on. It must not close a descriptor
+/// of the file afterwards.
 pub(crate) fn set_old(file: BorrowedFd<'_>) {
-    _ = fcntl(file, FcntlArg::F_SETLK(&range(OLD + libc::off_t::from(getpid().as_raw()), 1, libc::F_RDLCK)));
+    _ = fcntl(
+        file,
+        FcntlArg::F_SETLK(&range(
+            OLD + libc::off_t::from(getpid().as_raw()),
+            1,
+            libc::F_RDLCK,
+        )),
+    );
 }
 
 /// The older instances that live on, by their numbers here.
@@ -113,14 +139,17 @@ pub(super) fn life_of(file: BorrowedFd<'_>, pid: Pid) -> Life {
     match in_the_way(file, byte) {
         Some(lock) if (lock.l_start, lock.l_len) != (byte, 1) => Life::Unsaid,
         Some(libc::flock { l_pid: 0, .. }) => Life::Elsewhere,
-        Some(libc::flock { l_pid: holder @ 1.., .. }) => Life::Here(Pid::from_raw(holder)),
+        Some(libc::flock {
+            l_pid: holder @ 1..,
+            ..
+        }) => Life::Here(Pid::from_raw(holder)),
         // A description is no process.
         Some(_) | None => Life::Unsaid,
     }
 }
 
-/// The lock for reading on this byte, if there is one. Locks for writing are strangers', who have opened the file to write
-/// it: some programs lock a whole pidfile so.
+/// The lock for reading on this byte, if there is one. Locks for writing are strangers', who have
+/// opened the file to write it: some programs lock a whole pidfile so.
 fn in_the_way(file: BorrowedFd<'_>, byte: libc::off_t) -> Option<libc::flock> {
     // That of a description sees all others, those of this process included.
     let mut asked = range(byte, 1, libc::F_WRLCK);

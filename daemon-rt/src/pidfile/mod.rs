@@ -1,4 +1,5 @@
-//! Step 12: the pidfile. Its lock is the truth, held for the service's life; the pid in it is a hint.
+//! Step 12: the pidfile. Its lock is the truth, held for the service's life; the pid in it is a
+//! hint.
 //!
 //! | module | holds |
 //! | --- | --- |
@@ -23,7 +24,8 @@ mod write;
 pub(crate) use holder::Holder;
 pub(crate) use lock::{lock, probe, take_over};
 pub(crate) use own::{
-    in_foreground, left_behind, lock_descriptor, names_this_process, own, ready, remove, verify, warn_if_lost,
+    in_foreground, left_behind, lock_descriptor, names_this_process, own, ready, remove, verify,
+    warn_if_lost,
 };
 pub(crate) use write::{read_pid, write};
 

@@ -25,15 +25,18 @@ static HELD: OnceLock<Held> = OnceLock::new();
 
 pub(super) struct Held {
     pub(super) path: ReadyPath,
-    /// Never closed while the process owns the service, and never unlocked: LOCK_UN would unlock for all who share it.
+    /// Never closed while the process owns the service, and never unlocked: LOCK_UN would unlock
+    /// for all who share it.
     pub(super) lock: OwnedFd,
-    /// To write the pid, and closed then. Opened with the lock: in a process that was just forked it costs more.
+    /// To write the pid, and closed then. Opened with the lock: in a process that was just forked
+    /// it costs more.
     writer: Mutex<Option<OwnedFd>>,
     pub(super) file: FileStat,
     directory: FileStat,
     /// A [`State`].
     state: AtomicU8,
-    /// In whose memory the state counts. A process that the service forks has a copy, and removes nothing.
+    /// In whose memory the state counts. A process that the service forks has a copy, and removes
+    /// nothing.
     owner: AtomicI32,
     /// The path means the same as at the start: not from inside a chroot.
     reachable: AtomicBool,
@@ -50,8 +53,8 @@ pub(super) struct Held {
 /// | `Owned` | names this process | this process | `GivenUp`, when another restart is committed |
 /// | `GivenUp` | names a newer instance | that one | |
 ///
-/// The next restart may be faster than the instance that has just become the owner: so `Shared` can be followed by
-/// `GivenUp` as well, and nothing follows that.
+/// The next restart may be faster than the instance that has just become the owner: so `Shared` can
+/// be followed by `GivenUp` as well, and nothing follows that.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum State {
@@ -84,13 +87,17 @@ impl Held {
     }
 
     pub(super) fn remember(self) -> io::Result<()> {
-        HELD.set(self).map_err(|_| io::Error::other("this process holds another pidfile"))?;
+        HELD.set(self)
+            .map_err(|_| io::Error::other("this process holds another pidfile"))?;
         // Where the starter or the intermediate process ends, that is by _exit(2).
         sys::at_exit(remove_at_exit)
     }
 
     pub(super) fn take_writer(&self) -> Option<OwnedFd> {
-        self.writer.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.writer
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
     }
 
     /// Says that this process is the service, and how it runs.
@@ -116,11 +123,13 @@ pub(crate) fn own() {
     // Before the state, which says that it counts.
     held.owner.store(getpid().as_raw(), Ordering::Release);
     let owned = |state| (state != State::GivenUp as u8).then_some(State::Owned as u8);
-    _ = held.state.fetch_update(Ordering::AcqRel, Ordering::Acquire, owned);
+    _ = held
+        .state
+        .fetch_update(Ordering::AcqRel, Ordering::Acquire, owned);
 }
 
-/// Another instance has taken the service over, and shares the lock: here it is let go of, so that this process is in
-/// nobody's way for as long as its last requests take.
+/// Another instance has taken the service over, and shares the lock: here it is let go of, so that
+/// this process is in nobody's way for as long as its last requests take.
 #[cfg(target_os = "linux")]
 pub(crate) fn disown() {
     if let Some(held) = held() {
@@ -161,7 +170,9 @@ pub(crate) fn lock_descriptor() -> Option<BorrowedFd<'static>> {
 #[cfg(target_os = "linux")]
 pub(crate) fn is_held_here(file: &FileStat) -> bool {
     let Some(held) = held() else { return false };
-    held.is(State::Owned) && held.owner.load(Ordering::Acquire) == getpid().as_raw() && same_file(&held.file, file)
+    held.is(State::Owned)
+        && held.owner.load(Ordering::Acquire) == getpid().as_raw()
+        && same_file(&held.file, file)
 }
 
 /// Whether the file names this process.
@@ -169,7 +180,9 @@ pub(crate) fn names_this_process() -> bool {
     let (mut buffer, mut found) = ([0; 12], [0; 12]);
     let line = line(getpid(), &mut buffer);
     let found = &mut found[..line.len()];
-    let Some(lock) = lock_descriptor() else { return false };
+    let Some(lock) = lock_descriptor() else {
+        return false;
+    };
     let as_written = retry(|| pread(lock, found, 0)) == Ok(line.len()) && found == line;
     // The service may have written it once more, in its own way.
     as_written || read_pid(lock).is_ok_and(|named| named == Some(Pid::this()))
@@ -182,11 +195,16 @@ pub(crate) fn left_behind() {
     }
 }
 
-/// Makes sure, before readiness is announced, that the path still leads to the file that names this process; after a
-/// chroot, or where the user may not look, at least that the file has not been removed.
+/// Makes sure, before readiness is announced, that the path still leads to the file that names this
+/// process; after a chroot, or where the user may not look, at least that the file has not been
+/// removed.
 pub(crate) fn verify() -> Result<(), Error> {
     let Some(held) = held() else { return Ok(()) };
-    let found = if held.reachable.load(Ordering::Acquire) { lstat(held.path.as_c_str()) } else { Err(Errno::EACCES) };
+    let found = if held.reachable.load(Ordering::Acquire) {
+        lstat(held.path.as_c_str())
+    } else {
+        Err(Errno::EACCES)
+    };
     let there = match found {
         Ok(found) => same_file(&found, &held.file),
         Err(Errno::EACCES) => fstat(&held.lock).is_ok_and(|file| file.st_nlink > 0),
@@ -196,7 +214,9 @@ pub(crate) fn verify() -> Result<(), Error> {
         return Err(lost(held.lock.as_fd())).during(Step::WritePidfile, "the lock on the pidfile");
     }
     // The parent's end may have removed it.
-    let problem = if !held.is(State::Shared) && held.owner.load(Ordering::Acquire) != getpid().as_raw() {
+    let problem = if !held.is(State::Shared)
+        && held.owner.load(Ordering::Acquire) != getpid().as_raw()
+    {
         "it is another process's: a hook has forked, and goes on in the child, as daemon(3) does"
     } else if !there {
         "it was removed or replaced during the start (or a hook has called chroot(2): use the setting `chroot`)"
@@ -206,17 +226,22 @@ pub(crate) fn verify() -> Result<(), Error> {
         return Ok(());
     };
     let error = io::Error::other(problem);
-    Err(Error::step(Step::WritePidfile, held.path.as_path().display().to_string(), error))
+    Err(Error::step(
+        Step::WritePidfile,
+        held.path.as_path().display().to_string(),
+        error,
+    ))
 }
 
-/// Removes the file, if it is still this process's and can be removed. Only what signal-safety(7) allows is called
-/// here: it runs in signal handlers too.
+/// Removes the file, if it is still this process's and can be removed. Only what signal-safety(7)
+/// allows is called here: it runs in signal handlers too.
 pub(crate) fn remove() {
     let Some(held) = held() else { return };
     // Without the lock it can be another instance's by now.
     if is_still(held.lock.as_fd(), &held.file)
         && held.owner.load(Ordering::Acquire) == getpid().as_raw()
-        && (held.is(State::Locked) || held.is(State::Owned) && !handover::is_passed_on(held.lock.as_fd()))
+        && (held.is(State::Locked)
+            || held.is(State::Owned) && !handover::is_passed_on(held.lock.as_fd()))
         && held.reachable.load(Ordering::Acquire)
         && lstat(held.path.as_c_str()).is_ok_and(|found| same_file(&found, &held.file))
     {
@@ -229,7 +254,9 @@ pub(crate) fn remove() {
 /// Removes a file beside the pidfile, in the directory that was found good.
 #[cfg(target_os = "linux")]
 pub(crate) fn remove_beside(path: &Path) {
-    let (Some(held), Ok(found), Ok(path)) = (held(), lstat(path), ReadyPath::new(path)) else { return };
+    let (Some(held), Ok(found), Ok(path)) = (held(), lstat(path), ReadyPath::new(path)) else {
+        return;
+    };
     remove_known(&path, &held.directory, &found);
 }
 
@@ -238,8 +265,8 @@ extern "C" fn remove_at_exit() {
     remove();
 }
 
-/// Says so, once, if the service has closed or replaced the descriptor that holds the lock. From then on another instance
-/// can start.
+/// Says so, once, if the service has closed or replaced the descriptor that holds the lock. From
+/// then on another instance can start.
 pub(crate) fn warn_if_lost() {
     static WARNED: Once = Once::new();
     let Some(held) = held() else { return };

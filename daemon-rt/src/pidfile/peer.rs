@@ -22,7 +22,10 @@ pub(crate) fn listener(pidfile: &Path) -> Option<Life> {
     if !lives(&connection) {
         return None;
     }
-    match getsockopt(&connection, sockopt::PeerCredentials).ok()?.pid() {
+    match getsockopt(&connection, sockopt::PeerCredentials)
+        .ok()?
+        .pid()
+    {
         0 => Some(Life::Elsewhere),
         pid => Some(Life::Here(Pid::from_raw(pid))),
     }
@@ -36,14 +39,19 @@ pub(super) fn listener_if_any(pidfile: &Path) -> Option<Life> {
     listener(pidfile)
 }
 
-/// Whether the process that has begun to listen still lives. A child of its can keep the socket open for longer.
+/// Whether the process that has begun to listen still lives. A child of its can keep the socket
+/// open for longer.
 fn lives(connection: &OwnedFd) -> bool {
     match getsockopt(connection, sockopt::PeerPidfd) {
         Ok(process) => !is_readable(&process, PollTimeout::ZERO),
-        // Before Linux 6.5. But only the process itself accepts: and it closes what brings a word that it does not know.
+        // Before Linux 6.5. But only the process itself accepts: and it closes what brings a word
+        // that it does not know.
         Err(Errno::ENOPROTOOPT) => {
             send(connection.as_raw_fd(), b"?", MsgFlags::MSG_NOSIGNAL).is_ok()
-                && is_readable(connection, PollTimeout::try_from(PATIENCE).unwrap_or(PollTimeout::ZERO))
+                && is_readable(
+                    connection,
+                    PollTimeout::try_from(PATIENCE).unwrap_or(PollTimeout::ZERO),
+                )
                 && recv(connection.as_raw_fd(), &mut [0; 1], MsgFlags::MSG_DONTWAIT) == Ok(0)
         }
         // It has ended.

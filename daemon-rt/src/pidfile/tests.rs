@@ -13,20 +13,32 @@ use crate::corpus;
 
 const CORPUS: &str = include_str!("../../corpus/pidfile.txt");
 
-/// What is read of a file with this content: what its first line says or, where that is too long, nobody.
+/// What is read of a file with this content: what its first line says or, where that is too long,
+/// nobody.
 fn read(content: &[u8]) -> Option<Pid> {
     static FILE: Mutex<Option<File>> = Mutex::new(None);
-    let mut file = FILE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut file = FILE
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
     let file = file.get_or_insert_with(|| {
         let path = std::env::temp_dir().join(format!("daemon-rt-pidfile-{}", std::process::id()));
-        let file = OpenOptions::new().create_new(true).read(true).write(true).open(&path).expect("a new file");
+        let file = OpenOptions::new()
+            .create_new(true)
+            .read(true)
+            .write(true)
+            .open(&path)
+            .expect("a new file");
         std::fs::remove_file(path).expect("the file");
         file
     });
     file.set_len(0).expect("a file");
     file.write_all_at(content, 0).expect("a file");
     let found = read_pid(file).expect("a file");
-    assert!(found.is_none() || found == parse_pid(content), "{found:?} in {}", content.escape_ascii());
+    assert!(
+        found.is_none() || found == parse_pid(content),
+        "{found:?} in {}",
+        content.escape_ascii()
+    );
     found
 }
 

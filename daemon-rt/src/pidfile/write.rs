@@ -44,7 +44,8 @@ fn write_to(pidfile: &OwnedFd, before: &FileStat) -> io::Result<()> {
     Ok(())
 }
 
-/// What stands in a pidfile. In a process that was just forked each page that is touched counts: so it is done by hand.
+/// What stands in a pidfile. In a process that was just forked each page that is touched counts: so
+/// it is done by hand.
 pub(super) fn line(pid: Pid, buffer: &mut [u8; LONGEST_LINE]) -> &[u8] {
     let mut start = buffer.len() - 1;
     buffer[start] = b'\n';

@@ -15,16 +15,33 @@ pub(super) fn script(sheet: &Sheet<'_>) -> String {
         format!("command_args={}", evaluated(&command[1..])),
         "# OpenRC 0.60 and later: started when it says that it is ready.".to_owned(),
         "notify=socket:ready".to_owned(),
-        format!("directory={}", evaluated(&[sheet.directory_outside_chroot()])),
+        format!(
+            "directory={}",
+            evaluated(&[sheet.directory_outside_chroot()])
+        ),
     ];
     settings.extend(sheet.umask().map(|mask| format!("umask={mask}")));
-    settings.extend(sheet.stdout.as_deref().map(|path| format!("output_log={}", evaluated(&[path]))));
-    settings.extend(sheet.stderr.as_deref().map(|path| format!("error_log={}", evaluated(&[path]))));
+    settings.extend(
+        sheet
+            .stdout
+            .as_deref()
+            .map(|path| format!("output_log={}", evaluated(&[path]))),
+    );
+    settings.extend(
+        sheet
+            .stderr
+            .as_deref()
+            .map(|path| format!("error_log={}", evaluated(&[path]))),
+    );
     if sheet.facts.reloads {
         settings.push("extra_started_commands=reload".to_owned());
     }
     let settings = lines(settings);
-    let functions = [Some("depend() {\n\tuse logger net\n}\n".to_owned()), start_pre(sheet), reload(sheet)];
+    let functions = [
+        Some("depend() {\n\tuse logger net\n}\n".to_owned()),
+        start_pre(sheet),
+        reload(sheet),
+    ];
     let functions: Vec<_> = functions.into_iter().flatten().collect();
     format!("#!/sbin/openrc-run\n\n{settings}\n{}", functions.join("\n"))
 }
@@ -36,7 +53,9 @@ fn evaluated(words: &[&str]) -> String {
 
 fn start_pre(sheet: &Sheet<'_>) -> Option<String> {
     let directory = shell(sheet.runtime_directory()?);
-    Some(format!("start_pre() {{\n\tcheckpath --directory {directory}\n}}\n"))
+    Some(format!(
+        "start_pre() {{\n\tcheckpath --directory {directory}\n}}\n"
+    ))
 }
 
 fn reload(sheet: &Sheet<'_>) -> Option<String> {
@@ -44,6 +63,7 @@ fn reload(sheet: &Sheet<'_>) -> Option<String> {
         Some(_) => shell_line(&sheet.command("reload")),
         None => r#"supervise-daemon "$RC_SVCNAME" --signal HUP"#.to_owned(),
     };
-    let function = format!("reload() {{\n\tebegin \"Reloading $name\"\n\t{reload}\n\teend $?\n}}\n");
+    let function =
+        format!("reload() {{\n\tebegin \"Reloading $name\"\n\t{reload}\n\teend $?\n}}\n");
     sheet.facts.reloads.then_some(function)
 }

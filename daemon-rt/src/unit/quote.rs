@@ -1,4 +1,5 @@
-//! How each format writes a text that it would otherwise read as something else. None of these holds control characters.
+//! How each format writes a text that it would otherwise read as something else. None of these
+//! holds control characters.
 
 /// A word for sh(1).
 pub(super) fn shell(word: &str) -> String {
@@ -31,9 +32,16 @@ pub(super) fn systemd_word(word: &str) -> String {
 
 /// A command line in a systemd unit: in the arguments, but not in the path, variables are replaced.
 pub(super) fn systemd_line(words: &[&str]) -> String {
-    let Some((path, arguments)) = words.split_first() else { return String::new() };
-    let arguments = arguments.iter().map(|argument| systemd_word(&argument.replace('$', "$$")));
-    std::iter::once(systemd_word(path)).chain(arguments).collect::<Vec<_>>().join(" ")
+    let Some((path, arguments)) = words.split_first() else {
+        return String::new();
+    };
+    let arguments = arguments
+        .iter()
+        .map(|argument| systemd_word(&argument.replace('$', "$$")));
+    std::iter::once(systemd_word(path))
+        .chain(arguments)
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 /// A value in a supervisord file. It has no escape for a comment's `;` and `#` after a space.
@@ -41,22 +49,35 @@ pub(super) fn supervisord_value(value: &str) -> String {
     value.replace('%', "%%")
 }
 
-/// A command line in a supervisord file: backslashes, as in quotes ` ;` would still begin a comment.
+/// A command line in a supervisord file: backslashes, as in quotes ` ;` would still begin a
+/// comment.
 pub(super) fn supervisord_line(words: &[&str]) -> String {
     let plain = |c: char| c.is_alphanumeric() || "_-+=:,./@%".contains(c);
     join(words, |word| {
-        let escaped = word.chars().flat_map(|c| (!plain(c)).then_some('\\').into_iter().chain([c]));
-        supervisord_value(&if word.is_empty() { "''".to_owned() } else { escaped.collect() })
+        let escaped = word
+            .chars()
+            .flat_map(|c| (!plain(c)).then_some('\\').into_iter().chain([c]));
+        supervisord_value(&if word.is_empty() {
+            "''".to_owned()
+        } else {
+            escaped.collect()
+        })
     })
 }
 
 /// Character data in XML.
 pub(super) fn xml(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
 }
 
 fn join(words: &[&str], quote: impl Fn(&str) -> String) -> String {
-    words.iter().map(|word| quote(word)).collect::<Vec<_>>().join(" ")
+    words
+        .iter()
+        .map(|word| quote(word))
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 #[cfg(test)]
@@ -68,20 +89,36 @@ mod tests {
         assert_eq!(shell_line(&["/bin/x", "a=1,2", "50%"]), "/bin/x a=1,2 50%");
         let words = ["", "a b", "it's", "$HOME `id` \\ \" * ~ # ; &", "~", "é"];
         let script = format!("printf '%s\\n' {}", shell_line(&words));
-        let said = std::process::Command::new("sh").arg("-c").arg(script).output().expect("sh");
-        assert_eq!(String::from_utf8_lossy(&said.stdout), words.join("\n") + "\n");
+        let said = std::process::Command::new("sh")
+            .arg("-c")
+            .arg(script)
+            .output()
+            .expect("sh");
+        assert_eq!(
+            String::from_utf8_lossy(&said.stdout),
+            words.join("\n") + "\n"
+        );
     }
 
     #[test]
     fn systemd_expands_nothing() {
-        assert_eq!(systemd_line(&["/opt/$x/50%", "$A", "%n"]), "/opt/$x/50%% $$A %%n");
-        assert_eq!(systemd_line(&["/a b", r#"c\"d"#, "", ";"]), r#""/a b" "c\\\"d" "" ";""#);
+        assert_eq!(
+            systemd_line(&["/opt/$x/50%", "$A", "%n"]),
+            "/opt/$x/50%% $$A %%n"
+        );
+        assert_eq!(
+            systemd_line(&["/a b", r#"c\"d"#, "", ";"]),
+            r#""/a b" "c\\\"d" "" ";""#
+        );
         assert_eq!(systemd_value("/a b/50%"), "/a b/50%%");
     }
 
     #[test]
     fn supervisord_sees_neither_comments_nor_expansions() {
-        assert_eq!(supervisord_line(&["/a b", "x ;y", "%(ENV_HOME)s", ""]), r"/a\ b x\ \;y %%\(ENV_HOME\)s ''");
+        assert_eq!(
+            supervisord_line(&["/a b", "x ;y", "%(ENV_HOME)s", ""]),
+            r"/a\ b x\ \;y %%\(ENV_HOME\)s ''"
+        );
     }
 
     #[test]

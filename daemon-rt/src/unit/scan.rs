@@ -1,4 +1,5 @@
-//! s6 and runit: a service directory. As it is several files, what is printed is a shell script that makes them.
+//! s6 and runit: a service directory. As it is several files, what is printed is a shell script
+//! that makes them.
 
 use super::quote::{shell, shell_line};
 use super::{Sheet, lines};
@@ -18,22 +19,47 @@ pub(super) fn s6(sheet: &Sheet<'_>) -> String {
 
 /// runit has no notion of readiness.
 pub(super) fn runit(sheet: &Sheet<'_>) -> String {
-    archive(sheet, "runit", "/etc/sv", &[script("run", &run(sheet, None)), script("finish", &finish("sv down ."))])
+    archive(
+        sheet,
+        "runit",
+        "/etc/sv",
+        &[
+            script("run", &run(sheet, None)),
+            script("finish", &finish("sv down .")),
+        ],
+    )
 }
 
 fn run(sheet: &Sheet<'_>, readiness: Option<String>) -> String {
     let mut run = Vec::new();
-    run.extend(sheet.runtime_directory().map(|path| format!("mkdir -p {}", shell(path))));
+    run.extend(
+        sheet
+            .runtime_directory()
+            .map(|path| format!("mkdir -p {}", shell(path))),
+    );
     run.extend(sheet.umask().map(|mask| format!("umask {mask}")));
     // What the settings say nothing of is for the logger, which has standard output.
     if sheet.stderr.is_none() {
         run.push("exec 2>&1".to_owned());
     }
-    run.extend(sheet.stdout.as_deref().map(|path| format!("exec >>{}", shell(path))));
-    run.extend(sheet.stderr.as_deref().map(|path| format!("exec 2>>{}", shell(path))));
+    run.extend(
+        sheet
+            .stdout
+            .as_deref()
+            .map(|path| format!("exec >>{}", shell(path))),
+    );
+    run.extend(
+        sheet
+            .stderr
+            .as_deref()
+            .map(|path| format!("exec 2>>{}", shell(path))),
+    );
     run.extend(readiness);
     // The service directory is no place to stay.
-    run.push(format!("cd {} || exit", shell(sheet.directory_outside_chroot())));
+    run.push(format!(
+        "cd {} || exit",
+        shell(sheet.directory_outside_chroot())
+    ));
     run.push(format!("exec {}", shell_line(&sheet.command("run"))));
     lines(run)
 }

@@ -12,7 +12,8 @@ pub(super) fn program(sheet: &Sheet<'_>) -> Result<String, Error> {
     ];
     program.extend(sheet.umask().map(|mask| format!("umask = {mask}")));
     program.push("autorestart = unexpected".to_owned());
-    program.push("; 2, 80: a wrong setting, another instance: it would only fail again.".to_owned());
+    program
+        .push("; 2, 80: a wrong setting, another instance: it would only fail again.".to_owned());
     program.push("exitcodes = 0,2,80".to_owned());
     if let Some(path) = &sheet.stdout {
         program.push(format!("stdout_logfile = {}", value(path)?));
@@ -26,8 +27,14 @@ pub(super) fn program(sheet: &Sheet<'_>) -> Result<String, Error> {
 }
 
 fn value(text: &str) -> Result<String, Error> {
-    if [" ;", " #", "\u{a0};", "\u{a0}#"].iter().any(|comment| text.contains(comment)) {
-        return Err(refuse(text, "a supervisord file cannot hold a path with a space before ';' or '#'"));
+    if [" ;", " #", "\u{a0};", "\u{a0}#"]
+        .iter()
+        .any(|comment| text.contains(comment))
+    {
+        return Err(refuse(
+            text,
+            "a supervisord file cannot hold a path with a space before ';' or '#'",
+        ));
     }
     Ok(supervisord_value(text))
 }

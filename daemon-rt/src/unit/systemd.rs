@@ -1,4 +1,5 @@
-//! systemd: a .service, and a .socket where the service takes sockets, as `systemctl cat` would show them.
+//! systemd: a .service, and a .socket where the service takes sockets, as `systemctl cat` would
+//! show them.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -23,15 +24,24 @@ enum Drop {
 /// What a daemon can be denied, and the capabilities for whose sake it must not be.
 const HARDENING: [(&str, &[&str]); 14] = [
     ("LockPersonality=yes", &[]),
-    ("PrivateDevices=yes", &["CAP_MKNOD", "CAP_SYS_RAWIO", "CAP_SYS_ADMIN"]),
+    (
+        "PrivateDevices=yes",
+        &["CAP_MKNOD", "CAP_SYS_RAWIO", "CAP_SYS_ADMIN"],
+    ),
     ("ProtectClock=yes", &["CAP_SYS_TIME", "CAP_WAKE_ALARM"]),
     ("ProtectControlGroups=yes", &["CAP_SYS_ADMIN"]),
     ("ProtectHostname=yes", &["CAP_SYS_ADMIN"]),
     ("ProtectKernelLogs=yes", &["CAP_SYSLOG"]),
     ("ProtectKernelModules=yes", &["CAP_SYS_MODULE"]),
-    ("ProtectKernelTunables=yes", &["CAP_SYS_ADMIN", "CAP_NET_ADMIN"]),
+    (
+        "ProtectKernelTunables=yes",
+        &["CAP_SYS_ADMIN", "CAP_NET_ADMIN"],
+    ),
     // Name look-ups ask the kernel for its addresses over netlink.
-    ("RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK", &["CAP_NET_RAW", "CAP_NET_ADMIN", "CAP_BPF"]),
+    (
+        "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK",
+        &["CAP_NET_RAW", "CAP_NET_ADMIN", "CAP_BPF"],
+    ),
     ("RestrictNamespaces=yes", &["CAP_SYS_ADMIN"]),
     ("RestrictRealtime=yes", &["CAP_SYS_NICE"]),
     ("RestrictSUIDSGID=yes", &["CAP_FSETID"]),
@@ -57,30 +67,62 @@ const BEYOND_SYSTEM_SERVICE: [&str; 11] = [
 pub(super) fn unit(sheet: &Sheet<'_>) -> Result<String, Error> {
     if sheet.executable.contains(['"', '\'', '\\']) {
         let problem = "systemd executes nothing with quotes or backslashes in its path";
-        return Err(refuse(format!("the path of the binary {}", sheet.executable), problem));
+        return Err(refuse(
+            format!("the path of the binary {}", sheet.executable),
+            problem,
+        ));
     }
-    let service = format!("# /etc/systemd/system/{}.service\n{}", sheet.name, service(sheet));
+    let service = format!(
+        "# /etc/systemd/system/{}.service\n{}",
+        sheet.name,
+        service(sheet)
+    );
     if sheet.facts.sockets.is_empty() {
         return Ok(service);
     }
-    Ok(format!("{service}\n# /etc/systemd/system/{}.socket\n{}", sheet.name, socket(sheet)))
+    Ok(format!(
+        "{service}\n# /etc/systemd/system/{}.socket\n{}",
+        sheet.name,
+        socket(sheet)
+    ))
 }
 
 fn service(sheet: &Sheet<'_>) -> String {
     let drop = Drop::of(sheet);
-    let mut unit = vec![format!("Description={}", systemd_value(&sheet.description)), "After=network.target".into()];
+    let mut unit = vec![
+        format!("Description={}", systemd_value(&sheet.description)),
+        "After=network.target".into(),
+    ];
     let mut install = vec!["WantedBy=multi-user.target".to_owned()];
     if !sheet.facts.sockets.is_empty() {
         unit.push(format!("Requires={}.socket", sheet.name));
         install.push(format!("Also={}.socket", sheet.name));
     }
-    let service = [start(sheet, drop), surroundings(sheet), privileges(sheet, drop), sandbox(sheet, drop)];
-    let service = service.map(lines).into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n");
-    format!("[Unit]\n{}\n[Service]\n{service}\n[Install]\n{}", lines(unit), lines(install))
+    let service = [
+        start(sheet, drop),
+        surroundings(sheet),
+        privileges(sheet, drop),
+        sandbox(sheet, drop),
+    ];
+    let service = service
+        .map(lines)
+        .into_iter()
+        .filter(|part| !part.is_empty())
+        .collect::<Vec<_>>()
+        .join("\n");
+    format!(
+        "[Unit]\n{}\n[Service]\n{service}\n[Install]\n{}",
+        lines(unit),
+        lines(install)
+    )
 }
 
 fn socket(sheet: &Sheet<'_>) -> String {
-    let addresses = sheet.facts.sockets.iter().map(|address| format!("ListenStream={}", systemd_value(address)));
+    let addresses = sheet
+        .facts
+        .sockets
+        .iter()
+        .map(|address| format!("ListenStream={}", systemd_value(address)));
     format!(
         "[Unit]\nDescription=Sockets of {}\n\n[Socket]\n{}\n[Install]\nWantedBy=sockets.target\n",
         systemd_value(&sheet.description),
@@ -90,12 +132,16 @@ fn socket(sheet: &Sheet<'_>) -> String {
 
 /// Start, reload, restart.
 ///
-/// `Type=notify-reload` would be the right type, but a systemd before 253 takes it for `simple`, and readiness is lost.
-/// No `PIDFile=` either: it would tell the service to detach.
+/// `Type=notify-reload` would be the right type, but a systemd before 253 takes it for `simple`,
+/// and readiness is lost. No `PIDFile=` either: it would tell the service to detach.
 fn start(sheet: &Sheet<'_>, drop: Drop) -> Vec<String> {
-    let mut lines = vec!["Type=notify".to_owned(), format!("ExecStart={}", systemd_line(&sheet.command("run")))];
+    let mut lines = vec![
+        "Type=notify".to_owned(),
+        format!("ExecStart={}", systemd_line(&sheet.command("run"))),
+    ];
     if sheet.facts.reloads {
-        // The command returns when the service has reloaded; without a pidfile it cannot find the service.
+        // The command returns when the service has reloaded; without a pidfile it cannot find the
+        // service.
         let reload = match sheet.pidfile {
             Some(_) => systemd_line(&sheet.command("reload")),
             None => "/bin/kill -HUP $MAINPID".to_owned(),
@@ -104,7 +150,12 @@ fn start(sheet: &Sheet<'_>, drop: Drop) -> Vec<String> {
         let power = if drop == Drop::Service { "+" } else { "" };
         lines.push(format!("ExecReload={power}{reload}"));
     }
-    lines.extend(sheet.daemon.start_timeout.map(|limit| format!("TimeoutStartSec={}", time(limit))));
+    lines.extend(
+        sheet
+            .daemon
+            .start_timeout
+            .map(|limit| format!("TimeoutStartSec={}", time(limit))),
+    );
     lines.push("Restart=on-failure".to_owned());
     lines.push("# A wrong setting, another instance: it would only fail again.".to_owned());
     lines.push("RestartPreventExitStatus=2 80".to_owned());
@@ -115,13 +166,25 @@ fn start(sheet: &Sheet<'_>, drop: Drop) -> Vec<String> {
 fn surroundings(sheet: &Sheet<'_>) -> Vec<String> {
     let mut lines = Vec::new();
     if sheet.directory_outside_chroot() != "/" {
-        lines.push(format!("WorkingDirectory={}", systemd_value(&sheet.directory)));
+        lines.push(format!(
+            "WorkingDirectory={}",
+            systemd_value(&sheet.directory)
+        ));
     }
     lines.extend(sheet.umask().map(|mask| format!("UMask={mask}")));
     let append = |path: &String| format!("append:{}", systemd_value(path));
-    lines.extend(sheet.stdout.as_ref().map(|path| format!("StandardOutput={}", append(path))));
+    lines.extend(
+        sheet
+            .stdout
+            .as_ref()
+            .map(|path| format!("StandardOutput={}", append(path))),
+    );
     // By default it goes where standard output goes.
-    let error = sheet.stderr.as_ref().map(append).or_else(|| sheet.stdout.is_some().then(|| "journal".to_owned()));
+    let error = sheet
+        .stderr
+        .as_ref()
+        .map(append)
+        .or_else(|| sheet.stdout.is_some().then(|| "journal".to_owned()));
     lines.extend(error.map(|target| format!("StandardError={target}")));
     lines
 }
@@ -137,7 +200,11 @@ impl Drop {
             || sheet.chroot.is_some()
             || daemon.groups.is_some() // systemd only adds to the user's own
             || daemon.no_new_privs == Some(false); // systemd sets it with nearly all of the sandbox, unless as root
-        if needs_root { Self::Service } else { Self::Manager }
+        if needs_root {
+            Self::Service
+        } else {
+            Self::Manager
+        }
     }
 }
 
@@ -162,8 +229,15 @@ fn privileges(sheet: &Sheet<'_>, drop: Drop) -> Vec<String> {
         // What a child may gain by a set-user-id program would be bounded, too.
         Drop::Service if daemon.no_new_privs == Some(false) => {}
         Drop::Service => {
-            let user = daemon.user.as_ref().map(ToString::to_string).unwrap_or_default();
-            lines.push(format!("# Started as root, it becomes {} by itself.", systemd_value(&user)));
+            let user = daemon
+                .user
+                .as_ref()
+                .map(ToString::to_string)
+                .unwrap_or_default();
+            lines.push(format!(
+                "# Started as root, it becomes {} by itself.",
+                systemd_value(&user)
+            ));
             let bound = format!("CapabilityBoundingSet={}", needed_to_drop(sheet).join(" "));
             if sheet.facts.privileged_init {
                 lines.push("# Add what it needs as root before that, and uncomment:".to_owned());
@@ -173,7 +247,9 @@ fn privileges(sheet: &Sheet<'_>, drop: Drop) -> Vec<String> {
             }
         }
     }
-    if drop != Drop::Nobody && daemon.no_new_privs != Some(false) || daemon.no_new_privs == Some(true) {
+    if drop != Drop::Nobody && daemon.no_new_privs != Some(false)
+        || daemon.no_new_privs == Some(true)
+    {
         lines.push("NoNewPrivileges=yes".to_owned());
     }
     lines
@@ -195,24 +271,43 @@ fn needed_to_drop<'a>(sheet: &'a Sheet<'_>) -> Vec<&'a str> {
 
 fn sandbox(sheet: &Sheet<'_>, drop: Drop) -> Vec<String> {
     let used = used_paths(sheet);
-    let any_in = |places: &[&str]| used.iter().any(|path| places.iter().any(|place| path.starts_with(place)));
+    let any_in = |places: &[&str]| {
+        used.iter()
+            .any(|path| places.iter().any(|place| path.starts_with(place)))
+    };
     let mut lines = vec![
         "# It writes here, and nowhere else: add what it needs to ReadWritePaths=.".to_owned(),
         "ProtectSystem=strict".to_owned(),
     ];
     lines.extend(writable(sheet, drop));
-    let home = if any_in(&["/home", "/root", "/run/user"]) { "read-only" } else { "yes" };
+    let home = if any_in(&["/home", "/root", "/run/user"]) {
+        "read-only"
+    } else {
+        "yes"
+    };
     lines.push(format!("ProtectHome={home}"));
     if !any_in(&["/tmp", "/var/tmp"]) {
         lines.push("PrivateTmp=yes".to_owned());
     }
     // What stays root has every capability, and a reason for it that is not among the settings.
-    let has =
-        |capability: &&str| drop == Drop::Nobody || sheet.daemon.capabilities.iter().any(|kept| kept == capability);
-    let allowed = HARDENING.iter().filter(|(_, capabilities)| !capabilities.iter().any(has));
+    let has = |capability: &&str| {
+        drop == Drop::Nobody
+            || sheet
+                .daemon
+                .capabilities
+                .iter()
+                .any(|kept| kept == capability)
+    };
+    let allowed = HARDENING
+        .iter()
+        .filter(|(_, capabilities)| !capabilities.iter().any(has));
     lines.extend(allowed.map(|(line, _)| (*line).to_owned()));
     if !BEYOND_SYSTEM_SERVICE.iter().any(has) {
-        let chroot = if sheet.chroot.is_some() { " chroot" } else { "" };
+        let chroot = if sheet.chroot.is_some() {
+            " chroot"
+        } else {
+            ""
+        };
         lines.push(format!("SystemCallFilter=@system-service{chroot}"));
     }
     lines
@@ -220,19 +315,28 @@ fn sandbox(sheet: &Sheet<'_>, drop: Drop) -> Vec<String> {
 
 /// The paths that the sandbox must not hide.
 fn used_paths<'a>(sheet: &'a Sheet<'_>) -> Vec<&'a Path> {
-    let paths = [Some(&sheet.executable), Some(&sheet.directory), sheet.chroot.as_ref(), sheet.pidfile.as_ref()];
+    let paths = [
+        Some(&sheet.executable),
+        Some(&sheet.directory),
+        sheet.chroot.as_ref(),
+        sheet.pidfile.as_ref(),
+    ];
     paths.into_iter().flatten().map(Path::new).collect()
 }
 
 /// The directories that the service writes, as far as its settings tell: those of pidfile and data.
 fn writable(sheet: &Sheet<'_>, drop: Drop) -> Vec<String> {
-    let pidfile = sheet.pidfile.as_deref().and_then(|path| Path::new(path).parent());
+    let pidfile = sheet
+        .pidfile
+        .as_deref()
+        .and_then(|path| Path::new(path).parent());
     let inside = sheet.directory.trim_start_matches('/');
     let data = Path::new(sheet.chroot.as_deref().unwrap_or("/")).join(inside);
     let mut values: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     let mut add = |path: &Path, may_create: bool| {
-        let (setting, value) =
-            managed(path).filter(|_| may_create).unwrap_or(("ReadWritePaths", path.to_str().unwrap_or_default()));
+        let (setting, value) = managed(path)
+            .filter(|_| may_create)
+            .unwrap_or(("ReadWritePaths", path.to_str().unwrap_or_default()));
         let value = systemd_word(value);
         let list = values.entry(setting).or_default();
         if !list.contains(&value) {
@@ -244,11 +348,15 @@ fn writable(sheet: &Sheet<'_>, drop: Drop) -> Vec<String> {
         add(directory, true);
     }
     if data != Path::new("/") {
-        // systemd would create it for the user as whom it starts the service, and that may be root for now.
+        // systemd would create it for the user as whom it starts the service, and that may be root
+        // for now.
         add(&data, drop != Drop::Service);
     }
     let preserve = values.contains_key("RuntimeDirectory") && pidfile.is_some();
-    let mut lines: Vec<_> = values.iter().map(|(setting, values)| format!("{setting}={}", values.join(" "))).collect();
+    let mut lines: Vec<_> = values
+        .iter()
+        .map(|(setting, values)| format!("{setting}={}", values.join(" ")))
+        .collect();
     if preserve {
         // A start that finds another instance running must not take that one's pidfile away.
         lines.push("RuntimeDirectoryPreserve=yes".to_owned());
@@ -266,7 +374,10 @@ fn managed(path: &Path) -> Option<(&'static str, &str)> {
     ];
     let named = |(place, setting)| Some((setting, path.strip_prefix(place).ok()?.to_str()?));
     // A colon would begin the name of a symbolic link.
-    PLACES.into_iter().find_map(named).filter(|(_, name)| !name.is_empty() && !name.contains([':', ' ']))
+    PLACES
+        .into_iter()
+        .find_map(named)
+        .filter(|(_, name)| !name.is_empty() && !name.contains([':', ' ']))
 }
 
 fn time(limit: Duration) -> String {

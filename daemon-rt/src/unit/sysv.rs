@@ -1,4 +1,5 @@
-//! System V init: an LSB init script. The service detaches by itself, and its own commands do the work.
+//! System V init: an LSB init script. The service detaches by itself, and its own commands do the
+//! work.
 
 use super::quote::{shell, shell_line};
 use super::{Sheet, refuse};
@@ -6,19 +7,33 @@ use crate::error::Error;
 
 pub(super) fn script(sheet: &Sheet<'_>) -> Result<String, Error> {
     if sheet.pidfile.is_none() {
-        return Err(refuse("pidfile", "an init script finds the service by its pidfile: set one"));
+        return Err(refuse(
+            "pidfile",
+            "an init script finds the service by its pidfile: set one",
+        ));
     }
     let (name, description) = (&sheet.name, &sheet.description);
     let (executable, call) = (shell(&sheet.executable), shell_line(&sheet.call()));
     // LSB: without a way to reload, force-reload restarts.
-    let force_reload = if sheet.facts.reloads { "reload" } else { "restart" };
-    let (commands, usage) = if sheet.facts.reloads {
-        ("stop | restart | reload | status", "start|stop|restart|try-restart|reload|force-reload|status")
+    let force_reload = if sheet.facts.reloads {
+        "reload"
     } else {
-        ("stop | restart | status", "start|stop|restart|try-restart|force-reload|status")
+        "restart"
     };
-    let runtime_directory =
-        sheet.runtime_directory().map_or_else(String::new, |path| format!("    mkdir -p {} || exit\n", shell(path)));
+    let (commands, usage) = if sheet.facts.reloads {
+        (
+            "stop | restart | reload | status",
+            "start|stop|restart|try-restart|reload|force-reload|status",
+        )
+    } else {
+        (
+            "stop | restart | status",
+            "start|stop|restart|try-restart|force-reload|status",
+        )
+    };
+    let runtime_directory = sheet.runtime_directory().map_or_else(String::new, |path| {
+        format!("    mkdir -p {} || exit\n", shell(path))
+    });
     Ok(format!(
         r#"#!/bin/sh
 ### BEGIN INIT INFO

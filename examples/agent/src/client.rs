@@ -35,8 +35,11 @@ fn ask(request: &[&str]) -> Result<Option<String>> {
     let socket = crate::socket(&crate::places()?);
     let began = Instant::now();
     while began.elapsed() < PATIENCE {
-        // An agent that is about to end has answered or not even begun, so that the next can be asked.
-        let answer = connect(&socket)?.map(|agent| talk(&agent, request)).transpose()?;
+        // An agent that is about to end has answered or not even begun, so that the next can be
+        // asked.
+        let answer = connect(&socket)?
+            .map(|agent| talk(&agent, request))
+            .transpose()?;
         if let Some(answer) = answer.flatten() {
             return Ok(answer.strip_prefix('+').map(str::to_owned));
         }
@@ -45,9 +48,15 @@ fn ask(request: &[&str]) -> Result<Option<String>> {
     Err("the agent is running, but does not answer".into())
 }
 
-/// A connection to the agent, which is started where there is none. `None` if the one that is there is about to end.
+/// A connection to the agent, which is started where there is none. `None` if the one that is there
+/// is about to end.
 fn connect(socket: &Path) -> Result<Option<UnixStream>> {
-    let nobody = |error: &io::Error| matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused);
+    let nobody = |error: &io::Error| {
+        matches!(
+            error.kind(),
+            ErrorKind::NotFound | ErrorKind::ConnectionRefused
+        )
+    };
     match UnixStream::connect(socket) {
         Err(error) if nobody(&error) => start()?,
         result => return Ok(Some(result?)),
@@ -66,15 +75,26 @@ fn start() -> Result<()> {
     if started.status.success() || started.status.code() == Some(ALREADY_RUNNING) {
         return Ok(());
     }
-    Err(String::from_utf8_lossy(&started.stderr).trim_end().trim_start_matches("agent: ").into())
+    Err(String::from_utf8_lossy(&started.stderr)
+        .trim_end()
+        .trim_start_matches("agent: ")
+        .into())
 }
 
-/// Sends the request, its words with NULs between, and reads the answer. `None` if the agent has ended without one.
+/// Sends the request, its words with NULs between, and reads the answer. `None` if the agent has
+/// ended without one.
 fn talk(mut agent: &UnixStream, request: &[&str]) -> Result<Option<String>> {
     let mut answer = String::new();
     let sent = writeln!(agent, "{}", request.join("\0"));
     match sent.and_then(|()| BufReader::new(agent).read_line(&mut answer)) {
-        Err(error) if !matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => Err(error.into()),
+        Err(error)
+            if !matches!(
+                error.kind(),
+                ErrorKind::BrokenPipe | ErrorKind::ConnectionReset
+            ) =>
+        {
+            Err(error.into())
+        }
         _ => Ok(answer.strip_suffix('\n').map(str::to_owned)),
     }
 }

@@ -1,5 +1,6 @@
-//! A memory for shells: what one remembers, every other of the same user can recall, until nobody has asked for some
-//! minutes. It is kept by an agent in the background, which the first call starts, so that nobody has to.
+//! A memory for shells: what one remembers, every other of the same user can recall, until nobody
+//! has asked for some minutes. It is kept by an agent in the background, which the first call
+//! starts, so that nobody has to.
 //!
 //! ```text
 //! $ agent set greeting hello
@@ -7,8 +8,9 @@
 //! hello
 //! ```
 //!
-//! Client and agent are the same program. The client connects to the agent's socket; where nobody answers it calls
-//! itself as `agent serve`, which returns when the agent is ready, and connects again.
+//! Client and agent are the same program. The client connects to the agent's socket; where nobody
+//! answers it calls itself as `agent serve`, which returns when the agent is ready, and connects
+//! again.
 
 mod client;
 mod serve;
@@ -66,8 +68,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// The agent's socket, beside its pidfile: in `$XDG_RUNTIME_DIR`, or in a directory of this user's below that for
-/// temporary files.
+/// The agent's socket, beside its pidfile: in `$XDG_RUNTIME_DIR`, or in a directory of this user's
+/// below that for temporary files.
 fn socket(places: &Places) -> PathBuf {
     places.pidfile.with_extension("sock")
 }

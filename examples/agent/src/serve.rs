@@ -24,7 +24,8 @@ pub(crate) struct Agent {
     memory: HashMap<String, String>,
 }
 
-// It detaches even where a manager supervises the client, who waits for that. The socket is for this user alone.
+// It detaches even where a manager supervises the client, who waits for that. The socket is for
+// this user alone.
 #[daemon(configure = configure, init = listen, mode = "detach", umask = 0o077)]
 pub(crate) fn main(agent: Agent) -> io::Result<()> {
     agent.serve()
@@ -32,19 +33,27 @@ pub(crate) fn main(agent: Agent) -> io::Result<()> {
 
 /// In the process that the client has started: the pidfile, whose lock lets one agent through.
 fn configure(daemon: &mut Daemon) -> Result<(PathBuf, Duration)> {
-    let Command::Serve { idle } = Options::parse().command else { return Err("this is a client".into()) };
+    let Command::Serve { idle } = Options::parse().command else {
+        return Err("this is a client".into());
+    };
     let places = crate::places()?;
     daemon.pidfile(&places.pidfile).stderr(&places.log);
     Ok((crate::socket(&places), Duration::from_secs(idle)))
 }
 
-/// In the agent: what is there of a socket is a dead agent's, and is replaced. From here on clients can connect.
+/// In the agent: what is there of a socket is a dead agent's, and is replaced. From here on clients
+/// can connect.
 fn listen((socket, idle): (PathBuf, Duration)) -> Result<Agent> {
     _ = shutdown(); // so that from now on the socket is removed at the end
     let listener: UnixListener = daemon_rt::listen("agent", &socket)?;
     // A client that has gone away while it waited must not hold up the others.
     listener.set_nonblocking(true)?;
-    Ok(Agent { listener, socket, idle, memory: HashMap::new() })
+    Ok(Agent {
+        listener,
+        socket,
+        idle,
+        memory: HashMap::new(),
+    })
 }
 
 impl Agent {
@@ -53,8 +62,8 @@ impl Agent {
         while self.is_called() {
             self.answer_all();
         }
-        // In this order nobody is left without an answer: who finds the socket no more waits until the lock is free
-        // and starts another agent, and who has found it is answered.
+        // In this order nobody is left without an answer: who finds the socket no more waits until
+        // the lock is free and starts another agent, and who has found it is answered.
         fs::remove_file(&self.socket)?;
         self.answer_all();
         Ok(())
@@ -65,7 +74,10 @@ impl Agent {
         let wanted = |fd| PollFd::new(fd, PollFlags::POLLIN);
         let mut calls = [wanted(self.listener.as_fd()), wanted(shutdown().as_fd())];
         // A signal that interrupts it is either the request to end or none of the agent's business.
-        let called = poll(&mut calls, PollTimeout::try_from(self.idle).unwrap_or(PollTimeout::MAX)) != Ok(0);
+        let called = poll(
+            &mut calls,
+            PollTimeout::try_from(self.idle).unwrap_or(PollTimeout::MAX),
+        ) != Ok(0);
         called && !shutdown().requested()
     }
 
@@ -99,7 +111,10 @@ impl Agent {
             }
             ["get", key] => self.memory.get(key).cloned(),
             ["count", key] => {
-                let number: u64 = self.memory.get(key).map_or(Some(0), |value| value.parse().ok())?;
+                let number: u64 = self
+                    .memory
+                    .get(key)
+                    .map_or(Some(0), |value| value.parse().ok())?;
                 self.memory.insert(key.to_owned(), (number + 1).to_string());
                 Some((number + 1).to_string())
             }

@@ -1,4 +1,5 @@
-//! Where the examples keep pidfile and log, so that they run on any machine and as any user without preparation.
+//! Where the examples keep pidfile and log, so that they run on any machine and as any user without
+//! preparation.
 //!
 //! A service that is installed knows its places, and names them in its attribute:
 //! `#[daemon(pidfile = "/run/name.pid", stdout = "/var/log/name/name.log", user = "name", …)]`.
@@ -24,30 +25,51 @@ impl Places {
     /// # Errors
     /// If there is no directory that is this user's alone.
     pub fn of(service: &str) -> io::Result<Self> {
-        let run = if geteuid().is_root() { "/run".into() } else { runtime_directory(service)? };
-        // Ubuntu lets the group syslog write /var/log, and the library opens no file for root where others have a say.
+        let run = if geteuid().is_root() {
+            "/run".into()
+        } else {
+            runtime_directory(service)?
+        };
+        // Ubuntu lets the group syslog write /var/log, and the library opens no file for root where
+        // others have a say.
         let log = Path::new("/var/log");
         let log = if is_own(log) { log } else { &run };
-        Ok(Self { log: log.join(format!("{service}.log")), pidfile: run.join(format!("{service}.pid")) })
+        Ok(Self {
+            log: log.join(format!("{service}.log")),
+            pidfile: run.join(format!("{service}.pid")),
+        })
     }
 }
 
-/// An ordinary user's directory for such files: the one that the login made or, where none did, as in a container or
-/// under su(1), which keeps that of another user, one below the directory for temporary files.
+/// An ordinary user's directory for such files: the one that the login made or, where none did, as
+/// in a container or under su(1), which keeps that of another user, one below the directory for
+/// temporary files.
 fn runtime_directory(service: &str) -> io::Result<PathBuf> {
-    let of_the_login = env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|path| is_own(path));
+    let of_the_login = env::var_os("XDG_RUNTIME_DIR")
+        .map(PathBuf::from)
+        .filter(|path| is_own(path));
     if let Some(path) = of_the_login {
         return Ok(path);
     }
     let path = env::temp_dir().join(format!("{service}-{}", geteuid()));
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(&path)?;
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&path)?;
     // Anyone may have made it before, to have a hand in what is written there.
-    let foreign = || io::Error::other(format!("the directory {} is not this user's alone", path.display()));
+    let foreign = || {
+        io::Error::other(format!(
+            "the directory {} is not this user's alone",
+            path.display()
+        ))
+    };
     is_own(&path).then_some(path.clone()).ok_or_else(foreign)
 }
 
-/// Whether it is a directory of this user's (no symbolic link to one), and nobody else may write it.
+/// Whether it is a directory of this user's (no symbolic link to one), and nobody else may write
+/// it.
 fn is_own(directory: &Path) -> bool {
-    fs::symlink_metadata(directory)
-        .is_ok_and(|found| found.is_dir() && found.uid() == geteuid().as_raw() && found.mode() & 0o022 == 0)
+    fs::symlink_metadata(directory).is_ok_and(|found| {
+        found.is_dir() && found.uid() == geteuid().as_raw() && found.mode() & 0o022 == 0
+    })
 }

@@ -7,7 +7,8 @@ use daemon_rt::{Daemon, daemon, shutdown};
 use nix::unistd::geteuid;
 use places::Places;
 
-// Under a umask of 0, daemon(7)'s own, everyone could write what a service in Rust creates: std asks for mode 0666.
+// Under a umask of 0, daemon(7)'s own, everyone could write what a service in Rust creates: std
+// asks for mode 0666.
 #[daemon(configure = configure, umask = 0o022)]
 fn main() {
     println!("hello");

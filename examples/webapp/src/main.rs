@@ -1,4 +1,5 @@
-//! An HTTP service: binds its port as root, serves as nobody, and finishes the open requests before it ends.
+//! An HTTP service: binds its port as root, serves as nobody, and finishes the open requests before
+//! it ends.
 
 use std::error::Error;
 use std::fs;
@@ -15,8 +16,8 @@ use tower_http::services::ServeDir;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
-/// How long the open requests may take when the service is told to stop. Less than the patience of managers: systemd
-/// kills after 90 seconds.
+/// How long the open requests may take when the service is told to stop. Less than the patience of
+/// managers: systemd kills after 90 seconds.
 const GRACE: Duration = Duration::from_secs(30);
 
 /// Serves a directory of files, or else a page of its own, over HTTP on this machine.
@@ -30,7 +31,8 @@ struct Options {
     root: Option<PathBuf>,
 }
 
-// Under a umask of 0, daemon(7)'s own, everyone could write what a service in Rust creates: std asks for mode 0666.
+// Under a umask of 0, daemon(7)'s own, everyone could write what a service in Rust creates: std
+// asks for mode 0666.
 #[daemon(configure = configure, privileged_init = bind, init = site, umask = 0o022)]
 #[tokio::main]
 async fn main((listener, site): (TcpListener, Router)) -> Result<()> {
@@ -46,7 +48,10 @@ async fn main((listener, site): (TcpListener, Router)) -> Result<()> {
 fn configure(daemon: &mut Daemon) -> Result<(SocketAddr, Option<PathBuf>)> {
     let Options { port, root } = Options::parse();
     // A relative path is meant from here: the service itself runs in /.
-    let root = root.map(|root| root.canonicalize().map_err(|error| format!("{}: {error}", root.display())));
+    let root = root.map(|root| {
+        root.canonicalize()
+            .map_err(|error| format!("{}: {error}", root.display()))
+    });
     let root = root.transpose()?;
 
     let port = port.unwrap_or(if geteuid().is_root() { 80 } else { 8080 });
@@ -62,7 +67,8 @@ fn configure(daemon: &mut Daemon) -> Result<(SocketAddr, Option<PathBuf>)> {
     Ok((address, root))
 }
 
-/// Still as root, who alone may bind the ports below 1024. Connections wait in the backlog until the service is ready.
+/// Still as root, who alone may bind the ports below 1024. Connections wait in the backlog until
+/// the service is ready.
 fn bind((address, root): (SocketAddr, Option<PathBuf>)) -> Result<(TcpListener, Option<PathBuf>)> {
     // By its name a socket that systemd has opened for the service is found.
     let listener: TcpListener = listen("http", address)?;
@@ -74,11 +80,16 @@ fn bind((address, root): (SocketAddr, Option<PathBuf>)) -> Result<(TcpListener, 
 /// As the user whom the service runs as: a directory that this user cannot read is a failed start.
 fn site((listener, root): (TcpListener, Option<PathBuf>)) -> Result<(TcpListener, Router)> {
     let Some(root) = root else {
-        let site = Router::new().route("/", get(Html(include_str!("index.html")))).route("/slow", get(slow));
+        let site = Router::new()
+            .route("/", get(Html(include_str!("index.html"))))
+            .route("/slow", get(slow));
         return Ok((listener, site));
     };
     fs::read_dir(&root).map_err(|error| format!("{}: {error}", root.display()))?;
-    Ok((listener, Router::new().fallback_service(ServeDir::new(root))))
+    Ok((
+        listener,
+        Router::new().fallback_service(ServeDir::new(root)),
+    ))
 }
 
 /// A page to stop the service on.

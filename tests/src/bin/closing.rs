@@ -1,12 +1,15 @@
-//! A service that closes every descriptor from 3 on in its main loop, whoever owns it, and opens files of its own, which
-//! get these numbers. Its arguments are settings (`pidfile=/x`), and:
+//! A service that closes every descriptor from 3 on in its main loop, whoever owns it, and opens
+//! files of its own, which get these numbers. Its arguments are settings (`pidfile=/x`), and:
 //!
-//! - `own=DIR`: where its files are. When it ends, `DIR/read` is made of what it has put into pipes of its own.
+//! - `own=DIR`: where its files are. When it ends, `DIR/read` is made of what it has put into pipes
+//!   of its own.
 //! - `opens=files`, `pipes` or `nothing`
-//! - `waits=thread`, `limit` or `task`: how it waits for SIGTERM; threads do so before it closes, and after it
+//! - `waits=thread`, `limit` or `task`: how it waits for SIGTERM; threads do so before it closes,
+//!   and after it
 //! - `limits=`: it may open no more descriptors, and poll none, see poll(2)
 //!
-//! Each SIGHUP adds a byte to the file `DIR/reloads`: one by the task or the thread that takes reloads.
+//! Each SIGHUP adds a byte to the file `DIR/reloads`: one by the task or the thread that takes
+//! reloads.
 
 use std::error::Error;
 use std::fs::{self, File};
@@ -33,14 +36,19 @@ struct Settings(Vec<(String, String)>);
 
 impl Settings {
     fn get(&self, key: &str) -> Option<&str> {
-        self.0.iter().find(|(known, _)| known == key).map(|(_, value)| value.as_str())
+        self.0
+            .iter()
+            .find(|(known, _)| known == key)
+            .map(|(_, value)| value.as_str())
     }
 }
 
 #[daemon(configure = configure, init = init, umask = 0o022)]
 fn main(settings: Settings) -> Result<()> {
-    let (own, waits) =
-        (settings.get("own").ok_or("no place")?, settings.get("waits").ok_or("no way to wait")?.to_owned());
+    let (own, waits) = (
+        settings.get("own").ok_or("no place")?,
+        settings.get("waits").ok_or("no way to wait")?.to_owned(),
+    );
     rough::close_range(3, RawFd::MAX)?;
     let mut pipes = Vec::new();
     let mut files = Vec::new();
@@ -77,11 +85,19 @@ fn main(settings: Settings) -> Result<()> {
 
 fn configure(daemon: &mut Daemon) -> Result<Settings> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let settings: Vec<_> = arguments.iter().filter_map(|argument| argument.split_once('=')).collect();
+    let settings: Vec<_> = arguments
+        .iter()
+        .filter_map(|argument| argument.split_once('='))
+        .collect();
     for (key, value) in &settings {
         _ = set(daemon, key, value)?;
     }
-    Ok(Settings(settings.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect()))
+    Ok(Settings(
+        settings
+            .into_iter()
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .collect(),
+    ))
 }
 
 fn init(settings: Settings) -> Result<Settings> {
@@ -95,7 +111,11 @@ fn init(settings: Settings) -> Result<Settings> {
     thread::spawn(move || {
         let mut reloaded = 0;
         loop {
-            let reload = if in_task { block_on(requests.next()) } else { Some(requests.wait()) };
+            let reload = if in_task {
+                block_on(requests.next())
+            } else {
+                Some(requests.wait())
+            };
             reloaded += 1;
             _ = fs::write(&count, vec![b'.'; reloaded]);
             drop(reload);

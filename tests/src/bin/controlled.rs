@@ -1,4 +1,5 @@
-//! A service with the control commands, and with a setting of each kind that a service file speaks of.
+//! A service with the control commands, and with a setting of each kind that a service file speaks
+//! of.
 //!
 //! It notes each reload in its directory, and listens on a port that takes a capability.
 
@@ -37,6 +38,8 @@ fn init() -> io::Result<TcpListener> {
 fn note(reloads: Reloads) {
     for _reload in reloads {
         let noted = OpenOptions::new().create(true).append(true).open("reloads");
-        noted.and_then(|mut file| writeln!(file, "reloaded")).expect("the directory is the service's");
+        noted
+            .and_then(|mut file| writeln!(file, "reloaded"))
+            .expect("the directory is the service's");
     }
 }

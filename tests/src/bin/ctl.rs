@@ -1,11 +1,12 @@
-//! A service with the control commands, which the tests of these start. The command line is the library's, so that the
-//! settings come by the environment: `CTL` holds words, with spaces between.
+//! A service with the control commands, which the tests of these start. The command line is the
+//! library's, so that the settings come by the environment: `CTL` holds words, with spaces between.
 //!
 //! - `pidfile=PATH`, `user=NAME`: settings
-//! - `listen=FILE`: the service answers requests, at an address that it writes into the file, and takes its listener
-//!   from the library
+//! - `listen=FILE`: the service answers requests, at an address that it writes into the file, and
+//!   takes its listener from the library
 //! - `alone=FILE`: the same, but it makes its listener itself; with both it answers at the former
-//! - `blocking`, `shuts`: what it should not do to a listener that it shares: set it blocking, shut it down at the end
+//! - `blocking`, `shuts`: what it should not do to a listener that it shares: set it blocking, shut
+//!   it down at the end
 //! - `warm_up=FIFO`: `init` waits until someone has opened it for writing, and closed it
 //! - `fail`: `init` fails
 //! - `worker`: it forks a process that lives on when it has ended
@@ -32,7 +33,10 @@ struct Settings(Vec<(String, String)>);
 
 impl Settings {
     fn get(&self, key: &str) -> Option<&str> {
-        self.0.iter().find(|(known, _)| known == key).map(|(_, value)| value.as_str())
+        self.0
+            .iter()
+            .find(|(known, _)| known == key)
+            .map(|(_, value)| value.as_str())
     }
 }
 
@@ -56,7 +60,10 @@ fn main((settings, listener): (Settings, Option<TcpListener>)) -> Result<()> {
 #[expect(clippy::unnecessary_wraps, reason = "a hook returns a `Result`")]
 fn configure(daemon: &mut Daemon) -> std::result::Result<Settings, Infallible> {
     let words = std::env::var("CTL").unwrap_or_default();
-    let pair = |word: &str| word.split_once('=').map_or((word.into(), String::new()), |(k, v)| (k.into(), v.into()));
+    let pair = |word: &str| {
+        word.split_once('=')
+            .map_or((word.into(), String::new()), |(k, v)| (k.into(), v.into()))
+    };
     let settings = Settings(words.split_whitespace().map(pair).collect());
     settings.get("pidfile").map(|path| daemon.pidfile(path));
     settings.get("user").map(|name| daemon.user(name));
@@ -89,7 +96,9 @@ fn init(settings: Settings) -> Result<(Settings, Option<TcpListener>)> {
     let any = || TcpListener::bind("127.0.0.1:0");
     let mut listener = None;
     if let Some(path) = settings.get("alone") {
-        let before: Option<SocketAddr> = fs::read_to_string(path).ok().and_then(|text| text.parse().ok());
+        let before: Option<SocketAddr> = fs::read_to_string(path)
+            .ok()
+            .and_then(|text| text.parse().ok());
         listener = Some(noted(path, before.map_or_else(any, TcpListener::bind)?)?);
     }
     if let Some(path) = settings.get("listen") {
@@ -125,7 +134,9 @@ fn note_hangups(path: String) -> Result<()> {
     thread::spawn(move || {
         while hangup.wait().is_ok() {
             let noted = OpenOptions::new().create(true).append(true).open(&path);
-            noted.and_then(|mut file| writeln!(file, "hung up")).expect("a file to write to");
+            noted
+                .and_then(|mut file| writeln!(file, "hung up"))
+                .expect("a file to write to");
         }
     });
     Ok(())
@@ -135,8 +146,10 @@ fn note_hangups(path: String) -> Result<()> {
 fn serve(listener: &TcpListener) -> Result<()> {
     let mut requests = Vec::new();
     while !shutdown().requested() {
-        let mut ready =
-            [PollFd::new(listener.as_fd(), PollFlags::POLLIN), PollFd::new(shutdown().as_fd(), PollFlags::POLLIN)];
+        let mut ready = [
+            PollFd::new(listener.as_fd(), PollFlags::POLLIN),
+            PollFd::new(shutdown().as_fd(), PollFlags::POLLIN),
+        ];
         // A signal interrupts it; then nobody has come.
         _ = poll(&mut ready, PollTimeout::NONE);
         if let Ok((peer, _)) = listener.accept() {

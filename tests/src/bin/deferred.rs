@@ -1,5 +1,5 @@
-//! A service that says itself when it is ready. Its arguments are settings (`pidfile=/x`, `user=nobody`) and then what `main` does, one
-//! after the other: `ACTION` or `ACTION=VALUE`.
+//! A service that says itself when it is ready. Its arguments are settings (`pidfile=/x`,
+//! `user=nobody`) and then what `main` does, one after the other: `ACTION` or `ACTION=VALUE`.
 
 use std::{
     error::Error,
@@ -42,7 +42,9 @@ fn act(action: &str, ready: &mut Option<Ready>) -> Result<()> {
         "notify" => take()?.notify(),
         "notify_in_thread" => {
             let ready = take()?;
-            thread::spawn(|| ready.notify()).join().map_err(|_| "it panicked")?;
+            thread::spawn(|| ready.notify())
+                .join()
+                .map_err(|_| "it panicked")?;
         }
         "notify_later" => {
             let (ready, delay) = (take()?, Duration::from_millis(value.parse()?));

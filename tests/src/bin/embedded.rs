@@ -28,6 +28,8 @@ fn main(note: String) {
 
 fn configure(daemon: &mut Daemon) -> io::Result<String> {
     let options = Options::parse();
-    daemon.pidfile(std::path::absolute(options.pidfile)?).action(options.action.unwrap_or_default());
+    daemon
+        .pidfile(std::path::absolute(options.pidfile)?)
+        .action(options.action.unwrap_or_default());
     Ok(options.note)
 }

@@ -1,12 +1,14 @@
-//! A service that greets over TCP: who sends a name gets `hello NAME` back. The managers of `examples/managers/` start
-//! it, all of them this same binary, and it shows what a service says to a manager, and hears from it.
+//! A service that greets over TCP: who sends a name gets `hello NAME` back. The managers of
+//! `examples/managers/` start it, all of them this same binary, and it shows what a service says to
+//! a manager, and hears from it.
 //!
 //! ```text
 //! greeter [address=IP:PORT] [pidfile=PATH] [user=NAME] [log=PATH] [words=FILE] [warm_up=SECONDS] [keep]
 //! ```
 //!
-//! The greeting is the text of the file `words`, read again at SIGHUP. `warm_up` makes the start slow, with progress.
-//! With `keep` the connections outlive a restart, in the store of a manager that has one. Who sends `hang` hangs it.
+//! The greeting is the text of the file `words`, read again at SIGHUP. `warm_up` makes the start
+//! slow, with progress. With `keep` the connections outlive a restart, in the store of a manager
+//! that has one. Who sends `hang` hangs it.
 
 use std::error::Error;
 use std::fs;
@@ -19,7 +21,9 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use daemon_rt::{Daemon, Reloads, daemon, listeners, reloads, shutdown, status, store_fd, watchdog};
+use daemon_rt::{
+    Daemon, Reloads, daemon, listeners, reloads, shutdown, status, store_fd, watchdog,
+};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
@@ -48,7 +52,12 @@ fn main(greeter: Greeter) -> Result<()> {
 
 /// On the terminal of whoever starts it: the command line.
 fn configure(daemon: &mut Daemon) -> Result<Options> {
-    let mut options = Options { address: "127.0.0.1:7007".to_owned(), words: None, warm_up: 0, keep: false };
+    let mut options = Options {
+        address: "127.0.0.1:7007".to_owned(),
+        words: None,
+        warm_up: 0,
+        keep: false,
+    };
     for argument in std::env::args().skip(1) {
         match argument.split_once('=') {
             Some(("address", address)) => address.clone_into(&mut options.address),
@@ -69,7 +78,11 @@ fn init(options: Options) -> Result<Greeter> {
     // Asked for now, so that neither signal ends a service that is ready.
     let (_, reloads) = (shutdown(), reloads());
     for second in 0..options.warm_up {
-        status(&format!("warming up: {} of {} seconds", second + 1, options.warm_up));
+        status(&format!(
+            "warming up: {} of {} seconds",
+            second + 1,
+            options.warm_up
+        ));
         thread::sleep(Duration::from_secs(1));
     }
     let words = Arc::new(Mutex::new(read(&options)?));
@@ -79,8 +92,11 @@ fn init(options: Options) -> Result<Greeter> {
 }
 
 fn read(options: &Options) -> Result<String> {
-    let Some(path) = &options.words else { return Ok("hello".to_owned()) };
-    let words = fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+    let Some(path) = &options.words else {
+        return Ok("hello".to_owned());
+    };
+    let words = fs::read_to_string(path)
+        .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
     Ok(words.trim().to_owned())
 }
 
@@ -114,7 +130,13 @@ impl Greeter {
             }
             own
         };
-        Ok(Self { public, admin, peers, words, keep: options.keep })
+        Ok(Self {
+            public,
+            admin,
+            peers,
+            words,
+            keep: options.keep,
+        })
     }
 
     fn serve(mut self) -> Result<()> {
@@ -125,24 +147,36 @@ impl Greeter {
         Ok(())
     }
 
-    /// Waits until there is something to do, at most until it is time for the next ping, and does it.
+    /// Waits until there is something to do, at most until it is time for the next ping, and does
+    /// it.
     fn turn(&mut self) -> Result<()> {
-        let timeout = watchdog().interval().map(PollTimeout::try_from).transpose()?;
+        let timeout = watchdog()
+            .interval()
+            .map(PollTimeout::try_from)
+            .transpose()?;
         let admin = self.admin.iter().map(AsFd::as_fd);
         let peers = self.peers.iter().map(AsFd::as_fd);
-        let all = [shutdown().as_fd(), self.public.as_fd()].into_iter().chain(admin).chain(peers);
+        let all = [shutdown().as_fd(), self.public.as_fd()]
+            .into_iter()
+            .chain(admin)
+            .chain(peers);
         let mut all: Vec<_> = all.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
         match poll(&mut all, timeout) {
             Err(Errno::EINTR) => return Ok(()),
             result => result?,
         };
-        let mut ready: Vec<_> = all.iter().skip(1).map(|fd| fd.any().unwrap_or_default()).collect();
+        let mut ready: Vec<_> = all
+            .iter()
+            .skip(1)
+            .map(|fd| fd.any().unwrap_or_default())
+            .collect();
         let public_ready = ready.remove(0);
         if self.admin.is_some() && ready.remove(0) {
             self.administer()?;
         }
         let mut ready = ready.into_iter();
-        self.peers.retain_mut(|peer| !ready.next().unwrap_or_default() || answer(peer, &self.words));
+        self.peers
+            .retain_mut(|peer| !ready.next().unwrap_or_default() || answer(peer, &self.words));
         if public_ready {
             self.accept()?;
         }
@@ -159,13 +193,15 @@ impl Greeter {
     }
 
     fn administer(&self) -> io::Result<()> {
-        let Some(admin) = &self.admin else { return Ok(()) };
+        let Some(admin) = &self.admin else {
+            return Ok(());
+        };
         writeln!(admin.accept()?.0, "{}", self.peers.len())
     }
 }
 
-/// Whether the peer stays. The connection of one that leaves is shut down, as the manager may hold it, too, and forgets
-/// it by this.
+/// Whether the peer stays. The connection of one that leaves is shut down, as the manager may hold
+/// it, too, and forgets it by this.
 fn answer(peer: &mut TcpStream, words: &Mutex<String>) -> bool {
     let stays = greet(peer, words).unwrap_or(false);
     if !stays {
@@ -185,7 +221,12 @@ fn greet(peer: &mut TcpStream, words: &Mutex<String>) -> io::Result<bool> {
         }
     }
     if length > 0 {
-        writeln!(peer, "{} {}", words.lock().expect("no panic"), name.trim_end())?;
+        writeln!(
+            peer,
+            "{} {}",
+            words.lock().expect("no panic"),
+            name.trim_end()
+        )?;
     }
     Ok(length > 0)
 }

@@ -1,16 +1,18 @@
-//! The service whose pidfile the tests of `holding` look at. The command line is the library's, so that the settings come
-//! by the environment: `HELD` holds words, with spaces between.
+//! The service whose pidfile the tests of `holding` look at. The command line is the library's, so
+//! that the settings come by the environment: `HELD` holds words, with spaces between.
 //!
 //! - `pidfile=PATH`, `user=NAME`, `chroot=PATH`: settings
 //! - `reads`: it reads its own pidfile, and so loses the lock that says which process it is
 //! - `worker`: `init` forks a child, which executes nothing and lives on
-//! - `hides`: it makes itself not dumpable, as file capabilities and a program that cannot be read do
+//! - `hides`: it makes itself not dumpable, as file capabilities and a program that cannot be read
+//!   do
 //! - `warm_up=FIFO`: `init` waits until someone has opened it for writing, and closed it
 //! - `closes`: when it is ready it closes every descriptor but 0, 1 and 2
-//! - `asks=FILE`: when it is ready it asks what it is doing itself, and writes the answer into the file
+//! - `asks=FILE`: when it is ready it asks what it is doing itself, and writes the answer into the
+//!   file
 //!
-//! Without `pidfile`, and with `path=PATH`, it is no service: it says what the one at this path is doing, after it has
-//! gone to the root directory.
+//! Without `pidfile`, and with `path=PATH`, it is no service: it says what the one at this path is
+//! doing, after it has gone to the root directory.
 
 use std::{convert::Infallible, error::Error, fs, thread};
 
@@ -22,7 +24,10 @@ struct Settings(Vec<(String, String)>);
 
 impl Settings {
     fn get(&self, key: &str) -> Option<&str> {
-        self.0.iter().find(|(known, _)| known == key).map(|(_, value)| value.as_str())
+        self.0
+            .iter()
+            .find(|(known, _)| known == key)
+            .map(|(_, value)| value.as_str())
     }
 }
 
@@ -41,7 +46,10 @@ fn main(settings: Settings) {
 #[expect(clippy::unnecessary_wraps, reason = "a hook returns a `Result`")]
 fn configure(daemon: &mut Daemon) -> std::result::Result<Settings, Infallible> {
     let words = std::env::var("HELD").unwrap_or_default();
-    let pair = |word: &str| word.split_once('=').map_or((word.into(), String::new()), |(k, v)| (k.into(), v.into()));
+    let pair = |word: &str| {
+        word.split_once('=')
+            .map_or((word.into(), String::new()), |(k, v)| (k.into(), v.into()))
+    };
     let settings = Settings(words.split_whitespace().map(pair).collect());
     if let Some(path) = settings.get("path") {
         let control = Control::new(path);
@@ -75,7 +83,9 @@ fn init(settings: Settings) -> Result<Settings> {
         fs::read(gate)?;
     }
     // With a socket to hand over.
-    std::mem::forget(listener_or("main", || std::net::TcpListener::bind("127.0.0.1:0"))?);
+    std::mem::forget(listener_or("main", || {
+        std::net::TcpListener::bind("127.0.0.1:0")
+    })?);
     _ = shutdown();
     let reloads = reloads();
     thread::spawn(move || reloads.for_each(drop));

@@ -1,10 +1,12 @@
-//! A service that has turned hostile, and obeys the protocol of the control socket: it wants to keep whoever controls it
-//! waiting, or to harm them. `HOSTILE` holds words, with spaces between: `pidfile=PATH`, and how it answers:
+//! A service that has turned hostile, and obeys the protocol of the control socket: it wants to
+//! keep whoever controls it waiting, or to harm them. `HOSTILE` holds words, with spaces between:
+//! `pidfile=PATH`, and how it answers:
 //!
-//! - `reload=lingering`: with a connection that blocks whoever closes it last; `later`: in a message of its own after the
-//!   answer; `instead`: without an answer
-//! - `sockets=lingering`: such a connection among its sockets; `more`: more descriptors than it names; `fewer`: fewer;
-//!   `drip`: one at a time, for ever; `absurd`: more than there can be; `escape`: a name for a terminal; `silence`: none
+//! - `reload=lingering`: with a connection that blocks whoever closes it last; `later`: in a
+//!   message of its own after the answer; `instead`: without an answer
+//! - `sockets=lingering`: such a connection among its sockets; `more`: more descriptors than it
+//!   names; `fewer`: fewer; `drip`: one at a time, for ever; `absurd`: more than there can be;
+//!   `escape`: a name for a terminal; `silence`: none
 //! - `stays`: it does not end
 
 use std::convert::Infallible;
@@ -18,8 +20,8 @@ use std::time::Duration;
 
 use daemon_rt::{Daemon, daemon, shutdown};
 use nix::sys::socket::{
-    AddressFamily, Backlog, ControlMessage, MsgFlags, SockFlag, SockType, UnixAddr, accept, bind, listen, recv,
-    sendmsg, setsockopt, socket, sockopt,
+    AddressFamily, Backlog, ControlMessage, MsgFlags, SockFlag, SockType, UnixAddr, accept, bind,
+    listen, recv, sendmsg, setsockopt, socket, sockopt,
 };
 
 /// Longer than any test.
@@ -29,18 +31,30 @@ struct Settings(Vec<(String, String)>);
 
 impl Settings {
     fn get(&self, key: &str) -> Option<&str> {
-        self.0.iter().find(|(known, _)| known == key).map(|(_, value)| value.as_str())
+        self.0
+            .iter()
+            .find(|(known, _)| known == key)
+            .map(|(_, value)| value.as_str())
     }
 }
 
 #[daemon(cli, configure = configure, umask = 0o022)]
 fn main(settings: Settings) {
     _ = shutdown();
-    let path = PathBuf::from(format!("{}.control", settings.get("pidfile").expect("a pidfile")));
+    let path = PathBuf::from(format!(
+        "{}.control",
+        settings.get("pidfile").expect("a pidfile")
+    ));
     let stays = settings.get("stays").is_some();
     // The library's own is as good as gone.
     fs::remove_file(&path).expect("the library's");
-    let control = socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None).expect("a socket");
+    let control = socket(
+        AddressFamily::Unix,
+        SockType::SeqPacket,
+        SockFlag::SOCK_CLOEXEC,
+        None,
+    )
+    .expect("a socket");
     bind(control.as_raw_fd(), &UnixAddr::new(&path).expect("a path")).expect("a path");
     listen(&control, Backlog::new(8).expect("few")).expect("a listener");
     thread::spawn(move || {
@@ -60,14 +74,21 @@ fn main(settings: Settings) {
 #[expect(clippy::unnecessary_wraps, reason = "a hook returns a `Result`")]
 fn configure(daemon: &mut Daemon) -> Result<Settings, Infallible> {
     let words = std::env::var("HOSTILE").unwrap_or_default();
-    let pair = |word: &str| word.split_once('=').map_or((word.into(), String::new()), |(k, v)| (k.into(), v.into()));
+    let pair = |word: &str| {
+        word.split_once('=')
+            .map_or((word.into(), String::new()), |(k, v)| (k.into(), v.into()))
+    };
     let settings = Settings(words.split_whitespace().map(pair).collect());
     settings.get("pidfile").map(|path| daemon.pidfile(path));
     Ok(settings)
 }
 
 fn answer(caller: RawFd, word: &[u8], settings: &Settings) {
-    let how = if word.starts_with(b"reload") { settings.get("reload") } else { settings.get("sockets") };
+    let how = if word.starts_with(b"reload") {
+        settings.get("reload")
+    } else {
+        settings.get("sockets")
+    };
     let connection = lingering();
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let lock = lock(settings);
@@ -84,7 +105,11 @@ fn answer(caller: RawFd, word: &[u8], settings: &Settings) {
         (false, Some("more")) => send(caller, b"1\0Sx", &[all[0], listener.as_fd(), all[1]]),
         (false, Some("fewer")) => send(caller, b"2\0Sx\0Sy", &all),
         (false, Some("absurd")) => send(caller, b"18446744073709551615\0Sx", &all),
-        (false, Some("escape")) => send(caller, b"1\0S\x1b]0;title\x07\x1b[2J", &[all[0], listener.as_fd()]),
+        (false, Some("escape")) => send(
+            caller,
+            b"1\0S\x1b]0;title\x07\x1b[2J",
+            &[all[0], listener.as_fd()],
+        ),
         (false, Some("drip")) => {
             send(caller, b"60000\0Sx", &[all[0], listener.as_fd()]);
             while recv(caller, &mut [0; 64], MsgFlags::empty()).is_ok_and(|length| length > 0) {
@@ -102,20 +127,31 @@ fn lock(settings: &Settings) -> OwnedFd {
     let pidfile = fs::canonicalize(settings.get("pidfile").expect("a pidfile")).expect("a pidfile");
     let entries = fs::read_dir("/proc/self/fd").expect("descriptors");
     let mut paths = entries.map(|entry| entry.expect("a descriptor").path());
-    let held = paths.find(|path| fs::read_link(path).is_ok_and(|target| target == pidfile)).expect("the lock");
-    let number: RawFd = held.file_name().expect("a number").to_string_lossy().parse().expect("a number");
+    let held = paths
+        .find(|path| fs::read_link(path).is_ok_and(|target| target == pidfile))
+        .expect("the lock");
+    let number: RawFd = held
+        .file_name()
+        .expect("a number")
+        .to_string_lossy()
+        .parse()
+        .expect("a number");
     daemon_tests::duplicate(number).expect("a copy")
 }
 
 /// A connection with more to send than its peer takes. To close the last copy of it blocks.
 fn lingering() -> OwnedFd {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let mut connection = TcpStream::connect(listener.local_addr().expect("bound")).expect("a connection");
+    let mut connection =
+        TcpStream::connect(listener.local_addr().expect("bound")).expect("a connection");
     std::mem::forget(listener.accept().expect("its other end"));
     connection.set_nonblocking(true).expect("a socket");
     while connection.write(&[0; 1 << 14]).is_ok() {}
     connection.set_nonblocking(false).expect("a socket");
-    let linger = libc::linger { l_onoff: 1, l_linger: i32::try_from(LONG.as_secs()).expect("it is short") };
+    let linger = libc::linger {
+        l_onoff: 1,
+        l_linger: i32::try_from(LONG.as_secs()).expect("it is short"),
+    };
     setsockopt(&connection, sockopt::Linger, &linger).expect("a socket");
     connection.into()
 }
@@ -124,5 +160,11 @@ fn send(caller: RawFd, text: &[u8], fds: &[BorrowedFd<'_>]) {
     let fds: Vec<RawFd> = fds.iter().map(AsRawFd::as_raw_fd).collect();
     let rights = [ControlMessage::ScmRights(&fds)];
     let control = if fds.is_empty() { &[] } else { &rights[..] };
-    _ = sendmsg::<()>(caller, &[IoSlice::new(text)], control, MsgFlags::MSG_NOSIGNAL, None);
+    _ = sendmsg::<()>(
+        caller,
+        &[IoSlice::new(text)],
+        control,
+        MsgFlags::MSG_NOSIGNAL,
+        None,
+    );
 }

@@ -1,6 +1,6 @@
-//! Measures the two libraries as a house: circles between modules, arrows that run up, the length of function bodies and
-//! files, combinators, and `unsafe` outside of its room. `house` prints a table; `house --check` also fails if a measure
-//! is beyond its limit.
+//! Measures the two libraries as a house: circles between modules, arrows that run up, the length
+//! of function bodies and files, combinators, and `unsafe` outside of its room. `house` prints a
+//! table; `house --check` also fails if a measure is beyond its limit.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -60,7 +60,9 @@ struct Module {
 }
 
 fn main() -> ExitCode {
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the tests are in the workspace");
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the tests are in the workspace");
     let runtime = modules(&workspace.join("daemon-rt/src"));
     let macros = modules(&workspace.join("daemon-macros/src"));
     let both = || runtime.iter().chain(&macros);
@@ -69,30 +71,49 @@ fn main() -> ExitCode {
     bodies.sort();
     let lines: usize = both().map(|module| module.lines).sum();
     let combinators: usize = both().map(|module| module.combinators).sum();
-    let longest = both().max_by_key(|module| module.lines).expect("there are modules");
+    let longest = both()
+        .max_by_key(|module| module.lines)
+        .expect("there are modules");
     let upward = arrows_up(&runtime);
-    let elsewhere: usize =
-        runtime.iter().filter(|module| !module.name.starts_with("sys")).map(|module| module.unsafe_blocks).sum();
+    let elsewhere: usize = runtime
+        .iter()
+        .filter(|module| !module.name.starts_with("sys"))
+        .map(|module| module.unsafe_blocks)
+        .sum();
 
     let (last, p95) = (bodies[bodies.len() - 1], bodies[bodies.len() * 95 / 100]);
     let rows = [
-        ("modules of daemon-rt in the largest circle", largest_circle(&runtime), 1),
+        (
+            "modules of daemon-rt in the largest circle",
+            largest_circle(&runtime),
+            1,
+        ),
         ("arrows that run up", upward.len(), 0),
         ("blocks of `unsafe` outside sys", elsewhere, 1),
         ("lines of a function body, 95th percentile", p95.0, 32),
         ("lines of the longest function body", last.0, 60),
-        ("combinators per 1,000 lines", combinators * 1000 / lines, 15),
+        (
+            "combinators per 1,000 lines",
+            combinators * 1000 / lines,
+            15,
+        ),
         ("lines of the longest file", longest.lines, 400),
     ];
     for (what, found, limit) in rows {
         println!("{what:<45} {found:>5}  (at most {limit})");
     }
-    println!("longest body: {}; longest file: {}", last.1, longest.path.display());
+    println!(
+        "longest body: {}; longest file: {}",
+        last.1,
+        longest.path.display()
+    );
     for arrow in &upward {
         println!("runs up: {arrow}");
     }
     let beyond = rows.iter().any(|&(_, found, limit)| found > limit);
-    ExitCode::from(u8::from(beyond && std::env::args().any(|argument| argument == "--check")))
+    ExitCode::from(u8::from(
+        beyond && std::env::args().any(|argument| argument == "--check"),
+    ))
 }
 
 /// The modules below a directory, without tests.
@@ -100,13 +121,18 @@ fn modules(source: &Path) -> Vec<Module> {
     let mut files = Vec::new();
     collect(source, &mut files);
     let names: BTreeSet<String> = files.iter().map(|file| name_of(source, file)).collect();
-    files.iter().map(|file| read(source, file, &names)).collect()
+    files
+        .iter()
+        .map(|file| read(source, file, &names))
+        .collect()
 }
 
 fn collect(directory: &Path, files: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(directory).expect("a directory of the sources") {
         let path = entry.expect("an entry").path();
-        let only_in_tests = ["tests.rs", "corpus.rs", "fuzz.rs"].iter().any(|name| path.ends_with(name));
+        let only_in_tests = ["tests.rs", "corpus.rs", "fuzz.rs"]
+            .iter()
+            .any(|name| path.ends_with(name));
         if path.is_dir() {
             collect(&path, files);
         } else if path.extension().is_some_and(|ending| ending == "rs") && !only_in_tests {
@@ -117,8 +143,14 @@ fn collect(directory: &Path, files: &mut Vec<PathBuf>) {
 }
 
 fn name_of(source: &Path, file: &Path) -> String {
-    let path = file.strip_prefix(source).expect("a file of the sources").with_extension("");
-    let mut parts: Vec<_> = path.iter().map(|part| part.to_string_lossy().into_owned()).collect();
+    let path = file
+        .strip_prefix(source)
+        .expect("a file of the sources")
+        .with_extension("");
+    let mut parts: Vec<_> = path
+        .iter()
+        .map(|part| part.to_string_lossy().into_owned())
+        .collect();
     if matches!(parts.last().map(String::as_str), Some("mod" | "lib")) {
         parts.pop();
     }
@@ -127,7 +159,8 @@ fn name_of(source: &Path, file: &Path) -> String {
 
 fn read(source: &Path, file: &Path, names: &BTreeSet<String>) -> Module {
     let text = std::fs::read_to_string(file).expect("a source file");
-    let mut parsed = syn::parse_file(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    let mut parsed =
+        syn::parse_file(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
     parsed.items.retain(|item| !is_test(item));
     let name = name_of(source, file);
     let mut found = Found::default();
@@ -135,11 +168,30 @@ fn read(source: &Path, file: &Path, names: &BTreeSet<String>) -> Module {
     let tokens: TokenStream = text.parse().expect("tokens");
     let mut paths = BTreeSet::new();
     paths_of(&tokens.into_iter().collect::<Vec<_>>(), &name, &mut paths);
-    let uses = paths.iter().filter_map(|path| module_of(path, names)).filter(|used| *used != name).collect();
-    let lines = text.lines().filter(|line| !line.trim().is_empty() && !line.trim().starts_with("//")).count();
-    let bodies = found.bodies.into_iter().map(|(length, function)| (length, format!("{name}::{function}"))).collect();
+    let uses = paths
+        .iter()
+        .filter_map(|path| module_of(path, names))
+        .filter(|used| *used != name)
+        .collect();
+    let lines = text
+        .lines()
+        .filter(|line| !line.trim().is_empty() && !line.trim().starts_with("//"))
+        .count();
+    let bodies = found
+        .bodies
+        .into_iter()
+        .map(|(length, function)| (length, format!("{name}::{function}")))
+        .collect();
     let (combinators, unsafe_blocks) = (found.combinators, found.unsafe_blocks);
-    Module { path: file.to_owned(), name, lines, uses, bodies, combinators, unsafe_blocks }
+    Module {
+        path: file.to_owned(),
+        name,
+        lines,
+        uses,
+        bodies,
+        combinators,
+        unsafe_blocks,
+    }
 }
 
 fn is_test(item: &syn::Item) -> bool {
@@ -157,7 +209,10 @@ impl Found {
     fn body(&mut self, name: &syn::Ident, block: &syn::Block) {
         let span = block.span();
         // Without the lines of the braces.
-        self.bodies.push(((span.end().line - span.start().line).saturating_sub(1), name.to_string()));
+        self.bodies.push((
+            (span.end().line - span.start().line).saturating_sub(1),
+            name.to_string(),
+        ));
     }
 }
 
@@ -187,12 +242,18 @@ impl<'a> Visit<'a> for Found {
 fn paths_of(tokens: &[TokenTree], module: &str, paths: &mut BTreeSet<String>) {
     for (at, token) in tokens.iter().enumerate() {
         match token {
-            TokenTree::Ident(ident) if ident == "crate" => follow(&tokens[at + 1..], String::new(), paths),
+            TokenTree::Ident(ident) if ident == "crate" => {
+                follow(&tokens[at + 1..], String::new(), paths)
+            }
             TokenTree::Ident(ident) if ident == "super" => {
                 let parent = module.rsplit_once("::").map_or("", |(parent, _)| parent);
                 follow(&tokens[at + 1..], parent.to_owned(), paths);
             }
-            TokenTree::Group(group) => paths_of(&group.stream().into_iter().collect::<Vec<_>>(), module, paths),
+            TokenTree::Group(group) => paths_of(
+                &group.stream().into_iter().collect::<Vec<_>>(),
+                module,
+                paths,
+            ),
             _ => {}
         }
     }
@@ -209,7 +270,9 @@ fn follow(tokens: &[TokenTree], mut so_far: String, paths: &mut BTreeSet<String>
             TokenTree::Ident(ident) => so_far = join(&so_far, &ident.to_string()),
             TokenTree::Group(group) if group.delimiter() == Delimiter::Brace => {
                 let inner: Vec<_> = group.stream().into_iter().collect();
-                for part in inner.split(|token| matches!(token, TokenTree::Punct(comma) if comma.as_char() == ',')) {
+                for part in inner.split(
+                    |token| matches!(token, TokenTree::Punct(comma) if comma.as_char() == ','),
+                ) {
                     if let Some(TokenTree::Ident(ident)) = part.first() {
                         follow(&part[1..], join(&so_far, &ident.to_string()), paths);
                     }
@@ -226,10 +289,15 @@ fn follow(tokens: &[TokenTree], mut so_far: String, paths: &mut BTreeSet<String>
 }
 
 fn join(path: &str, name: &str) -> String {
-    if path.is_empty() { name.to_owned() } else { format!("{path}::{name}") }
+    if path.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{path}::{name}")
+    }
 }
 
-/// The module that a path leads into: the longest beginning of it that is one. `None` for the crate's root.
+/// The module that a path leads into: the longest beginning of it that is one. `None` for the
+/// crate's root.
 fn module_of(path: &str, names: &BTreeSet<String>) -> Option<String> {
     let mut path = path;
     loop {
@@ -242,10 +310,23 @@ fn module_of(path: &str, names: &BTreeSet<String>) -> Option<String> {
 
 /// How many modules the largest set has of which each uses each, directly or through others.
 fn largest_circle(modules: &[Module]) -> usize {
-    let direct: BTreeMap<&str, &BTreeSet<String>> = modules.iter().map(|m| (m.name.as_str(), &m.uses)).collect();
-    let reached: BTreeMap<&str, BTreeSet<&str>> = direct.keys().map(|&name| (name, reach(name, &direct))).collect();
-    let circle = |name: &str| reached[name].iter().filter(|other| reached[**other].contains(name)).count();
-    direct.keys().map(|name| circle(name).max(1)).max().unwrap_or(0)
+    let direct: BTreeMap<&str, &BTreeSet<String>> =
+        modules.iter().map(|m| (m.name.as_str(), &m.uses)).collect();
+    let reached: BTreeMap<&str, BTreeSet<&str>> = direct
+        .keys()
+        .map(|&name| (name, reach(name, &direct)))
+        .collect();
+    let circle = |name: &str| {
+        reached[name]
+            .iter()
+            .filter(|other| reached[**other].contains(name))
+            .count()
+    };
+    direct
+        .keys()
+        .map(|name| circle(name).max(1))
+        .max()
+        .unwrap_or(0)
 }
 
 fn reach<'a>(from: &str, direct: &BTreeMap<&'a str, &'a BTreeSet<String>>) -> BTreeSet<&'a str> {
@@ -253,7 +334,9 @@ fn reach<'a>(from: &str, direct: &BTreeMap<&'a str, &'a BTreeSet<String>>) -> BT
     let mut next: Vec<&str> = direct[from].iter().map(String::as_str).collect();
     while let Some(name) = next.pop() {
         match direct.get_key_value(name) {
-            Some((&name, uses)) if seen.insert(name) => next.extend(uses.iter().map(String::as_str)),
+            Some((&name, uses)) if seen.insert(name) => {
+                next.extend(uses.iter().map(String::as_str))
+            }
             _ => {}
         }
     }

@@ -1,8 +1,10 @@
-//! The keeper of a scene: starts what the test asks for, adopts what that leaves behind, tells how each process ended,
-//! and when its stdin ends, which it does however the test ends, kills all of it and removes the scene's directory.
+//! The keeper of a scene: starts what the test asks for, adopts what that leaves behind, tells how
+//! each process ended, and when its stdin ends, which it does however the test ends, kills all of
+//! it and removes the scene's directory.
 //!
-//! `keeper DIRECTORY`, with the protocol of [`daemon_tests::protocol`]. To what it starts it is an ordinary
-//! shell: the parent, the leader of the session, and owner of the terminal if there is one.
+//! `keeper DIRECTORY`, with the protocol of [`daemon_tests::protocol`]. To what it starts it is an
+//! ordinary shell: the parent, the leader of the session, and owner of the terminal if there is
+//! one.
 //!
 //! It has a single thread, so that its children may do as they like between fork and exec.
 
@@ -36,7 +38,8 @@ fn main() {
     let mut keeper = Keeper::new().expect("a keeper");
     keeper.serve();
     kill_everything();
-    // What a daemon wrote is the scene's; nothing of the scene is mounted anywhere outside its own namespaces.
+    // What a daemon wrote is the scene's; nothing of the scene is mounted anywhere outside its own
+    // namespaces.
     let _ = fs::remove_dir_all(directory);
 }
 
@@ -59,7 +62,10 @@ impl Keeper {
         sigprocmask(SigmaskHow::SIG_SETMASK, Some(&blocked), None)?;
         Ok(Self {
             requests: BufReader::new(io::stdin().as_fd().try_clone_to_owned()?.into()),
-            signals: SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?,
+            signals: SignalFd::with_flags(
+                &signals,
+                SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK,
+            )?,
             started: BTreeMap::new(),
             has_started: false,
             reap_orphans: true,
@@ -93,7 +99,9 @@ impl Keeper {
             }
             let (number, result) = match serde_json::from_str(&line).expect("a request") {
                 Request::Start(number, spec) => (number, self.start(&spec)),
-                Request::Terminal(number, path) => (number, self.take_terminal(&path).map_err(|e| e.to_string())),
+                Request::Terminal(number, path) => {
+                    (number, self.take_terminal(&path).map_err(|e| e.to_string()))
+                }
                 Request::ReapOrphans(number, reap) => {
                     self.reap_orphans = reap;
                     self.reap();
@@ -130,8 +138,13 @@ impl Keeper {
     fn take_signals(&mut self) {
         while let Ok(Some(info)) = self.signals.read_signal() {
             if Signal::try_from(info.ssi_signo.cast_signed()) == Ok(Signal::SIGHUP) {
-                // The terminal was hung up: as a shell does, pass it on to the jobs, stopped ones too.
-                for (&pid, _) in self.started.iter().filter(|(_, group)| **group == Group::Own) {
+                // The terminal was hung up: as a shell does, pass it on to the jobs, stopped ones
+                // too.
+                for (&pid, _) in self
+                    .started
+                    .iter()
+                    .filter(|(_, group)| **group == Group::Own)
+                {
                     let _ = killpg(Pid::from_raw(pid), Signal::SIGHUP);
                     let _ = killpg(Pid::from_raw(pid), Signal::SIGCONT);
                 }
@@ -170,8 +183,8 @@ fn stand_by(wanted: bool) {
     }
 }
 
-/// Kills every descendant, until there is none. What is below this process stays below it, as it is a subreaper: so
-/// this is over when it has no child.
+/// Kills every descendant, until there is none. What is below this process stays below it, as it is
+/// a subreaper: so this is over when it has no child.
 fn kill_everything() {
     loop {
         for process in Proc::descendants(Pid::this().as_raw()) {
@@ -188,5 +201,7 @@ fn kill_everything() {
 /// If the test is gone, so is its end of the pipe; its requests are at an end too then.
 fn tell(event: &Event) {
     let line = serde_json::to_string(event).expect("an event") + "\n";
-    let _ = io::stdout().write_all(line.as_bytes()).and_then(|()| io::stdout().flush());
+    let _ = io::stdout()
+        .write_all(line.as_bytes())
+        .and_then(|()| io::stdout().flush());
 }

@@ -1,15 +1,18 @@
-//! A service that takes its sockets from the library, by name, and answers whoever connects with the socket's name and
-//! its own pid. Its settings come by the environment: `LISTENING` holds words, with spaces between.
+//! A service that takes its sockets from the library, by name, and answers whoever connects with
+//! the socket's name and its own pid. Its settings come by the environment: `LISTENING` holds
+//! words, with spaces between.
 //!
 //! - `pidfile=PATH`, `user=NAME`: settings
-//! - `NAME=tcp:ADDRESS`, `NAME=unix:PATH`, `NAME=udp:ADDRESS`: `listen` by this name, in the order of the words
+//! - `NAME=tcp:ADDRESS`, `NAME=unix:PATH`, `NAME=udp:ADDRESS`: `listen` by this name, in the order
+//!   of the words
 //! - `NAME=or:ADDRESS`: `listener_or` by this name
 //! - `many=COUNT`: so many sockets of one name
 //! - `places=FILE`: where it listens, a line each
 //! - `late`: it asks for them in `main`, when it is ready
 //! - `hang`: it does not end, and goes on answering
 //! - `removes=PATH`: at its end it removes a file, unless it was replaced
-//! - `closes=FILE`: `init` closes descriptor 4, opens this file in its place, and writes to it at the end
+//! - `closes=FILE`: `init` closes descriptor 4, opens this file in its place, and writes to it at
+//!   the end
 //! - `ended=FILE`: at its end it writes whether it was replaced
 
 use std::convert::Infallible;
@@ -32,7 +35,10 @@ struct Settings(Vec<(String, String)>);
 
 impl Settings {
     fn get(&self, key: &str) -> Option<&str> {
-        self.0.iter().find(|(known, _)| known == key).map(|(_, value)| value.as_str())
+        self.0
+            .iter()
+            .find(|(known, _)| known == key)
+            .map(|(_, value)| value.as_str())
     }
 }
 
@@ -61,7 +67,10 @@ fn main(settings: Settings) -> Result<()> {
 #[expect(clippy::unnecessary_wraps, reason = "a hook returns a `Result`")]
 fn configure(daemon: &mut Daemon) -> std::result::Result<Settings, Infallible> {
     let words = std::env::var("LISTENING").unwrap_or_default();
-    let pair = |word: &str| word.split_once('=').map_or((word.into(), String::new()), |(k, v)| (k.into(), v.into()));
+    let pair = |word: &str| {
+        word.split_once('=')
+            .map_or((word.into(), String::new()), |(k, v)| (k.into(), v.into()))
+    };
     let settings = Settings(words.split_whitespace().map(pair).collect());
     settings.get("pidfile").map(|path| daemon.pidfile(path));
     settings.get("user").map(|name| daemon.user(name));
@@ -85,7 +94,9 @@ fn open(settings: &Settings) -> Result<()> {
     for (name, value) in &settings.0 {
         match value.split_once(':') {
             Some(("tcp", address)) => places += &answer_tcp(name, listen(name, address)?)?,
-            Some(("or", address)) => places += &answer_tcp(name, listener_or(name, || TcpListener::bind(address))?)?,
+            Some(("or", address)) => {
+                places += &answer_tcp(name, listener_or(name, || TcpListener::bind(address))?)?
+            }
             Some(("udp", address)) => {
                 let socket = listen::<UdpSocket>(name, address)?;
                 writeln!(places, "{name} {}", socket.local_addr()?)?;

@@ -1,5 +1,5 @@
-//! Noise for the tests: until the end of its stdin it holds locks on the files of a tmpfs that nobody else sees, with the
-//! inode numbers that files of every other tmpfs have.
+//! Noise for the tests: until the end of its stdin it holds locks on the files of a tmpfs that
+//! nobody else sees, with the inode numbers that files of every other tmpfs have.
 
 use std::{io, path::Path};
 

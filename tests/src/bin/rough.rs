@@ -1,6 +1,6 @@
-//! A service whose code is not polite. Its arguments are settings (`pidfile=/x`) and what its hooks do, one after the other:
-//! `HOOK:ACTION` or `HOOK:ACTION=VALUE` with the hooks `configure`, `privileged_init`, `init` and `main`. At last `main` waits
-//! for the termination request.
+//! A service whose code is not polite. Its arguments are settings (`pidfile=/x`) and what its hooks
+//! do, one after the other: `HOOK:ACTION` or `HOOK:ACTION=VALUE` with the hooks `configure`,
+//! `privileged_init`, `init` and `main`. At last `main` waits for the termination request.
 
 use std::fs::OpenOptions;
 use std::os::fd::{OwnedFd, RawFd};
@@ -41,7 +41,10 @@ fn init() -> Result<()> {
 
 fn perform(hook: &str) -> Result<()> {
     for argument in std::env::args().skip(1) {
-        if let Some(action) = argument.strip_prefix(hook).and_then(|rest| rest.strip_prefix(':')) {
+        if let Some(action) = argument
+            .strip_prefix(hook)
+            .and_then(|rest| rest.strip_prefix(':'))
+        {
             let (action, value) = action.split_once('=').unwrap_or((action, ""));
             act(action, value)?;
         }
@@ -72,7 +75,8 @@ fn act(action: &str, value: &str) -> Result<()> {
         "fork" if fork()?.is_child() => loop {
             std::thread::park();
         },
-        // So many processes that end at once, as orphans. Where a limit on processes is reached, it is tried again for a while.
+        // So many processes that end at once, as orphans. Where a limit on processes is reached, it
+        // is tried again for a while.
         "orphans" => {
             for _ in 0..value.parse::<u32>()? {
                 let mut tries = 0..1000;
@@ -119,7 +123,12 @@ fn act(action: &str, value: &str) -> Result<()> {
 }
 
 fn open(path: &str) -> io::Result<OwnedFd> {
-    Ok(OpenOptions::new().read(true).append(true).create(true).open(path)?.into())
+    Ok(OpenOptions::new()
+        .read(true)
+        .append(true)
+        .create(true)
+        .open(path)?
+        .into())
 }
 
 fn orphan() -> io::Result<()> {

@@ -1,5 +1,5 @@
-//! A service that says itself when it is ready, and whose main loop fails with an `anyhow::Error`. Its arguments are settings
-//! (`pidfile=/x`) and what `main` does, one after the other.
+//! A service that says itself when it is ready, and whose main loop fails with an `anyhow::Error`.
+//! Its arguments are settings (`pidfile=/x`) and what `main` does, one after the other.
 
 use anyhow::{Context, Result};
 use daemon_rt::{Daemon, Ready, daemon};
@@ -19,7 +19,8 @@ fn main(actions: Vec<String>, ready: Ready) -> Result<()> {
                 std::thread::park();
             },
             "err" => {
-                let error: Result<()> = Err(std::io::Error::from_raw_os_error(libc::EADDRINUSE).into());
+                let error: Result<()> =
+                    Err(std::io::Error::from_raw_os_error(libc::EADDRINUSE).into());
                 return error.context("cannot listen").context("cannot serve");
             }
             _ => anyhow::bail!("unknown action {action}"),

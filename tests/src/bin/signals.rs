@@ -1,11 +1,14 @@
-//! A service whose parts listen to signals, each in a way of its own. Its arguments are settings (`pidfile=/x`), and which
-//! listeners it has, in the order in which they come: `HOOK:LISTENER=SIGNAL` with the hooks `configure` and `init`.
+//! A service whose parts listen to signals, each in a way of its own. Its arguments are settings
+//! (`pidfile=/x`), and which listeners it has, in the order in which they come:
+//! `HOOK:LISTENER=SIGNAL` with the hooks `configure` and `init`.
 //!
-//! - `notes=PATH`: a file in which it says `up` in its main loop, and each listener what it hears: `LISTENER SIGNAL`
-//! - `ends=N`: it says `drained` there and ends when N such lines are written, those of SIGHUP apart
+//! - `notes=PATH`: a file in which it says `up` in its main loop, and each listener what it hears:
+//!   `LISTENER SIGNAL`
+//! - `ends=N`: it says `drained` there and ends when N such lines are written, those of SIGHUP
+//!   apart
 //! - `hangup_ends=`: those of SIGHUP, too
-//! - `reload=PATH`: a reload fails with what the file of this name holds, or panics with it if that begins with `panic`;
-//!   a FIFO makes it wait
+//! - `reload=PATH`: a reload fails with what the file of this name holds, or panics with it if that
+//!   begins with `panic`; a FIFO makes it wait
 //!
 //! | listener | is |
 //! | --- | --- |
@@ -66,7 +69,10 @@ fn main(told: mpsc::Receiver<()>) -> Result<()> {
     if let Some(signal) = INTERRUPTS.get() {
         let (nothing, _open) = nix::unistd::pipe()?;
         let interrupted = nix::unistd::read(&nothing, &mut [0]) == Err(Errno::EINTR);
-        hear(if interrupted { "interrupted" } else { "read" }, Some(*signal));
+        hear(
+            if interrupted { "interrupted" } else { "read" },
+            Some(*signal),
+        );
     }
     while ends.heard.load(Ordering::Acquire) < ends.after {
         for (signal, flag) in FLAGS.lock().map_err(|_| "a panic")?.iter() {
@@ -87,7 +93,11 @@ fn configure(daemon: &mut Daemon) -> Result<Script> {
     let (main, told) = mpsc::channel();
     let script = Script(std::env::args().skip(1).collect(), told);
     let (mut after, mut by_hangup) = (1, false);
-    for (key, value) in script.0.iter().filter_map(|argument| argument.split_once('=')) {
+    for (key, value) in script
+        .0
+        .iter()
+        .filter_map(|argument| argument.split_once('='))
+    {
         match key {
             "notes" => _ = NOTES.set(OpenOptions::new().create(true).append(true).open(value)?),
             "ends" => after = value.parse()?,
@@ -98,7 +108,12 @@ fn configure(daemon: &mut Daemon) -> Result<Script> {
             _ => return Err(format!("unknown setting {key}").into()),
         }
     }
-    _ = ENDS.set(Ends { after, by_hangup, heard: AtomicUsize::new(0), main: main.into() });
+    _ = ENDS.set(Ends {
+        after,
+        by_hangup,
+        heard: AtomicUsize::new(0),
+        main: main.into(),
+    });
     script.listen("configure")?;
     Ok(script)
 }
@@ -110,7 +125,11 @@ fn init(script: Script) -> Result<mpsc::Receiver<()>> {
 
 impl Script {
     fn listen(&self, hook: &str) -> Result<()> {
-        for listener in self.0.iter().filter_map(|argument| argument.strip_prefix(hook)?.strip_prefix(':')) {
+        for listener in self
+            .0
+            .iter()
+            .filter_map(|argument| argument.strip_prefix(hook)?.strip_prefix(':'))
+        {
             let (listener, name) = listener.split_once('=').unwrap_or((listener, "SIGTERM"));
             listen(listener, name.parse()?)?;
         }
@@ -121,7 +140,9 @@ impl Script {
 /// Only what signal-safety(7) allows is called here.
 fn note(line: &str, signal: Option<Signal>) {
     // One write(2) a line, so that lines are whole.
-    _ = NOTES.get().map(|mut notes| notes.write_all(line.as_bytes()));
+    _ = NOTES
+        .get()
+        .map(|mut notes| notes.write_all(line.as_bytes()));
     let Some(ends) = ENDS.get() else { return };
     if ends.by_hangup || signal != Some(Signal::SIGHUP) {
         ends.heard.fetch_add(1, Ordering::AcqRel);
@@ -130,7 +151,10 @@ fn note(line: &str, signal: Option<Signal>) {
 
 /// The same in a thread of its own.
 fn hear(listener: &str, signal: Option<Signal>) {
-    note(&format!("{listener} {}\n", signal.map_or("-", Signal::as_str)), signal);
+    note(
+        &format!("{listener} {}\n", signal.map_or("-", Signal::as_str)),
+        signal,
+    );
     if let Some(ends) = ENDS.get() {
         _ = ends.main.lock().expect("no panic").send(());
     }
@@ -231,7 +255,10 @@ fn listen(listener: &str, to: Signal) -> Result<()> {
 fn in_runtime<F: Future<Output = ()>>(task: impl FnOnce(mpsc::Sender<()>) -> F + Send + 'static) {
     let (ready, listens) = mpsc::channel();
     thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
         runtime.block_on(task(ready));
     });
     listens.recv().expect("a task that listens");
@@ -239,7 +266,9 @@ fn in_runtime<F: Future<Output = ()>>(task: impl FnOnce(mpsc::Sender<()>) -> F +
 
 fn handle(listener: &str, reload: Reload) {
     hear(listener, Some(Signal::SIGHUP));
-    let Some(text) = RELOAD.get().and_then(|path| fs::read_to_string(path).ok()) else { return };
+    let Some(text) = RELOAD.get().and_then(|path| fs::read_to_string(path).ok()) else {
+        return;
+    };
     match text.trim() {
         "" => {}
         "errno" => reload.failed(std::io::Error::from_raw_os_error(nix::libc::EMFILE)),
@@ -266,11 +295,16 @@ extern "C" fn c_info(signal: c_int, info: Option<&siginfo_t>, context: Option<&c
 }
 
 fn note_in_handler(listener: &[u8], signal: c_int) {
-    let Ok(signal) = Signal::try_from(signal) else { return };
+    let Ok(signal) = Signal::try_from(signal) else {
+        return;
+    };
     let (mut line, mut length) = ([0; 32], 0);
     for part in [listener, signal.as_str().as_bytes(), b"\n"] {
         line[length..length + part.len()].copy_from_slice(part);
         length += part.len();
     }
-    note(std::str::from_utf8(&line[..length]).unwrap_or_default(), Some(signal));
+    note(
+        std::str::from_utf8(&line[..length]).unwrap_or_default(),
+        Some(signal),
+    );
 }

@@ -1,5 +1,5 @@
-//! The service of the walk through surroundings. The command line is the library's, so that the settings come by the
-//! environment: `SURROUNDED` holds words, with spaces between.
+//! The service of the walk through surroundings. The command line is the library's, so that the
+//! settings come by the environment: `SURROUNDED` holds words, with spaces between.
 //!
 //! - `pidfile=PATH`, `user=NAME`: settings
 //! - `address=ADDRESS`: where it answers each connection with its pid and the number of its reloads
@@ -28,7 +28,10 @@ struct Settings(Vec<(String, String)>);
 
 impl Settings {
     fn get(&self, key: &str) -> Option<&str> {
-        self.0.iter().find(|(known, _)| known == key).map(|(_, value)| value.as_str())
+        self.0
+            .iter()
+            .find(|(known, _)| known == key)
+            .map(|(_, value)| value.as_str())
     }
 }
 
@@ -37,7 +40,10 @@ fn main(listener: TcpListener) {
     while !shutdown().requested() {
         let asked = PollFd::new(listener.as_fd(), PollFlags::POLLIN);
         // A signal interrupts it; then nobody has come.
-        _ = poll(&mut [asked, PollFd::new(shutdown().as_fd(), PollFlags::POLLIN)], PollTimeout::NONE);
+        _ = poll(
+            &mut [asked, PollFd::new(shutdown().as_fd(), PollFlags::POLLIN)],
+            PollTimeout::NONE,
+        );
         if let Ok((mut peer, _)) = listener.accept() {
             _ = writeln!(peer, "{} {}", process::id(), RELOADS.load(Relaxed));
         }
@@ -47,14 +53,20 @@ fn main(listener: TcpListener) {
 #[expect(clippy::unnecessary_wraps, reason = "a hook returns a `Result`")]
 fn configure(daemon: &mut Daemon) -> std::result::Result<Settings, Infallible> {
     let words = std::env::var("SURROUNDED").unwrap_or_default();
-    let pair = |word: &str| word.split_once('=').map_or((word.into(), String::new()), |(k, v)| (k.into(), v.into()));
+    let pair = |word: &str| {
+        word.split_once('=')
+            .map_or((word.into(), String::new()), |(k, v)| (k.into(), v.into()))
+    };
     let settings = Settings(words.split_whitespace().map(pair).collect());
     settings.get("pidfile").map(|path| daemon.pidfile(path));
     settings.get("user").map(|name| daemon.user(name));
     Ok(settings)
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "a hook takes what the one before has returned")]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "a hook takes what the one before has returned"
+)]
 fn init(settings: Settings) -> Result<TcpListener> {
     if settings.get("worker").is_some() && daemon_tests::fork()?.is_child() {
         loop {

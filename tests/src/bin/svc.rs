@@ -1,6 +1,7 @@
-//! The service that the tests start. Its arguments are settings (`pidfile=/x`, `user=nobody`) and what its hooks are to
-//! do, one after the other: `HOOK:ACTION` or `HOOK:ACTION=VALUE` with the hooks `configure`, `privileged_init`, `init`
-//! and `main`. Without a `main:` action it waits for the termination request.
+//! The service that the tests start. Its arguments are settings (`pidfile=/x`, `user=nobody`) and
+//! what its hooks are to do, one after the other: `HOOK:ACTION` or `HOOK:ACTION=VALUE` with the
+//! hooks `configure`, `privileged_init`, `init` and `main`. Without a `main:` action it waits for
+//! the termination request.
 
 use std::error::Error;
 use std::fs::File;
@@ -31,7 +32,11 @@ fn main(script: Script) -> Result<ExitCode> {
 
 fn configure(daemon: &mut Daemon) -> Result<Script> {
     let script = Script(std::env::args().skip(1).collect());
-    for (key, value) in script.0.iter().filter_map(|argument| argument.split_once('=')) {
+    for (key, value) in script
+        .0
+        .iter()
+        .filter_map(|argument| argument.split_once('='))
+    {
         if !key.contains(':') && !set(daemon, key, value)? {
             return Err(format!("unknown setting {key}").into());
         }
@@ -52,7 +57,10 @@ fn init(script: Script) -> Result<Script> {
 
 impl Script {
     fn of(&self, hook: &str) -> Vec<&str> {
-        self.0.iter().filter_map(|argument| argument.strip_prefix(hook)?.strip_prefix(':')).collect()
+        self.0
+            .iter()
+            .filter_map(|argument| argument.strip_prefix(hook)?.strip_prefix(':'))
+            .collect()
     }
 }
 
@@ -94,7 +102,13 @@ fn act(action: &str) -> Result<()> {
         // A shell command that goes on.
         "spawn" => drop(Command::new("/bin/sh").arg("-c").arg(value).spawn()?),
         // The same in a process group of its own.
-        "spawn_apart" => drop(Command::new("/bin/sh").arg("-c").arg(value).process_group(0).spawn()?),
+        "spawn_apart" => drop(
+            Command::new("/bin/sh")
+                .arg("-c")
+                .arg(value)
+                .process_group(0)
+                .spawn()?,
+        ),
         // A child that executes nothing: it waits for signals.
         "fork" if daemon_tests::fork()?.is_child() => act("hang")?,
         "fork" => {}
@@ -103,22 +117,39 @@ fn act(action: &str) -> Result<()> {
             ForkResult::Child => std::process::exit(0),
             ForkResult::Parent { child } => drop(nix::sys::wait::waitpid(child, None)?),
         },
-        "thread" => drop(std::thread::spawn(|| std::thread::sleep(Duration::from_hours(1)))),
-        "joined_thread" => std::thread::spawn(|| ()).join().map_err(|_| "it panicked")?,
+        "thread" => drop(std::thread::spawn(|| {
+            std::thread::sleep(Duration::from_hours(1))
+        })),
+        "joined_thread" => std::thread::spawn(|| ())
+            .join()
+            .map_err(|_| "it panicked")?,
         "panicking_thread" => drop(std::thread::spawn(|| panic!("in a thread")).join()),
         // Appends a line to a file.
         "note" => {
             let (path, text) = value.split_once(':').ok_or("note=PATH:TEXT")?;
-            let mut file = std::fs::OpenOptions::new().append(true).create(true).open(path)?;
+            let mut file = std::fs::OpenOptions::new()
+                .append(true)
+                .create(true)
+                .open(path)?;
             writeln!(file, "{text}")?;
         }
         "write" => std::fs::write(value, "written by the service\n")?,
         // Opens a file for as long as the service lives.
-        "open" => std::mem::forget(std::fs::OpenOptions::new().read(true).write(true).open(value)?),
+        "open" => std::mem::forget(
+            std::fs::OpenOptions::new()
+                .read(true)
+                .write(true)
+                .open(value)?,
+        ),
         // Leaves no descriptor to be opened.
         "exhaust" => while File::open("/dev/null").map(std::mem::forget).is_ok() {},
         // The environment, as what is executed inherits it.
-        "environ" => drop(Command::new("/bin/cat").arg("/proc/self/environ").stdout(File::create(value)?).status()?),
+        "environ" => drop(
+            Command::new("/bin/cat")
+                .arg("/proc/self/environ")
+                .stdout(File::create(value)?)
+                .status()?,
+        ),
         "bind" => std::mem::forget(std::net::TcpListener::bind(value)?),
         "keyring" => std::fs::write(value, daemon_tests::session_keyring()?.to_string())?,
         "securebits" => std::fs::write(value, daemon_tests::securebits()?.to_string())?,
@@ -133,7 +164,8 @@ fn act(action: &str) -> Result<()> {
         "forge" => {
             for entry in std::fs::read_dir("/proc/self/fd")? {
                 let path = entry?.path();
-                let leads_there = std::fs::read_link(&path).is_ok_and(|target| target == Path::new(value));
+                let leads_there =
+                    std::fs::read_link(&path).is_ok_and(|target| target == Path::new(value));
                 if leads_there && std::fs::OpenOptions::new().write(true).open(&path).is_ok() {
                     return Err(format!("{value} can be written through {}", path.display()).into());
                 }
@@ -141,16 +173,24 @@ fn act(action: &str) -> Result<()> {
         }
         "overflow" => drop(overflow(0)),
         "overflowing_thread" => drop(std::thread::spawn(|| overflow(0)).join()),
-        // Takes the sockets from the manager, each as the kind at its place in KINDS, and writes their names.
+        // Takes the sockets from the manager, each as the kind at its place in KINDS, and writes
+        // their names.
         "take" => {
             let (path, kinds) = value.split_once(':').ok_or("take=PATH:KINDS")?;
             let passed = daemon_rt::listeners()?;
             let mut names = File::create(path)?;
-            passed.iter().try_for_each(|passed| writeln!(names, "{}", passed.name()))?;
-            passed.into_iter().zip(kinds.split(',')).try_for_each(|(passed, kind)| take(passed, kind))?;
+            passed
+                .iter()
+                .try_for_each(|passed| writeln!(names, "{}", passed.name()))?;
+            passed
+                .into_iter()
+                .zip(kinds.split(','))
+                .try_for_each(|(passed, kind)| take(passed, kind))?;
         }
         "listener_or" => {
-            std::mem::forget(daemon_rt::listener_or("main", || std::net::TcpListener::bind(value))?);
+            std::mem::forget(daemon_rt::listener_or("main", || {
+                std::net::TcpListener::bind(value)
+            })?);
         }
         "watchdog" => std::fs::write(value, format!("{:?}\n", daemon_rt::watchdog().interval()))?,
         "ping" => daemon_rt::watchdog().ping(),
@@ -159,12 +199,21 @@ fn act(action: &str) -> Result<()> {
         // Handles SIGHUP from now on, with a line on stdout for each.
         "reloads" => {
             let reloads = daemon_rt::reloads();
-            drop(std::thread::spawn(|| reloads.for_each(|_reload| println!("reloaded"))));
+            drop(std::thread::spawn(|| {
+                reloads.for_each(|_reload| println!("reloaded"))
+            }));
         }
         // So many children at once, each with an exit status of its own, which has to arrive here.
         "children" => {
-            let exit = |status: u8| Command::new("/bin/sh").arg("-c").arg(format!("exit {status}")).spawn();
-            let children = (0..value.parse()?).map(exit).collect::<std::io::Result<Vec<_>>>()?;
+            let exit = |status: u8| {
+                Command::new("/bin/sh")
+                    .arg("-c")
+                    .arg(format!("exit {status}"))
+                    .spawn()
+            };
+            let children = (0..value.parse()?)
+                .map(exit)
+                .collect::<std::io::Result<Vec<_>>>()?;
             for (expected, mut child) in children.into_iter().enumerate() {
                 let status = child.wait()?.code();
                 if status != i32::try_from(expected).ok() {
@@ -183,8 +232,13 @@ struct Layer(String, Option<Box<Layer>>);
 
 impl Layer {
     fn chain(text: &str) -> Self {
-        let (text, source) = text.split_once('|').map_or((text, None), |(text, source)| (text, Some(source)));
-        Self(text.to_owned(), source.map(|source| Box::new(Self::chain(source))))
+        let (text, source) = text
+            .split_once('|')
+            .map_or((text, None), |(text, source)| (text, Some(source)));
+        Self(
+            text.to_owned(),
+            source.map(|source| Box::new(Self::chain(source))),
+        )
     }
 }
 

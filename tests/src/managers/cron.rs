@@ -1,7 +1,7 @@
 //! cron: a caller without a terminal, in a session of its own, that mails what the job wrote.
 //!
-//! Debian's cron waits for the end of the job only. Others wait for the end of file on its output, as does
-//! [`Machine::run`], which stands for `ssh host command`, too.
+//! Debian's cron waits for the end of the job only. Others wait for the end of file on its output,
+//! as does [`Machine::run`], which stands for `ssh host command`, too.
 
 use std::ops::Deref;
 
@@ -25,11 +25,17 @@ impl Cron {
             .empty("/etc/cron.d")
             .empty("/var/spool/cron/crontabs")
             .script("/usr/sbin/sendmail", SENDMAIL)
-            .text("/etc/crontab", format!("@reboot root ({command}); echo \"status $?\"\n"));
-        Self { machine: Machine::boot_with(root, ["cron", "-f"]) }
+            .text(
+                "/etc/crontab",
+                format!("@reboot root ({command}); echo \"status $?\"\n"),
+            );
+        Self {
+            machine: Machine::boot_with(root, ["cron", "-f"]),
+        }
     }
 
-    /// The mail with the job's output, headers included, whose last line says how the job ended: `status 0`.
+    /// The mail with the job's output, headers included, whose last line says how the job ended:
+    /// `status 0`.
     pub fn mail(&self) -> String {
         self.wait_for_text("/run/mail")
     }

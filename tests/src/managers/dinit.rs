@@ -18,16 +18,27 @@ impl Dinit {
 
     /// Boots a machine under dinit, and returns when it answers.
     pub fn boot(root: Root) -> Self {
-        let root = root.empty("/etc/dinit.d").text("/etc/dinit.d/boot", "type = internal\n");
-        let [dinit, dinitctl] = ["dinit", "dinitctl"].map(|name| installed(name).expect("dinit is installed"));
-        let root = root.copy("/usr/local/sbin/dinit", dinit).copy("/usr/local/sbin/dinitctl", dinitctl);
-        // As PID 1 it would take itself for the init of a whole system, were it not told that this is a container.
-        let dinit = Self { machine: Machine::boot_with(root, ["dinit", "--container"]) };
-        wait_until("dinit", || dinit.ctl(["is-started", "boot"]).success().then_some(()));
+        let root = root
+            .empty("/etc/dinit.d")
+            .text("/etc/dinit.d/boot", "type = internal\n");
+        let [dinit, dinitctl] =
+            ["dinit", "dinitctl"].map(|name| installed(name).expect("dinit is installed"));
+        let root = root
+            .copy("/usr/local/sbin/dinit", dinit)
+            .copy("/usr/local/sbin/dinitctl", dinitctl);
+        // As PID 1 it would take itself for the init of a whole system, were it not told that this
+        // is a container.
+        let dinit = Self {
+            machine: Machine::boot_with(root, ["dinit", "--container"]),
+        };
+        wait_until("dinit", || {
+            dinit.ctl(["is-started", "boot"]).success().then_some(())
+        });
         dinit
     }
 
-    /// `dinitctl`: `start` waits for readiness and fails if there is none; `--no-wait start` does not.
+    /// `dinitctl`: `start` waits for readiness and fails if there is none; `--no-wait start` does
+    /// not.
     pub fn ctl<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Ran {
         let mut command = self.command(["dinitctl"]);
         command.args(arguments);
@@ -37,7 +48,11 @@ impl Dinit {
     /// `STOPPED`, `STARTING`, `STARTED`, `STOPPING`, without what dinit says in brackets.
     pub fn state(&self, service: &str) -> String {
         let state = self.line(service, "State: ").unwrap_or_default();
-        state.split_whitespace().next().unwrap_or_default().to_owned()
+        state
+            .split_whitespace()
+            .next()
+            .unwrap_or_default()
+            .to_owned()
     }
 
     /// The process that dinit started, by its id inside.
@@ -47,7 +62,9 @@ impl Dinit {
 
     fn line(&self, service: &str, label: &str) -> Option<String> {
         let status = self.ctl(["status", service]).stdout;
-        status.lines().find_map(|line| line.trim_start().strip_prefix(label).map(str::to_owned))
+        status
+            .lines()
+            .find_map(|line| line.trim_start().strip_prefix(label).map(str::to_owned))
     }
 }
 
@@ -61,5 +78,8 @@ impl Deref for Dinit {
 
 fn installed(name: &str) -> Option<PathBuf> {
     let directories = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin"];
-    directories.map(|directory| PathBuf::from(directory).join(name)).into_iter().find(|path| path.exists())
+    directories
+        .map(|directory| PathBuf::from(directory).join(name))
+        .into_iter()
+        .find(|path| path.exists())
 }

@@ -21,7 +21,8 @@ use super::{Ran, Root, wait_until};
 /// What machines, and the commands run in them, have in their environment.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// An init for machines that need none: adopts and reaps, and is not among the names that mean supervision.
+/// An init for machines that need none: adopts and reaps, and is not among the names that mean
+/// supervision.
 const PLAIN_INIT: &str = "mkfifo /run/never; while :; do read -r _ <>/run/never; done";
 
 /// A running machine. Dropping it ends every process in it and removes whatever it was made of.
@@ -34,12 +35,16 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Whether this process may make machines: namespaces, mounts, control groups. Root in a container often may not.
+    /// Whether this process may make machines: namespaces, mounts, control groups. Root in a
+    /// container often may not.
     pub fn possible() -> bool {
         static POSSIBLE: LazyLock<bool> = LazyLock::new(|| {
             let mounts = "mount -t tmpfs tmpfs /tmp && mkdir /tmp/cgroup && mount -t cgroup2 cgroup2 /tmp/cgroup";
             Command::new("unshare")
-                .args(["--mount", "--pid", "--fork", "--cgroup", "--ipc", "--uts", "--net", "sh", "-c", mounts])
+                .args([
+                    "--mount", "--pid", "--fork", "--cgroup", "--ipc", "--uts", "--net", "sh",
+                    "-c", mounts,
+                ])
                 .output()
                 .is_ok_and(|tried| tried.status.success())
         });
@@ -58,22 +63,43 @@ impl Machine {
     pub fn boot_with<S: AsRef<OsStr>>(root: Root, init: impl IntoIterator<Item = S>) -> Self {
         let scratch = scratch().expect("a scratch directory");
         let mut shepherd = start(root, init, &scratch).expect("a shepherd");
-        let mut machine = Self { lifeline: shepherd.stdin.take(), shepherd, scratch, init: 0 };
+        let mut machine = Self {
+            lifeline: shepherd.stdin.take(),
+            shepherd,
+            scratch,
+            init: 0,
+        };
         machine.init = wait_until("a machine", || {
-            let over = machine.shepherd.try_wait().expect("the shepherd is our child").is_some() || machine.over();
-            assert!(!over || machine.init_pid().is_some(), "no machine: {}", machine.console());
+            let over = machine
+                .shepherd
+                .try_wait()
+                .expect("the shepherd is our child")
+                .is_some()
+                || machine.over();
+            assert!(
+                !over || machine.init_pid().is_some(),
+                "no machine: {}",
+                machine.console()
+            );
             machine.init_pid()
         });
         machine
     }
 
-    /// A command to be run in the machine, by a shell of its own, with nothing but `PATH` in the environment.
+    /// A command to be run in the machine, by a shell of its own, with nothing but `PATH` in the
+    /// environment.
     ///
-    /// Without the shell it would have no parent in the machine, and would take itself for a service in a container.
+    /// Without the shell it would have no parent in the machine, and would take itself for a
+    /// service in a container.
     pub fn command<S: AsRef<OsStr>>(&self, command: impl IntoIterator<Item = S>) -> Command {
         let mut nsenter = Command::new("nsenter");
-        nsenter.arg("-t").arg(self.init.to_string()).args(["-m", "-p", "-i", "-u", "-n", "-C"]);
-        nsenter.args(["sh", "-c", r#""$@"; exit "$?""#, "sh"]).args(command);
+        nsenter
+            .arg("-t")
+            .arg(self.init.to_string())
+            .args(["-m", "-p", "-i", "-u", "-n", "-C"]);
+        nsenter
+            .args(["sh", "-c", r#""$@"; exit "$?""#, "sh"])
+            .args(command);
         nsenter.env_clear().env("PATH", PATH);
         nsenter
     }
@@ -99,7 +125,11 @@ impl Machine {
 
     /// The text of a file in the machine, once it is there and not empty.
     pub fn wait_for_text(&self, inside: &str) -> String {
-        wait_until(inside, || fs::read_to_string(self.path(inside)).ok().filter(|text| !text.is_empty()))
+        wait_until(inside, || {
+            fs::read_to_string(self.path(inside))
+                .ok()
+                .filter(|text| !text.is_empty())
+        })
     }
 
     /// A directory that has the same path inside and outside, for sockets and the like.
@@ -107,12 +137,18 @@ impl Machine {
         self.scratch.join("shared")
     }
 
-    /// The processes of the machine with this name (`/proc/PID/comm`), by their ids inside, zombies left out.
+    /// The processes of the machine with this name (`/proc/PID/comm`), by their ids inside, zombies
+    /// left out.
     pub fn pids(&self, comm: &str) -> Vec<u32> {
-        let Ok(entries) = fs::read_dir(self.path("/proc")) else { return Vec::new() };
-        let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        let Ok(entries) = fs::read_dir(self.path("/proc")) else {
+            return Vec::new();
+        };
+        let pids = entries
+            .flatten()
+            .filter_map(|entry| entry.file_name().to_str()?.parse().ok());
         let named = |pid: &u32| {
-            let stat = fs::read_to_string(self.path(format!("/proc/{pid}/stat"))).unwrap_or_default();
+            let stat =
+                fs::read_to_string(self.path(format!("/proc/{pid}/stat"))).unwrap_or_default();
             stat.contains(&format!(" ({comm}) ")) && !stat.contains(&format!(" ({comm}) Z"))
         };
         pids.filter(named).collect()
@@ -123,12 +159,14 @@ impl Machine {
         self.on_its_network(|| TcpStream::connect(address))
     }
 
-    /// Does something (opens a socket) on the machine's network, which is where abstract sockets are, too.
+    /// Does something (opens a socket) on the machine's network, which is where abstract sockets
+    /// are, too.
     ///
     /// # Panics
     /// If the machine has ended, or `f` panics.
     pub fn on_its_network<T: Send>(&self, f: impl FnOnce() -> T + Send) -> T {
-        let network = fs::File::open(format!("/proc/{}/ns/net", self.init)).expect("the machine runs");
+        let network =
+            fs::File::open(format!("/proc/{}/ns/net", self.init)).expect("the machine runs");
         let there = || {
             setns(network, CloneFlags::CLONE_NEWNET).expect("root may enter");
             f()
@@ -142,14 +180,23 @@ impl Machine {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    /// Waits until init ends by itself, for its exit status as a shell counts it (but 1 after SIGKILL).
+    /// Waits until init ends by itself, for its exit status as a shell counts it (but 1 after
+    /// SIGKILL).
     pub fn wait_for_end(&self) -> i32 {
-        wait_until("the end of init", || fs::read_to_string(self.scratch.join("status")).ok()?.trim().parse().ok())
+        wait_until("the end of init", || {
+            fs::read_to_string(self.scratch.join("status"))
+                .ok()?
+                .trim()
+                .parse()
+                .ok()
+        })
     }
 
     /// Sends a signal to init from outside, as `docker stop` does.
     pub fn signal_init(&self, signal: &str) {
-        let kill = Command::new("kill").args(["-s", signal, &self.init.to_string()]).status();
+        let kill = Command::new("kill")
+            .args(["-s", signal, &self.init.to_string()])
+            .status();
         assert!(kill.expect("kill").success(), "init has ended");
     }
 
@@ -159,7 +206,11 @@ impl Machine {
     }
 
     fn init_pid(&self) -> Option<u32> {
-        fs::read_to_string(self.scratch.join("init")).ok()?.trim().parse().ok()
+        fs::read_to_string(self.scratch.join("init"))
+            .ok()?
+            .trim()
+            .parse()
+            .ok()
     }
 
     fn over(&self) -> bool {
@@ -175,7 +226,11 @@ impl Drop for Machine {
         self.lifeline = None;
         let ended = self.shepherd.wait();
         if !thread::panicking() {
-            assert!(ended.is_ok_and(|status| status.success()), "the shepherd failed, see {}", self.scratch.display());
+            assert!(
+                ended.is_ok_and(|status| status.success()),
+                "the shepherd failed, see {}",
+                self.scratch.display()
+            );
         }
     }
 }
@@ -183,18 +238,31 @@ impl Drop for Machine {
 /// A directory of its own below the directory for temporary files.
 fn scratch() -> io::Result<PathBuf> {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
-    let name = format!("daemon-tests-{}-{}", process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+    let name = format!(
+        "daemon-tests-{}-{}",
+        process::id(),
+        NEXT.fetch_add(1, Ordering::Relaxed)
+    );
     let scratch = std::env::temp_dir().join(name);
     fs::DirBuilder::new().mode(0o755).create(&scratch)?;
-    fs::DirBuilder::new().mode(0o755).create(scratch.join("shared"))?;
+    fs::DirBuilder::new()
+        .mode(0o755)
+        .create(scratch.join("shared"))?;
     fs::write(scratch.join("shepherd.sh"), include_str!("shepherd.sh"))?;
     fs::write(scratch.join("machine.sh"), include_str!("machine.sh"))?;
     Ok(scratch)
 }
 
-fn start<S: AsRef<OsStr>>(root: Root, init: impl IntoIterator<Item = S>, scratch: &Path) -> io::Result<Child> {
+fn start<S: AsRef<OsStr>>(
+    root: Root,
+    init: impl IntoIterator<Item = S>,
+    scratch: &Path,
+) -> io::Result<Child> {
     root.write(scratch)?;
-    let console = fs::File::options().create(true).append(true).open(scratch.join("console"))?;
+    let console = fs::File::options()
+        .create(true)
+        .append(true)
+        .open(scratch.join("console"))?;
     Command::new("unshare")
         .args(["--mount", "sh"])
         .arg(scratch.join("shepherd.sh"))

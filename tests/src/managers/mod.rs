@@ -1,8 +1,9 @@
 //! Real service managers, each in a machine of its own.
 //!
-//! A [`Machine`] is a set of namespaces with its own processes, root, network and host name, which boots in a tenth of a
-//! second and whose PID 1 is whatever a test says: systemd, s6, the service itself. What it writes is gone with it, and it
-//! is gone with the test, even if the test is killed. A [`Root`] says which files the machine has besides those of this one.
+//! A [`Machine`] is a set of namespaces with its own processes, root, network and host name, which
+//! boots in a tenth of a second and whose PID 1 is whatever a test says: systemd, s6, the service
+//! itself. What it writes is gone with it, and it is gone with the test, even if the test is
+//! killed. A [`Root`] says which files the machine has besides those of this one.
 //!
 //! ```no_run
 //! use daemon_tests::managers::{Root, Systemd};
@@ -17,8 +18,8 @@
 //! machine.connect("127.0.0.1:7007").unwrap();
 //! ```
 //!
-//! The managers dereference to their machine. All of this needs root, and the tools that `tests/setup` installs:
-//! `require!(machine(), tool("runsvdir"))`.
+//! The managers dereference to their machine. All of this needs root, and the tools that
+//! `tests/setup` installs: `require!(machine(), tool("runsvdir"))`.
 
 #![allow(clippy::doc_markdown, reason = "the names of managers are no code")]
 
@@ -58,7 +59,8 @@ pub use self::{
 /// How long anything in a machine may take before the test fails.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Looks until there is something to be seen, and fails the test when that takes longer than [`PATIENCE`].
+/// Looks until there is something to be seen, and fails the test when that takes longer than
+/// [`PATIENCE`].
 pub fn wait_until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + PATIENCE;
     loop {

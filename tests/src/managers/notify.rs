@@ -10,8 +10,8 @@ use std::{
 
 use super::PATIENCE;
 
-/// A socket as systemd's: each message is a datagram. Descriptors that come with one are closed when it is read, so
-/// that a barrier is passed.
+/// A socket as systemd's: each message is a datagram. Descriptors that come with one are closed
+/// when it is read, so that a barrier is passed.
 #[derive(Debug)]
 pub struct NotifySocket {
     socket: UnixDatagram,
@@ -45,9 +45,15 @@ impl NotifySocket {
     pub fn pending(&self) -> Vec<String> {
         self.socket.set_nonblocking(true).expect("fcntl");
         let mut message = vec![0; 65536];
-        let pending =
-            std::iter::from_fn(|| self.socket.recv(&mut message).ok().map(|length| message[..length].to_vec()));
-        let pending = pending.map(|message| String::from_utf8(message).expect("UTF-8")).collect();
+        let pending = std::iter::from_fn(|| {
+            self.socket
+                .recv(&mut message)
+                .ok()
+                .map(|length| message[..length].to_vec())
+        });
+        let pending = pending
+            .map(|message| String::from_utf8(message).expect("UTF-8"))
+            .collect();
         self.socket.set_nonblocking(false).expect("fcntl");
         pending
     }
@@ -55,7 +61,10 @@ impl NotifySocket {
     /// The messages up to the first with a line that starts like this; barriers are left out.
     pub fn until(&self, line: &str) -> Vec<String> {
         let mut messages = Vec::new();
-        while !messages.last().is_some_and(|last: &String| last.lines().any(|found| found.starts_with(line))) {
+        while !messages
+            .last()
+            .is_some_and(|last: &String| last.lines().any(|found| found.starts_with(line)))
+        {
             messages.push(self.next());
         }
         messages.retain(|message| message != "BARRIER=1");

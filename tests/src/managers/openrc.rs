@@ -21,11 +21,14 @@ impl OpenRc {
         wait_until("the default runlevel", || {
             (machine.run(["rc-status", "--runlevel"]).stdout.trim() == "default").then_some(())
         });
-        wait_until("the end of the boot", || machine.pids("openrc").is_empty().then_some(()));
+        wait_until("the end of the boot", || {
+            machine.pids("openrc").is_empty().then_some(())
+        });
         Self { machine }
     }
 
-    /// `rc-service SERVICE COMMAND`: `start`, `stop`, `restart`, `status` (0 started, 3 stopped, 32 crashed).
+    /// `rc-service SERVICE COMMAND`: `start`, `stop`, `restart`, `status` (0 started, 3 stopped, 32
+    /// crashed).
     pub fn rc_service(&self, service: &str, command: &str) -> Ran {
         self.run(["rc-service", service, command])
     }

@@ -35,9 +35,15 @@ impl Pid1 {
             Shim::DumbInit => &["dumb-init", "--"],
             Shim::Shell => &["sh", "-c", r#""$@"; exit "$?""#, "sh"],
         };
-        let root = if shim == Shim::DockerInit { root.copy("/run/docker-init", "/usr/bin/tini") } else { root };
+        let root = if shim == Shim::DockerInit {
+            root.copy("/run/docker-init", "/usr/bin/tini")
+        } else {
+            root
+        };
         let command = before.iter().copied().chain(command);
-        Self { machine: Machine::boot_with(root, command) }
+        Self {
+            machine: Machine::boot_with(root, command),
+        }
     }
 }
 

@@ -22,15 +22,20 @@ pub struct Ran {
 }
 
 impl Ran {
-    /// Runs the command as `ssh host command` does: nothing on standard input, and over only when the command has ended
-    /// *and* nobody holds its outputs open any more.
+    /// Runs the command as `ssh host command` does: nothing on standard input, and over only when
+    /// the command has ended *and* nobody holds its outputs open any more.
     ///
     /// # Panics
     /// If that takes longer than [`PATIENCE`], or the command cannot be started.
     pub fn of(mut command: Command) -> Self {
         let name = format!("{command:?}");
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let child = command.spawn().unwrap_or_else(|error| panic!("{name}: {error}"));
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let child = command
+            .spawn()
+            .unwrap_or_else(|error| panic!("{name}: {error}"));
         let (sender, receiver) = mpsc::channel();
         thread::spawn(move || sender.send(child.wait_with_output()));
         let output = receiver
@@ -39,7 +44,9 @@ impl Ran {
             .unwrap_or_else(|error| panic!("{name}: {error}"));
         let status = output.status;
         Self {
-            status: status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default()),
+            status: status
+                .code()
+                .unwrap_or_else(|| 128 + status.signal().unwrap_or_default()),
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
             stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
         }
@@ -63,6 +70,10 @@ impl Ran {
 
 impl fmt::Display for Ran {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "status {}\n--- stdout\n{}\n--- stderr\n{}", self.status, self.stdout, self.stderr)
+        write!(
+            f,
+            "status {}\n--- stdout\n{}\n--- stderr\n{}",
+            self.status, self.stdout, self.stderr
+        )
     }
 }

@@ -6,7 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Where `tests/setup` unpacks other releases of Debian, for managers in other versions than this machine has.
+/// Where `tests/setup` unpacks other releases of Debian, for managers in other versions than this
+/// machine has.
 const RELEASES: &str = "/var/cache/daemon-tests";
 
 /// The files of a machine: those of this one, with others laid over them.
@@ -19,7 +20,11 @@ pub struct Root {
 
 impl Default for Root {
     fn default() -> Self {
-        Self { below: "/".into(), emptied: Vec::new(), files: Vec::new() }
+        Self {
+            below: "/".into(),
+            emptied: Vec::new(),
+            files: Vec::new(),
+        }
     }
 }
 
@@ -29,11 +34,15 @@ impl Root {
         Self::default()
     }
 
-    /// The root of another release of Debian: `"trixie"` (13) has systemd 257, `"forky"` (testing) has a later one, and an
-    /// OpenRC that knows `notify`. `None` where `tests/setup` could not unpack it.
+    /// The root of another release of Debian: `"trixie"` (13) has systemd 257, `"forky"` (testing)
+    /// has a later one, and an OpenRC that knows `notify`. `None` where `tests/setup` could not
+    /// unpack it.
     pub fn debian(release: &str) -> Option<Self> {
         let below = Path::new(RELEASES).join(release);
-        below.is_dir().then(|| Self { below, ..Self::default() })
+        below.is_dir().then(|| Self {
+            below,
+            ..Self::default()
+        })
     }
 
     /// With a text file.
@@ -73,14 +82,23 @@ impl Root {
 
     /// Writes down for `machine.sh` what this root is to be.
     pub(super) fn write(self, scratch: &Path) -> std::io::Result<()> {
-        let emptied: Vec<_> = self.emptied.iter().map(|directory| format!("{}\n", directory.display())).collect();
+        let emptied: Vec<_> = self
+            .emptied
+            .iter()
+            .map(|directory| format!("{}\n", directory.display()))
+            .collect();
         fs::write(scratch.join("empty"), emptied.concat())?;
         fs::write(scratch.join("below"), format!("{}\n", self.below.display()))?;
         fs::create_dir(scratch.join("files"))?;
         for (path, bytes, mode) in self.files {
-            let path = scratch.join("files").join(path.strip_prefix("/").expect("absolute"));
+            let path = scratch
+                .join("files")
+                .join(path.strip_prefix("/").expect("absolute"));
             let directory = path.parent().expect("within files");
-            fs::DirBuilder::new().recursive(true).mode(0o755).create(directory)?;
+            fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o755)
+                .create(directory)?;
             fs::write(&path, bytes)?;
             fs::set_permissions(&path, fs::Permissions::from_mode(mode))?;
         }

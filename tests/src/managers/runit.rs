@@ -6,7 +6,8 @@ use super::{Machine, Ran, Root, s6::supervised, wait_until};
 
 const SERVICES: &str = "/etc/service";
 
-/// A machine under runit. Service directories go to `/etc/service`: a script `run`, perhaps a script `check`.
+/// A machine under runit. Service directories go to `/etc/service`: a script `run`, perhaps a
+/// script `check`.
 #[derive(Debug)]
 pub struct Runit {
     machine: Machine,
@@ -20,9 +21,16 @@ impl Runit {
         Self { machine }
     }
 
-    /// `sv -w SECONDS COMMAND SERVICE`: `start` and `check` wait for the service's script `check`, `status` tells.
+    /// `sv -w SECONDS COMMAND SERVICE`: `start` and `check` wait for the service's script `check`,
+    /// `status` tells.
     pub fn sv(&self, seconds: u32, command: &str, service: &str) -> Ran {
-        self.run(["sv", "-w", &seconds.to_string(), command, &format!("{SERVICES}/{service}")])
+        self.run([
+            "sv",
+            "-w",
+            &seconds.to_string(),
+            command,
+            &format!("{SERVICES}/{service}"),
+        ])
     }
 
     /// The process that runit started, by its id inside.

@@ -6,7 +6,8 @@ use super::{Machine, Ran, Root, wait_until};
 
 const SERVICES: &str = "/run/service";
 
-/// A machine under s6. Service directories go to `/run/service`: a script `run`, a text `notification-fd`.
+/// A machine under s6. Service directories go to `/run/service`: a script `run`, a text
+/// `notification-fd`.
 #[derive(Debug)]
 pub struct S6 {
     machine: Machine,
@@ -29,7 +30,8 @@ impl S6 {
 
     /// What s6 says of a field: `up`, `ready`, `wantedup`, `pid`, `exitcode`, `signal`.
     pub fn field(&self, service: &str, field: &str) -> String {
-        self.run(["s6-svstat", "-o", field, &directory(service)]).expect_success()
+        self.run(["s6-svstat", "-o", field, &directory(service)])
+            .expect_success()
     }
 
     /// Whether s6 sees the service ready.
@@ -42,13 +44,21 @@ impl S6 {
         self.field(service, "pid").parse().ok()
     }
 
-    /// `s6-svwait`: `-u` up, `-U` ready, `-d` down, `-D` really down; fails after so many milliseconds.
+    /// `s6-svwait`: `-u` up, `-U` ready, `-d` down, `-D` really down; fails after so many
+    /// milliseconds.
     pub fn wait(&self, option: &str, service: &str, milliseconds: u32) -> Ran {
-        self.run(["s6-svwait", option, "-t", &milliseconds.to_string(), &directory(service)])
+        self.run([
+            "s6-svwait",
+            option,
+            "-t",
+            &milliseconds.to_string(),
+            &directory(service),
+        ])
     }
 }
 
-/// Whether each service directory that the machine was booted with has a supervisor: they all keep their state there.
+/// Whether each service directory that the machine was booted with has a supervisor: they all keep
+/// their state there.
 pub(super) fn supervised(machine: &Machine, services: &str) -> Option<()> {
     let mut directories = fs::read_dir(machine.path(services)).ok()?.flatten();
     directories

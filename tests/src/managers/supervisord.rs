@@ -34,7 +34,9 @@ impl Supervisord {
         let root = root.empty("/etc/supervisor").text(CONFIGURATION, SETTINGS);
         let machine = Machine::boot_with(root, ["supervisord", "-c", CONFIGURATION]);
         let supervisord = Self { machine };
-        wait_until("supervisord", || supervisord.ctl(["pid"]).success().then_some(()));
+        wait_until("supervisord", || {
+            supervisord.ctl(["pid"]).success().then_some(())
+        });
         supervisord
     }
 
@@ -48,17 +50,27 @@ impl Supervisord {
     /// `STARTING`, `RUNNING`, `BACKOFF`, `EXITED`, `FATAL`, `STOPPED` …
     pub fn state(&self, program: &str) -> String {
         let line = self.ctl(["status", program]).stdout; // greeter   RUNNING   pid 7, uptime 0:00:03
-        line.split_whitespace().nth(1).unwrap_or_default().to_owned()
+        line.split_whitespace()
+            .nth(1)
+            .unwrap_or_default()
+            .to_owned()
     }
 
     /// Waits until the program is in this state.
     pub fn wait_for(&self, program: &str, state: &str) {
-        wait_until(&format!("{program} {state}"), || (self.state(program) == state).then_some(()));
+        wait_until(&format!("{program} {state}"), || {
+            (self.state(program) == state).then_some(())
+        });
     }
 
     /// The process that supervisord started, by its id inside.
     pub fn pid(&self, program: &str) -> Option<u32> {
-        self.ctl(["pid", program]).stdout.trim().parse().ok().filter(|pid| *pid != 0)
+        self.ctl(["pid", program])
+            .stdout
+            .trim()
+            .parse()
+            .ok()
+            .filter(|pid| *pid != 0)
     }
 }
 

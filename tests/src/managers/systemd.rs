@@ -7,7 +7,15 @@ use super::{Machine, Ran, Root, wait_until};
 const UNITS: &str = "/etc/systemd/system";
 
 /// What units ask for by default, or say that they come after.
-const TARGETS: [&str; 7] = ["sysinit", "basic", "sockets", "network", "network-online", "multi-user", "shutdown"];
+const TARGETS: [&str; 7] = [
+    "sysinit",
+    "basic",
+    "sockets",
+    "network",
+    "network-online",
+    "multi-user",
+    "shutdown",
+];
 
 const BOOT_TARGET: &str = "[Unit]
 DefaultDependencies=no
@@ -57,7 +65,8 @@ ForwardToWall=no
 RateLimitIntervalSec=0
 ";
 
-/// A machine under systemd. Units go to `/etc/systemd/system`, as text of its [`Root`]; none is started at boot.
+/// A machine under systemd. Units go to `/etc/systemd/system`, as text of its [`Root`]; none is
+/// started at boot.
 #[derive(Debug)]
 pub struct Systemd {
     machine: Machine,
@@ -77,14 +86,18 @@ pub struct Entry {
 impl Systemd {
     /// Boots a machine under systemd, and returns when it is up.
     ///
-    /// `SYSTEMD_UNIT_PATH` hides all units but the test's; `container` keeps systemd from tuning the kernel.
+    /// `SYSTEMD_UNIT_PATH` hides all units but the test's; `container` keeps systemd from tuning
+    /// the kernel.
     pub fn boot(root: Root) -> Self {
         let empty = "[Unit]\nDefaultDependencies=no\n";
         let mut root = root
             .empty(UNITS)
             .text("/etc/systemd/journald.conf.d/tests.conf", JOURNAL_SETTINGS)
             .text(format!("{UNITS}/systemd-journald.socket"), JOURNAL_SOCKET)
-            .text(format!("{UNITS}/systemd-journald-dev-log.socket"), SYSLOG_SOCKET)
+            .text(
+                format!("{UNITS}/systemd-journald-dev-log.socket"),
+                SYSLOG_SOCKET,
+            )
             .text(format!("{UNITS}/systemd-journald.service"), JOURNAL_SERVICE)
             .text(format!("{UNITS}/boot.target"), BOOT_TARGET);
         for target in TARGETS {
@@ -102,11 +115,17 @@ impl Systemd {
             "--log-target=journal",
             "--show-status=no",
         ];
-        let systemd = Self { machine: Machine::boot_with(root, init) };
-        wait_until("PID 1 to listen", || systemd.path("/run/systemd/private").exists().then_some(()));
+        let systemd = Self {
+            machine: Machine::boot_with(root, init),
+        };
+        wait_until("PID 1 to listen", || {
+            systemd.path("/run/systemd/private").exists().then_some(())
+        });
         let state = systemd.systemctl(["is-system-running", "--wait"]);
         assert!(state.success(), "{state}");
-        systemd.systemctl(["is-active", "systemd-journald"]).expect_success();
+        systemd
+            .systemctl(["is-active", "systemd-journald"])
+            .expect_success();
         systemd
     }
 
@@ -119,12 +138,16 @@ impl Systemd {
 
     /// One property: `ActiveState`, `SubState`, `Result`, `NRestarts`, `ExecMainStatus` …
     pub fn show(&self, unit: &str, property: &str) -> String {
-        self.systemctl(["show", "--value", "-p", property, unit]).expect_success()
+        self.systemctl(["show", "--value", "-p", property, unit])
+            .expect_success()
     }
 
     /// The main process, by its id inside.
     pub fn main_pid(&self, unit: &str) -> Option<u32> {
-        self.show(unit, "MainPID").parse().ok().filter(|pid| *pid != 0)
+        self.show(unit, "MainPID")
+            .parse()
+            .ok()
+            .filter(|pid| *pid != 0)
     }
 
     /// What the service said with `STATUS=`.
@@ -139,23 +162,38 @@ impl Systemd {
 
     /// Waits until a property has this value.
     pub fn wait_for(&self, unit: &str, property: &str, value: &str) {
-        wait_until(&format!("{unit} {property}={value}"), || (self.show(unit, property) == value).then_some(()));
+        wait_until(&format!("{unit} {property}={value}"), || {
+            (self.show(unit, property) == value).then_some(())
+        });
     }
 
-    /// What the unit's processes have logged so far. (What systemd says of them is in [`Systemd::status`].)
+    /// What the unit's processes have logged so far. (What systemd says of them is in
+    /// [`Systemd::status`].)
     pub fn journal(&self, unit: &str) -> Vec<Entry> {
         self.run(["journalctl", "--sync"]).expect_success();
-        let unit = if unit.contains('.') { unit.to_owned() } else { format!("{unit}.service") };
+        let unit = if unit.contains('.') {
+            unit.to_owned()
+        } else {
+            format!("{unit}.service")
+        };
         let filter = format!("_SYSTEMD_UNIT={unit}");
-        let export = self.run(["journalctl", "--quiet", "--output=export", &filter]).stdout;
+        let export = self
+            .run(["journalctl", "--quiet", "--output=export", &filter])
+            .stdout;
         export.split("\n\n").filter_map(Entry::parse).collect()
     }
 
     /// The version: 252 on Debian 12, 257 on Debian 13.
     pub fn version(&self) -> u32 {
-        let version = self.systemctl(["show", "--value", "-p", "Version"]).expect_success();
-        let digits = version.split(|c: char| !c.is_ascii_digit()).find(|digits| !digits.is_empty());
-        digits.and_then(|digits| digits.parse().ok()).expect("a version")
+        let version = self
+            .systemctl(["show", "--value", "-p", "Version"])
+            .expect_success();
+        let digits = version
+            .split(|c: char| !c.is_ascii_digit())
+            .find(|digits| !digits.is_empty());
+        digits
+            .and_then(|digits| digits.parse().ok())
+            .expect("a version")
     }
 
     /// Processes in a unit's control group, by their ids inside.
@@ -164,7 +202,9 @@ impl Systemd {
         if group.is_empty() {
             return Vec::new();
         }
-        let ids = self.run(["cat", &format!("/sys/fs/cgroup{group}/cgroup.procs")]).stdout;
+        let ids = self
+            .run(["cat", &format!("/sys/fs/cgroup{group}/cgroup.procs")])
+            .stdout;
         ids.lines().filter_map(|id| id.parse().ok()).collect()
     }
 
@@ -180,7 +220,10 @@ impl Systemd {
 
 impl Entry {
     fn parse(export: &str) -> Option<Self> {
-        let fields: HashMap<_, _> = export.lines().filter_map(|line| line.split_once('=')).collect();
+        let fields: HashMap<_, _> = export
+            .lines()
+            .filter_map(|line| line.split_once('='))
+            .collect();
         Some(Self {
             priority: fields.get("PRIORITY")?.parse().ok()?,
             message: (*fields.get("MESSAGE")?).to_owned(),

@@ -38,11 +38,20 @@ fn goes_well_over(put: impl Fn(&Path)) {
     assert_eq!((made.mode() & 0o777, made.nlink()), (0o600, 1));
     ctl.run("restart").assert_ready();
     scene.wait_until("one instance", || scene.processes().len() == 1);
-    assert!(fs::symlink_metadata(ctl.socket()).expect("the socket").file_type().is_socket());
+    assert!(
+        fs::symlink_metadata(ctl.socket())
+            .expect("the socket")
+            .file_type()
+            .is_socket()
+    );
     ctl.succeeds("stop");
     scene.assert_no_leftovers();
     for path in paths(&scene) {
-        assert!(fs::symlink_metadata(&path).is_err(), "{} is left", path.display());
+        assert!(
+            fs::symlink_metadata(&path).is_err(),
+            "{} is left",
+            path.display()
+        );
     }
 }
 
@@ -59,7 +68,10 @@ fn e21_links_are_removed_and_not_followed() {
     goes_well_over(|path| fs::hard_link(&target, path).expect("a link"));
     let after = fs::metadata(&target).expect("a file");
     assert_eq!(fs::read_to_string(&target).expect("a file"), "precious");
-    assert_eq!((after.mode(), after.ino(), after.nlink()), (before.mode(), before.ino(), 1));
+    assert_eq!(
+        (after.mode(), after.ino(), after.nlink()),
+        (before.mode(), before.ino(), 1)
+    );
     assert!(!new.exists());
 }
 
@@ -75,13 +87,17 @@ fn e21_a_directory_is_a_failed_start_and_stays() {
     let ctl = answering(&scene);
     let [control, new] = paths(&scene);
     fs::create_dir(&control).expect("a directory");
-    ctl.run("start").assert_exited(92).assert_says(&["service.pid.control", "directory"]);
+    ctl.run("start")
+        .assert_exited(92)
+        .assert_says(&["service.pid.control", "directory"]);
     scene.assert_no_leftovers();
     assert!(control.is_dir() && !scene.pidfile().exists());
     fs::remove_dir(&control).expect("it is empty");
     let old = ctl.start();
     fs::create_dir(&new).expect("a directory");
-    ctl.run("restart").assert_exited(92).assert_says(&["service.pid.control.new", "directory"]);
+    ctl.run("restart")
+        .assert_exited(92)
+        .assert_says(&["service.pid.control.new", "directory"]);
     assert_eq!(scene.daemon().pid(), old.pid(), "the old one goes on");
     assert!(new.is_dir());
     ctl.succeeds("stop");
@@ -92,8 +108,11 @@ fn fill(path: &Path) -> Vec<std::os::fd::OwnedFd> {
     let address = UnixAddr::new(path).expect("an address");
     let connected = || {
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-        let socket = socket(AddressFamily::Unix, SockType::SeqPacket, flags, None).expect("a socket");
-        connect(std::os::fd::AsRawFd::as_raw_fd(&socket), &address).ok().map(|()| socket)
+        let socket =
+            socket(AddressFamily::Unix, SockType::SeqPacket, flags, None).expect("a socket");
+        connect(std::os::fd::AsRawFd::as_raw_fd(&socket), &address)
+            .ok()
+            .map(|()| socket)
     };
     std::iter::from_fn(connected).collect()
 }
@@ -113,7 +132,9 @@ fn a_service_that_accepts_nobody_keeps_no_reload_waiting_for_longer_than_it_may(
     let assert_ends = || {
         for limit in ["300ms", "0s"] {
             let reload = ctl.command(&format!("reload --timeout {limit}")).run();
-            reload.assert_exited(1).assert_says(&["service.pid", "it has not answered in time"]);
+            reload
+                .assert_exited(1)
+                .assert_says(&["service.pid", "it has not answered in time"]);
         }
     };
     // With room for those who wait, and without.
@@ -136,8 +157,8 @@ fn a_service_that_accepts_nobody_keeps_no_restart_waiting_for_ever() {
     scene.assert_no_leftovers();
 }
 
-/// The restart lock is one on the pidfile, and the service, which may be an attacker's by now, has that open for reading.
-/// So it can lock it against all who write.
+/// The restart lock is one on the pidfile, and the service, which may be an attacker's by now, has
+/// that open for reading. So it can lock it against all who write.
 #[test]
 fn a_service_that_locks_its_pidfile_keeps_no_restart_waiting_for_ever() {
     let scene = Scene::new();
@@ -153,7 +174,9 @@ fn a_service_that_locks_its_pidfile_keeps_no_restart_waiting_for_ever() {
     };
     fcntl(&pidfile, FcntlArg::F_OFD_SETLK(&lock)).expect("a lock for readers");
     let restart = ctl.command("restart").run();
-    restart.assert_exited(1).assert_says(&["service.pid", "restart", "locked"]);
+    restart
+        .assert_exited(1)
+        .assert_says(&["service.pid", "restart", "locked"]);
     assert_eq!(scene.daemon().pid(), old.pid(), "the old one goes on");
     ctl.succeeds("stop");
     drop(pidfile);

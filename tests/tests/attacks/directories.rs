@@ -1,4 +1,5 @@
-//! E37, E38: directories that somebody else than root has a hand in, at the times at which root goes into them.
+//! E37, E38: directories that somebody else than root has a hand in, at the times at which root
+//! goes into them.
 
 use std::{
     fs,
@@ -12,13 +13,21 @@ use crate::ctl::ORDINARY;
 
 /// The service in this directory as its root.
 fn jailed<'s>(scene: &'s Scene, jail: &Path) -> Launch<'s> {
-    scene.launch(bin("svc")).set("user", "nobody").set("pidfile", scene.pidfile()).set("chroot", jail)
+    scene
+        .launch(bin("svc"))
+        .set("user", "nobody")
+        .set("pidfile", scene.pidfile())
+        .set("chroot", jail)
 }
 
 #[track_caller]
 fn refused(scene: &Scene, jail: &Path, why: &str) {
     let started = jailed(scene, jail).run();
-    started.assert_exited(93).assert_says(&["cannot drop privileges", jail.to_str().expect("UTF-8"), why]);
+    started.assert_exited(93).assert_says(&[
+        "cannot drop privileges",
+        jail.to_str().expect("UTF-8"),
+        why,
+    ]);
     scene.assert_no_leftovers();
 }
 
@@ -39,11 +48,31 @@ fn e37_root_goes_into_no_directory_that_another_can_exchange() {
     };
     let open = scene.dir("open", 0o777, None);
     let theirs = scene.dir("theirs", 0o755, Some(ORDINARY));
-    refused(&scene, &scene.dir("open/jail", 0o755, None), "can be written by others");
-    refused(&scene, &scene.dir("theirs/jail", 0o755, None), "belongs to user id 4711");
-    refused(&scene, &link(open.join("link"), Path::new("/")), "can be written by others");
-    refused(&scene, &link(theirs.join("link"), &jail), "belongs to user id 4711");
-    refused(&scene, &owned_by_another(link(scene.path("their-link"), &jail)), "belongs to user id 4711");
+    refused(
+        &scene,
+        &scene.dir("open/jail", 0o755, None),
+        "can be written by others",
+    );
+    refused(
+        &scene,
+        &scene.dir("theirs/jail", 0o755, None),
+        "belongs to user id 4711",
+    );
+    refused(
+        &scene,
+        &link(open.join("link"), Path::new("/")),
+        "can be written by others",
+    );
+    refused(
+        &scene,
+        &link(theirs.join("link"), &jail),
+        "belongs to user id 4711",
+    );
+    refused(
+        &scene,
+        &owned_by_another(link(scene.path("their-link"), &jail)),
+        "belongs to user id 4711",
+    );
     refused(&scene, &open, "can be written by others");
     refused(&scene, &theirs, "belongs to user id 4711");
 
@@ -59,15 +88,28 @@ fn e38_a_log_is_not_opened_anew_where_another_can_write_by_now() {
     let scene = Scene::new();
     let directory = scene.dir("log", 0o755, None);
     let (log, old) = (directory.join("log"), directory.join("log.1"));
-    let launch = scene.launch(bin("svc")).set("stdout", &log).set("stderr", &log);
-    launch.arg("init:reloads").arg("init:expect_shutdown").run().assert_ready();
+    let launch = scene
+        .launch(bin("svc"))
+        .set("stdout", &log)
+        .set("stderr", &log);
+    launch
+        .arg("init:reloads")
+        .arg("init:expect_shutdown")
+        .run()
+        .assert_ready();
     let daemon = scene.daemon();
     let victim = scene.file("victim", "");
     let reload = |times: usize| {
         daemon.signal(libc::SIGHUP);
         let read = || fs::read_to_string(&old).expect("the old log");
-        scene.wait_until("the reload", || read().matches("reloaded\n").count() == times);
-        assert_eq!(read().matches("going on with the old file").count(), 2 * times, "one for each stream");
+        scene.wait_until("the reload", || {
+            read().matches("reloaded\n").count() == times
+        });
+        assert_eq!(
+            read().matches("going on with the old file").count(),
+            2 * times,
+            "one for each stream"
+        );
     };
     fs::rename(&log, &old).expect("rotated");
 
@@ -88,7 +130,9 @@ fn e38_a_log_is_not_opened_anew_where_another_can_write_by_now() {
     // In peace it is opened, and the old one let go of.
     fs::remove_dir(&log).expect("the directory");
     daemon.signal(libc::SIGHUP);
-    scene.wait_until("the new log", || fs::read_to_string(&log).is_ok_and(|text| text == "reloaded\n"));
+    scene.wait_until("the new log", || {
+        fs::read_to_string(&log).is_ok_and(|text| text == "reloaded\n")
+    });
     assert!(daemon.descriptor_of(&old).is_none());
     scene.terminate(&daemon);
 }

@@ -6,20 +6,32 @@ use daemon_tests::{Proc, Running, Scene, bin};
 
 use crate::ctl::Ctl;
 
-/// All commands do as if the service did not run, or only had left this file; who might be hit lives.
+/// All commands do as if the service did not run, or only had left this file; who might be hit
+/// lives.
 #[track_caller]
 fn assert_nobody_is_hit(scene: &Scene, content: &str, witnesses: &[&Running<'_>]) {
     fs::write(scene.pidfile(), content).expect("a pidfile");
     let ctl = Ctl::new(scene);
     let status = ctl.run("status");
     let says = |status: &daemon_tests::Started| status.stdout.contains("ctl is dead");
-    assert!(status.status.code() == Some(1) && says(&status), "{content:?}: {status:?}");
+    assert!(
+        status.status.code() == Some(1) && says(&status),
+        "{content:?}: {status:?}"
+    );
     assert_eq!(ctl.succeeds("stop"), "ctl is not running\n", "{content:?}");
-    ctl.run("reload").assert_exited(1).assert_says(&["is not running"]);
-    assert_eq!(fs::read_to_string(scene.pidfile()).expect("it is left alone"), content);
+    ctl.run("reload")
+        .assert_exited(1)
+        .assert_says(&["is not running"]);
+    assert_eq!(
+        fs::read_to_string(scene.pidfile()).expect("it is left alone"),
+        content
+    );
     ctl.run("restart").assert_ready();
     ctl.succeeds("stop");
-    assert!(witnesses.iter().all(|witness| witness.is_running()), "{content:?}");
+    assert!(
+        witnesses.iter().all(|witness| witness.is_running()),
+        "{content:?}"
+    );
 }
 
 #[test]
@@ -69,7 +81,8 @@ fn e28_the_number_of_a_thread_of_another_process() {
     let (over, wait) = mpsc::channel::<()>();
     thread::scope(|scope| {
         scope.spawn(move || {
-            tell.send(nix::unistd::gettid().as_raw()).expect("the test waits");
+            tell.send(nix::unistd::gettid().as_raw())
+                .expect("the test waits");
             _ = wait.recv();
         });
         let thread = told.recv().expect("the number of a thread");
@@ -85,8 +98,15 @@ fn e28_the_number_of_the_one_who_asks() {
     let scene = Scene::new();
     let settings = format!("pidfile={}", scene.pidfile().display());
     for (command, status) in [("status", 1), ("stop", 0), ("reload", 1), ("restart", 0)] {
-        for script in ["echo $$ >\"$1\" && exec \"$0\" \"$2\"", "echo $$ >\"$1\" && \"$0\" \"$2\"; exit $?"] {
-            let launch = scene.launch("/bin/sh").args(["-c", script]).arg(bin("ctl")).arg(scene.pidfile());
+        for script in [
+            "echo $$ >\"$1\" && exec \"$0\" \"$2\"",
+            "echo $$ >\"$1\" && \"$0\" \"$2\"; exit $?",
+        ] {
+            let launch = scene
+                .launch("/bin/sh")
+                .args(["-c", script])
+                .arg(bin("ctl"))
+                .arg(scene.pidfile());
             let asked = launch.arg(command).env("CTL", &settings).run();
             assert_eq!(asked.status.code(), Some(status), "{command}: {asked:?}");
             Ctl::new(&scene).succeeds("stop");

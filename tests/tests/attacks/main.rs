@@ -1,4 +1,5 @@
-//! Attacks on what root does with a service: by what lies at its paths, by what answers there, and by what it was given.
+//! Attacks on what root does with a service: by what lies at its paths, by what answers there, and
+//! by what it was given.
 //!
 //! | module | holds |
 //! | --- | --- |

@@ -2,22 +2,47 @@
 
 use std::{path::PathBuf, process::Command};
 
-/// Builds a program, which takes no time if that is done, for the C library that this test was built for, and says where
-/// it is. With these arguments besides.
+/// Builds a program, which takes no time if that is done, for the C library that this test was
+/// built for, and says where it is. With these arguments besides.
 pub(crate) fn built(package: &str, program: &str, arguments: &[&str]) -> PathBuf {
     let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["build", "--quiet", "--locked", "--message-format=json", "--package", package]).args(arguments);
+    cargo
+        .args([
+            "build",
+            "--quiet",
+            "--locked",
+            "--message-format=json",
+            "--package",
+            package,
+        ])
+        .args(arguments);
     if cfg!(target_env = "musl") {
         // Cargo does not tell a test that it was built by `--target`.
-        cargo.arg(format!("--target={}-unknown-linux-musl", std::env::consts::ARCH));
+        cargo.arg(format!(
+            "--target={}-unknown-linux-musl",
+            std::env::consts::ARCH
+        ));
     }
-    let output = cargo.current_dir(env!("CARGO_MANIFEST_DIR")).output().expect("cargo");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let output = cargo
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .expect("cargo");
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let messages = String::from_utf8(output.stdout).expect("JSON");
-    let mut messages = messages.lines().map(|line| serde_json::from_str(line).expect("JSON"));
+    let mut messages = messages
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"));
     let executable = messages.find_map(|message: serde_json::Value| {
-        let found = message["target"]["name"] == program && message["reason"] == "compiler-artifact";
-        message["executable"].as_str().filter(|_| found).map(PathBuf::from)
+        let found =
+            message["target"]["name"] == program && message["reason"] == "compiler-artifact";
+        message["executable"]
+            .as_str()
+            .filter(|_| found)
+            .map(PathBuf::from)
     });
     executable.expect("the path of the program")
 }

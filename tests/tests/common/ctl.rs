@@ -19,30 +19,50 @@ pub(crate) struct Ctl<'s> {
 
 impl<'s> Ctl<'s> {
     pub(crate) fn new(scene: &'s Scene) -> Self {
-        Self { scene, settings: String::new(), uid: None }.with("pidfile", scene.pidfile())
+        Self {
+            scene,
+            settings: String::new(),
+            uid: None,
+        }
+        .with("pidfile", scene.pidfile())
     }
 
     /// With a pidfile of an ordinary user's, who gives all commands; the test runs as root.
     pub(crate) fn ordinary(scene: &'s Scene) -> Self {
         let directory = scene.dir("ordinary", 0o755, Some(ORDINARY));
-        let own = Self { scene, settings: String::new(), uid: None };
-        own.with("pidfile", directory.join("service.pid")).by(ORDINARY)
+        let own = Self {
+            scene,
+            settings: String::new(),
+            uid: None,
+        };
+        own.with("pidfile", directory.join("service.pid"))
+            .by(ORDINARY)
     }
 
     /// With this setting, besides those that it has.
     pub(crate) fn with(&self, key: &str, value: impl AsRef<Path>) -> Self {
         let settings = format!("{} {key}={}", self.settings, value.as_ref().display());
-        Self { settings, ..self.clone() }
+        Self {
+            settings,
+            ..self.clone()
+        }
     }
 
     /// The same, with the commands given by this user.
     pub(crate) fn by(&self, uid: u32) -> Self {
-        Self { uid: Some(uid), ..self.clone() }
+        Self {
+            uid: Some(uid),
+            ..self.clone()
+        }
     }
 
     /// A command line, about to be given.
     pub(crate) fn command(&self, line: &str) -> Launch<'s> {
-        let launch = self.scene.launch(bin("ctl")).args(line.split_whitespace()).env("CTL", &self.settings);
+        let launch = self
+            .scene
+            .launch(bin("ctl"))
+            .args(line.split_whitespace())
+            .env("CTL", &self.settings);
         match self.uid {
             Some(uid) => launch.ordinary(uid),
             None => launch,

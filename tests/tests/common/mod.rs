@@ -27,7 +27,10 @@ pub(crate) fn ready_daemon(scene: &Scene, launch: Launch<'_>) -> Proc {
 pub(crate) fn stop(scene: &Scene, daemon: &Proc) {
     daemon.signal(libc::SIGTERM);
     let status = scene.exit_status(daemon);
-    assert!(status.success() || status.signal() == Some(libc::SIGTERM), "{status:?}");
+    assert!(
+        status.success() || status.signal() == Some(libc::SIGTERM),
+        "{status:?}"
+    );
 }
 
 /// A FIFO at which a hook waits (`HOOK:cat=…`) until what [`at_barrier`] returns is dropped.
@@ -39,7 +42,12 @@ pub(crate) fn barrier(scene: &Scene, name: &str) -> PathBuf {
 
 /// Waits until a hook is waiting at the barrier; dropping what this returns lets it go on.
 pub(crate) fn at_barrier(scene: &Scene, barrier: &Path) -> File {
-    let open = || OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(barrier);
+    let open = || {
+        OpenOptions::new()
+            .write(true)
+            .custom_flags(libc::O_NONBLOCK)
+            .open(barrier)
+    };
     let mut opened = None;
     scene.wait_until("a hook at the barrier", || {
         opened = open().ok(); // Without a reader, opening it for writing fails.
@@ -51,14 +59,21 @@ pub(crate) fn at_barrier(scene: &Scene, barrier: &Path) -> File {
 /// The daemon of a start that may still be under way: the pidfile names it before `init` runs.
 #[track_caller]
 pub(crate) fn named_daemon(scene: &Scene) -> Proc {
-    scene.pid_in_pidfile().and_then(Proc::new).expect("a pidfile that names a process")
+    scene
+        .pid_in_pidfile()
+        .and_then(Proc::new)
+        .expect("a pidfile that names a process")
 }
 
 /// The service in the foreground, when it has come to its main loop, which then does this.
 pub(crate) fn in_foreground<'s>(scene: &'s Scene, launch: Launch<'s>, main: &str) -> Running<'s> {
-    let launch = launch.arg("main:eprintln=in the main loop").arg(format!("main:{main}"));
+    let launch = launch
+        .arg("main:eprintln=in the main loop")
+        .arg(format!("main:{main}"));
     let running = launch.env("DAEMON_MODE", "foreground").spawn();
-    scene.wait_until("the main loop", || running.stderr().contains("in the main loop"));
+    scene.wait_until("the main loop", || {
+        running.stderr().contains("in the main loop")
+    });
     assert_eq!(scene.pid_in_pidfile(), Some(running.pid()));
     running
 }

@@ -4,7 +4,16 @@ use daemon_tests::{PATIENCE, Scene, bin, require};
 
 use crate::ctl::Ctl;
 
-const COMMANDS: [&str; 8] = ["start", "stop", "restart", "reload", "status", "run", "unit", "completions"];
+const COMMANDS: [&str; 8] = [
+    "start",
+    "stop",
+    "restart",
+    "reload",
+    "status",
+    "run",
+    "unit",
+    "completions",
+];
 
 #[test]
 fn a_bare_call_starts() {
@@ -12,7 +21,9 @@ fn a_bare_call_starts() {
     let ctl = Ctl::new(&scene);
     ctl.run("").assert_ready();
     let pid = scene.daemon().pid();
-    ctl.run("start").assert_exited(80).assert_says(&[&pid.to_string()]);
+    ctl.run("start")
+        .assert_exited(80)
+        .assert_says(&[&pid.to_string()]);
     ctl.run("").assert_exited(80);
     assert_eq!(scene.daemon().pid(), pid);
 }
@@ -23,12 +34,22 @@ fn help_names_every_command_and_starts_nothing() {
     let ctl = Ctl::new(&scene);
     let help = ctl.succeeds("--help");
     for command in COMMANDS {
-        assert!(help.lines().any(|line| line.trim_start().starts_with(command)), "{command} is missing: {help}");
+        assert!(
+            help.lines()
+                .any(|line| line.trim_start().starts_with(command)),
+            "{command} is missing: {help}"
+        );
         let of_command = ctl.succeeds(&format!("{command} --help"));
-        assert!(of_command.contains(&format!("Usage: ctl {command}")), "{of_command}");
+        assert!(
+            of_command.contains(&format!("Usage: ctl {command}")),
+            "{of_command}"
+        );
     }
     assert!(ctl.succeeds("stop --help").contains("[default: 10s]"));
-    assert_eq!(ctl.succeeds("--version"), format!("ctl {}\n", env!("CARGO_PKG_VERSION")));
+    assert_eq!(
+        ctl.succeeds("--version"),
+        format!("ctl {}\n", env!("CARGO_PKG_VERSION"))
+    );
     scene.assert_no_leftovers();
 }
 
@@ -36,10 +57,24 @@ fn help_names_every_command_and_starts_nothing() {
 fn a_wrong_line_is_a_usage_error_and_changes_nothing() {
     let scene = Scene::new();
     let ctl = Ctl::new(&scene);
-    let wrong = ["begin", "start now", "stop --timeout soon", "stop --timeout -1s", "status --xml", "unit", "--port 1"];
-    for line in wrong.into_iter().chain(["unit upstart", "completions perl", "reload --timeout"]) {
+    let wrong = [
+        "begin",
+        "start now",
+        "stop --timeout soon",
+        "stop --timeout -1s",
+        "status --xml",
+        "unit",
+        "--port 1",
+    ];
+    for line in wrong
+        .into_iter()
+        .chain(["unit upstart", "completions perl", "reload --timeout"])
+    {
         let done = ctl.run(line);
-        assert!(done.assert_exited(2).stdout.is_empty() && !done.stderr.is_empty(), "{line}: {done:?}");
+        assert!(
+            done.assert_exited(2).stdout.is_empty() && !done.stderr.is_empty(),
+            "{line}: {done:?}"
+        );
     }
     ctl.run("stopp").assert_exited(2).assert_says(&["stop"]);
     scene.assert_no_leftovers();
@@ -51,8 +86,12 @@ fn run_stays_in_the_foreground() {
     let scene = Scene::new();
     let ctl = Ctl::new(&scene);
     let running = ctl.command("run").spawn();
-    scene.wait_until("the pidfile", || scene.pid_in_pidfile() == Some(running.pid()));
-    scene.wait_until("readiness", || ctl.run("reload").stderr.contains("does not reload"));
+    scene.wait_until("the pidfile", || {
+        scene.pid_in_pidfile() == Some(running.pid())
+    });
+    scene.wait_until("readiness", || {
+        ctl.run("reload").stderr.contains("does not reload")
+    });
     ctl.succeeds("status");
     ctl.run("start").assert_exited(80);
     ctl.succeeds("stop");
@@ -67,11 +106,19 @@ fn the_completions_are_the_shells_own() {
     let ctl = Ctl::new(&scene);
     for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
         let script = ctl.succeeds(&format!("completions {shell}"));
-        assert!(COMMANDS.iter().all(|command| script.contains(command)), "{script}");
+        assert!(
+            COMMANDS.iter().all(|command| script.contains(command)),
+            "{script}"
+        );
     }
     let script = scene.file("completions", ctl.succeeds("completions bash"));
-    let ask = r#". "$1"; COMP_WORDS=(ctl re); COMP_CWORD=1; _ctl ctl re ctl; echo "${COMPREPLY[@]}""#;
-    let done = scene.launch("/bin/bash").args(["--norc", "-c", ask, "bash"]).arg(script).run();
+    let ask =
+        r#". "$1"; COMP_WORDS=(ctl re); COMP_CWORD=1; _ctl ctl re ctl; echo "${COMPREPLY[@]}""#;
+    let done = scene
+        .launch("/bin/bash")
+        .args(["--norc", "-c", ask, "bash"])
+        .arg(script)
+        .run();
     assert_eq!(done.assert_exited(0).stdout, "restart reload\n");
 }
 
@@ -79,7 +126,10 @@ fn the_completions_are_the_shells_own() {
 fn a_unit_is_printed_and_nothing_started() {
     let scene = Scene::new();
     let unit = Ctl::new(&scene).succeeds("unit systemd");
-    assert!(unit.contains("[Service]") && unit.contains("ExecStart="), "{unit}");
+    assert!(
+        unit.contains("[Service]") && unit.contains("ExecStart="),
+        "{unit}"
+    );
     scene.assert_no_leftovers();
 }
 
@@ -100,7 +150,10 @@ fn commands_leave_no_process() {
 fn a_parser_of_the_services_own_has_the_commands() {
     let scene = Scene::new();
     let own = |line: &str| {
-        let launch = scene.launch(bin("embedded")).arg("--pidfile").arg(scene.pidfile());
+        let launch = scene
+            .launch(bin("embedded"))
+            .arg("--pidfile")
+            .arg(scene.pidfile());
         launch.args(line.split_whitespace()).run()
     };
     own("status").assert_exited(3);
@@ -108,7 +161,11 @@ fn a_parser_of_the_services_own_has_the_commands() {
     let daemon = scene.daemon();
     own("status").assert_exited(0);
     own("--note hello").assert_exited(80);
-    assert!(own("status --json").stdout.contains(&format!("\"pid\":{}", daemon.pid())));
+    assert!(
+        own("status --json")
+            .stdout
+            .contains(&format!("\"pid\":{}", daemon.pid()))
+    );
     own("restart").assert_ready();
     assert_ne!(scene.daemon().pid(), daemon.pid());
     own("--nonsense start").assert_exited(2);

@@ -19,9 +19,14 @@ fn stranger(scene: &Scene) -> Running<'_> {
 fn assert_refused(scene: &Scene, stranger: &Running<'_>, reason: &str) {
     let ctl = Ctl::new(scene);
     let status = ctl.run("status");
-    assert!(status.assert_exited(4).stdout.contains(reason), "{reason:?} is missing: {status:?}");
+    assert!(
+        status.assert_exited(4).stdout.contains(reason),
+        "{reason:?} is missing: {status:?}"
+    );
     for command in ["stop", "reload", "restart"] {
-        ctl.run(command).assert_exited(1).assert_says(&["service.pid", reason]);
+        ctl.run(command)
+            .assert_exited(1)
+            .assert_says(&["service.pid", reason]);
     }
     assert!(stranger.is_running());
 }
@@ -32,12 +37,22 @@ fn e28_a_forged_pid_is_not_signalled() {
     let stranger = stranger(&scene);
     scene.file("service.pid", format!("{}\n", stranger.pid()));
     let control = Control::new(scene.pidfile());
-    assert_eq!(control.status().unwrap(), Status::Dead { pid: Some(stranger.pid()) });
-    assert_eq!(control.stop(std::time::Duration::ZERO).unwrap(), Stopped::NotRunning);
+    assert_eq!(
+        control.status().unwrap(),
+        Status::Dead {
+            pid: Some(stranger.pid())
+        }
+    );
+    assert_eq!(
+        control.stop(std::time::Duration::ZERO).unwrap(),
+        Stopped::NotRunning
+    );
     let ctl = Ctl::new(&scene);
     ctl.run("status").assert_exited(1);
     ctl.succeeds("stop");
-    ctl.run("reload").assert_exited(1).assert_says(&["is not running"]);
+    ctl.run("reload")
+        .assert_exited(1)
+        .assert_says(&["is not running"]);
     assert!(stranger.is_running());
 }
 
@@ -58,7 +73,14 @@ fn e28_root_trusts_no_file_that_another_can_write() {
     let scene = Scene::new();
     // It even holds the lock.
     let path = scene.file("service.pid", "");
-    let lock = |path: &Path| scene.launch("/usr/bin/flock").arg("-n").arg(path).args(["sleep", "1000"]).spawn();
+    let lock = |path: &Path| {
+        scene
+            .launch("/usr/bin/flock")
+            .arg("-n")
+            .arg(path)
+            .args(["sleep", "1000"])
+            .spawn()
+    };
     let stranger = lock(&path);
     scene.wait_until("the lock", || scene.lock_holders(&path) == [stranger.pid()]);
     fs::write(&path, format!("{}\n", stranger.pid())).unwrap();
@@ -123,16 +145,37 @@ fn e28_a_stranger_that_has_the_dead_daemons_pid_is_not_hit() {
     require!(root(), tool("unshare"));
     let scene = Scene::new();
     let ctl = bin("ctl");
-    let launch =
-        scene.launch("/usr/bin/unshare").args(["--pid", "--fork", "--mount-proc", "/bin/sh", "-c", REUSE, "sh"]);
-    let done = launch.arg(ctl).arg(scene.pidfile()).env("CTL", format!("pidfile={}", scene.pidfile().display())).run();
+    let launch = scene.launch("/usr/bin/unshare").args([
+        "--pid",
+        "--fork",
+        "--mount-proc",
+        "/bin/sh",
+        "-c",
+        REUSE,
+        "sh",
+    ]);
+    let done = launch
+        .arg(ctl)
+        .arg(scene.pidfile())
+        .env("CTL", format!("pidfile={}", scene.pidfile().display()))
+        .run();
     done.assert_exited(0);
-    for words in ["status 1\n", "stop 0\n", "reload 1\n", "the stranger lives\n", "the stranger still lives\n"] {
-        assert!(done.stdout.contains(words), "{words:?} is missing: {done:?}");
+    for words in [
+        "status 1\n",
+        "stop 0\n",
+        "reload 1\n",
+        "the stranger lives\n",
+        "the stranger still lives\n",
+    ] {
+        assert!(
+            done.stdout.contains(words),
+            "{words:?} is missing: {done:?}"
+        );
     }
 }
 
-/// No time is left between the look at the lock and the signal in which the pid could become another's.
+/// No time is left between the look at the lock and the signal in which the pid could become
+/// another's.
 #[test]
 fn e28_the_lock_is_looked_at_after_the_process_is_open() {
     require!(tool("strace"));
@@ -140,15 +183,25 @@ fn e28_the_lock_is_looked_at_after_the_process_is_open() {
     let ctl = Ctl::new(&scene);
     let pid = ctl.start().pid();
     let calls = "trace=pidfd_open,fcntl,pidfd_send_signal,kill,tkill,tgkill,flock";
-    ctl.command("stop").strace("calls", &["-e", calls]).run().assert_exited(0);
+    ctl.command("stop")
+        .strace("calls", &["-e", calls])
+        .run()
+        .assert_exited(0);
     let log = fs::read_to_string(scene.path("calls")).unwrap();
     let after = |words: &str, lines: &str| {
-        let (_, rest) = lines.split_once(words).unwrap_or_else(|| panic!("no {words} in {lines} of {log}"));
+        let (_, rest) = lines
+            .split_once(words)
+            .unwrap_or_else(|| panic!("no {words} in {lines} of {log}"));
         rest.to_owned()
     };
     let opened = after(&format!("pidfd_open({pid}"), &log);
-    let looked =
-        after(&format!("F_OFD_GETLK, {{l_type=F_RDLCK, l_whence=SEEK_SET, l_start={}", (1 << 24) + pid), &opened);
+    let looked = after(
+        &format!(
+            "F_OFD_GETLK, {{l_type=F_RDLCK, l_whence=SEEK_SET, l_start={}",
+            (1 << 24) + pid
+        ),
+        &opened,
+    );
     after("pidfd_send_signal", &looked);
     assert!(!log.contains("kill(") && !log.contains("flock("), "{log}");
 }

@@ -1,4 +1,5 @@
-//! Controlling a service from outside: the library, and the commands on the service's own command line.
+//! Controlling a service from outside: the library, and the commands on the service's own command
+//! line.
 //!
 //! | module | holds |
 //! | --- | --- |

@@ -12,7 +12,11 @@ use crate::ctl::Ctl;
 fn e29_status_by_the_thousand_never_makes_a_start_fail() {
     let scene = Scene::new();
     let ctl = Ctl::new(&scene);
-    let (control, over, probes) = (Control::new(scene.pidfile()), AtomicBool::new(false), AtomicUsize::new(0));
+    let (control, over, probes) = (
+        Control::new(scene.pidfile()),
+        AtomicBool::new(false),
+        AtomicUsize::new(0),
+    );
     let probe = || {
         while !over.load(Ordering::Relaxed) {
             control.status().expect("an answer");
@@ -25,12 +29,17 @@ fn e29_status_by_the_thousand_never_makes_a_start_fail() {
         for _ in 0..20 {
             let pid = ctl.start().pid();
             let told = control.status().expect("an answer");
-            assert!(matches!(told, Status::Running { pid: told, .. } if told == pid), "{told:?}");
+            assert!(
+                matches!(told, Status::Running { pid: told, .. } if told == pid),
+                "{told:?}"
+            );
             ctl.run("start").assert_exited(80);
             ctl.succeeds("stop");
             assert_eq!(control.status().expect("an answer"), Status::NotRunning);
         }
-        while probes.load(Ordering::Relaxed) < 5000 && !asking.iter().any(thread::ScopedJoinHandle::is_finished) {
+        while probes.load(Ordering::Relaxed) < 5000
+            && !asking.iter().any(thread::ScopedJoinHandle::is_finished)
+        {
             thread::yield_now();
         }
     });

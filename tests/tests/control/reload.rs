@@ -25,7 +25,8 @@ fn it_returns_when_the_reload_is_done_and_not_before() {
     }
 }
 
-/// One that is asked for while another is under way is another: what it is about may have been written since.
+/// One that is asked for while another is under way is another: what it is about may have been
+/// written since.
 #[test]
 fn one_that_is_under_way_does_not_count_for_who_comes_later() {
     let scene = Scene::new();
@@ -36,7 +37,9 @@ fn one_that_is_under_way_does_not_count_for_who_comes_later() {
     let inside = at_barrier(&scene, &fifo);
     let second = ctl.command("reload").spawn();
     let calls = |pid: i32| fs::read_to_string(format!("/proc/{pid}/wchan")).unwrap_or_default();
-    scene.wait_until("the second to wait", || calls(second.pid()).contains("poll"));
+    scene.wait_until("the second to wait", || {
+        calls(second.pid()).contains("poll")
+    });
     drop(inside);
     first.wait().assert_exited(0);
     let inside = at_barrier(&scene, &fifo);
@@ -51,10 +54,18 @@ fn one_that_takes_too_long_is_an_error_and_nothing_else() {
     let fifo = barrier(&scene, "reload");
     let ctl = Ctl::new(&scene).with("reloads", &fifo);
     let daemon = ctl.start();
-    ctl.run("reload --timeout 200ms").assert_exited(1).assert_says(&["it has not answered in time"]);
+    ctl.run("reload --timeout 200ms")
+        .assert_exited(1)
+        .assert_says(&["it has not answered in time"]);
     ctl.succeeds("status");
     drop(at_barrier(&scene, &fifo));
-    let nobody_waits = || OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(&fifo).is_err();
+    let nobody_waits = || {
+        OpenOptions::new()
+            .write(true)
+            .custom_flags(libc::O_NONBLOCK)
+            .open(&fifo)
+            .is_err()
+    };
     scene.wait_until("the end of that reload", nobody_waits);
     let reload = ctl.command("reload").spawn();
     drop(at_barrier(&scene, &fifo));
@@ -67,7 +78,9 @@ fn a_service_that_does_not_reload_survives_being_told_to() {
     let scene = Scene::new();
     let ctl = Ctl::new(&scene);
     let daemon = ctl.start();
-    ctl.run("reload").assert_exited(1).assert_says(&["it does not reload: SIGHUP would end it"]);
+    ctl.run("reload")
+        .assert_exited(1)
+        .assert_says(&["it does not reload: SIGHUP would end it"]);
     assert_eq!(scene.daemon().pid(), daemon.pid());
     ctl.succeeds("status");
 }
@@ -78,23 +91,36 @@ fn a_service_with_a_way_of_its_own_is_told_by_the_signal() {
     let ctl = Ctl::new(&scene).with("hangup", scene.path("noted"));
     ctl.start();
     assert_eq!(ctl.succeeds("reload"), "ctl was told to reload\n");
-    scene.wait_until("the signal", || fs::read_to_string(scene.path("noted")).is_ok_and(|text| text == "hung up\n"));
+    scene.wait_until("the signal", || {
+        fs::read_to_string(scene.path("noted")).is_ok_and(|text| text == "hung up\n")
+    });
 }
 
 #[test]
 fn a_service_without_a_control_socket_is_told_by_the_signal() {
     let scene = Scene::new();
     let log = scene.path("log");
-    let daemon = ready_daemon(&scene, service(&scene).arg("init:reloads").set("stdout", &log));
-    assert_eq!(Control::new(scene.pidfile()).reload(PATIENCE).unwrap(), Reloaded::Requested);
-    scene.wait_until("the reload", || fs::read_to_string(&log).is_ok_and(|text| text == "reloaded\n"));
+    let daemon = ready_daemon(
+        &scene,
+        service(&scene).arg("init:reloads").set("stdout", &log),
+    );
+    assert_eq!(
+        Control::new(scene.pidfile()).reload(PATIENCE).unwrap(),
+        Reloaded::Requested
+    );
+    scene.wait_until("the reload", || {
+        fs::read_to_string(&log).is_ok_and(|text| text == "reloaded\n")
+    });
     assert_eq!(scene.daemon().pid(), daemon.pid());
 }
 
 #[test]
 fn one_that_does_not_run_cannot() {
     let scene = Scene::new();
-    Ctl::new(&scene).run("reload").assert_exited(1).assert_says(&["it is not running"]);
+    Ctl::new(&scene)
+        .run("reload")
+        .assert_exited(1)
+        .assert_says(&["it is not running"]);
 }
 
 #[test]
@@ -106,7 +132,10 @@ fn the_end_of_the_service_is_an_error() {
     let reload = ctl.command("reload").spawn();
     let _inside = at_barrier(&scene, &fifo);
     daemon.kill();
-    reload.wait().assert_exited(1).assert_says(&["it has ended"]);
+    reload
+        .wait()
+        .assert_exited(1)
+        .assert_says(&["it has ended"]);
 }
 
 #[test]
@@ -122,8 +151,21 @@ fn waiting_does_not_poll() {
     drop(inside);
     reload.wait();
     let log = fs::read_to_string(scene.path("calls")).unwrap();
-    // How many calls it takes to end differs with the C library. Who asks again and again has to wait in between.
-    let waits = |line: &&str| ["poll", "nanosleep", "recvmsg", "select"].iter().any(|call| line.contains(call));
-    let calls: Vec<_> = log.lines().skip_while(|line| !line.contains("sendmsg")).filter(waits).collect();
-    assert!(!calls.is_empty() && calls.len() < 20, "{}", calls.join("\n"));
+    // How many calls it takes to end differs with the C library. Who asks again and again has to
+    // wait in between.
+    let waits = |line: &&str| {
+        ["poll", "nanosleep", "recvmsg", "select"]
+            .iter()
+            .any(|call| line.contains(call))
+    };
+    let calls: Vec<_> = log
+        .lines()
+        .skip_while(|line| !line.contains("sendmsg"))
+        .filter(waits)
+        .collect();
+    assert!(
+        !calls.is_empty() && calls.len() < 20,
+        "{}",
+        calls.join("\n")
+    );
 }

@@ -22,27 +22,60 @@ fn json_status(ctl: &Ctl<'_>, code: i32) -> Value {
 fn a_service_runs_dies_and_is_gone() {
     let scene = Scene::new();
     let (ctl, control) = (Ctl::new(&scene), Control::new(scene.pidfile()));
-    assert_eq!(ctl.run("status").assert_exited(3).stdout, "ctl is not running\n");
-    assert_eq!(json_status(&ctl, 3), json!({"name": "ctl", "status": "not running"}));
+    assert_eq!(
+        ctl.run("status").assert_exited(3).stdout,
+        "ctl is not running\n"
+    );
+    assert_eq!(
+        json_status(&ctl, 3),
+        json!({"name": "ctl", "status": "not running"})
+    );
     assert_eq!(control.status().unwrap(), Status::NotRunning);
 
     let before = SystemTime::now();
     let daemon = ctl.start();
-    let Status::Running { pid, since: Some(since) } = control.status().unwrap() else { panic!("it runs") };
+    let Status::Running {
+        pid,
+        since: Some(since),
+    } = control.status().unwrap()
+    else {
+        panic!("it runs")
+    };
     assert_eq!(pid, daemon.pid());
     let ticks = Duration::from_millis(50);
-    assert!(since > before - ticks && since < SystemTime::now() + ticks, "started at {before:?}, since {since:?}");
-    let seconds = since.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+    assert!(
+        since > before - ticks && since < SystemTime::now() + ticks,
+        "started at {before:?}, since {since:?}"
+    );
+    let seconds = since
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap()
+        .as_secs();
     let told = json_status(&ctl, 0);
-    assert_eq!((&told["status"], &told["pid"]), (&json!("running"), &json!(pid)));
-    assert!(told["since"].as_u64().unwrap().abs_diff(seconds) <= 1, "{told}");
+    assert_eq!(
+        (&told["status"], &told["pid"]),
+        (&json!("running"), &json!(pid))
+    );
+    assert!(
+        told["since"].as_u64().unwrap().abs_diff(seconds) <= 1,
+        "{told}"
+    );
     let text = ctl.succeeds("status");
-    assert!(text.starts_with(&format!("ctl is running: pid {pid}, since 20")), "{text}");
+    assert!(
+        text.starts_with(&format!("ctl is running: pid {pid}, since 20")),
+        "{text}"
+    );
 
     daemon.kill();
     scene.exit_status(&daemon);
-    assert_eq!(ctl.run("status").assert_exited(1).stdout, format!("ctl is dead: its pidfile still names pid {pid}\n"));
-    assert_eq!(json_status(&ctl, 1), json!({"name": "ctl", "status": "dead", "pid": pid}));
+    assert_eq!(
+        ctl.run("status").assert_exited(1).stdout,
+        format!("ctl is dead: its pidfile still names pid {pid}\n")
+    );
+    assert_eq!(
+        json_status(&ctl, 1),
+        json!({"name": "ctl", "status": "dead", "pid": pid})
+    );
     assert_eq!(control.status().unwrap(), Status::Dead { pid: Some(pid) });
 
     ctl.start();
@@ -59,16 +92,30 @@ fn a_zombie_is_dead() {
     daemon.kill();
     daemon.wait_gone(PATIENCE);
     // Its other thread may hold the files for a moment longer.
-    scene.wait_until("the lock to be free", || ctl.run("status").status.code() == Some(1));
+    scene.wait_until("the lock to be free", || {
+        ctl.run("status").status.code() == Some(1)
+    });
     scene.reap_orphans(true);
 }
 
 #[test]
 fn a_stale_file_may_hold_anything() {
-    for content in ["", "\n", "garbage\n", "-1\n", "0\n", "99999999999999999999\n", &"7".repeat(5000)] {
+    for content in [
+        "",
+        "\n",
+        "garbage\n",
+        "-1\n",
+        "0\n",
+        "99999999999999999999\n",
+        &"7".repeat(5000),
+    ] {
         let scene = Scene::new();
         fs::write(scene.pidfile(), content).unwrap();
-        assert_eq!(Control::new(scene.pidfile()).status().unwrap(), Status::Dead { pid: None }, "{content:?}");
+        assert_eq!(
+            Control::new(scene.pidfile()).status().unwrap(),
+            Status::Dead { pid: None },
+            "{content:?}"
+        );
         Ctl::new(&scene).run("status").assert_exited(1);
         Ctl::new(&scene).start();
     }
@@ -83,10 +130,20 @@ fn b6_one_that_is_starting_is_not_ready() {
     let starting = ctl.command("start").spawn();
     let inside = at_barrier(&scene, &fifo);
     let pid = scene.pid_in_pidfile().expect("it is written before `init`");
-    assert_eq!(ctl.run("status").assert_exited(4).stdout, format!("ctl is starting: pid {pid}\n"));
-    assert_eq!(json_status(&ctl, 4), json!({"name": "ctl", "status": "starting", "pid": pid}));
-    ctl.run("reload").assert_exited(1).assert_says(&["it is not ready yet"]);
-    ctl.run("start").assert_exited(80).assert_says(&[&format!("held by pid {pid}, which is still starting")]);
+    assert_eq!(
+        ctl.run("status").assert_exited(4).stdout,
+        format!("ctl is starting: pid {pid}\n")
+    );
+    assert_eq!(
+        json_status(&ctl, 4),
+        json!({"name": "ctl", "status": "starting", "pid": pid})
+    );
+    ctl.run("reload")
+        .assert_exited(1)
+        .assert_says(&["it is not ready yet"]);
+    ctl.run("start")
+        .assert_exited(80)
+        .assert_says(&[&format!("held by pid {pid}, which is still starting")]);
     drop(inside);
     starting.wait().assert_ready();
     ctl.succeeds("status");
@@ -99,10 +156,19 @@ fn an_ordinary_user_is_not_told() {
     let ctl = Ctl::new(&scene);
     let daemon = ctl.start();
     let status = ctl.by(ORDINARY).run("status");
-    assert!(status.assert_exited(4).stdout.contains("the pidfile cannot be read: Permission denied"), "{status:?}");
+    assert!(
+        status
+            .assert_exited(4)
+            .stdout
+            .contains("the pidfile cannot be read: Permission denied"),
+        "{status:?}"
+    );
     let told = json_status(&ctl.by(ORDINARY), 4);
     assert_eq!(told["status"], "unknown");
-    assert!(told["reason"].as_str().unwrap().contains("cannot be read"), "{told}");
+    assert!(
+        told["reason"].as_str().unwrap().contains("cannot be read"),
+        "{told}"
+    );
     assert!(!daemon.is_gone());
 }
 
@@ -124,7 +190,12 @@ fn an_ordinary_user_controls_an_own_service() {
 fn without_a_pidfile_there_is_nothing_to_control() {
     let scene = Scene::new();
     for command in ["status", "stop", "reload", "restart"] {
-        scene.launch(daemon_tests::bin("ctl")).arg(command).run().assert_exited(2).assert_says(&["pidfile"]);
+        scene
+            .launch(daemon_tests::bin("ctl"))
+            .arg(command)
+            .run()
+            .assert_exited(2)
+            .assert_says(&["pidfile"]);
     }
 }
 
@@ -133,5 +204,8 @@ fn nobody_reads_the_answer() {
     let scene = Scene::new();
     let ctl = Ctl::new(&scene);
     ctl.start();
-    ctl.command("status").stdout(daemon_tests::Stdio::File("/dev/full".into())).run().assert_exited(0);
+    ctl.command("status")
+        .stdout(daemon_tests::Stdio::File("/dev/full".into()))
+        .run()
+        .assert_exited(0);
 }

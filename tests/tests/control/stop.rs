@@ -14,11 +14,17 @@ fn it_ends_and_takes_its_files_along() {
     let ctl = Ctl::new(&scene);
     let daemon = ctl.start();
     assert!(ctl.socket().exists());
-    assert_eq!(ctl.succeeds("stop"), format!("ctl has ended (pid {})\n", daemon.pid()));
+    assert_eq!(
+        ctl.succeeds("stop"),
+        format!("ctl has ended (pid {})\n", daemon.pid())
+    );
     assert!(scene.exit_status(&daemon).success());
     assert!(!scene.pidfile().exists() && !ctl.socket().exists());
     assert_eq!(ctl.succeeds("stop"), "ctl is not running\n");
-    assert_eq!(Control::new(scene.pidfile()).stop(PATIENCE).unwrap(), Stopped::NotRunning);
+    assert_eq!(
+        Control::new(scene.pidfile()).stop(PATIENCE).unwrap(),
+        Stopped::NotRunning
+    );
 }
 
 #[test]
@@ -29,7 +35,10 @@ fn one_that_is_suspended_ends_as_well() {
     daemon.signal(libc::SIGSTOP);
     scene.wait_until("the stop", || daemon.stat().state == 'T');
     ctl.succeeds("status");
-    assert_eq!(Control::new(scene.pidfile()).stop(PATIENCE).unwrap(), Stopped::Terminated { pid: daemon.pid() });
+    assert_eq!(
+        Control::new(scene.pidfile()).stop(PATIENCE).unwrap(),
+        Stopped::Terminated { pid: daemon.pid() }
+    );
     assert!(scene.exit_status(&daemon).success());
 }
 
@@ -39,7 +48,10 @@ fn one_that_does_not_want_to_is_killed_and_that_is_said() {
     let ctl = Ctl::new(&scene).with("stubborn", "");
     let daemon = ctl.start();
     let stopped = ctl.run("stop --timeout 300ms");
-    let said = format!("ctl did not end in 300ms and was killed (pid {})\n", daemon.pid());
+    let said = format!(
+        "ctl did not end in 300ms and was killed (pid {})\n",
+        daemon.pid()
+    );
     assert_eq!(stopped.assert_exited(0).stdout, said);
     assert!(stopped.elapsed >= Duration::from_millis(300));
     // What it could not remove any more, whoever has stopped it does.
@@ -47,7 +59,10 @@ fn one_that_does_not_want_to_is_killed_and_that_is_said() {
     assert!(!scene.pidfile().exists() && !ctl.socket().exists());
 
     let pid = ctl.start().pid();
-    assert_eq!(Control::new(scene.pidfile()).stop(Duration::ZERO).unwrap(), Stopped::Killed { pid });
+    assert_eq!(
+        Control::new(scene.pidfile()).stop(Duration::ZERO).unwrap(),
+        Stopped::Killed { pid }
+    );
 }
 
 #[test]
@@ -57,7 +72,10 @@ fn no_other_user_can() {
     let ctl = Ctl::new(&scene);
     let daemon = ctl.start();
     for command in ["stop", "reload", "restart"] {
-        ctl.by(ORDINARY).run(command).assert_exited(1).assert_says(&["service.pid", "Permission denied"]);
+        ctl.by(ORDINARY)
+            .run(command)
+            .assert_exited(1)
+            .assert_says(&["service.pid", "Permission denied"]);
     }
     assert_eq!(scene.daemon().pid(), daemon.pid());
 }
@@ -69,10 +87,17 @@ fn who_may_read_the_file_may_still_not_signal() {
     let scene = Scene::new();
     let ctl = Ctl::new(&scene);
     let daemon = ctl.start();
-    fs::set_permissions(scene.pidfile(), std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+    fs::set_permissions(
+        scene.pidfile(),
+        std::os::unix::fs::PermissionsExt::from_mode(0o644),
+    )
+    .unwrap();
     // The file says that it runs, to whoever can read it.
     ctl.by(ORDINARY).run("status").assert_exited(0);
-    ctl.by(ORDINARY).run("stop").assert_exited(1).assert_says(&["pidfd_send_signal", "Operation not permitted"]);
+    ctl.by(ORDINARY)
+        .run("stop")
+        .assert_exited(1)
+        .assert_says(&["pidfd_send_signal", "Operation not permitted"]);
     assert!(!daemon.is_gone());
 }
 
@@ -98,7 +123,10 @@ fn a_signal_is_sent_to_it_and_to_nobody_if_it_does_not_run() {
     assert!(error.contains("is not running"), "{error}");
     let daemon = Ctl::new(&scene).start();
     control.signal(libc::SIGKILL).unwrap();
-    assert_eq!(std::os::unix::process::ExitStatusExt::signal(&scene.exit_status(&daemon)), Some(libc::SIGKILL));
+    assert_eq!(
+        std::os::unix::process::ExitStatusExt::signal(&scene.exit_status(&daemon)),
+        Some(libc::SIGKILL)
+    );
     assert!(control.signal(libc::SIGUSR1).is_err());
 }
 
@@ -109,9 +137,14 @@ fn waiting_does_not_poll() {
     let scene = Scene::new();
     let ctl = Ctl::new(&scene).with("stubborn", "");
     ctl.start();
-    ctl.command("stop --timeout 700ms").strace("calls", &[]).run();
+    ctl.command("stop --timeout 700ms")
+        .strace("calls", &[])
+        .run();
     let log = fs::read_to_string(scene.path("calls")).unwrap();
-    let calls: Vec<_> = log.lines().skip_while(|line| !line.contains("pidfd_send_signal")).collect();
+    let calls: Vec<_> = log
+        .lines()
+        .skip_while(|line| !line.contains("pidfd_send_signal"))
+        .collect();
     let polls = calls.iter().filter(|call| call.contains("poll(")).count();
     // The last of them remove what it has left.
     assert!(polls == 2 && calls.len() < 80, "{}", calls.join("\n"));

@@ -1,4 +1,5 @@
-//! What a daemon inherits and must not keep, and what it must: edge cases E10 to E17, and rules 3 and 4 of the design.
+//! What a daemon inherits and must not keep, and what it must: edge cases E10 to E17, and rules 3
+//! and 4 of the design.
 //!
 //! | module | holds |
 //! | --- | --- |

@@ -10,11 +10,14 @@ use nix::{
 
 use crate::common::{at_barrier, barrier, ready_daemon, service, stop};
 
-/// A terminal that is nobody's controlling one, so that whoever leads a session and opens it would get it: its path,
-/// and the other side.
+/// A terminal that is nobody's controlling one, so that whoever leads a session and opens it would
+/// get it: its path, and the other side.
 fn free_terminal() -> (PathBuf, OwnedFd) {
-    let master = posix_openpt(OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC).expect("a pseudo-terminal");
-    grantpt(&master).and_then(|()| unlockpt(&master)).expect("a pseudo-terminal");
+    let master = posix_openpt(OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC)
+        .expect("a pseudo-terminal");
+    grantpt(&master)
+        .and_then(|()| unlockpt(&master))
+        .expect("a pseudo-terminal");
     (ptsname_r(&master).expect("its name").into(), master.into())
 }
 
@@ -41,7 +44,9 @@ fn e13_opening_a_terminal_does_not_acquire_it() {
 fn e13_not_even_where_the_starter_has_acquired_it() {
     let scene = Scene::new();
     let (terminal, _master) = free_terminal();
-    let launch = service(&scene).arg(format!("configure:open={}", terminal.display())).new_session();
+    let launch = service(&scene)
+        .arg(format!("configure:open={}", terminal.display()))
+        .new_session();
     let daemon = ready_daemon(&scene, launch);
     assert!(daemon.descriptor_of(&terminal).is_some());
     assert_no_terminal(&daemon);
@@ -51,19 +56,34 @@ fn e13_not_even_where_the_starter_has_acquired_it() {
 fn e13_what_the_daemon_starts_does_not_acquire_it_either() {
     let scene = Scene::new();
     let (terminal, _master) = free_terminal();
-    let launch = service(&scene).arg(format!("init:spawn=exec sleep 1000 <>{} >&0 2>&0", terminal.display()));
+    let launch = service(&scene).arg(format!(
+        "init:spawn=exec sleep 1000 <>{} >&0 2>&0",
+        terminal.display()
+    ));
     launch.run().assert_ready();
-    let child = || scene.processes().into_iter().find(|process| process.name().as_deref() == Some("sleep"));
+    let child = || {
+        scene
+            .processes()
+            .into_iter()
+            .find(|process| process.name().as_deref() == Some("sleep"))
+    };
     scene.wait_until("the child", || child().is_some());
     let child = child().unwrap();
-    assert_eq!((child.stat().tty_nr, &child.descriptors()[&0].target), (0, &terminal));
+    assert_eq!(
+        (child.stat().tty_nr, &child.descriptors()[&0].target),
+        (0, &terminal)
+    );
 }
 
 #[test]
 fn e13_no_terminal_is_acquired_through_the_pidfile() {
     let scene = Scene::new();
     let (terminal, _master) = free_terminal();
-    let started = scene.launch(bin("svc")).set("pidfile", &terminal).new_session().run();
+    let started = scene
+        .launch(bin("svc"))
+        .set("pidfile", &terminal)
+        .new_session()
+        .run();
     started.assert_exited(92);
     scene.assert_no_leftovers();
 }
@@ -73,7 +93,10 @@ fn e13_the_starters_terminal_is_left() {
     let scene = Scene::new();
     let daemon = ready_daemon(&scene, service(&scene).on_terminal());
     assert_no_terminal(&daemon);
-    let held = daemon.descriptors().into_values().any(|found| found.target == scene.terminal().path());
+    let held = daemon
+        .descriptors()
+        .into_values()
+        .any(|found| found.target == scene.terminal().path());
     assert!(!held, "{:#?}", daemon.descriptors());
 }
 
@@ -110,7 +133,10 @@ fn assert_lives(scene: &Scene, daemon: &Proc) {
 /// A start whose terminal closes while this hook runs.
 fn hang_up_during(scene: &Scene, hook: &str, ignored: Option<i32>) -> Started {
     let barrier = barrier(scene, "barrier");
-    let launch = service(scene).arg(format!("{hook}:cat={}", barrier.display())).ignoring(ignored).on_terminal();
+    let launch = service(scene)
+        .arg(format!("{hook}:cat={}", barrier.display()))
+        .ignoring(ignored)
+        .on_terminal();
     let running = launch.spawn();
     let waiting = at_barrier(scene, &barrier);
     hang_up(scene);
@@ -120,7 +146,8 @@ fn hang_up_during(scene: &Scene, hook: &str, ignored: Option<i32>) -> Started {
     running.wait()
 }
 
-/// Closes the terminal, and waits until the shell has told all of its jobs: it goes from the oldest to the newest.
+/// Closes the terminal, and waits until the shell has told all of its jobs: it goes from the oldest
+/// to the newest.
 fn hang_up(scene: &Scene) {
     let newest = scene.launch("/bin/sleep").arg("1000").spawn();
     scene.terminal().hang_up();
@@ -150,7 +177,11 @@ fn e14_under_nohup_the_start_goes_on() {
 fn e14_all_or_nothing_at_any_moment() {
     for moment in (0..16).map(|step| Duration::from_micros(1500 * step)) {
         let scene = Scene::new();
-        let running = service(&scene).arg("init:status=half way").arg("init:sleep=4").on_terminal().spawn();
+        let running = service(&scene)
+            .arg("init:status=half way")
+            .arg("init:sleep=4")
+            .on_terminal()
+            .spawn();
         thread::sleep(moment);
         scene.terminal().hang_up();
         let started = running.wait();
@@ -166,7 +197,10 @@ fn e14_all_or_nothing_at_any_moment() {
 #[test]
 fn e14_writing_to_a_closed_terminal_is_no_hindrance() {
     let scene = Scene::new();
-    let launch = service(&scene).arg("main:eprintln=text").arg("main:print=text").arg("main:shutdown");
+    let launch = service(&scene)
+        .arg("main:eprintln=text")
+        .arg("main:print=text")
+        .arg("main:shutdown");
     let daemon = ready_daemon(&scene, launch.on_terminal());
     hang_up(&scene);
     assert_lives(&scene, &daemon);

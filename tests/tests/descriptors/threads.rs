@@ -20,7 +20,9 @@ fn e16_other_threads_are_refused_with_their_number() {
     for count in [1, 7] {
         let scene = Scene::new();
         let started = with_threads(&scene, count).run();
-        started.assert_exited(85).assert_says(&[&format!("{} threads", count + 1), "fork"]);
+        started
+            .assert_exited(85)
+            .assert_says(&[&format!("{} threads", count + 1), "fork"]);
         assert_nothing_happened(&scene);
     }
 }
@@ -29,7 +31,11 @@ fn e16_other_threads_are_refused_with_their_number() {
 fn e16_other_threads_are_refused_without_proc_too() {
     require!(root());
     let scene = Scene::new();
-    with_threads(&scene, 1).without_proc().run().assert_exited(85).assert_says(&["threads", "fork"]);
+    with_threads(&scene, 1)
+        .without_proc()
+        .run()
+        .assert_exited(85)
+        .assert_says(&["threads", "fork"]);
     assert_nothing_happened(&scene);
 }
 
@@ -37,7 +43,9 @@ fn e16_other_threads_are_refused_without_proc_too() {
 fn e16_threads_that_were_joined_are_accepted() {
     let scene = Scene::new();
     // Each may linger in the kernel for a moment after it was joined.
-    let launch = (0..50).fold(service(&scene), |launch, _| launch.arg("configure:joined_thread"));
+    let launch = (0..50).fold(service(&scene), |launch, _| {
+        launch.arg("configure:joined_thread")
+    });
     ready_daemon(&scene, launch);
 }
 
@@ -45,13 +53,23 @@ fn e16_threads_that_were_joined_are_accepted() {
 fn e16_threads_that_were_joined_are_accepted_without_proc_too() {
     require!(root());
     let scene = Scene::new();
-    ready_daemon(&scene, service(&scene).arg("configure:joined_thread").without_proc());
+    ready_daemon(
+        &scene,
+        service(&scene)
+            .arg("configure:joined_thread")
+            .without_proc(),
+    );
 }
 
 #[test]
 fn e16_threads_may_be_started_after_the_forks() {
     let scene = Scene::new();
-    let daemon = ready_daemon(&scene, service(&scene).arg("privileged_init:thread").arg("init:thread"));
+    let daemon = ready_daemon(
+        &scene,
+        service(&scene)
+            .arg("privileged_init:thread")
+            .arg("init:thread"),
+    );
     assert_eq!(daemon.status().threads, 3);
 }
 

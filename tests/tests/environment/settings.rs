@@ -1,4 +1,5 @@
-//! Rule 12: a bad setting gets a clear error and changes nothing; and what settings mean that are good.
+//! Rule 12: a bad setting gets a clear error and changes nothing; and what settings mean that are
+//! good.
 
 use std::{fs, os::unix::fs::MetadataExt};
 
@@ -30,10 +31,17 @@ fn rule12_bad_settings_are_named_and_change_nothing() {
         ("keep_env", r"A\0B", "keep_env"),
     ];
     for (setting, value, word) in cases {
-        let launch = service(&scene).set("pidfile", scene.pidfile()).set("stderr", scene.path("log"));
-        let launch = launch.set("privileged_init:write", scene.path("written")).set(setting, value);
+        let launch = service(&scene)
+            .set("pidfile", scene.pidfile())
+            .set("stderr", scene.path("log"));
+        let launch = launch
+            .set("privileged_init:write", scene.path("written"))
+            .set(setting, value);
         refused(launch, &scene, 2, &["cannot use the setting", word]);
-        let left: Vec<_> = fs::read_dir(scene.path("")).unwrap().map(|entry| entry.unwrap().path()).collect();
+        let left: Vec<_> = fs::read_dir(scene.path(""))
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .collect();
         assert!(left.is_empty(), "{setting}={value} left {left:?}");
     }
 }
@@ -42,15 +50,34 @@ fn rule12_bad_settings_are_named_and_change_nothing() {
 fn rule12_a_running_service_is_not_disturbed() {
     let scene = Scene::new();
     let daemon = started(service(&scene).set("pidfile", scene.pidfile()), &scene);
-    service(&scene).set("pidfile", scene.pidfile()).set("umask", "1000").run().assert_exited(2);
-    assert_eq!((scene.daemon().pid(), scene.pid_in_pidfile()), (daemon.pid(), Some(daemon.pid())));
+    service(&scene)
+        .set("pidfile", scene.pidfile())
+        .set("umask", "1000")
+        .run()
+        .assert_exited(2);
+    assert_eq!(
+        (scene.daemon().pid(), scene.pid_in_pidfile()),
+        (daemon.pid(), Some(daemon.pid()))
+    );
 }
 
 #[test]
 fn rule12_the_foreground_is_no_more_lenient() {
     let scene = Scene::new();
-    for (setting, value) in [("umask", "1777"), ("chroot", ""), ("name", "a/b"), ("keep_env", "A=B")] {
-        refused(service(&scene).env("DAEMON_MODE", "foreground").set(setting, value), &scene, 2, &[setting]);
+    for (setting, value) in [
+        ("umask", "1777"),
+        ("chroot", ""),
+        ("name", "a/b"),
+        ("keep_env", "A=B"),
+    ] {
+        refused(
+            service(&scene)
+                .env("DAEMON_MODE", "foreground")
+                .set(setting, value),
+            &scene,
+            2,
+            &[setting],
+        );
     }
 }
 
@@ -59,16 +86,25 @@ fn umasks() {
     for (given, found) in [("0", 0), ("22", 0o022), ("27", 0o027), ("777", 0o777)] {
         let scene = Scene::new();
         let written = scene.path("written");
-        let launch = service(&scene).umask(0o077).set("umask", given).set("init:write", &written);
+        let launch = service(&scene)
+            .umask(0o077)
+            .set("umask", given)
+            .set("init:write", &written);
         assert_eq!(started(launch, &scene).status().umask, Some(found));
-        assert_eq!(fs::metadata(written).unwrap().mode() & 0o777, 0o666 & !found);
+        assert_eq!(
+            fs::metadata(written).unwrap().mode() & 0o777,
+            0o666 & !found
+        );
     }
 }
 
 #[test]
 fn the_umask_is_0_whatever_the_callers() {
     let scene = Scene::new();
-    assert_eq!(started(service(&scene).umask(0o077), &scene).status().umask, Some(0));
+    assert_eq!(
+        started(service(&scene).umask(0o077), &scene).status().umask,
+        Some(0)
+    );
 }
 
 #[test]
@@ -78,7 +114,9 @@ fn working_directories() {
     let inside = scene.dir("here/inside", 0o755, None);
     let ends = |setting: Option<&str>| {
         let launch = service(&scene).current_dir(&here);
-        let launch = setting.into_iter().fold(launch, |launch, path| launch.set("working_directory", path));
+        let launch = setting
+            .into_iter()
+            .fold(launch, |launch, path| launch.set("working_directory", path));
         let daemon = started(launch, &scene);
         let cwd = daemon.cwd();
         daemon.kill();
@@ -95,10 +133,20 @@ fn working_directories() {
 #[test]
 fn a_working_directory_that_is_none_fails_step_11() {
     let scene = Scene::new();
-    let cases = [(scene.path("missing"), "No such file"), (scene.file("file", ""), "Not a directory")];
+    let cases = [
+        (scene.path("missing"), "No such file"),
+        (scene.file("file", ""), "Not a directory"),
+    ];
     for (path, why) in cases {
-        let launch = service(&scene).set("working_directory", &path).set("init:write", scene.path("init"));
-        refused(launch, &scene, 91, &["change the working directory", path.to_str().unwrap(), why]);
+        let launch = service(&scene)
+            .set("working_directory", &path)
+            .set("init:write", scene.path("init"));
+        refused(
+            launch,
+            &scene,
+            91,
+            &["change the working directory", path.to_str().unwrap(), why],
+        );
         assert!(!scene.path("init").exists());
     }
 }
@@ -108,7 +156,9 @@ fn a_working_directory_that_may_not_be_entered_fails_step_11() {
     require!(root());
     let scene = Scene::new();
     let closed = scene.dir("closed", 0o700, None);
-    let launch = service(&scene).ordinary(4711).set("working_directory", &closed);
+    let launch = service(&scene)
+        .ordinary(4711)
+        .set("working_directory", &closed);
     refused(launch, &scene, 91, &["Permission denied"]);
 }
 
@@ -117,14 +167,26 @@ fn a_working_directory_that_may_not_be_entered_fails_step_11() {
 fn a_start_timeout_beyond_reckoning_is_no_fault() {
     for limit in ["max", "18446744073709551615", "9223372036854775807"] {
         let scene = Scene::new();
-        started(service(&scene).set("start_timeout", limit).arg("init:sleep=20"), &scene);
+        started(
+            service(&scene)
+                .set("start_timeout", limit)
+                .arg("init:sleep=20"),
+            &scene,
+        );
     }
 }
 
 #[test]
 fn a_start_timeout_of_nothing_cannot_be_met() {
     let scene = Scene::new();
-    refused(service(&scene).set("start_timeout", "0").arg("init:sleep=10000"), &scene, 124, &["ready"]);
+    refused(
+        service(&scene)
+            .set("start_timeout", "0")
+            .arg("init:sleep=10000"),
+        &scene,
+        124,
+        &["ready"],
+    );
 }
 
 #[test]
@@ -132,13 +194,31 @@ fn the_default_pidfile_of_an_ordinary_user_is_in_its_runtime_directory() {
     require!(root());
     let scene = Scene::new();
     let runtime = scene.dir("runtime", 0o700, Some(4711));
-    let bare = || service(&scene).ordinary(4711).set("name", "greeter").arg("pidfile=");
+    let bare = || {
+        service(&scene)
+            .ordinary(4711)
+            .set("name", "greeter")
+            .arg("pidfile=")
+    };
     let daemon = started(bare().env("XDG_RUNTIME_DIR", &runtime), &scene);
-    assert_eq!(fs::read_to_string(runtime.join("greeter.pid")).unwrap(), format!("{}\n", daemon.pid()));
+    assert_eq!(
+        fs::read_to_string(runtime.join("greeter.pid")).unwrap(),
+        format!("{}\n", daemon.pid())
+    );
     scene.terminate(&daemon);
     refused(bare(), &scene, 92, &["greeter.pid", "XDG_RUNTIME_DIR"]);
-    refused(bare().env("XDG_RUNTIME_DIR", "relative"), &scene, 92, &["XDG_RUNTIME_DIR"]);
-    refused(bare().env("XDG_RUNTIME_DIR", ""), &scene, 92, &["XDG_RUNTIME_DIR"]);
+    refused(
+        bare().env("XDG_RUNTIME_DIR", "relative"),
+        &scene,
+        92,
+        &["XDG_RUNTIME_DIR"],
+    );
+    refused(
+        bare().env("XDG_RUNTIME_DIR", ""),
+        &scene,
+        92,
+        &["XDG_RUNTIME_DIR"],
+    );
 }
 
 #[test]
@@ -148,5 +228,8 @@ fn the_name_is_the_binarys_unless_it_is_set() {
     assert!(says(service(&scene)).starts_with("svc: "));
     assert!(says(service(&scene).set("name", "greeter")).starts_with("greeter: "));
     let called = says(scene.launch(bin("svc")).arg0("/usr/sbin/other"));
-    assert!(called.starts_with("svc: ") || called.starts_with("other: "), "{called}");
+    assert!(
+        called.starts_with("svc: ") || called.starts_with("other: "),
+        "{called}"
+    );
 }

@@ -1,4 +1,5 @@
-//! What the tests with real managers share: the service `greeter`, the files of `examples/managers`, and a client.
+//! What the tests with real managers share: the service `greeter`, the files of
+//! `examples/managers`, and a client.
 
 #![allow(dead_code, reason = "each test uses a part")]
 
@@ -16,7 +17,11 @@ use daemon_tests::{
 #[macro_export]
 macro_rules! example {
     ($path:literal) => {
-        include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/managers/", $path))
+        include_str!(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../examples/managers/",
+            $path
+        ))
     };
 }
 
@@ -30,7 +35,8 @@ pub(crate) fn root() -> Root {
 
 /// A root with the service where the examples have it.
 pub(crate) fn with_greeter(root: Root) -> Root {
-    root.copy("/usr/local/bin/greeter", bin("greeter")).copy("/usr/local/bin/svc", bin("svc"))
+    root.copy("/usr/local/bin/greeter", bin("greeter"))
+        .copy("/usr/local/bin/svc", bin("svc"))
 }
 
 /// A machine under systemd with this text as `greeter.service`.
@@ -59,7 +65,10 @@ impl Client {
 
     /// Says something, and does not listen.
     pub(crate) fn say(&mut self, name: &str) {
-        self.0.get_mut().write_all(name.as_bytes()).expect("a connection");
+        self.0
+            .get_mut()
+            .write_all(name.as_bytes())
+            .expect("a connection");
     }
 }
 
@@ -77,8 +86,12 @@ pub(crate) fn wait_until_it_greets(machine: &Machine) {
 
 /// A value of `/proc/PID/status` inside.
 pub(crate) fn status_of(machine: &Machine, pid: u32, field: &str) -> String {
-    let status = std::fs::read_to_string(machine.path(format!("/proc/{pid}/status"))).expect("a living process");
-    let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(":\t")).expect("a field");
+    let status = std::fs::read_to_string(machine.path(format!("/proc/{pid}/status")))
+        .expect("a living process");
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix(field)?.strip_prefix(":\t"))
+        .expect("a field");
     line.to_owned()
 }
 

@@ -1,4 +1,5 @@
-//! The exit statuses where a panic aborts (`panic = "abort"`): nothing unwinds, and the starter's word is the same.
+//! The exit statuses where a panic aborts (`panic = "abort"`): nothing unwinds, and the starter's
+//! word is the same.
 
 use std::{path::PathBuf, sync::OnceLock};
 
@@ -10,9 +11,17 @@ use crate::{built::built, failed, only_line, ready, stop};
 fn aborting(name: &str) -> PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     let directory = BUILT.get_or_init(|| {
-        let target = bin("svc").parent().expect("target/debug").with_file_name("panic-abort");
+        let target = bin("svc")
+            .parent()
+            .expect("target/debug")
+            .with_file_name("panic-abort");
         let target_dir = format!("--target-dir={}", target.display());
-        let arguments = ["--bin=svc", "--bin=deferred", "--config=profile.dev.panic='abort'", &target_dir];
+        let arguments = [
+            "--bin=svc",
+            "--bin=deferred",
+            "--config=profile.dev.panic='abort'",
+            &target_dir,
+        ];
         built("daemon-tests", "svc", &arguments).with_file_name("")
     });
     directory.join(name)
@@ -34,7 +43,10 @@ fn a_panic_of_each_hook_is_101_and_tells_where() {
     for hook in ["configure", "privileged_init", "init"] {
         for action in ["panic=what a surprise", "panic_any"] {
             let scene = Scene::new();
-            let started = service(&scene, "svc").arg("configure:print=text").arg(format!("{hook}:{action}")).run();
+            let started = service(&scene, "svc")
+                .arg("configure:print=text")
+                .arg(format!("{hook}:{action}"))
+                .run();
             failed(&scene, &started, 101);
             assert_eq!(started.stdout, "text");
             started.assert_says(&[&format!("`{hook}` panicked at tests/src/bin/svc.rs:")]);
@@ -45,24 +57,37 @@ fn a_panic_of_each_hook_is_101_and_tells_where() {
 #[test]
 fn what_init_has_started_ends_with_it() {
     let scene = Scene::new();
-    let launch = service(&scene, "svc").arg("init:fork").arg("init:spawn=exec setsid sleep 1000");
+    let launch = service(&scene, "svc")
+        .arg("init:fork")
+        .arg("init:spawn=exec setsid sleep 1000");
     let started = launch.arg("init:panic=what a surprise").run();
     failed(&scene, &started, 101);
-    assert!(only_line(&started).ends_with(": what a surprise"), "{started:?}");
+    assert!(
+        only_line(&started).ends_with(": what a surprise"),
+        "{started:?}"
+    );
 }
 
 #[test]
 fn a_main_loop_that_panics_before_it_is_ready_is_101() {
     let scene = Scene::new();
-    let started = service(&scene, "deferred").arg("panic=what a surprise").run();
+    let started = service(&scene, "deferred")
+        .arg("panic=what a surprise")
+        .run();
     failed(&scene, &started, 101);
-    assert!(only_line(&started).ends_with(": what a surprise"), "{started:?}");
+    assert!(
+        only_line(&started).ends_with(": what a surprise"),
+        "{started:?}"
+    );
 }
 
 #[test]
 fn a_thread_that_panics_during_the_start_kills_the_daemon() {
     let scene = Scene::new();
-    let started = service(&scene, "svc").arg("init:panicking_thread").arg("init:hang").run();
+    let started = service(&scene, "svc")
+        .arg("init:panicking_thread")
+        .arg("init:hang")
+        .run();
     failed(&scene, &started, 134);
 }
 
@@ -70,9 +95,18 @@ fn a_thread_that_panics_during_the_start_kills_the_daemon() {
 fn a_main_loop_that_panics_later_says_so_in_the_log() {
     let scene = Scene::new();
     let log = scene.path("log");
-    let launch = service(&scene, "svc").set("stderr", &log).arg("main:sleep=100").arg("main:panic=what a surprise");
+    let launch = service(&scene, "svc")
+        .set("stderr", &log)
+        .arg("main:sleep=100")
+        .arg("main:panic=what a surprise");
     launch.run().assert_ready();
     scene.wait_until("its end", || scene.processes().is_empty());
-    assert_eq!(std::fs::read_to_string(log).unwrap().matches("what a surprise").count(), 1);
+    assert_eq!(
+        std::fs::read_to_string(log)
+            .unwrap()
+            .matches("what a surprise")
+            .count(),
+        1
+    );
     scene.assert_no_leftovers();
 }

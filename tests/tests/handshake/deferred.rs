@@ -1,12 +1,18 @@
-//! `defer_ready`: the start is over when the main loop says so, and the starter's word is as true as ever.
+//! `defer_ready`: the start is over when the main loop says so, and the starter's word is as true
+//! as ever.
 
 use daemon_tests::{Launch, Scene, Started, bin};
 
 use crate::{Barrier, failed, nothing_left, only_line, ready, stop};
 
-/// The service that says itself when it is ready; it does this, and then waits for the termination request.
+/// The service that says itself when it is ready; it does this, and then waits for the termination
+/// request.
 fn deferred<'s>(scene: &'s Scene, actions: &[&str]) -> Launch<'s> {
-    scene.launch(bin("deferred")).set("pidfile", scene.pidfile()).args(actions).arg("shutdown")
+    scene
+        .launch(bin("deferred"))
+        .set("pidfile", scene.pidfile())
+        .args(actions)
+        .arg("shutdown")
 }
 
 /// A start that fails with this status, says this in one line, and leaves nothing.
@@ -15,7 +21,10 @@ fn fails(actions: &[&str], status: i32, says: &str) -> Started {
     let scene = Scene::new();
     let started = deferred(&scene, actions).run();
     failed(&scene, &started, status);
-    assert!(only_line(&started).starts_with("deferred: ") && started.stderr.contains(says), "{started:?}");
+    assert!(
+        only_line(&started).starts_with("deferred: ") && started.stderr.contains(says),
+        "{started:?}"
+    );
     started
 }
 
@@ -24,7 +33,11 @@ fn the_start_is_over_when_it_is_notified_and_not_before() {
     let scene = Scene::new();
     let barrier = Barrier::new(&scene);
     let (reached, fifo) = (barrier.reached.display(), barrier.fifo.display());
-    let running = deferred(&scene, &[&format!("note={reached}"), &format!("cat={fifo}"), "notify"]).spawn();
+    let running = deferred(
+        &scene,
+        &[&format!("note={reached}"), &format!("cat={fifo}"), "notify"],
+    )
+    .spawn();
     barrier.await_hook();
     assert!(running.is_running());
     deferred(&scene, &["notify"]).run().assert_exited(80);
@@ -35,7 +48,12 @@ fn the_start_is_over_when_it_is_notified_and_not_before() {
 
 #[test]
 fn notified_from_anywhere() {
-    for how in ["notify", "notify_in_thread", "notify_later=0", "notify_later=100"] {
+    for how in [
+        "notify",
+        "notify_in_thread",
+        "notify_later=0",
+        "notify_later=100",
+    ] {
         let scene = Scene::new();
         let daemon = ready(&scene, &deferred(&scene, &[how]).run());
         stop(&scene, &daemon);
@@ -53,8 +71,16 @@ fn progress_is_shown_until_it_is_notified() {
 #[test]
 fn dropped_without_notice_is_a_failed_start() {
     fails(&["drop"], 1, "it dropped `Ready` without calling `notify`");
-    fails(&["drop_in_thread"], 1, "it dropped `Ready` without calling `notify`");
-    fails(&["panic_in_thread"], 1, "it dropped `Ready` without calling `notify`");
+    fails(
+        &["drop_in_thread"],
+        1,
+        "it dropped `Ready` without calling `notify`",
+    );
+    fails(
+        &["panic_in_thread"],
+        1,
+        "it dropped `Ready` without calling `notify`",
+    );
 }
 
 #[test]
@@ -67,9 +93,11 @@ fn an_error_before_notice_is_a_failed_start() {
 
 #[test]
 fn a_panic_before_notice_is_a_failed_start() {
-    for actions in
-        [&["panic=what a surprise"][..], &["drop", "panic=what a surprise"], &["forget", "panic=what a surprise"]]
-    {
+    for actions in [
+        &["panic=what a surprise"][..],
+        &["drop", "panic=what a surprise"],
+        &["forget", "panic=what a surprise"],
+    ] {
         let started = fails(actions, 101, "what a surprise");
         started.assert_says(&["panicked at tests/src/bin/deferred.rs:"]);
     }
@@ -79,10 +107,16 @@ fn a_panic_before_notice_is_a_failed_start() {
 fn a_return_before_notice_is_a_failed_start() {
     for actions in [&[][..], &["forget"], &["drop"]] {
         let scene = Scene::new();
-        let launch = scene.launch(bin("deferred")).set("pidfile", scene.pidfile()).args(actions);
+        let launch = scene
+            .launch(bin("deferred"))
+            .set("pidfile", scene.pidfile())
+            .args(actions);
         let started = launch.run();
         failed(&scene, &started, 1);
-        assert!(only_line(&started).contains("before it called `Ready::notify`"), "{started:?}");
+        assert!(
+            only_line(&started).contains("before it called `Ready::notify`"),
+            "{started:?}"
+        );
     }
 }
 
@@ -90,8 +124,16 @@ fn a_return_before_notice_is_a_failed_start() {
 fn an_exit_or_a_death_before_notice_is_a_failed_start() {
     fails(&["exit=7"], 7, "the daemon exited with status 7");
     fails(&["exit=0"], 96, "the daemon exited with status 0");
-    fails(&["kill=9"], 137, "the daemon was killed by signal 9 (SIGKILL)");
-    fails(&["kill=15"], 143, "the daemon was killed by signal 15 (SIGTERM)");
+    fails(
+        &["kill=9"],
+        137,
+        "the daemon was killed by signal 9 (SIGKILL)",
+    );
+    fails(
+        &["kill=15"],
+        143,
+        "the daemon was killed by signal 15 (SIGTERM)",
+    );
 }
 
 #[test]
@@ -101,7 +143,10 @@ fn a_pidfile_that_was_removed_before_notice_is_a_failed_start() {
         let remove = format!("remove={}", scene.pidfile().display());
         let started = deferred(&scene, &[&remove, how]).run();
         failed(&scene, &started, 92);
-        assert!(only_line(&started).starts_with("deferred: cannot write the pidfile: "), "{started:?}");
+        assert!(
+            only_line(&started).starts_with("deferred: cannot write the pidfile: "),
+            "{started:?}"
+        );
     }
 }
 
@@ -120,11 +165,19 @@ fn terminated_before_notice_it_has_failed() {
     let note = format!("note={}", barrier.reached.display());
     let running = deferred(&scene, &[&note]).spawn();
     barrier.await_hook();
-    let daemon = scene.pid_in_pidfile().and_then(daemon_tests::Proc::new).expect("the daemon");
-    scene.wait_until("the handler", || daemon.caught().contains(&libc::SIGTERM) && daemon.stat().state == 'S');
+    let daemon = scene
+        .pid_in_pidfile()
+        .and_then(daemon_tests::Proc::new)
+        .expect("the daemon");
+    scene.wait_until("the handler", || {
+        daemon.caught().contains(&libc::SIGTERM) && daemon.stat().state == 'S'
+    });
     daemon.signal(libc::SIGTERM);
     let started = running.wait();
-    assert!([1, 143].contains(&started.status.code().unwrap()), "{started:?}");
+    assert!(
+        [1, 143].contains(&started.status.code().unwrap()),
+        "{started:?}"
+    );
     nothing_left(&scene, &started);
 }
 
@@ -157,12 +210,25 @@ fn after_notice_an_error_is_the_daemons_own() {
 fn in_the_foreground_too() {
     for (action, status) in [("err=no", 1), ("panic=no", 101), ("drop", 1), ("exit=7", 7)] {
         let scene = Scene::new();
-        failed(&scene, &deferred(&scene, &[action]).env("DAEMON_MODE", "foreground").run(), status);
+        failed(
+            &scene,
+            &deferred(&scene, &[action])
+                .env("DAEMON_MODE", "foreground")
+                .run(),
+            status,
+        );
     }
     let scene = Scene::new();
-    let running = deferred(&scene, &["notify", "shutdown"]).env("DAEMON_MODE", "foreground").spawn();
-    scene.wait_until("the pidfile", || scene.pid_in_pidfile() == Some(running.pid()));
+    let running = deferred(&scene, &["notify", "shutdown"])
+        .env("DAEMON_MODE", "foreground")
+        .spawn();
+    scene.wait_until("the pidfile", || {
+        scene.pid_in_pidfile() == Some(running.pid())
+    });
     running.signal(libc::SIGTERM);
     let status = running.wait().status;
-    assert!(status.success() || status.to_string().contains("SIGTERM"), "{status}");
+    assert!(
+        status.success() || status.to_string().contains("SIGTERM"),
+        "{status}"
+    );
 }

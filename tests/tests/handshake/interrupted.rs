@@ -1,5 +1,5 @@
-//! E04 and rule 10: a starter that is interrupted ends what it has begun; one that is killed, or suspended, leaves the
-//! daemon to itself.
+//! E04 and rule 10: a starter that is interrupted ends what it has begun; one that is killed, or
+//! suspended, leaves the daemon to itself.
 
 use std::os::unix::process::ExitStatusExt;
 
@@ -12,8 +12,12 @@ use nix::{
 use crate::{Barrier, PROMPT, failed, half_started, nothing_left, only_line, ready, service, stop};
 
 /// The signals by which a person ends what runs.
-const INTERRUPTIONS: [(i32, &str); 4] =
-    [(libc::SIGINT, "SIGINT"), (libc::SIGTERM, "SIGTERM"), (libc::SIGHUP, "SIGHUP"), (libc::SIGQUIT, "SIGQUIT")];
+const INTERRUPTIONS: [(i32, &str); 4] = [
+    (libc::SIGINT, "SIGINT"),
+    (libc::SIGTERM, "SIGTERM"),
+    (libc::SIGHUP, "SIGHUP"),
+    (libc::SIGQUIT, "SIGQUIT"),
+];
 
 /// A start that has come to a barrier in this hook.
 fn waiting<'s>(barrier: &Barrier<'s>, hook: &str, launch: Launch<'s>) -> Running<'s> {
@@ -28,12 +32,17 @@ fn e04_an_interrupted_starter_ends_the_daemon_and_dies_by_the_signal() {
         for (signal, name) in INTERRUPTIONS {
             let scene = Scene::new();
             let barrier = Barrier::new(&scene);
-            let launch = service(&scene).arg("privileged_init:spawn=setsid sleep 1000").arg("privileged_init:fork");
+            let launch = service(&scene)
+                .arg("privileged_init:spawn=setsid sleep 1000")
+                .arg("privileged_init:fork");
             let running = waiting(&barrier, hook, launch);
             running.signal(signal);
             let started = running.wait();
             started.assert_killed(signal);
-            assert_eq!(only_line(&started), format!("svc: interrupted by {name} before the daemon was ready"));
+            assert_eq!(
+                only_line(&started),
+                format!("svc: interrupted by {name} before the daemon was ready")
+            );
             nothing_left(&scene, &started);
         }
     }
@@ -56,7 +65,11 @@ fn e04_a_starter_interrupted_in_configure_has_done_nothing_yet() {
 fn e04_interrupted_by_everything_at_once() {
     let scene = Scene::new();
     let barrier = Barrier::new(&scene);
-    let running = waiting(&barrier, "init", service(&scene).arg("init:spawn=exec setsid sleep 1000"));
+    let running = waiting(
+        &barrier,
+        "init",
+        service(&scene).arg("init:spawn=exec setsid sleep 1000"),
+    );
     // Stopped, it finds all of them pending when it goes on.
     running.signal(libc::SIGSTOP);
     for (signal, _) in INTERRUPTIONS {
@@ -65,7 +78,10 @@ fn e04_interrupted_by_everything_at_once() {
     running.signal(libc::SIGCONT);
     let started = running.wait();
     let by = started.status.signal();
-    assert!(INTERRUPTIONS.iter().any(|&(signal, _)| by == Some(signal)), "{started:?}");
+    assert!(
+        INTERRUPTIONS.iter().any(|&(signal, _)| by == Some(signal)),
+        "{started:?}"
+    );
     nothing_left(&scene, &started);
 }
 
@@ -79,7 +95,10 @@ fn e04_impatience_does_not_interrupt_the_cleaning() {
     while !starter.is_gone() {
         for (signal, _) in INTERRUPTIONS {
             // It may just have ended.
-            let _ = kill(Pid::from_raw(starter.pid()), Signal::try_from(signal).unwrap());
+            let _ = kill(
+                Pid::from_raw(starter.pid()),
+                Signal::try_from(signal).unwrap(),
+            );
         }
     }
     nothing_left(&scene, &running.wait());
@@ -120,14 +139,19 @@ fn e04_what_the_caller_ignores_does_not_interrupt() {
 fn e04_sigterm_interrupts_even_where_the_caller_ignores_it() {
     let scene = Scene::new();
     let barrier = Barrier::new(&scene);
-    let running = waiting(&barrier, "init", service(&scene).ignoring_all().blocking_all());
+    let running = waiting(
+        &barrier,
+        "init",
+        service(&scene).ignoring_all().blocking_all(),
+    );
     running.signal(libc::SIGTERM);
     let started = running.wait();
     started.assert_killed(libc::SIGTERM);
     nothing_left(&scene, &started);
 }
 
-/// Starts what comes to the barrier in `init`, and kills the starter there. Returns the daemon, and the starter's end.
+/// Starts what comes to the barrier in `init`, and kills the starter there. Returns the daemon, and
+/// the starter's end.
 fn orphaned(scene: &Scene, barrier: &Barrier<'_>, launch: Launch<'_>) -> (Proc, Started) {
     let running = launch.spawn();
     barrier.await_hook();
@@ -142,10 +166,16 @@ fn e04_the_daemon_goes_on_without_its_starter() {
     let barrier = Barrier::new(&scene);
     let (daemon, started) = orphaned(&scene, &barrier, service(&scene).args(barrier.at("init")));
     started.assert_killed(libc::SIGKILL);
-    assert!(started.pipes_closed && started.stderr.is_empty(), "{started:?}");
+    assert!(
+        started.pipes_closed && started.stderr.is_empty(),
+        "{started:?}"
+    );
     barrier.open();
     scene.wait_until("the main loop", || daemon.caught().contains(&libc::SIGTERM));
-    assert_eq!((scene.daemon().pid(), scene.pid_in_pidfile()), (daemon.pid(), Some(daemon.pid())));
+    assert_eq!(
+        (scene.daemon().pid(), scene.pid_in_pidfile()),
+        (daemon.pid(), Some(daemon.pid()))
+    );
     stop(&scene, &daemon);
 }
 
@@ -156,8 +186,13 @@ fn e04_neither_progress_nor_readiness_kills_a_daemon_without_starter() {
     let done = scene.path("done");
     let progress = (0..200).map(|_| format!("init:status={}", "x".repeat(400)));
     let launch = service(&scene).args(barrier.at("init")).args(progress);
-    let (daemon, _) =
-        orphaned(&scene, &barrier, launch.arg(format!("main:note={}:done", done.display())).arg("main:shutdown"));
+    let (daemon, _) = orphaned(
+        &scene,
+        &barrier,
+        launch
+            .arg(format!("main:note={}:done", done.display()))
+            .arg("main:shutdown"),
+    );
     barrier.open();
     scene.wait_until("the main loop", || done.exists());
     stop(&scene, &daemon);
@@ -165,14 +200,24 @@ fn e04_neither_progress_nor_readiness_kills_a_daemon_without_starter() {
 
 #[test]
 fn e04_a_failure_without_starter_leaves_nothing_either() {
-    for (ending, signal) in [("err=no", None), ("panic=no", None), ("exit=3", None), ("kill=15", Some(libc::SIGTERM))] {
+    for (ending, signal) in [
+        ("err=no", None),
+        ("panic=no", None),
+        ("exit=3", None),
+        ("kill=15", Some(libc::SIGTERM)),
+    ] {
         let scene = Scene::new();
         let barrier = Barrier::new(&scene);
-        let launch = service(&scene).args(barrier.at("init")).arg(format!("init:{ending}"));
+        let launch = service(&scene)
+            .args(barrier.at("init"))
+            .arg(format!("init:{ending}"));
         let (daemon, _) = orphaned(&scene, &barrier, launch);
         barrier.open();
         let status = scene.exit_status(&daemon);
-        assert!(!status.success() && status.signal() == signal, "{ending}: {status:?}");
+        assert!(
+            !status.success() && status.signal() == signal,
+            "{ending}: {status:?}"
+        );
         scene.assert_no_leftovers();
         assert!(!scene.pidfile().exists(), "{ending}");
     }
@@ -183,7 +228,10 @@ fn e04_while_a_daemon_without_starter_initializes_there_is_no_second() {
     let scene = Scene::new();
     let barrier = Barrier::new(&scene);
     let (daemon, _) = orphaned(&scene, &barrier, service(&scene).args(barrier.at("init")));
-    service(&scene).run().assert_exited(80).assert_says(&["already running", &format!("pid {}", daemon.pid())]);
+    service(&scene)
+        .run()
+        .assert_exited(80)
+        .assert_says(&["already running", &format!("pid {}", daemon.pid())]);
     barrier.open();
 }
 
@@ -195,7 +243,10 @@ fn a_suspended_starter_does_not_hold_up_the_daemon() {
     // More progress than any pipe would hold.
     let progress = (0..2000).map(|number| format!("init:status=step {number} {}", "x".repeat(40)));
     let launch = service(&scene).args(barrier.at("init")).args(progress);
-    let running = launch.arg(format!("main:note={}:done", done.display())).arg("main:shutdown").spawn();
+    let running = launch
+        .arg(format!("main:note={}:done", done.display()))
+        .arg("main:shutdown")
+        .spawn();
     barrier.await_hook();
     let starter = running.process();
     starter.signal(libc::SIGSTOP);
@@ -212,7 +263,10 @@ fn a_suspended_starter_does_not_hold_up_a_failure_either() {
     let scene = Scene::new();
     let barrier = Barrier::new(&scene);
     let progress = (0..2000).map(|number| format!("init:status=step {number} {}", "x".repeat(40)));
-    let launch = service(&scene).args(barrier.at("init")).args(progress).arg("init:long_err=1000");
+    let launch = service(&scene)
+        .args(barrier.at("init"))
+        .args(progress)
+        .arg("init:long_err=1000");
     let running = launch.spawn();
     barrier.await_hook();
     let daemon = half_started(&scene, &running);
@@ -222,7 +276,10 @@ fn a_suspended_starter_does_not_hold_up_a_failure_either() {
     daemon.wait_gone(PROMPT);
     running.signal(libc::SIGCONT);
     let started = running.wait();
-    started.assert_says(&["svc: cannot initialize: line of an error\n", "… [cut at 4000 bytes]\n"]);
+    started.assert_says(&[
+        "svc: cannot initialize: line of an error\n",
+        "… [cut at 4000 bytes]\n",
+    ]);
     failed(&scene, &started, 1);
 }
 
@@ -248,7 +305,11 @@ fn ctrl_z_suspends_the_starter_alone() {
     scene.terminal().typed("\x1a");
     scene.wait_until("the stop", || starter.stat().state == 'T');
     barrier.open();
-    scene.wait_until("readiness", || half_started(&scene, &running).caught().contains(&libc::SIGTERM));
+    scene.wait_until("readiness", || {
+        half_started(&scene, &running)
+            .caught()
+            .contains(&libc::SIGTERM)
+    });
     starter.signal(libc::SIGCONT);
     ready(&scene, &running.wait());
 }
@@ -257,7 +318,12 @@ fn ctrl_z_suspends_the_starter_alone() {
 fn a_daemon_that_stops_itself_can_be_interrupted() {
     let scene = Scene::new();
     let running = service(&scene).arg("init:kill=19").spawn();
-    scene.wait_until("the stop", || scene.processes().iter().any(|process| process.stat().state == 'T'));
+    scene.wait_until("the stop", || {
+        scene
+            .processes()
+            .iter()
+            .any(|process| process.stat().state == 'T')
+    });
     running.signal(libc::SIGINT);
     let started = running.wait();
     started.assert_killed(libc::SIGINT);
@@ -270,8 +336,15 @@ fn e04_an_ordinary_user_interrupts_too() {
     let scene = Scene::new();
     let place = scene.dir("run", 0o755, Some(4711));
     let (pidfile, reached) = (place.join("service.pid"), place.join("reached"));
-    let launch = scene.launch(bin("svc")).set("pidfile", &pidfile).ordinary(4711).arg("init:fork");
-    let running = launch.arg(format!("init:note={}:here", reached.display())).arg("init:hang").spawn();
+    let launch = scene
+        .launch(bin("svc"))
+        .set("pidfile", &pidfile)
+        .ordinary(4711)
+        .arg("init:fork");
+    let running = launch
+        .arg(format!("init:note={}:here", reached.display()))
+        .arg("init:hang")
+        .spawn();
     scene.wait_until("init", || reached.exists());
     running.signal(libc::SIGTERM);
     running.wait().assert_killed(libc::SIGTERM);

@@ -1,4 +1,5 @@
-//! Rule 8: what goes wrong after readiness is said in the log that stderr leads to, or else in the system's.
+//! Rule 8: what goes wrong after readiness is said in the log that stderr leads to, or else in the
+//! system's.
 
 use std::{
     fs,
@@ -23,9 +24,18 @@ fn ended(scene: &Scene, launch: Launch<'_>, end: &str) -> (Proc, i32) {
     let barrier = Barrier::new(scene);
     // Whoever the daemon has become may go on.
     fs::set_permissions(&barrier.fifo, fs::Permissions::from_mode(0o644)).expect("chmod");
-    let main = [format!("main:cat={}", barrier.fifo.display()), format!("main:{end}")];
+    let main = [
+        format!("main:cat={}", barrier.fifo.display()),
+        format!("main:{end}"),
+    ];
     let started = launch.args(main).run();
-    assert_eq!((started.assert_ready().stderr.as_str(), started.stdout.as_str()), ("", ""));
+    assert_eq!(
+        (
+            started.assert_ready().stderr.as_str(),
+            started.stdout.as_str()
+        ),
+        ("", "")
+    );
     let daemon = scene.daemon();
     barrier.open();
     let status = scene.exit_status(&daemon).code().expect("an exit");
@@ -40,7 +50,11 @@ fn it_is_said_once_in_the_log_that_stderr_leads_to() {
         let log = scene.path("log");
         let (_, ended_with) = ended(&scene, service(&scene).set("stderr", &log), end);
         let said = fs::read_to_string(log).unwrap();
-        assert_eq!((ended_with, said.matches(says).count()), (status, 1), "{said}");
+        assert_eq!(
+            (ended_with, said.matches(says).count()),
+            (status, 1),
+            "{said}"
+        );
     }
 }
 
@@ -48,9 +62,14 @@ fn it_is_said_once_in_the_log_that_stderr_leads_to() {
 fn a_panic_in_a_thread_is_said_too_and_ends_nothing() {
     let scene = Scene::new();
     let log = scene.path("log");
-    let launch = service(&scene).set("stderr", &log).arg("main:panicking_thread").arg("main:shutdown");
+    let launch = service(&scene)
+        .set("stderr", &log)
+        .arg("main:panicking_thread")
+        .arg("main:shutdown");
     let daemon = ready(&scene, &launch.run());
-    scene.wait_until("the report", || fs::read_to_string(&log).unwrap().contains("in a thread"));
+    scene.wait_until("the report", || {
+        fs::read_to_string(&log).unwrap().contains("in a thread")
+    });
     crate::stop(&scene, &daemon);
 }
 
@@ -74,7 +93,10 @@ fn with_no_log_at_all_the_status_is_the_same() {
 fn in_the_foreground_it_is_said_on_stderr() {
     for (end, status, says) in ENDS {
         let scene = Scene::new();
-        let started = service(&scene).env("DAEMON_MODE", "foreground").arg(format!("main:{end}")).run();
+        let started = service(&scene)
+            .env("DAEMON_MODE", "foreground")
+            .arg(format!("main:{end}"))
+            .run();
         started.assert_exited(status);
         assert_eq!(started.stderr.matches(says).count(), 1, "{started:?}");
     }
@@ -99,30 +121,44 @@ impl SystemLog {
     /// The service in a mount namespace whose `/dev` has nothing but this log and `/dev/null`.
     fn service<'s>(&self, scene: &'s Scene) -> Launch<'s> {
         let dev = self.dev.display();
-        let script = format!("mount --bind /dev/null {dev}/null && mount --rbind {dev} /dev && exec \"$@\"");
-        let unshare = scene.launch("/usr/bin/unshare").args(["--mount", "/bin/sh", "-c", &script, "sh"]);
+        let script =
+            format!("mount --bind /dev/null {dev}/null && mount --rbind {dev} /dev && exec \"$@\"");
+        let unshare = scene
+            .launch("/usr/bin/unshare")
+            .args(["--mount", "/bin/sh", "-c", &script, "sh"]);
         unshare.arg(bin("svc")).set("pidfile", scene.pidfile())
     }
 
-    /// The messages so far, as in `<27>Nov 24 00:00:00 svc[123]: text`. The line break that musl ends them with is cut
-    /// off, as log daemons do.
+    /// The messages so far, as in `<27>Nov 24 00:00:00 svc[123]: text`. The line break that musl
+    /// ends them with is cut off, as log daemons do.
     fn messages(&self) -> Vec<String> {
         let mut bytes = [0; 8192];
         std::iter::from_fn(|| {
             let length = self.socket.recv(&mut bytes).ok()?;
-            Some(String::from_utf8_lossy(&bytes[..length]).trim_end_matches('\n').to_owned())
+            Some(
+                String::from_utf8_lossy(&bytes[..length])
+                    .trim_end_matches('\n')
+                    .to_owned(),
+            )
         })
         .collect()
     }
 
-    /// Fails unless exactly one message holds this, from this process and with the priority daemon.err.
+    /// Fails unless exactly one message holds this, from this process and with the priority
+    /// daemon.err.
     #[track_caller]
     fn assert_says_once(&self, daemon: &Proc, text: &str) {
         let messages = self.messages();
-        let found: Vec<_> = messages.iter().filter(|message| message.contains(text)).collect();
+        let found: Vec<_> = messages
+            .iter()
+            .filter(|message| message.contains(text))
+            .collect();
         assert_eq!(found.len(), 1, "{messages:#?}");
         assert!(found[0].starts_with("<27>"), "{messages:#?}");
-        assert!(found[0].contains(&format!(" svc[{}]: ", daemon.pid())), "{messages:#?}");
+        assert!(
+            found[0].contains(&format!(" svc[{}]: ", daemon.pid())),
+            "{messages:#?}"
+        );
     }
 }
 
@@ -152,12 +188,22 @@ fn the_systems_log_is_reached_as_another_user_and_from_inside_a_chroot() {
             let log = SystemLog::new(&scene);
             let (root, user) = inside(&scene);
             let launch = log.service(&scene).set("user", user);
-            let launch = if chroot { launch.set("chroot", root) } else { launch };
-            let started = launch.arg("main:sleep=100").arg(format!("main:{end}")).run();
+            let launch = if chroot {
+                launch.set("chroot", root)
+            } else {
+                launch
+            };
+            let started = launch
+                .arg("main:sleep=100")
+                .arg(format!("main:{end}"))
+                .run();
             started.assert_ready();
             scene.wait_until("its end", || scene.processes().is_empty());
             let messages = log.messages();
-            assert!(messages.iter().any(|message| message.contains(says)), "chroot {chroot}: {messages:#?}");
+            assert!(
+                messages.iter().any(|message| message.contains(says)),
+                "chroot {chroot}: {messages:#?}"
+            );
         }
     }
 }
@@ -167,11 +213,21 @@ fn each_line_is_a_message_of_its_own() {
     require!(root());
     let scene = Scene::new();
     let log = SystemLog::new(&scene);
-    // `main` shows its error for programmers, with the line breaks as `\n`; a panic shows them as they are.
-    let (daemon, _) = ended(&scene, log.service(&scene), "panic=the first\nthe second\nthe third");
+    // `main` shows its error for programmers, with the line breaks as `\n`; a panic shows them as
+    // they are.
+    let (daemon, _) = ended(
+        &scene,
+        log.service(&scene),
+        "panic=the first\nthe second\nthe third",
+    );
     let messages = log.messages();
     assert_eq!(messages.len(), 3, "{messages:#?}");
-    assert!(messages.iter().all(|message| message.contains(&format!("svc[{}]: ", daemon.pid()))), "{messages:#?}");
+    assert!(
+        messages
+            .iter()
+            .all(|message| message.contains(&format!("svc[{}]: ", daemon.pid()))),
+        "{messages:#?}"
+    );
     assert!(messages[2].ends_with(": the third"), "{messages:#?}");
 }
 
@@ -183,10 +239,16 @@ fn a_long_line_arrives_whole() {
     let words = "a reason that is long, é, ".repeat(100);
     let (daemon, _) = ended(&scene, log.service(&scene), &format!("panic={words}"));
     let start = format!(" svc[{}]: ", daemon.pid());
-    let texts = log.messages().into_iter().map(|message| message.split_once(&start).expect(&message).1.to_owned());
+    let texts = log
+        .messages()
+        .into_iter()
+        .map(|message| message.split_once(&start).expect(&message).1.to_owned());
     let texts: Vec<_> = texts.collect();
     assert!(texts.concat().ends_with(&words), "{texts:#?}");
-    assert!(!texts.concat().contains(char::REPLACEMENT_CHARACTER), "{texts:#?}");
+    assert!(
+        !texts.concat().contains(char::REPLACEMENT_CHARACTER),
+        "{texts:#?}"
+    );
 }
 
 #[test]
@@ -204,7 +266,10 @@ fn a_panic_in_a_thread_goes_there_too() {
     let scene = Scene::new();
     let log = SystemLog::new(&scene);
     let barrier = Barrier::new(&scene);
-    let launch = log.service(&scene).arg("main:panicking_thread").args(barrier.at("main"));
+    let launch = log
+        .service(&scene)
+        .arg("main:panicking_thread")
+        .args(barrier.at("main"));
     launch.run().assert_ready();
     let daemon = scene.daemon();
     barrier.await_hook();
@@ -215,11 +280,18 @@ fn a_panic_in_a_thread_goes_there_too() {
 #[test]
 fn a_failed_start_whose_starter_is_gone_goes_there() {
     require!(root());
-    for (action, says) in [("err=the reason", "cannot initialize: the reason"), ("panic=the reason", "the reason")] {
+    for (action, says) in [
+        ("err=the reason", "cannot initialize: the reason"),
+        ("panic=the reason", "the reason"),
+    ] {
         let scene = Scene::new();
         let log = SystemLog::new(&scene);
         let barrier = Barrier::new(&scene);
-        let running = log.service(&scene).args(barrier.at("init")).arg(format!("init:{action}")).spawn();
+        let running = log
+            .service(&scene)
+            .args(barrier.at("init"))
+            .arg(format!("init:{action}"))
+            .spawn();
         barrier.await_hook();
         let daemon = half_started(&scene, &running);
         running.signal(libc::SIGKILL);

@@ -1,4 +1,5 @@
-//! The starter's word: edge cases E01 to E09, the exit statuses, and rules 1, 2, 8 and 10 of the design.
+//! The starter's word: edge cases E01 to E09, the exit statuses, and rules 1, 2, 8 and 10 of the
+//! design.
 //!
 //! | module | holds |
 //! | --- | --- |
@@ -58,7 +59,8 @@ fn failed(scene: &Scene, started: &Started, status: i32) {
     nothing_left(scene, started);
 }
 
-/// The start has ended promptly, and nothing is left of it: no process, not even a zombie, no lock, no pidfile.
+/// The start has ended promptly, and nothing is left of it: no process, not even a zombie, no lock,
+/// no pidfile.
 #[track_caller]
 fn nothing_left(scene: &Scene, started: &Started) {
     scene.assert_no_leftovers();
@@ -70,29 +72,38 @@ fn nothing_left(scene: &Scene, started: &Started) {
 #[track_caller]
 fn only_line(started: &Started) -> &str {
     let lines: Vec<_> = started.stderr.lines().collect();
-    assert!(lines.len() == 1 && started.stderr.ends_with('\n'), "not one line: {started:#?}");
+    assert!(
+        lines.len() == 1 && started.stderr.ends_with('\n'),
+        "not one line: {started:#?}"
+    );
     lines[0]
 }
 
-/// Asks the daemon to terminate: it does, whether or not its main loop has come to wait for that, and tidies up.
+/// Asks the daemon to terminate: it does, whether or not its main loop has come to wait for that,
+/// and tidies up.
 #[track_caller]
 fn stop(scene: &Scene, daemon: &Proc) {
     daemon.signal(libc::SIGTERM);
     let status = scene.exit_status(daemon);
-    assert!(status.success() || status.signal() == Some(libc::SIGTERM), "{status:?}");
+    assert!(
+        status.success() || status.signal() == Some(libc::SIGTERM),
+        "{status:?}"
+    );
     scene.assert_no_leftovers();
     assert!(!scene.pidfile().exists());
 }
 
-/// The daemon of a start that is under way: what is in another session than its starter. On a busy machine the intermediate
-/// process may take a while to end.
+/// The daemon of a start that is under way: what is in another session than its starter. On a busy
+/// machine the intermediate process may take a while to end.
 fn half_started(scene: &Scene, running: &Running<'_>) -> Proc {
     let session = running.process().stat().session;
     let mut daemons = Vec::new();
     scene.wait_until("the daemon alone", || {
         daemons = scene.processes();
         daemons.retain(|process| {
-            process.stat_if_there().is_some_and(|stat| stat.session != session)
+            process
+                .stat_if_there()
+                .is_some_and(|stat| stat.session != session)
                 && process.name().as_deref() == Some("svc")
         });
         daemons.len() == 1
@@ -111,22 +122,36 @@ impl<'s> Barrier<'s> {
     fn new(scene: &'s Scene) -> Self {
         let (fifo, reached) = (scene.path("barrier"), scene.path("reached"));
         nix::unistd::mkfifo(&fifo, Mode::S_IRWXU).expect("a FIFO");
-        Self { scene, fifo, reached }
+        Self {
+            scene,
+            fifo,
+            reached,
+        }
     }
 
     /// The actions by which this hook waits.
     fn at(&self, hook: &str) -> [String; 2] {
-        [format!("{hook}:note={}:here", self.reached.display()), format!("{hook}:cat={}", self.fifo.display())]
+        [
+            format!("{hook}:note={}:here", self.reached.display()),
+            format!("{hook}:cat={}", self.fifo.display()),
+        ]
     }
 
     /// Waits until the hook has come here.
     fn await_hook(&self) {
-        self.scene.wait_until("the hook at the barrier", || self.reached.exists());
+        self.scene
+            .wait_until("the hook at the barrier", || self.reached.exists());
     }
 
     /// Lets it pass.
     fn open(&self) {
-        let open = || OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(&self.fifo);
-        self.scene.wait_until("the hook at the barrier", || open().is_ok());
+        let open = || {
+            OpenOptions::new()
+                .write(true)
+                .custom_flags(libc::O_NONBLOCK)
+                .open(&self.fifo)
+        };
+        self.scene
+            .wait_until("the hook at the barrier", || open().is_ok());
     }
 }

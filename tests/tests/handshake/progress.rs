@@ -1,4 +1,5 @@
-//! `status()` before readiness: what the person at the terminal sees of it, and rule 10, that nobody waits for it.
+//! `status()` before readiness: what the person at the terminal sees of it, and rule 10, that
+//! nobody waits for it.
 
 use std::{
     fs::{self, OpenOptions},
@@ -20,7 +21,9 @@ fn thousand() -> impl Iterator<Item = String> {
 
 /// The service, which says this and waits at the barrier.
 fn saying<'s>(scene: &'s Scene, barrier: &Barrier<'_>, text: &str) -> Launch<'s> {
-    service(scene).arg(format!("init:status={text}")).args(barrier.at("init"))
+    service(scene)
+        .arg(format!("init:status={text}"))
+        .args(barrier.at("init"))
 }
 
 #[test]
@@ -32,43 +35,66 @@ fn on_a_pipe_a_line_each() {
     barrier.open();
     let started = running.wait();
     ready(&scene, &started);
-    assert_eq!((started.stderr.as_str(), started.stdout.as_str()), ("svc: loading\n", ""));
+    assert_eq!(
+        (started.stderr.as_str(), started.stdout.as_str()),
+        ("svc: loading\n", "")
+    );
 }
 
 #[test]
 fn on_a_terminal_in_one_line_which_is_gone_at_the_end() {
     let scene = Scene::new();
     let barrier = Barrier::new(&scene);
-    let running =
-        saying(&scene, &barrier, "loading").arg("init:status=loaded").arg("init:sleep=300").on_terminal().spawn();
+    let running = saying(&scene, &barrier, "loading")
+        .arg("init:status=loaded")
+        .arg("init:sleep=300")
+        .on_terminal()
+        .spawn();
     scene.terminal().wait_for("\r\x1b[Ksvc: loading");
     barrier.open();
     running.wait();
     scene.daemon();
-    scene.terminal().wait_for("\r\x1b[Ksvc: loading\r\x1b[Ksvc: loaded\r\x1b[K");
-    assert!(scene.terminal().shown().ends_with("\r\x1b[K") && !scene.terminal().shown().contains('\n'));
+    scene
+        .terminal()
+        .wait_for("\r\x1b[Ksvc: loading\r\x1b[Ksvc: loaded\r\x1b[K");
+    assert!(
+        scene.terminal().shown().ends_with("\r\x1b[K") && !scene.terminal().shown().contains('\n')
+    );
 }
 
 #[test]
 fn on_a_terminal_an_error_has_a_line_of_its_own() {
     let scene = Scene::new();
     let barrier = Barrier::new(&scene);
-    let running = saying(&scene, &barrier, "loading").arg("init:err=no").on_terminal().spawn();
+    let running = saying(&scene, &barrier, "loading")
+        .arg("init:err=no")
+        .on_terminal()
+        .spawn();
     scene.terminal().wait_for("svc: loading");
     barrier.open();
     failed(&scene, &running.wait(), 1);
-    scene.terminal().wait_for("\r\x1b[Ksvc: loading\r\x1b[Ksvc: cannot initialize: no\r\n");
+    scene
+        .terminal()
+        .wait_for("\r\x1b[Ksvc: loading\r\x1b[Ksvc: cannot initialize: no\r\n");
 }
 
 #[test]
 fn from_each_hook_and_none_is_missed() {
     for _ in 0..20 {
         let scene = Scene::new();
-        let launch = service(&scene).arg("configure:status=first").arg("privileged_init:status=second");
-        let launch = launch.arg("init:status=third").arg("init:status=fourth").arg("main:status=not shown");
+        let launch = service(&scene)
+            .arg("configure:status=first")
+            .arg("privileged_init:status=second");
+        let launch = launch
+            .arg("init:status=third")
+            .arg("init:status=fourth")
+            .arg("main:status=not shown");
         let started = launch.arg("main:shutdown").run();
         ready(&scene, &started);
-        assert_eq!(started.stderr, "svc: first\nsvc: second\nsvc: third\nsvc: fourth\n");
+        assert_eq!(
+            started.stderr,
+            "svc: first\nsvc: second\nsvc: third\nsvc: fourth\n"
+        );
     }
 }
 
@@ -89,8 +115,16 @@ fn a_long_one_is_cut() {
         let barrier = Barrier::new(&scene);
         let running = saying(&scene, &barrier, &text).spawn();
         scene.wait_until("the line", || running.stderr().ends_with('\n'));
-        let shown = running.stderr().strip_prefix("svc: ").unwrap().trim_end().to_owned();
-        assert!((490..=500).contains(&shown.len()) && text.starts_with(&shown[..400]), "{shown}");
+        let shown = running
+            .stderr()
+            .strip_prefix("svc: ")
+            .unwrap()
+            .trim_end()
+            .to_owned();
+        assert!(
+            (490..=500).contains(&shown.len()) && text.starts_with(&shown[..400]),
+            "{shown}"
+        );
         barrier.open();
     }
 }
@@ -100,9 +134,18 @@ fn a_thousand_messages_do_not_delay_the_result() {
     let scene = Scene::new();
     let started = service(&scene).args(thousand()).run();
     ready(&scene, &started);
-    assert!(started.stderr.lines().all(|line| line.starts_with("svc: ") && line.contains(" of 1000 xxx")));
+    assert!(
+        started
+            .stderr
+            .lines()
+            .all(|line| line.starts_with("svc: ") && line.contains(" of 1000 xxx"))
+    );
     let scene = Scene::new();
-    failed(&scene, &service(&scene).args(thousand()).arg("init:err=no").run(), 1);
+    failed(
+        &scene,
+        &service(&scene).args(thousand()).arg("init:err=no").run(),
+        1,
+    );
 }
 
 #[test]
@@ -127,7 +170,10 @@ fn ready_unseen(scene: &Scene, launch: Launch<'_>) -> Proc {
 fn a_terminal_that_is_stopped_while_something_is_shown_delays_nothing() {
     let scene = Scene::new();
     let barrier = Barrier::new(&scene);
-    let running = saying(&scene, &barrier, "loading").args(thousand()).on_terminal().spawn();
+    let running = saying(&scene, &barrier, "loading")
+        .args(thousand())
+        .on_terminal()
+        .spawn();
     scene.terminal().wait_for("svc: loading");
     scene.terminal().stop();
     barrier.open();
@@ -139,12 +185,18 @@ fn a_terminal_that_is_stopped_while_something_is_shown_delays_nothing() {
 fn a_failure_on_a_stopped_terminal_leaves_nothing_even_before_it_is_seen() {
     let scene = Scene::new();
     let barrier = Barrier::new(&scene);
-    let running = saying(&scene, &barrier, "loading").arg("init:fork").arg("init:err=no").on_terminal().spawn();
+    let running = saying(&scene, &barrier, "loading")
+        .arg("init:fork")
+        .arg("init:err=no")
+        .on_terminal()
+        .spawn();
     scene.terminal().wait_for("svc: loading");
     scene.terminal().stop();
     barrier.open();
     // The starter may wait for the person to read on, but alone.
-    scene.wait_until("the end of the daemon", || scene.processes().len() <= 1 && !scene.pidfile().exists());
+    scene.wait_until("the end of the daemon", || {
+        scene.processes().len() <= 1 && !scene.pidfile().exists()
+    });
     scene.terminal().resume();
     failed(&scene, &running.wait(), 1);
     scene.terminal().wait_for("svc: cannot initialize: no\r\n");
@@ -153,8 +205,11 @@ fn a_failure_on_a_stopped_terminal_leaves_nothing_even_before_it_is_seen() {
 #[test]
 fn a_terminal_that_nobody_reads_delays_nothing() {
     let scene = Scene::new();
-    let master = posix_openpt(OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC).expect("a pseudo-terminal");
-    grantpt(&master).and_then(|()| unlockpt(&master)).expect("a pseudo-terminal");
+    let master = posix_openpt(OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC)
+        .expect("a pseudo-terminal");
+    grantpt(&master)
+        .and_then(|()| unlockpt(&master))
+        .expect("a pseudo-terminal");
     let stderr = Stdio::File(ptsname_r(&master).expect("its name").into());
     // With time for each to be shown, until there is no more room.
     let slowly = thousand().flat_map(|message| [message, "init:sleep=1".to_owned()]);
@@ -167,7 +222,11 @@ fn a_pipe_that_nobody_reads_delays_nothing() {
     let scene = Scene::new();
     let fifo = scene.path("fifo");
     nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
-    let _unread = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(&fifo).unwrap();
+    let _unread = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open(&fifo)
+        .unwrap();
     let slowly = thousand().flat_map(|message| [message, "init:sleep=1".to_owned()]);
     let launch = service(&scene).args(slowly).stderr(Stdio::File(fifo));
     stop(&scene, &ready_unseen(&scene, launch));
@@ -178,9 +237,16 @@ fn a_pipe_that_nobody_reads_any_more_delays_nothing_and_kills_nobody() {
     let scene = Scene::new();
     let fifo = scene.path("fifo");
     nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
-    let reader = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(&fifo).unwrap();
+    let reader = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open(&fifo)
+        .unwrap();
     let barrier = Barrier::new(&scene);
-    let running = saying(&scene, &barrier, "loading").args(thousand()).stderr(Stdio::File(fifo)).spawn();
+    let running = saying(&scene, &barrier, "loading")
+        .args(thousand())
+        .stderr(Stdio::File(fifo))
+        .spawn();
     barrier.await_hook();
     drop(reader);
     barrier.open();
@@ -191,7 +257,9 @@ fn a_pipe_that_nobody_reads_any_more_delays_nothing_and_kills_nobody() {
 #[test]
 fn to_a_full_disk_it_changes_nothing() {
     let scene = Scene::new();
-    let launch = service(&scene).args(thousand().take(20)).stderr(Stdio::File("/dev/full".into()));
+    let launch = service(&scene)
+        .args(thousand().take(20))
+        .stderr(Stdio::File("/dev/full".into()));
     stop(&scene, &ready_unseen(&scene, launch));
 }
 
@@ -199,7 +267,9 @@ fn to_a_full_disk_it_changes_nothing() {
 fn with_stderr_closed_it_goes_nowhere() {
     let scene = Scene::new();
     let file = scene.file("file", "");
-    let launch = service(&scene).arg(format!("configure:open={}", file.display())).args(thousand().take(20));
+    let launch = service(&scene)
+        .arg(format!("configure:open={}", file.display()))
+        .args(thousand().take(20));
     stop(&scene, &ready_unseen(&scene, launch.stderr(Stdio::Closed)));
     assert_eq!(fs::read_to_string(file).unwrap(), "");
 }
@@ -207,7 +277,10 @@ fn with_stderr_closed_it_goes_nowhere() {
 #[test]
 fn in_the_foreground_it_is_shown_too() {
     let scene = Scene::new();
-    let launch = service(&scene).env("DAEMON_MODE", "foreground").arg("init:status=loading").arg("main:status=serving");
+    let launch = service(&scene)
+        .env("DAEMON_MODE", "foreground")
+        .arg("init:status=loading")
+        .arg("main:status=serving");
     let started = launch.run();
     started.assert_exited(0);
     assert_eq!(started.stderr, "svc: loading\n");

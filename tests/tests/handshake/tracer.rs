@@ -36,16 +36,31 @@ pub(crate) struct Stricken {
 }
 
 /// Starts the service, and has this signal sent to the target before its `nth` system call.
-pub(crate) fn strike(scene: &Scene, launch: Launch<'_>, target: Target, nth: usize, signal: Signal) -> Stricken {
+pub(crate) fn strike(
+    scene: &Scene,
+    launch: Launch<'_>,
+    target: Target,
+    nth: usize,
+    signal: Signal,
+) -> Stricken {
     let mut gate = scene.gate("gate");
     let running = launch.behind(&gate).spawn();
     let starter = Pid::from_raw(running.pid());
-    let mut tracer = Tracer { target, nth, signal, processes: vec![starter], executed: false, calls: 0 };
+    let mut tracer = Tracer {
+        target,
+        nth,
+        signal,
+        processes: vec![starter],
+        executed: false,
+        calls: 0,
+    };
     // Whom a thread traces goes on, untraced, when the thread ends.
     let watching = thread::spawn(move || {
         ptrace::seize(
             starter,
-            Options::PTRACE_O_TRACESYSGOOD | Options::PTRACE_O_TRACEEXEC | Options::PTRACE_O_TRACEFORK,
+            Options::PTRACE_O_TRACESYSGOOD
+                | Options::PTRACE_O_TRACEEXEC
+                | Options::PTRACE_O_TRACEFORK,
         )
         .and_then(|()| ptrace::interrupt(starter))
         .expect("tracing");
@@ -53,7 +68,11 @@ pub(crate) fn strike(scene: &Scene, launch: Launch<'_>, target: Target, nth: usi
         (tracer.watch(), tracer.processes.len() > 1)
     });
     let (struck, forked) = watching.join().expect("a tracer");
-    Stricken { started: running.wait(), struck, forked }
+    Stricken {
+        started: running.wait(),
+        struck,
+        forked,
+    }
 }
 
 struct Tracer {
@@ -79,7 +98,9 @@ impl Tracer {
             let pid = status.pid().expect("of a process");
             self.meet(pid);
             let passed_on = match status {
-                WaitStatus::Exited(..) | WaitStatus::Signaled(..) if pid == starter => return false,
+                WaitStatus::Exited(..) | WaitStatus::Signaled(..) if pid == starter => {
+                    return false;
+                }
                 WaitStatus::Exited(..) | WaitStatus::Signaled(..) => continue,
                 WaitStatus::PtraceEvent(_, _, event) => {
                     self.see(pid, event);

@@ -16,11 +16,26 @@ fn assert_leaves_nothing(surround: impl for<'s> Fn(Launch<'s>) -> Launch<'s>, sa
     for mode in ["foreground", "detach"] {
         let scene = Scene::new();
         let held = Held::new(&scene);
-        let failed =
-            surround(held.command("start").env_clear().env("HELD", &held.words).env("DAEMON_MODE", mode)).run();
-        failed.assert_exited(92).assert_says(&["cannot write the pidfile", says]);
-        let left: Vec<_> = fs::read_dir(scene.path("")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-        assert!(!left.iter().any(|name| name.to_string_lossy().starts_with("service.pid")), "{mode}: {left:?}");
+        let failed = surround(
+            held.command("start")
+                .env_clear()
+                .env("HELD", &held.words)
+                .env("DAEMON_MODE", mode),
+        )
+        .run();
+        failed
+            .assert_exited(92)
+            .assert_says(&["cannot write the pidfile", says]);
+        let left: Vec<_> = fs::read_dir(scene.path(""))
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
+        assert!(
+            !left
+                .iter()
+                .any(|name| name.to_string_lossy().starts_with("service.pid")),
+            "{mode}: {left:?}"
+        );
         assert!(held.processes().is_empty());
     }
 }
@@ -28,14 +43,20 @@ fn assert_leaves_nothing(surround: impl for<'s> Fn(Launch<'s>) -> Launch<'s>, sa
 #[test]
 fn c7_a_lock_that_is_refused_leaves_no_file() {
     for errno in [libc::ENOLCK, libc::ENOSYS] {
-        assert_leaves_nothing(|launch| launch.denying(libc::SYS_flock, errno), &errno_text(errno));
+        assert_leaves_nothing(
+            |launch| launch.denying(libc::SYS_flock, errno),
+            &errno_text(errno),
+        );
     }
 }
 
 #[test]
 fn c7_a_limit_on_the_size_of_files_leaves_no_file() {
     for limit in [0, 1, 11] {
-        assert_leaves_nothing(|launch| launch.rlimit(Resource::RLIMIT_FSIZE, limit, limit), &errno_text(libc::EFBIG));
+        assert_leaves_nothing(
+            |launch| launch.rlimit(Resource::RLIMIT_FSIZE, limit, limit),
+            &errno_text(libc::EFBIG),
+        );
     }
 }
 
@@ -57,10 +78,19 @@ fn c7_a_limit_on_open_files_leaves_no_file() {
             }
             let ended = running.wait();
             let left = fs::read_dir(scene.path("")).unwrap().flatten();
-            let left: Vec<_> =
-                left.filter(|entry| entry.file_name().to_string_lossy().starts_with("service.pid")).collect();
+            let left: Vec<_> = left
+                .filter(|entry| {
+                    entry
+                        .file_name()
+                        .to_string_lossy()
+                        .starts_with("service.pid")
+                })
+                .collect();
             if held.processes().is_empty() {
-                assert!(left.is_empty(), "limit {limit}, {mode}: {left:?} after {ended:?}");
+                assert!(
+                    left.is_empty(),
+                    "limit {limit}, {mode}: {left:?} after {ended:?}"
+                );
             } else {
                 held.run("stop", 0);
             }
@@ -74,7 +104,10 @@ fn c7_where_the_lock_takes_a_writable_file_it_is_opened_for_writing() {
     require!(tool("strace"));
     let scene = Scene::new();
     let held = Held::new(&scene);
-    let launch = held.command("start").strace("calls", &["-e", "trace=flock", "-e", "inject=flock:error=EBADF:when=1"]);
+    let launch = held.command("start").strace(
+        "calls",
+        &["-e", "trace=flock", "-e", "inject=flock:error=EBADF:when=1"],
+    );
     launch.run().assert_ready();
     let daemon = held.daemon();
     let (_, lock) = daemon.descriptor_of(&held.pidfile).expect("the lock");
@@ -83,7 +116,8 @@ fn c7_where_the_lock_takes_a_writable_file_it_is_opened_for_writing() {
     held.run("stop", 0);
 }
 
-/// For root in a directory that the list lets another user write the mode tells nothing: the group's bits are the mask.
+/// For root in a directory that the list lets another user write the mode tells nothing: the
+/// group's bits are the mask.
 #[test]
 fn c7_root_refuses_a_directory_that_a_list_lets_others_write() {
     require!(root());
@@ -95,11 +129,21 @@ fn c7_root_refuses_a_directory_that_a_list_lets_others_write() {
         (Some(0), None, 0o7, false),
     ] {
         let directory = scene.dir("listed", 0o755, None);
-        require!(that(set_access_list(&directory, user, group, rights).is_ok(), "needs a file system with lists"));
-        assert_eq!(fs::metadata(&directory).unwrap().permissions().mode() & 0o777, 0o775, "the mask");
+        require!(that(
+            set_access_list(&directory, user, group, rights).is_ok(),
+            "needs a file system with lists"
+        ));
+        assert_eq!(
+            fs::metadata(&directory).unwrap().permissions().mode() & 0o777,
+            0o775,
+            "the mask"
+        );
         let held = Held::at(&scene, directory.join("service.pid"));
         if refused {
-            let words = format!("the directory {} can be written by others than root", directory.display());
+            let words = format!(
+                "the directory {} can be written by others than root",
+                directory.display()
+            );
             held.run("start", 92).assert_says(&[&words]);
             assert!(!held.pidfile.exists());
             fs::write(&held.pidfile, "1\n").unwrap();
@@ -122,7 +166,10 @@ fn c7_a_stale_file_that_others_could_write_is_replaced() {
     for mode in [0o660, 0o606] {
         fs::write(&held.pidfile, "").unwrap();
         fs::set_permissions(&held.pidfile, Permissions::from_mode(mode)).unwrap();
-        let mut theirs = fs::OpenOptions::new().write(true).open(&held.pidfile).unwrap();
+        let mut theirs = fs::OpenOptions::new()
+            .write(true)
+            .open(&held.pidfile)
+            .unwrap();
         held.run("start", 0);
         let daemon = held.daemon();
         std::io::Write::write_all(&mut theirs, b"1\n").unwrap();

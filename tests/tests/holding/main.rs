@@ -1,6 +1,8 @@
-//! Who holds the pidfile, and whether that one is ready: what is said of it wherever one asks (C1 to C7, B6).
+//! Who holds the pidfile, and whether that one is ready: what is said of it wherever one asks (C1
+//! to C7, B6).
 //!
-//! Each answer is compared with what this test sees itself: an own flock(2), and the service's processes.
+//! Each answer is compared with what this test sees itself: an own flock(2), and the service's
+//! processes.
 //!
 //! | module | holds |
 //! | --- | --- |
@@ -58,34 +60,58 @@ impl<'s> Held<'s> {
 
     fn at(scene: &'s Scene, pidfile: PathBuf) -> Self {
         let words = format!("pidfile={}", pidfile.display());
-        Self { scene, program: bin("held"), pidfile, words, uid: None, as_in_docker: false, place: None }
+        Self {
+            scene,
+            program: bin("held"),
+            pidfile,
+            words,
+            uid: None,
+            as_in_docker: false,
+            place: None,
+        }
     }
 
     /// That of an ordinary user, in a directory of that user's.
     fn ordinary(scene: &'s Scene) -> Self {
         let directory = scene.dir("ordinary", 0o755, Some(ORDINARY));
-        Self { uid: Some(ORDINARY), ..Self::at(scene, directory.join("service.pid")) }
+        Self {
+            uid: Some(ORDINARY),
+            ..Self::at(scene, directory.join("service.pid"))
+        }
     }
 
     fn with(&self, word: &str) -> Self {
-        Self { words: format!("{} {word}", self.words), ..self.clone() }
+        Self {
+            words: format!("{} {word}", self.words),
+            ..self.clone()
+        }
     }
 
     /// The commands are given by root as docker lets it be.
     fn as_in_docker(&self) -> Self {
-        Self { as_in_docker: true, ..self.clone() }
+        Self {
+            as_in_docker: true,
+            ..self.clone()
+        }
     }
 
     /// The commands are given in the namespaces of this container.
     fn inside(&self, container: &Container<'_>) -> Self {
-        Self { place: Some((container.namespaces, container.init)), ..self.clone() }
+        Self {
+            place: Some((container.namespaces, container.init)),
+            ..self.clone()
+        }
     }
 
     fn command(&self, line: &str) -> Launch<'s> {
-        let launch = self.scene.launch(&self.program).args(line.split_whitespace());
+        let launch = self
+            .scene
+            .launch(&self.program)
+            .args(line.split_whitespace());
         let mut launch = launch.env("HELD", &self.words).env("DAEMON_MODE", "detach");
         if self.as_in_docker {
-            launch = launch.bounding_without((0..=40).filter(|capability| !DOCKER.contains(capability)));
+            launch =
+                launch.bounding_without((0..=40).filter(|capability| !DOCKER.contains(capability)));
         }
         if let Some((namespaces, pid)) = self.place {
             launch = launch.in_namespaces_of(pid, namespaces);
@@ -159,8 +185,13 @@ impl<'s> Held<'s> {
 
 /// Whether anyone has the flock(2) of this file, if it is there, found out by trying.
 fn is_locked(path: &Path) -> bool {
-    let Ok(file) = File::open(path) else { return false };
-    matches!(Flock::lock(file, FlockArg::LockExclusiveNonblock), Err((_, Errno::EWOULDBLOCK)))
+    let Ok(file) = File::open(path) else {
+        return false;
+    };
+    matches!(
+        Flock::lock(file, FlockArg::LockExclusiveNonblock),
+        Err((_, Errno::EWOULDBLOCK))
+    )
 }
 
 /// Namespaces with a process that keeps them.
@@ -173,14 +204,26 @@ struct Container<'s> {
 
 impl<'s> Container<'s> {
     fn new(scene: &'s Scene, namespaces: Namespaces) -> Self {
-        let running = scene.launch("/bin/sleep").arg("1000").in_new_namespaces(namespaces).spawn();
+        let running = scene
+            .launch("/bin/sleep")
+            .arg("1000")
+            .in_new_namespaces(namespaces)
+            .spawn();
         let mut init = 0;
         scene.wait_until("PID 1 of the container", || {
-            let below = if namespaces.pids { Proc::descendants(running.pid()) } else { vec![running.process()] };
+            let below = if namespaces.pids {
+                Proc::descendants(running.pid())
+            } else {
+                vec![running.process()]
+            };
             let sleeps = |process: &&Proc| process.name().as_deref() == Some("sleep");
             init = below.iter().find(sleeps).map_or(0, Proc::pid);
             init != 0
         });
-        Self { namespaces, init, _keeps: running }
+        Self {
+            namespaces,
+            init,
+            _keeps: running,
+        }
     }
 }

@@ -1,4 +1,5 @@
-//! C5, C6: what is left at the end of a service that could not remove its pidfile; relative paths, clocks, old kernels.
+//! C5, C6: what is left at the end of a service that could not remove its pidfile; relative paths,
+//! clocks, old kernels.
 
 use std::{fs, time::Duration};
 
@@ -27,16 +28,26 @@ fn c5_after_an_orderly_end_a_service_of_another_user_is_not_running() {
             end(&held, signal);
             assert!(held.pidfile.exists(), "it could not remove it");
             assert_eq!(held.says("status", 3), "held is not running\n");
-            assert_eq!(held.says("status --json", 3), "{\"name\":\"held\",\"status\":\"not running\"}\n");
+            assert_eq!(
+                held.says("status --json", 3),
+                "{\"name\":\"held\",\"status\":\"not running\"}\n"
+            );
             held.run("reload", 1).assert_says(&["it is not running"]);
         }
         assert_eq!(held.says("stop", 0), "held is not running\n");
-        assert!(!held.pidfile.exists() && !scene.path("service.pid.control").exists(), "root has removed both");
+        assert!(
+            !held.pidfile.exists() && !scene.path("service.pid.control").exists(),
+            "root has removed both"
+        );
 
         held.run("start", 0);
         let daemon = held.daemon();
         assert!(held.says("stop", 0).starts_with("held has ended"));
-        assert!(daemon.is_gone() && !held.pidfile.exists() && !scene.path("service.pid.control").exists());
+        assert!(
+            daemon.is_gone()
+                && !held.pidfile.exists()
+                && !scene.path("service.pid.control").exists()
+        );
         held.run("status", 3);
     }
 }
@@ -62,10 +73,29 @@ fn c6_a_relative_path_means_the_current_directory_of_that_moment() {
     held.run("start", 0);
     let daemon = held.daemon();
     for path in ["service.pid", "./service.pid", "../x/service.pid"] {
-        let path = path.replace("../x", &format!("../{}", scene.path("").file_name().unwrap().to_str().unwrap()));
-        let asked = Held { words: format!("path={path}"), ..held.clone() };
-        let said = asked.command("status").current_dir(scene.path("")).run().stdout;
-        assert!(said.starts_with(&format!("Ok(Running {{ pid: {}, since: Some(", daemon.pid())), "{path}: {said}");
+        let path = path.replace(
+            "../x",
+            &format!(
+                "../{}",
+                scene.path("").file_name().unwrap().to_str().unwrap()
+            ),
+        );
+        let asked = Held {
+            words: format!("path={path}"),
+            ..held.clone()
+        };
+        let said = asked
+            .command("status")
+            .current_dir(scene.path(""))
+            .run()
+            .stdout;
+        assert!(
+            said.starts_with(&format!(
+                "Ok(Running {{ pid: {}, since: Some(",
+                daemon.pid()
+            )),
+            "{path}: {said}"
+        );
     }
     held.run("stop", 0);
 }
@@ -79,11 +109,16 @@ fn c6_a_service_may_ask_about_itself() {
     held.run("start", 0);
     let daemon = held.daemon();
     let running = format!("Ok(Running {{ pid: {}, since: Some(", daemon.pid());
-    scene.wait_until("its answer", || fs::read_to_string(&answer).is_ok_and(|said| said.starts_with(&running)));
+    scene.wait_until("its answer", || {
+        fs::read_to_string(&answer).is_ok_and(|said| said.starts_with(&running))
+    });
     // In a container, say, where nothing else would tell.
     let status = held.command("status").without_proc().run();
     if require::root().is_ok() {
-        assert_eq!(status.assert_exited(0).stdout, format!("held is running: pid {}\n", daemon.pid()));
+        assert_eq!(
+            status.assert_exited(0).stdout,
+            format!("held is running: pid {}\n", daemon.pid())
+        );
     }
     held.run("stop", 0);
 }
@@ -106,7 +141,11 @@ fn c6_a_clock_near_1970_makes_no_difference() {
     require!(tool("cc"), glibc());
     let scene = Scene::new();
     let (source, library) = (scene.file("clock.c", CLOCK), scene.path("clock.so"));
-    let compiled = std::process::Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&library).arg(source).status();
+    let compiled = std::process::Command::new("cc")
+        .args(["-shared", "-fPIC", "-o"])
+        .arg(&library)
+        .arg(source)
+        .status();
     assert!(compiled.is_ok_and(|status| status.success()));
     let held = Held::new(&scene);
     held.run("start", 0);
@@ -114,7 +153,10 @@ fn c6_a_clock_near_1970_makes_no_difference() {
     for line in ["status", "status --json", "stop"] {
         let done = held.command(line).env("LD_PRELOAD", &library).run();
         done.assert_exited(0);
-        assert!(done.stdout.contains(&daemon.pid().to_string()) && !done.stdout.contains("since"), "{done:?}");
+        assert!(
+            done.stdout.contains(&daemon.pid().to_string()) && !done.stdout.contains("since"),
+            "{done:?}"
+        );
     }
     assert!(daemon.is_gone());
 }
@@ -127,29 +169,49 @@ fn c6_without_pidfds_the_locks_will_do() {
         let held = Held::new(&scene);
         held.run("start", 0);
         let daemon = held.daemon();
-        let without = |line: &str| held.command(line).denying(libc::SYS_pidfd_open, errno).run();
+        let without = |line: &str| {
+            held.command(line)
+                .denying(libc::SYS_pidfd_open, errno)
+                .run()
+        };
         without("status").assert_exited(0);
         without("reload").assert_exited(0);
         let stopped = without("stop");
-        assert_eq!(stopped.assert_exited(0).stdout, format!("held has ended (pid {})\n", daemon.pid()));
+        assert_eq!(
+            stopped.assert_exited(0).stdout,
+            format!("held has ended (pid {})\n", daemon.pid())
+        );
         scene.wait_until("its end", || daemon.is_gone());
         assert!(!held.is_locked());
         without("status").assert_exited(3);
     }
 }
 
-/// Nothing but the descriptors in /proc says who holds this one, and that may be another by the time of the signal.
+/// Nothing but the descriptors in /proc says who holds this one, and that may be another by the
+/// time of the signal.
 #[test]
 fn c6_without_pidfds_and_without_that_lock_no_signal_is_sent() {
     require!(tool("flock"));
     let scene = Scene::new();
     let held = Held::new(&scene);
     let script = "echo $$ >\"$0\" && exec flock -n \"$0\" sleep 1000";
-    let other = scene.launch("/bin/sh").args(["-c", script]).arg(&held.pidfile).spawn();
-    fs::set_permissions(scene.path(""), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let other = scene
+        .launch("/bin/sh")
+        .args(["-c", script])
+        .arg(&held.pidfile)
+        .spawn();
+    fs::set_permissions(
+        scene.path(""),
+        std::os::unix::fs::PermissionsExt::from_mode(0o755),
+    )
+    .unwrap();
     scene.wait_until("the lock", || held.is_locked());
     held.run("status", 0);
-    let stop = held.command("stop").denying(libc::SYS_pidfd_open, libc::ENOSYS).run();
-    stop.assert_exited(1).assert_says(&["pidfd_open", &errno_text(libc::ENOSYS)]);
+    let stop = held
+        .command("stop")
+        .denying(libc::SYS_pidfd_open, libc::ENOSYS)
+        .run();
+    stop.assert_exited(1)
+        .assert_says(&["pidfd_open", &errno_text(libc::ENOSYS)]);
     assert!(other.is_running());
 }

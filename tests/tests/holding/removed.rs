@@ -1,5 +1,5 @@
-//! D1's neighbour: somebody has removed the pidfile, as systemd does when a start fails, whoever the file names. And other
-//! programs lock whole pidfiles.
+//! D1's neighbour: somebody has removed the pidfile, as systemd does when a start fails, whoever
+//! the file names. And other programs lock whole pidfiles.
 
 use std::fs::{self, OpenOptions};
 
@@ -17,9 +17,18 @@ fn d1_a_service_whose_pidfile_was_removed_is_still_found() {
     let daemon = held.daemon();
     fs::remove_file(&held.pidfile).unwrap();
 
-    assert!(held.says("status", 0).contains(&format!("pid {}", daemon.pid())));
+    assert!(
+        held.says("status", 0)
+            .contains(&format!("pid {}", daemon.pid()))
+    );
     let second = held.run("start", 80);
-    assert!(second.stderr.contains(&format!("pid {} answers on its control socket", daemon.pid())), "{second:?}");
+    assert!(
+        second.stderr.contains(&format!(
+            "pid {} answers on its control socket",
+            daemon.pid()
+        )),
+        "{second:?}"
+    );
     assert_eq!(held.processes().len(), 1);
     held.run("stop", 0);
     assert!(held.processes().is_empty());
@@ -44,7 +53,11 @@ fn c3_a_program_that_has_locked_the_whole_pidfile_tells_no_lies() {
     let scene = Scene::new();
     let held = Held::new(&scene);
     fs::write(&held.pidfile, "").unwrap();
-    let file = OpenOptions::new().read(true).write(true).open(&held.pidfile).unwrap();
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(&held.pidfile)
+        .unwrap();
     let whole = libc::flock {
         l_type: libc::F_WRLCK.try_into().unwrap(),
         l_whence: libc::SEEK_SET.try_into().unwrap(),
@@ -57,9 +70,17 @@ fn c3_a_program_that_has_locked_the_whole_pidfile_tells_no_lies() {
     assert!(held.says("status", 1).contains("is dead"));
     held.run("start", 0);
     let daemon = held.daemon();
-    assert!(held.says("status", 0).contains(&format!("is running: pid {}", daemon.pid())));
+    assert!(
+        held.says("status", 0)
+            .contains(&format!("is running: pid {}", daemon.pid()))
+    );
     let refused = held.run("restart", 1);
-    assert!(refused.stderr.contains("another program has locked the pidfile"), "{refused:?}");
+    assert!(
+        refused
+            .stderr
+            .contains("another program has locked the pidfile"),
+        "{refused:?}"
+    );
     assert_eq!(held.daemon().pid(), daemon.pid());
     held.run("stop", 0);
     assert!(held.processes().is_empty());

@@ -20,12 +20,18 @@ fn copy(scene: &Scene, mode: u32) -> std::path::PathBuf {
     copy
 }
 
-/// Its directory in /proc is root's, and its user must not look into it. (Not every kernel makes a program so that has
-/// capabilities or cannot be read: hence `hides`.)
+/// Its directory in /proc is root's, and its user must not look into it. (Not every kernel makes a
+/// program so that has capabilities or cannot be read: hence `hides`.)
 fn assert_not_dumpable(held: &Held<'_>) {
     held.run("start", 0);
     let daemon = held.daemon();
-    assert_eq!(fs::metadata(format!("/proc/{}/fd", daemon.pid())).unwrap().uid(), 0, "the test tests nothing");
+    assert_eq!(
+        fs::metadata(format!("/proc/{}/fd", daemon.pid()))
+            .unwrap()
+            .uid(),
+        0,
+        "the test tests nothing"
+    );
     held.run("stop", 0);
 }
 
@@ -36,7 +42,11 @@ fn c4_an_ordinary_user_controls_a_program_with_file_capabilities() {
     let program = copy(&scene, 0o755);
     set_file_capabilities(&program, NET_BIND_SERVICE).unwrap();
     for words in ["hides", "hides reads"] {
-        let held = Held { program: program.clone(), ..Held::ordinary(&scene) }.with(words);
+        let held = Held {
+            program: program.clone(),
+            ..Held::ordinary(&scene)
+        }
+        .with(words);
         assert_not_dumpable(&held);
         held.assert_is_controlled();
         fs::remove_dir_all(scene.path("ordinary")).unwrap();
@@ -47,7 +57,11 @@ fn c4_an_ordinary_user_controls_a_program_with_file_capabilities() {
 fn c4_an_ordinary_user_controls_a_program_that_cannot_be_read() {
     require!(root());
     let scene = Scene::new();
-    let held = Held { program: copy(&scene, 0o711), ..Held::ordinary(&scene) }.with("hides");
+    let held = Held {
+        program: copy(&scene, 0o711),
+        ..Held::ordinary(&scene)
+    }
+    .with("hides");
     assert_not_dumpable(&held);
     held.assert_is_controlled();
 }
@@ -55,17 +69,36 @@ fn c4_an_ordinary_user_controls_a_program_that_cannot_be_read() {
 #[test]
 fn c4_an_ordinary_user_controls_an_own_service_whatever_is_at_proc() {
     require!(root());
-    for hidden in [Hidden::Nothing, Hidden::ProcessesOfOthers, Hidden::AllButProcesses] {
+    for hidden in [
+        Hidden::Nothing,
+        Hidden::ProcessesOfOthers,
+        Hidden::AllButProcesses,
+    ] {
         let scene = Scene::new();
-        let namespaces = Namespaces { pids: true, proc: ProcMount::New(hidden), run_of: None, root_is: None };
+        let namespaces = Namespaces {
+            pids: true,
+            proc: ProcMount::New(hidden),
+            run_of: None,
+            root_is: None,
+        };
         let container = Container::new(&scene, namespaces);
         let held = Held::ordinary(&scene);
         held.inside(&container).assert_is_controlled();
     }
     for absent in [ProcMount::Absent, ProcMount::Outer] {
         let scene = Scene::new();
-        let container = Container::new(&scene, Namespaces { pids: true, proc: absent, run_of: None, root_is: None });
-        Held::ordinary(&scene).inside(&container).assert_is_controlled();
+        let container = Container::new(
+            &scene,
+            Namespaces {
+                pids: true,
+                proc: absent,
+                run_of: None,
+                root_is: None,
+            },
+        );
+        Held::ordinary(&scene)
+            .inside(&container)
+            .assert_is_controlled();
     }
 }
 
@@ -103,12 +136,34 @@ fn c3_locks_on_the_same_inode_number_of_another_file_system_say_nothing() {
     let scene = Scene::new();
     let (own, other) = (scene.path("own"), scene.path("other"));
     let held = Held::at(&scene, own.join("service.pid"));
-    let launch = scene.launch("/usr/bin/unshare").args(["-m", "/bin/sh", "-c", NEIGHBOURS]).arg(bin("held"));
-    let launch = launch.arg(&own).arg(&other).env("HELD", &held.words).env("DAEMON_MODE", "detach");
+    let launch = scene
+        .launch("/usr/bin/unshare")
+        .args(["-m", "/bin/sh", "-c", NEIGHBOURS])
+        .arg(bin("held"));
+    let launch = launch
+        .arg(&own)
+        .arg(&other)
+        .env("HELD", &held.words)
+        .env("DAEMON_MODE", "detach");
     let done = launch.limit(std::time::Duration::from_mins(1)).run();
-    let ends: Vec<_> = done.stdout.lines().filter(|line| line.ends_with(|c: char| c.is_ascii_digit())).collect();
-    let ends: Vec<_> = ends.into_iter().filter(|line| line.split(' ').count() == 2).collect();
-    let expected = ["status 1", "stop 0", "start 0", "status 0", "restart 0", "stop 0", "status 3"];
+    let ends: Vec<_> = done
+        .stdout
+        .lines()
+        .filter(|line| line.ends_with(|c: char| c.is_ascii_digit()))
+        .collect();
+    let ends: Vec<_> = ends
+        .into_iter()
+        .filter(|line| line.split(' ').count() == 2)
+        .collect();
+    let expected = [
+        "status 1",
+        "stop 0",
+        "start 0",
+        "status 0",
+        "restart 0",
+        "stop 0",
+        "status 3",
+    ];
     assert_eq!(ends, expected, "{done:?}");
     assert!(held.processes().is_empty());
 }
@@ -122,9 +177,18 @@ fn c4_a_reader_is_told() {
     held.run("start", 0);
     let daemon = held.daemon();
     fs::set_permissions(&held.pidfile, Permissions::from_mode(0o644)).unwrap();
-    let reader = Held { uid: Some(ORDINARY), ..held.clone() };
-    assert!(reader.says("status", 0).starts_with(&format!("held is running: pid {}", daemon.pid())));
-    reader.run("stop", 1).assert_says(&["pidfd_send_signal", "Operation not permitted"]);
+    let reader = Held {
+        uid: Some(ORDINARY),
+        ..held.clone()
+    };
+    assert!(
+        reader
+            .says("status", 0)
+            .starts_with(&format!("held is running: pid {}", daemon.pid()))
+    );
+    reader
+        .run("stop", 1)
+        .assert_says(&["pidfd_send_signal", "Operation not permitted"]);
     assert_eq!(held.daemon().pid(), daemon.pid());
     held.run("stop", 0);
 }

@@ -11,16 +11,26 @@ use crate::{
 
 fn assert_starting(held: &Held<'_>, fifo: &Path) {
     let scene = held.scene;
-    let first = held.with(&format!("warm_up={}", fifo.display())).command("start").spawn();
+    let first = held
+        .with(&format!("warm_up={}", fifo.display()))
+        .command("start")
+        .spawn();
     let inside = at_barrier(scene, fifo);
     let pid = std::fs::read_to_string(&held.pidfile).unwrap();
     let pid = pid.trim();
-    assert_eq!(held.says("status", 4), format!("held is starting: pid {pid}\n"));
-    held.run("start", 80).assert_says(&[&format!("held by pid {pid}, which is still starting\n")]);
+    assert_eq!(
+        held.says("status", 4),
+        format!("held is starting: pid {pid}\n")
+    );
+    held.run("start", 80)
+        .assert_says(&[&format!("held by pid {pid}, which is still starting\n")]);
     held.run("reload", 1).assert_says(&["it is not ready yet"]);
     drop(inside);
     first.wait().assert_ready();
-    assert!(held.says("status", 0).starts_with(&format!("held is running: pid {pid}")));
+    assert!(
+        held.says("status", 0)
+            .starts_with(&format!("held is running: pid {pid}"))
+    );
     let second = held.run("start", 80);
     second.assert_says(&[&format!("held by pid {pid}\n")]);
     // One that was handed over says that it is ready as well.
@@ -41,10 +51,25 @@ fn b6_without_a_right_to_look_too() {
     require!(root());
     for proc in [ProcMount::New(Hidden::Nothing), ProcMount::Absent] {
         let scene = Scene::new();
-        let container = Container::new(&scene, Namespaces { pids: true, proc, run_of: None, root_is: None });
+        let container = Container::new(
+            &scene,
+            Namespaces {
+                pids: true,
+                proc,
+                run_of: None,
+                root_is: None,
+            },
+        );
         let fifo = barrier(&scene, "warm_up");
-        std::fs::set_permissions(&fifo, std::os::unix::fs::PermissionsExt::from_mode(0o666)).unwrap();
-        assert_starting(&Held::new(&scene).with("user=nobody").as_in_docker().inside(&container), &fifo);
+        std::fs::set_permissions(&fifo, std::os::unix::fs::PermissionsExt::from_mode(0o666))
+            .unwrap();
+        assert_starting(
+            &Held::new(&scene)
+                .with("user=nobody")
+                .as_in_docker()
+                .inside(&container),
+            &fifo,
+        );
     }
 }
 
@@ -54,7 +79,10 @@ fn b6_one_that_is_starting_is_stopped() {
     let scene = Scene::new();
     let fifo = barrier(&scene, "warm_up");
     let held = Held::new(&scene);
-    let first = held.with(&format!("warm_up={}", fifo.display())).command("start").spawn();
+    let first = held
+        .with(&format!("warm_up={}", fifo.display()))
+        .command("start")
+        .spawn();
     let inside = at_barrier(&scene, &fifo);
     held.run("stop", 0);
     drop(inside);

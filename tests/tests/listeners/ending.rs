@@ -14,11 +14,16 @@ use crate::{Listening, ask, ask_at, free_address};
 fn e4_one_that_does_not_end_is_killed_when_the_time_is_up() {
     let scene = Scene::new();
     let web = free_address();
-    let old = Listening::new(&scene).with(format!("web=tcp:{web} hang")).start();
+    let old = Listening::new(&scene)
+        .with(format!("web=tcp:{web} hang"))
+        .start();
     let new = Listening::new(&scene).with(format!("web=tcp:{web}"));
     let began = Instant::now();
     let restarted = new.run("restart --timeout 500ms");
-    restarted.assert_ready().assert_says(&["did not end in 500ms and was killed", &format!("pid {}", old.pid())]);
+    restarted.assert_ready().assert_says(&[
+        "did not end in 500ms and was killed",
+        &format!("pid {}", old.pid()),
+    ]);
     assert!(began.elapsed() >= Duration::from_millis(500));
     assert_eq!(scene.exit_status(&old).signal(), Some(libc::SIGKILL));
     assert_eq!(scene.daemon().pid(), new.owner().pid());
@@ -32,15 +37,19 @@ fn e4_one_that_does_not_end_is_killed_when_the_time_is_up() {
     new.start();
 }
 
-/// As a manager's reload command, which has to end before the old one does, so that the manager finds its new main
-/// process: the new instance sees to the end of the old one.
+/// As a manager's reload command, which has to end before the old one does, so that the manager
+/// finds its new main process: the new instance sees to the end of the old one.
 #[test]
 fn e4_where_the_restarter_ends_first_the_new_one_kills_it() {
     let scene = Scene::new();
     let web = free_address();
-    let old = Listening::new(&scene).with(format!("web=tcp:{web} hang")).start();
+    let old = Listening::new(&scene)
+        .with(format!("web=tcp:{web} hang"))
+        .start();
     let new = Listening::new(&scene).with(format!("web=tcp:{web}"));
-    let restart = new.command("restart --timeout 500ms").env("MAINPID", old.pid().to_string());
+    let restart = new
+        .command("restart --timeout 500ms")
+        .env("MAINPID", old.pid().to_string());
     restart.run().assert_ready();
     assert_eq!(scene.exit_status(&old).signal(), Some(libc::SIGKILL));
     scene.wait_until("the new one alone", || scene.processes().len() == 1);
@@ -51,12 +60,18 @@ fn e4_where_the_restarter_ends_first_the_new_one_kills_it() {
 fn e4_status_names_one_that_is_still_ending_and_stop_ends_it() {
     let scene = Scene::new();
     let web = free_address();
-    let old = Listening::new(&scene).with(format!("web=tcp:{web} hang")).start();
+    let old = Listening::new(&scene)
+        .with(format!("web=tcp:{web} hang"))
+        .start();
     let new = Listening::new(&scene).with(format!("web=tcp:{web}"));
-    let restart = new.command("restart --timeout 1h").env("MAINPID", old.pid().to_string());
+    let restart = new
+        .command("restart --timeout 1h")
+        .env("MAINPID", old.pid().to_string());
     restart.run().assert_ready();
     let line = format!("an older instance is still ending: pid {}", old.pid());
-    scene.wait_until("the old one's word", || new.run("status").stdout.contains(&line));
+    scene.wait_until("the old one's word", || {
+        new.run("status").stdout.contains(&line)
+    });
     let json = format!("\"old\":[{}]", old.pid());
     assert!(new.run("status --json").stdout.contains(&json));
     new.run("stop --timeout 500ms").assert_exited(0);
@@ -69,7 +84,9 @@ fn e4_status_names_one_that_is_still_ending_and_stop_ends_it() {
 fn e4_if_the_restarter_is_killed_the_new_one_kills_it() {
     let scene = Scene::new();
     let web = free_address();
-    let old = Listening::new(&scene).with(format!("web=tcp:{web} hang")).start();
+    let old = Listening::new(&scene)
+        .with(format!("web=tcp:{web} hang"))
+        .start();
     let new = Listening::new(&scene).with(format!("web=tcp:{web}"));
     let restart = new.command("restart --timeout 1s").spawn();
     scene.wait_until("the commit", || new.owner().pid() != old.pid());
@@ -84,13 +101,18 @@ fn e4_if_the_restarter_is_killed_the_new_one_kills_it() {
 fn e4_the_wait_can_be_interrupted() {
     let scene = Scene::new();
     let web = free_address();
-    let old = Listening::new(&scene).with(format!("web=tcp:{web} hang")).start();
+    let old = Listening::new(&scene)
+        .with(format!("web=tcp:{web} hang"))
+        .start();
     let new = Listening::new(&scene).with(format!("web=tcp:{web}"));
     let restart = new.command("restart --timeout 1h").spawn();
     scene.wait_until("the commit", || new.owner().pid() != old.pid());
     // It may not wait yet, and then the whole restart is given up or completed.
     scene.wait_until("its end", || {
-        _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(restart.pid()), nix::sys::signal::SIGINT);
+        _ = nix::sys::signal::kill(
+            nix::unistd::Pid::from_raw(restart.pid()),
+            nix::sys::signal::SIGINT,
+        );
         !restart.is_running()
     });
     restart.wait();
@@ -111,7 +133,11 @@ fn e5_a_suspended_one_is_stopped_first() {
     scene.wait_until("the stop", || old.stat().state == 'T');
     let began = Instant::now();
     assert_eq!(service.restart(), "");
-    assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+    assert!(
+        began.elapsed() < Duration::from_secs(8),
+        "{:?}",
+        began.elapsed()
+    );
     assert!(scene.exit_status(&old).success(), "it has ended in order");
     assert_eq!(scene.daemon().pid(), service.owner().pid());
 }
@@ -124,7 +150,10 @@ fn e5_a_hung_one_is_stopped_first() {
     let service = Listening::new(&scene).with(format!("web=tcp:{}", free_address()));
     let old = service.start();
     let tracer = freeze(&old);
-    let restart = service.command("restart --timeout 300ms").limit(Duration::from_secs(40)).spawn();
+    let restart = service
+        .command("restart --timeout 300ms")
+        .limit(Duration::from_secs(40))
+        .spawn();
     // Nobody answers for ten seconds; a frozen process dies when it is thawed, or of SIGKILL.
     restart.wait().assert_ready();
     tracer.join().expect("the tracer");
@@ -138,7 +167,13 @@ fn freeze(process: &Proc) -> thread::JoinHandle<()> {
     use nix::sys::wait::{WaitPidFlag, waitpid};
     use nix::unistd::Pid;
     let tasks = fs::read_dir(format!("/proc/{}/task", process.pid())).expect("its threads");
-    let name = |entry: fs::DirEntry| entry.file_name().to_string_lossy().parse().expect("a number");
+    let name = |entry: fs::DirEntry| {
+        entry
+            .file_name()
+            .to_string_lossy()
+            .parse()
+            .expect("a number")
+    };
     let threads: Vec<i32> = tasks.map(|entry| name(entry.expect("a thread"))).collect();
     let (frozen, is_frozen) = std::sync::mpsc::channel();
     let tracer = thread::spawn(move || {
@@ -149,9 +184,12 @@ fn freeze(process: &Proc) -> thread::JoinHandle<()> {
             waitpid(thread, Some(WaitPidFlag::__WALL)).expect("its stop");
         }
         frozen.send(()).expect("the test");
-        // Signals other than SIGKILL stop it once more. The first thread, which ends last, comes first.
+        // Signals other than SIGKILL stop it once more. The first thread, which ends last, comes
+        // first.
         for &thread in threads.iter().rev() {
-            while waitpid(thread, Some(WaitPidFlag::__WALL)).is_ok_and(|end| end.pid().is_none() || is_stop(&end)) {}
+            while waitpid(thread, Some(WaitPidFlag::__WALL))
+                .is_ok_and(|end| end.pid().is_none() || is_stop(&end))
+            {}
         }
     });
     is_frozen.recv().expect("the tracer");
@@ -168,13 +206,20 @@ fn is_stop(status: &nix::sys::wait::WaitStatus) -> bool {
 fn e10_one_that_was_replaced_leaves_the_path_of_its_socket() {
     let scene = Scene::new();
     let (path, ended) = (scene.path("web.sock"), scene.path("ended"));
-    let words = format!("web=unix:{0} removes={0} ended={1}", path.display(), ended.display());
+    let words = format!(
+        "web=unix:{0} removes={0} ended={1}",
+        path.display(),
+        ended.display()
+    );
     let service = Listening::new(&scene).with(words);
     service.start();
     for _ in 0..3 {
         _ = fs::remove_file(&ended);
         service.restart();
-        assert_eq!(fs::read_to_string(&ended).expect("the old one has ended"), "true");
+        assert_eq!(
+            fs::read_to_string(&ended).expect("the old one has ended"),
+            "true"
+        );
         assert_eq!(ask_at(&path).expect("an answer").1, service.owner().pid());
     }
     service.run("stop").assert_exited(0);
@@ -187,15 +232,25 @@ fn e10_one_that_was_replaced_leaves_the_path_of_its_socket() {
 fn e10_one_that_was_not_replaced_knows_that() {
     let scene = Scene::new();
     let (path, ended) = (scene.path("web.sock"), scene.path("ended"));
-    let words = format!("web=unix:{0} removes={0} ended={1}", path.display(), ended.display());
+    let words = format!(
+        "web=unix:{0} removes={0} ended={1}",
+        path.display(),
+        ended.display()
+    );
     let service = Listening::new(&scene).with(words);
     let old = service.start();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    service.with(format!("more=tcp:{}", taken.local_addr().expect("bound"))).run("restart").assert_exited(1);
+    service
+        .with(format!("more=tcp:{}", taken.local_addr().expect("bound")))
+        .run("restart")
+        .assert_exited(1);
     assert_eq!(ask_at(&path).expect("an answer").1, old.pid());
     old.signal(libc::SIGSTOP);
     scene.wait_until("the stop", || old.stat().state == 'T');
     service.restart();
-    assert_eq!(fs::read_to_string(&ended).expect("the old one has ended"), "false");
+    assert_eq!(
+        fs::read_to_string(&ended).expect("the old one has ended"),
+        "false"
+    );
     assert_eq!(ask_at(&path).expect("an answer").1, service.owner().pid());
 }

@@ -28,7 +28,10 @@ fn e10_a_live_one_is_left_alone() {
     let path = scene.path("web.sock");
     let live = UnixListener::bind(&path).expect("a socket");
     let service = Listening::new(&scene).with(format!("web=unix:{}", path.display()));
-    service.run("start").assert_exited(1).assert_says(&["web.sock", "another process listens there"]);
+    service
+        .run("start")
+        .assert_exited(1)
+        .assert_says(&["web.sock", "another process listens there"]);
     scene.assert_no_leftovers();
     let _client = std::os::unix::net::UnixStream::connect(&path).expect("it is still there");
     live.accept().expect("the one that looked");
@@ -40,7 +43,10 @@ fn e10_what_is_not_a_socket_is_left_alone() {
     let path = scene.path("web.sock");
     let service = Listening::new(&scene).with(format!("web=unix:{}", path.display()));
     let refused = || {
-        service.run("start").assert_exited(1).assert_says(&["web.sock", "not a socket"]);
+        service
+            .run("start")
+            .assert_exited(1)
+            .assert_says(&["web.sock", "not a socket"]);
     };
     fs::write(&path, "precious").expect("a file");
     refused();
@@ -61,11 +67,25 @@ fn e10_root_replaces_nothing_where_others_have_a_hand() {
     let path = place.join("web.sock");
     let service = Listening::new(&scene).with(format!("web=unix:{}", path.display()));
     drop(UnixListener::bind(&path).expect("a socket"));
-    service.run("start").assert_exited(1).assert_says(&["web.sock", "abandoned", "belongs to user id 65534"]);
-    assert!(fs::symlink_metadata(&path).expect("it stays").file_type().is_socket());
+    service.run("start").assert_exited(1).assert_says(&[
+        "web.sock",
+        "abandoned",
+        "belongs to user id 65534",
+    ]);
+    assert!(
+        fs::symlink_metadata(&path)
+            .expect("it stays")
+            .file_type()
+            .is_socket()
+    );
     // The user can, whose directory it is.
     chown(&path, Some(65534), None).expect("chown");
-    service.with("user=nobody").at(scene.pidfile()).with("places=/dev/null").run("start").assert_ready();
+    service
+        .with("user=nobody")
+        .at(scene.pidfile())
+        .with("places=/dev/null")
+        .run("start")
+        .assert_ready();
     assert_eq!(ask_at(&path).expect("an answer").0, "web");
 }
 
@@ -80,14 +100,22 @@ fn e10_of_many_that_find_an_abandoned_one_one_gets_it() {
         let mut gate = scene.gate(&format!("gate{round}"));
         let starts: Vec<_> = (0..10)
             .map(|number| {
-                let service = Listening::new(&scene).at(scene.path(format!("{round}-{number}.pid")));
+                let service =
+                    Listening::new(&scene).at(scene.path(format!("{round}-{number}.pid")));
                 let service = service.with(format!("web=unix:{}", path.display()));
                 service.command("start").behind(&gate).spawn()
             })
             .collect();
         gate.open();
-        let ends: Vec<_> = starts.into_iter().map(|start| start.wait().status.code()).collect();
-        assert_eq!(ends.iter().filter(|&&end| end == Some(0)).count(), 1, "{ends:?}");
+        let ends: Vec<_> = starts
+            .into_iter()
+            .map(|start| start.wait().status.code())
+            .collect();
+        assert_eq!(
+            ends.iter().filter(|&&end| end == Some(0)).count(),
+            1,
+            "{ends:?}"
+        );
         let daemon = scene.daemon();
         assert_eq!(ask_at(&path).expect("an answer").1, daemon.pid());
         daemon.signal(libc::SIGTERM);
@@ -100,6 +128,11 @@ fn e10_of_many_that_find_an_abandoned_one_one_gets_it() {
 fn e10_its_mode_follows_the_umask() {
     let scene = Scene::new();
     let path = scene.path("web.sock");
-    Listening::new(&scene).with(format!("web=unix:{}", path.display())).start();
-    assert_eq!(fs::metadata(&path).expect("a socket").permissions().mode() & 0o777, 0o755);
+    Listening::new(&scene)
+        .with(format!("web=unix:{}", path.display()))
+        .start();
+    assert_eq!(
+        fs::metadata(&path).expect("a socket").permissions().mode() & 0o777,
+        0o755
+    );
 }

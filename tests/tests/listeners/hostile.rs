@@ -1,4 +1,5 @@
-//! E6: a service that obeys the protocol, to harm who controls it. Every command has ended when its time is up.
+//! E6: a service that obeys the protocol, to harm who controls it. Every command has ended when its
+//! time is up.
 
 use std::time::{Duration, Instant};
 
@@ -13,17 +14,32 @@ struct Hostile<'s> {
 impl<'s> Hostile<'s> {
     /// Started, and about to answer.
     fn new(scene: &'s Scene, words: &str) -> (Self, Proc) {
-        let hostile = Self { scene, words: format!("pidfile={} {words}", scene.pidfile().display()) };
+        let hostile = Self {
+            scene,
+            words: format!("pidfile={} {words}", scene.pidfile().display()),
+        };
         hostile.command("start").run().assert_ready();
         let daemon = scene.daemon();
-        let listens = || daemon.descriptors().values().filter(|open| is_socket(open)).count() >= 2;
+        let listens = || {
+            daemon
+                .descriptors()
+                .values()
+                .filter(|open| is_socket(open))
+                .count()
+                >= 2
+        };
         scene.wait_until("its own control socket", listens);
         (hostile, daemon)
     }
 
     fn command(&self, line: &str) -> Launch<'s> {
-        let launch = self.scene.launch(bin("hostile")).args(line.split_whitespace());
-        launch.env("HOSTILE", &self.words).limit(Duration::from_secs(15))
+        let launch = self
+            .scene
+            .launch(bin("hostile"))
+            .args(line.split_whitespace());
+        launch
+            .env("HOSTILE", &self.words)
+            .limit(Duration::from_secs(15))
     }
 
     fn run(&self, line: &str) -> (Started, Duration) {
@@ -39,7 +55,12 @@ fn is_socket(open: &daemon_tests::Descriptor) -> bool {
 /// Whoever closes the last copy of it waits for an hour.
 #[test]
 fn e6_a_reload_does_not_wait_for_what_came_unasked() {
-    for (how, status) in [("lingering", 0), ("later", 0), ("instead", 1), ("silence", 1)] {
+    for (how, status) in [
+        ("lingering", 0),
+        ("later", 0),
+        ("instead", 1),
+        ("silence", 1),
+    ] {
         let scene = Scene::new();
         let (hostile, daemon) = Hostile::new(&scene, &format!("reload={how}"));
         let (reload, took) = hostile.run("reload --timeout 1s");
@@ -55,9 +76,10 @@ fn e6_a_restart_does_not_wait_for_a_socket_that_lingers() {
     let scene = Scene::new();
     let (hostile, old) = Hostile::new(&scene, "sockets=lingering stays");
     let (restart, took) = hostile.run("restart --timeout 1s");
-    restart
-        .assert_ready()
-        .assert_says(&["closed the socket x (a TCP connection at", "did not end in 1s and was killed"]);
+    restart.assert_ready().assert_says(&[
+        "closed the socket x (a TCP connection at",
+        "did not end in 1s and was killed",
+    ]);
     assert!(took < Duration::from_secs(8), "{took:?}");
     assert!(old.is_gone());
     assert_eq!(scene.pid_in_pidfile(), Some(scene.daemon().pid()));
@@ -99,8 +121,14 @@ fn e6_names_are_shown_without_control_characters() {
     let scene = Scene::new();
     let (hostile, _) = Hostile::new(&scene, "sockets=escape");
     let (restart, _) = hostile.run("restart");
-    restart.assert_ready().assert_says(&["closed the socket", "title"]);
-    assert!(!restart.stderr.chars().any(|c| c.is_control() && c != '\n'), "{:?}", restart.stderr);
+    restart
+        .assert_ready()
+        .assert_says(&["closed the socket", "title"]);
+    assert!(
+        !restart.stderr.chars().any(|c| c.is_control() && c != '\n'),
+        "{:?}",
+        restart.stderr
+    );
 }
 
 /// A restart that never ends, as far as the next can tell.
@@ -109,7 +137,11 @@ fn e6_another_restart_is_waited_for_but_not_for_ever() {
     use nix::fcntl::{FcntlArg, fcntl};
     let scene = Scene::new();
     let (hostile, old) = Hostile::new(&scene, "sockets=silence");
-    let pidfile = std::fs::OpenOptions::new().read(true).write(true).open(scene.pidfile()).expect("the pidfile");
+    let pidfile = std::fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(scene.pidfile())
+        .expect("the pidfile");
     let mut lock: libc::flock = libc::flock {
         l_type: libc::F_WRLCK.try_into().expect("a small number"),
         l_whence: libc::SEEK_SET.try_into().expect("a small number"),
@@ -120,7 +152,12 @@ fn e6_another_restart_is_waited_for_but_not_for_ever() {
     lock.l_start = (1 << 24) - 3;
     lock.l_len = 1;
     fcntl(&pidfile, FcntlArg::F_OFD_SETLK(&lock)).expect("the lock of a restart");
-    let restart = hostile.command("restart").limit(Duration::from_secs(90)).run();
-    restart.assert_exited(1).assert_says(&["another restart has been under way for 30s"]);
+    let restart = hostile
+        .command("restart")
+        .limit(Duration::from_secs(90))
+        .run();
+    restart
+        .assert_exited(1)
+        .assert_says(&["another restart has been under way for 30s"]);
     assert_eq!(scene.daemon().pid(), old.pid());
 }

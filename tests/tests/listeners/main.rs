@@ -1,5 +1,5 @@
-//! Sockets by their names: from a manager, over restarts, and opened by the service. The witnesses are the test's own
-//! connections.
+//! Sockets by their names: from a manager, over restarts, and opened by the service. The witnesses
+//! are the test's own connections.
 //!
 //! | module | holds |
 //! | --- | --- |
@@ -43,23 +43,40 @@ struct Listening<'s> {
 
 impl<'s> Listening<'s> {
     fn new(scene: &'s Scene) -> Self {
-        Self { scene, pidfile: scene.pidfile(), words: String::new() }
+        Self {
+            scene,
+            pidfile: scene.pidfile(),
+            words: String::new(),
+        }
     }
 
     /// With this pidfile.
     fn at(&self, pidfile: impl Into<PathBuf>) -> Self {
-        Self { pidfile: pidfile.into(), ..self.clone() }
+        Self {
+            pidfile: pidfile.into(),
+            ..self.clone()
+        }
     }
 
     /// With these words besides.
     fn with(&self, words: impl AsRef<str>) -> Self {
-        Self { words: format!("{} {}", self.words, words.as_ref()), ..self.clone() }
+        Self {
+            words: format!("{} {}", self.words, words.as_ref()),
+            ..self.clone()
+        }
     }
 
     fn command(&self, line: &str) -> Launch<'s> {
         let (pidfile, places) = (self.pidfile.display(), self.places());
-        let words = format!("{} pidfile={pidfile} places={}", self.words, places.display());
-        self.scene.launch(bin("listening")).args(line.split_whitespace()).env("LISTENING", words)
+        let words = format!(
+            "{} pidfile={pidfile} places={}",
+            self.words,
+            places.display()
+        );
+        self.scene
+            .launch(bin("listening"))
+            .args(line.split_whitespace())
+            .env("LISTENING", words)
     }
 
     fn run(&self, line: &str) -> Started {
@@ -97,8 +114,12 @@ impl<'s> Listening<'s> {
     /// Where it says that it listens, by name; of several by one name the last.
     fn listens(&self) -> BTreeMap<String, String> {
         let text = fs::read_to_string(self.places()).expect("places");
-        let pairs = text.lines().map(|line| line.split_once(' ').expect("a name and a place"));
-        pairs.map(|(name, place)| (name.to_owned(), place.to_owned())).collect()
+        let pairs = text
+            .lines()
+            .map(|line| line.split_once(' ').expect("a name and a place"));
+        pairs
+            .map(|(name, place)| (name.to_owned(), place.to_owned()))
+            .collect()
     }
 }
 
@@ -119,7 +140,10 @@ fn ask_at(path: &Path) -> io::Result<(String, i32)> {
 fn answer(connection: impl Read) -> io::Result<(String, i32)> {
     let mut line = String::new();
     BufReader::new(connection).read_line(&mut line)?;
-    let answer = line.trim().split_once(' ').and_then(|(name, pid)| Some((name.to_owned(), pid.parse().ok()?)));
+    let answer = line
+        .trim()
+        .split_once(' ')
+        .and_then(|(name, pid)| Some((name.to_owned(), pid.parse().ok()?)));
     answer.ok_or_else(|| io::Error::other(format!("cut short: {line:?}")))
 }
 

@@ -12,7 +12,10 @@ use crate::Listening;
 /// Where it listens with all of them.
 fn addresses(scene: &Scene) -> BTreeSet<String> {
     let text = fs::read_to_string(scene.path("places")).expect("places");
-    text.lines().filter_map(|line| line.strip_prefix("many ")).map(str::to_owned).collect()
+    text.lines()
+        .filter_map(|line| line.strip_prefix("many "))
+        .map(str::to_owned)
+        .collect()
 }
 
 /// 253 descriptors fit into a message, of which one is the pidfile's.
@@ -21,7 +24,12 @@ fn e3_any_number_of_sockets_is_handed_over() {
     for count in [1, 251, 252, 253, 254, 260, 505, 506, 1000] {
         let scene = Scene::new();
         let service = Listening::new(&scene).with(format!("many={count}"));
-        let command = |line: &str| service.command(line).rlimit(Resource::RLIMIT_NOFILE, 4096, 4096).run();
+        let command = |line: &str| {
+            service
+                .command(line)
+                .rlimit(Resource::RLIMIT_NOFILE, 4096, 4096)
+                .run()
+        };
         command("start").assert_ready();
         let (old, before) = (service.owner(), addresses(&scene));
         assert_eq!(before.len(), count);
@@ -30,23 +38,39 @@ fn e3_any_number_of_sockets_is_handed_over() {
         assert_ne!(service.owner().pid(), old.pid());
         assert!(old.is_gone());
         for address in &before {
-            TcpStream::connect(address).unwrap_or_else(|error| panic!("{address} of {count}: {error}"));
+            TcpStream::connect(address)
+                .unwrap_or_else(|error| panic!("{address} of {count}: {error}"));
         }
     }
 }
 
-/// The restarter, or the new instance, has too few descriptors for what the old one has: that goes on.
+/// The restarter, or the new instance, has too few descriptors for what the old one has: that goes
+/// on.
 #[test]
 fn e3_a_limit_that_is_too_low_is_said_and_the_old_one_goes_on() {
     let scene = Scene::new();
     let service = Listening::new(&scene).with("many=300");
-    let limited = |line: &str, limit| service.command(line).rlimit(Resource::RLIMIT_NOFILE, limit, limit).run();
+    let limited = |line: &str, limit| {
+        service
+            .command(line)
+            .rlimit(Resource::RLIMIT_NOFILE, limit, limit)
+            .run()
+    };
     limited("start", 4096).assert_ready();
     let (old, before) = (service.owner(), addresses(&scene));
-    limited("restart", 200).assert_exited(1).assert_says(&["the limit on open files (200)", "300 sockets"]);
-    limited("restart", 290).assert_exited(1).assert_says(&["the limit on open files (290)", "300 sockets"]);
-    limited("restart", 400).assert_exited(1).assert_says(&["many", &errno_text(libc::EMFILE)]);
-    assert_eq!((service.owner().pid(), scene.daemon().pid()), (old.pid(), old.pid()));
+    limited("restart", 200)
+        .assert_exited(1)
+        .assert_says(&["the limit on open files (200)", "300 sockets"]);
+    limited("restart", 290)
+        .assert_exited(1)
+        .assert_says(&["the limit on open files (290)", "300 sockets"]);
+    limited("restart", 400)
+        .assert_exited(1)
+        .assert_says(&["many", &errno_text(libc::EMFILE)]);
+    assert_eq!(
+        (service.owner().pid(), scene.daemon().pid()),
+        (old.pid(), old.pid())
+    );
     for address in &before {
         TcpStream::connect(address).expect("it goes on listening");
     }
@@ -63,7 +87,9 @@ fn e3_if_the_new_one_fails_the_old_one_goes_on_with_all_of_them() {
     let before = addresses(&scene);
     let blocker = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let taken = blocker.local_addr().expect("bound");
-    old.with(format!("more=tcp:{taken}")).run("restart").assert_exited(1);
+    old.with(format!("more=tcp:{taken}"))
+        .run("restart")
+        .assert_exited(1);
     for address in &before {
         TcpStream::connect(address).expect("it goes on listening");
     }

@@ -21,31 +21,50 @@ impl<'s> Activated<'s> {
     fn start(scene: &'s Scene, sockets: [OwnedFd; 2], variables: &str, words: &str) -> Self {
         let [first, second] = sockets;
         let variables = format!("LISTEN_PID=$$ LISTEN_FDS=2 {variables}");
-        let script = format!("exec 3<&0 4>&1 </dev/null >/dev/null; export {variables}; exec \"$@\"");
+        let script =
+            format!("exec 3<&0 4>&1 </dev/null >/dev/null; export {variables}; exec \"$@\"");
         let words = format!("places={} {words}", scene.path("places").display());
         let mut command = Command::new("/bin/sh");
-        command.args(["-c", &script, "sh"]).arg(bin("listening")).arg("run").env("LISTENING", words);
-        let child = command.stdin(first).stdout(second).stderr(Stdio::piped()).spawn().expect("a shell");
+        command
+            .args(["-c", &script, "sh"])
+            .arg(bin("listening"))
+            .arg("run")
+            .env("LISTENING", words);
+        let child = command
+            .stdin(first)
+            .stdout(second)
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("a shell");
         Self { scene, child }
     }
 
     /// Waits until it has opened its sockets.
     fn when_it_listens(self) -> Self {
-        self.scene.wait_until("the service to listen", || self.scene.path("places").exists());
+        self.scene.wait_until("the service to listen", || {
+            self.scene.path("places").exists()
+        });
         self
     }
 
     /// With what status it ends by itself, and what it says.
     fn ends(mut self) -> (Option<i32>, String) {
         let mut said = String::new();
-        self.child.stderr.take().expect("a pipe").read_to_string(&mut said).expect("text");
+        self.child
+            .stderr
+            .take()
+            .expect("a pipe")
+            .read_to_string(&mut said)
+            .expect("text");
         (self.child.wait().expect("our child").code(), said)
     }
 
     /// What it has said when it is told to end.
     fn told_to_end(self) -> String {
         let pid = i32::try_from(self.child.id()).expect("a pid");
-        daemon_tests::Proc::new(pid).expect("it runs").signal(libc::SIGTERM);
+        daemon_tests::Proc::new(pid)
+            .expect("it runs")
+            .signal(libc::SIGTERM);
         let (status, said) = self.ends();
         assert_eq!(status, Some(0), "{said}");
         said
@@ -79,12 +98,24 @@ fn answers(address: &str) -> (String, i32) {
 
 #[test]
 fn e1_names_decide_and_not_the_order() {
-    for words in ["web=tcp:127.0.0.1:1 admin=or:127.0.0.1:1", "admin=tcp:127.0.0.1:1 web=or:127.0.0.1:1"] {
+    for words in [
+        "web=tcp:127.0.0.1:1 admin=or:127.0.0.1:1",
+        "admin=tcp:127.0.0.1:1 web=or:127.0.0.1:1",
+    ] {
         let scene = Scene::new();
         let ((web, at_web), (admin, at_admin)) = (tcp(), tcp());
-        let service = Activated::start(&scene, [web, admin], "LISTEN_FDNAMES=web:admin", words).when_it_listens();
-        assert_eq!(answers(&at_web), ("web".to_owned(), service.pid()), "{words}");
-        assert_eq!(answers(&at_admin), ("admin".to_owned(), service.pid()), "{words}");
+        let service = Activated::start(&scene, [web, admin], "LISTEN_FDNAMES=web:admin", words)
+            .when_it_listens();
+        assert_eq!(
+            answers(&at_web),
+            ("web".to_owned(), service.pid()),
+            "{words}"
+        );
+        assert_eq!(
+            answers(&at_admin),
+            ("admin".to_owned(), service.pid()),
+            "{words}"
+        );
         assert_eq!(service.told_to_end(), "");
     }
 }
@@ -96,7 +127,10 @@ fn e1_systemd_names_what_has_no_name_after_its_socket_unit() {
     let words = "admin=tcp:127.0.0.1:1 web=tcp:127.0.0.1:1";
     let names = "LISTEN_FDNAMES=web.socket:admin.socket";
     let _service = Activated::start(&scene, [web, admin], names, words).when_it_listens();
-    assert_eq!((answers(&at_web).0, answers(&at_admin).0), ("web".to_owned(), "admin".to_owned()));
+    assert_eq!(
+        (answers(&at_web).0, answers(&at_admin).0),
+        ("web".to_owned(), "admin".to_owned())
+    );
 }
 
 /// The address tells which one it is.
@@ -106,7 +140,10 @@ fn e1_without_names_the_address_decides() {
     let ((one, at_one), (two, at_two)) = (tcp(), tcp());
     let words = format!("admin=tcp:{at_two} web=tcp:{at_one}");
     let _service = Activated::start(&scene, [one, two], "", &words).when_it_listens();
-    assert_eq!((answers(&at_one).0, answers(&at_two).0), ("web".to_owned(), "admin".to_owned()));
+    assert_eq!(
+        (answers(&at_one).0, answers(&at_two).0),
+        ("web".to_owned(), "admin".to_owned())
+    );
 }
 
 #[test]
@@ -130,7 +167,13 @@ fn e1_what_is_ambiguous_is_an_error_that_lists_what_came() {
         let ((one, at_one), (two, at_two)) = (tcp(), tcp());
         let (status, said) = Activated::start(&scene, [one, two], names, words).ends();
         assert_eq!(status, Some(1), "{names} {words}: {said}");
-        for part in ["the socket web", "a listening TCP socket", &at_one, &at_two, "FileDescriptorName="] {
+        for part in [
+            "the socket web",
+            "a listening TCP socket",
+            &at_one,
+            &at_two,
+            "FileDescriptorName=",
+        ] {
             assert!(said.contains(part), "{part:?} is missing: {said}");
         }
     }
@@ -140,9 +183,13 @@ fn e1_what_is_ambiguous_is_an_error_that_lists_what_came() {
 fn e1_the_named_one_of_another_type_is_an_error() {
     let scene = Scene::new();
     let words = "web=tcp:127.0.0.1:1";
-    let (status, said) = Activated::start(&scene, [udp(), tcp().0], "LISTEN_FDNAMES=web:admin", words).ends();
+    let (status, said) =
+        Activated::start(&scene, [udp(), tcp().0], "LISTEN_FDNAMES=web:admin", words).ends();
     assert_eq!(status, Some(1));
-    assert!(said.contains("web") && said.contains("it is a UDP socket, not a listening TCP socket"), "{said}");
+    assert!(
+        said.contains("web") && said.contains("it is a UDP socket, not a listening TCP socket"),
+        "{said}"
+    );
 }
 
 /// Added to the program, but not to the unit.
@@ -151,13 +198,17 @@ fn e1_what_was_not_passed_is_opened_and_what_is_not_taken_is_closed_and_said() {
     let scene = Scene::new();
     let ((web, at_web), (spare, at_spare)) = (tcp(), tcp());
     let words = format!("web=tcp:127.0.0.1:1 metrics=tcp:{}", free_address());
-    let service = Activated::start(&scene, [web, spare], "LISTEN_FDNAMES=web:spare", &words).when_it_listens();
+    let service = Activated::start(&scene, [web, spare], "LISTEN_FDNAMES=web:spare", &words)
+        .when_it_listens();
     assert_eq!(answers(&at_web).0, "web");
     let metrics = Listening::new(&scene).listens()["metrics"].clone();
     assert_eq!(answers(&metrics), ("metrics".to_owned(), service.pid()));
     scene.wait_until("the end of the spare one", || ask(&at_spare).is_err());
     let said = service.told_to_end();
-    assert!(said.contains(&format!("spare (a listening TCP socket at {at_spare})")), "{said}");
+    assert!(
+        said.contains(&format!("spare (a listening TCP socket at {at_spare})")),
+        "{said}"
+    );
     assert_eq!(said.lines().count(), 1, "{said}");
 }
 
@@ -168,7 +219,8 @@ fn e1_what_a_hook_has_closed_and_replaced_is_left_alone() {
     let ((web, at_web), (spare, _)) = (tcp(), tcp());
     let file = scene.path("file");
     let words = format!("web=tcp:127.0.0.1:1 closes={}", file.display());
-    let service = Activated::start(&scene, [web, spare], "LISTEN_FDNAMES=web:spare", &words).when_it_listens();
+    let service = Activated::start(&scene, [web, spare], "LISTEN_FDNAMES=web:spare", &words)
+        .when_it_listens();
     assert_eq!(answers(&at_web).0, "web");
     scene.wait_until("the file", || file.exists());
     service.told_to_end();
@@ -180,8 +232,12 @@ fn e1_what_a_hook_has_closed_and_replaced_is_left_alone() {
 fn e1_what_was_closed_at_readiness_is_not_opened_once_more() {
     let scene = Scene::new();
     let words = "late web=tcp:127.0.0.1:0";
-    let (status, said) = Activated::start(&scene, [tcp().0, udp()], "LISTEN_FDNAMES=web:dns", words).ends();
-    assert!(status == Some(1) && said.contains("it was closed when the service was ready"), "{status:?}: {said}");
+    let (status, said) =
+        Activated::start(&scene, [tcp().0, udp()], "LISTEN_FDNAMES=web:dns", words).ends();
+    assert!(
+        status == Some(1) && said.contains("it was closed when the service was ready"),
+        "{status:?}: {said}"
+    );
 }
 
 /// Two lines of the program have changed places, between two versions.
@@ -208,10 +264,20 @@ fn e1_a_restart_adds_and_removes_and_renames() {
     let scene = Scene::new();
     let addresses = [(); 3].map(|()| free_address());
     let [web, admin, metrics] = &addresses;
-    Listening::new(&scene).with(format!("web=tcp:{web} admin=tcp:{admin}")).start();
-    let said = Listening::new(&scene).with(format!("metrics=tcp:{metrics} public=tcp:{web}")).restart();
-    assert!(said.contains(&format!("admin (a listening TCP socket at {admin})")), "{said}");
-    assert_eq!((answers(web).0, answers(metrics).0), ("public".to_owned(), "metrics".to_owned()));
+    Listening::new(&scene)
+        .with(format!("web=tcp:{web} admin=tcp:{admin}"))
+        .start();
+    let said = Listening::new(&scene)
+        .with(format!("metrics=tcp:{metrics} public=tcp:{web}"))
+        .restart();
+    assert!(
+        said.contains(&format!("admin (a listening TCP socket at {admin})")),
+        "{said}"
+    );
+    assert_eq!(
+        (answers(web).0, answers(metrics).0),
+        ("public".to_owned(), "metrics".to_owned())
+    );
     assert!(ask(admin).is_err());
 }
 
@@ -223,9 +289,15 @@ fn d8_a_descriptor_in_two_variables_has_one_owner() {
     let variables = "LISTEN_FDNAMES=web:admin DAEMON_NOTIFY_FD=4";
     let words = "web=tcp:127.0.0.1:1 admin=tcp:127.0.0.1:1";
     let service = Activated::start(&scene, [web, admin], variables, words).when_it_listens();
-    assert_eq!((answers(&at_web).0, answers(&at_admin).0), ("web".to_owned(), "admin".to_owned()));
+    assert_eq!(
+        (answers(&at_web).0, answers(&at_admin).0),
+        ("web".to_owned(), "admin".to_owned())
+    );
     let said = service.told_to_end();
-    assert!(said.contains("DAEMON_NOTIFY_FD 4") && said.contains("another variable names it"), "{said}");
+    assert!(
+        said.contains("DAEMON_NOTIFY_FD 4") && said.contains("another variable names it"),
+        "{said}"
+    );
 }
 
 /// The number is not open, until this process opens the manager's socket.
@@ -235,9 +307,15 @@ fn d8_a_descriptor_of_its_own_is_not_taken_for_an_inherited_one() {
     let manager = daemon_tests::managers::NotifySocket::at(scene.path("notify"));
     for variables in ["DAEMON_NOTIFY_FD=3", "DAEMON_NOTIFY_FD=4"] {
         let words = format!("web=tcp:{}", free_address());
-        let launch = scene.launch(bin("listening")).arg("run").env("LISTENING", words);
+        let launch = scene
+            .launch(bin("listening"))
+            .arg("run")
+            .env("LISTENING", words);
         let (name, value) = variables.split_once('=').expect("a variable");
-        let running = launch.env(name, value).env("NOTIFY_SOCKET", scene.path("notify")).spawn();
+        let running = launch
+            .env(name, value)
+            .env("NOTIFY_SOCKET", scene.path("notify"))
+            .spawn();
         assert_eq!(manager.next(), "READY=1");
         running.signal(libc::SIGTERM);
         let ended = running.wait();
@@ -253,12 +331,21 @@ fn d8_the_standard_streams_are_no_ones_readiness_descriptor() {
     for number in ["0", "1", "2"] {
         let web = free_address();
         let words = format!("web=tcp:{web} ended={}", scene.path("ended").display());
-        let launch = scene.launch(bin("listening")).arg("run").env("LISTENING", words).env("DAEMON_NOTIFY_FD", number);
+        let launch = scene
+            .launch(bin("listening"))
+            .arg("run")
+            .env("LISTENING", words)
+            .env("DAEMON_NOTIFY_FD", number);
         let running = launch.spawn();
         scene.wait_until("the service to listen", || ask(&web).is_ok());
         running.signal(libc::SIGTERM);
-        running.wait().assert_says(&[&format!("DAEMON_NOTIFY_FD {number}")]);
-        assert_eq!(fs::read_to_string(scene.path("ended")).expect("it ended in order"), "false");
+        running
+            .wait()
+            .assert_says(&[&format!("DAEMON_NOTIFY_FD {number}")]);
+        assert_eq!(
+            fs::read_to_string(scene.path("ended")).expect("it ended in order"),
+            "false"
+        );
         fs::remove_file(scene.path("ended")).expect("it is there");
     }
 }

@@ -20,5 +20,9 @@ pub(crate) fn ctl(machine: &Machine, line: &str) -> Ran {
 
 /// The pid in its pidfile.
 pub(crate) fn pid(machine: &Machine) -> Option<u32> {
-    std::fs::read_to_string(machine.path("/run/ctl.pid")).ok()?.trim().parse().ok()
+    std::fs::read_to_string(machine.path("/run/ctl.pid"))
+        .ok()?
+        .trim()
+        .parse()
+        .ok()
 }

@@ -14,23 +14,48 @@ use crate::greeter::root;
 fn container(shim: Shim, settings: &str, command: &[&str]) -> Pid1 {
     let setting = format!("CTL=pidfile=/run/ctl.pid listen=/run/ctl.address {settings}");
     let command = ["env", &setting].into_iter().chain(command.iter().copied());
-    Pid1::boot(Root::new().copy("/usr/local/bin/ctl", bin("ctl")), shim, command)
+    Pid1::boot(
+        Root::new().copy("/usr/local/bin/ctl", bin("ctl")),
+        shim,
+        command,
+    )
 }
 
 /// As `docker exec` does: the command has no parent in the container.
 fn exec(machine: &Machine, command: &[&str]) -> Ran {
     let mut nsenter = Command::new("nsenter");
-    nsenter.args(["-t", &machine.init().to_string(), "-m", "-p", "-i", "-u", "-n", "-C"]).args(command);
-    nsenter.env("CTL", "pidfile=/run/ctl.pid listen=/run/ctl.address").stdin(Stdio::null());
+    nsenter
+        .args([
+            "-t",
+            &machine.init().to_string(),
+            "-m",
+            "-p",
+            "-i",
+            "-u",
+            "-n",
+            "-C",
+        ])
+        .args(command);
+    nsenter
+        .env("CTL", "pidfile=/run/ctl.pid listen=/run/ctl.address")
+        .stdin(Stdio::null());
     Ran::of(nsenter)
 }
 
 #[test]
 fn d2_pid_1_does_not_detach() {
     require!(machine());
-    let detached = Pid1::boot(root(), Shim::None, ["env", "DAEMON_MODE=detach", "svc", "pidfile=/run/svc.pid"]);
+    let detached = Pid1::boot(
+        root(),
+        Shim::None,
+        ["env", "DAEMON_MODE=detach", "svc", "pidfile=/run/svc.pid"],
+    );
     assert_eq!(detached.wait_for_end(), 2, "{}", detached.console());
-    assert!(detached.console().contains("PID 1"), "{}", detached.console());
+    assert!(
+        detached.console().contains("PID 1"),
+        "{}",
+        detached.console()
+    );
     let by_setting = Pid1::boot(root(), Shim::None, ["svc", "mode=detach"]);
     assert_eq!(by_setting.wait_for_end(), 2, "{}", by_setting.console());
 }
@@ -40,22 +65,40 @@ fn d2_pid_1_restarts_nothing() {
     require!(machine());
     let machine = container(Shim::None, "", &["ctl", "restart"]);
     assert_eq!(machine.wait_for_end(), 1, "{}", machine.console());
-    assert!(machine.console().contains("restart the container"), "{}", machine.console());
+    assert!(
+        machine.console().contains("restart the container"),
+        "{}",
+        machine.console()
+    );
 }
 
 #[test]
 fn d2_pid_1_runs_commands_that_start_nothing() {
     require!(machine());
-    let machine = container(Shim::None, "", &["env", "DAEMON_MODE=detach", "ctl", "status"]);
+    let machine = container(
+        Shim::None,
+        "",
+        &["env", "DAEMON_MODE=detach", "ctl", "status"],
+    );
     assert_eq!(machine.wait_for_end(), 3, "{}", machine.console());
 }
 
 #[test]
 fn d2_what_pid_1_runs_is_not_restarted_by_docker_exec() {
     require!(machine(), tool("tini"), tool("dumb-init"));
-    for shim in [Shim::None, Shim::Tini, Shim::DockerInit, Shim::DumbInit, Shim::Shell] {
+    for shim in [
+        Shim::None,
+        Shim::Tini,
+        Shim::DockerInit,
+        Shim::DumbInit,
+        Shim::Shell,
+    ] {
         // A shell is not known to supervise.
-        let command: &[&str] = if shim == Shim::Shell { &["ctl", "run"] } else { &["ctl"] };
+        let command: &[&str] = if shim == Shim::Shell {
+            &["ctl", "run"]
+        } else {
+            &["ctl"]
+        };
         let machine = container(shim, "", command);
         let pid = machine.wait_for_text("/run/ctl.pid");
         machine.wait_for_text("/run/ctl.address");
@@ -63,7 +106,10 @@ fn d2_what_pid_1_runs_is_not_restarted_by_docker_exec() {
 
         let refused = exec(&machine, &["ctl", "restart"]);
         assert_eq!(refused.status, 1, "{shim:?}: {refused}");
-        assert!(refused.stderr.contains("PID 1") && refused.stderr.contains("restart the container"), "{refused}");
+        assert!(
+            refused.stderr.contains("PID 1") && refused.stderr.contains("restart the container"),
+            "{refused}"
+        );
         assert_eq!(machine.pids("ctl"), service, "{shim:?}: the same processes");
         assert_eq!(machine.wait_for_text("/run/ctl.pid"), pid, "{shim:?}");
         let status = exec(&machine, &["ctl", "status"]).expect_success();
@@ -71,8 +117,21 @@ fn d2_what_pid_1_runs_is_not_restarted_by_docker_exec() {
 
         // To end it is to end the container, which is what is asked for.
         let mut stop = Command::new("nsenter");
-        stop.args(["-t", &machine.init().to_string(), "-m", "-p", "-i", "-u", "-n", "-C", "ctl", "stop"]);
-        stop.env("CTL", "pidfile=/run/ctl.pid").stdout(Stdio::null()).stderr(Stdio::null());
+        stop.args([
+            "-t",
+            &machine.init().to_string(),
+            "-m",
+            "-p",
+            "-i",
+            "-u",
+            "-n",
+            "-C",
+            "ctl",
+            "stop",
+        ]);
+        stop.env("CTL", "pidfile=/run/ctl.pid")
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
         _ = stop.status();
         assert_eq!(machine.wait_for_end(), 0, "{shim:?}: {}", machine.console());
     }
@@ -91,7 +150,14 @@ fn d2_a_detached_daemon_below_pid_1_is_restarted_as_ever() {
     ctl("restart").expect_success();
     let new = machine.wait_for_text("/run/ctl.pid");
     assert_ne!(old, new);
-    wait_until("one process", || (machine.pids("ctl").iter().map(u32::to_string).eq([new.trim()])).then_some(()));
+    wait_until("one process", || {
+        (machine
+            .pids("ctl")
+            .iter()
+            .map(u32::to_string)
+            .eq([new.trim()]))
+        .then_some(())
+    });
     ctl("stop").expect_success();
     assert!(machine.pids("ctl").is_empty());
 }
@@ -127,7 +193,11 @@ fn d2_a_contained_service_is_not_moved_out_by_a_restart_from_the_host() {
         let refused = ctl("restart");
         assert_eq!(refused.status, 1, "{command}: {refused}");
         assert!(refused.stderr.contains("container"), "{command}: {refused}");
-        assert_eq!((machine.pids("ctl"), machine.wait_for_text("/run/ctl.pid")), (before, inside), "{command}");
+        assert_eq!(
+            (machine.pids("ctl"), machine.wait_for_text("/run/ctl.pid")),
+            (before, inside),
+            "{command}"
+        );
         ctl("stop").expect_success();
         wait_until("its end", || machine.pids("ctl").is_empty().then_some(()));
     }

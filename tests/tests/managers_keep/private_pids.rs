@@ -11,21 +11,33 @@ use daemon_tests::{
 use crate::ctl::{CTL, ctl};
 use crate::greeter::{Client, assert_greets, with_greeter};
 
-/// Each systemd that knows `PrivatePIDs=`, with these units. 257 gives the pids outside, later ones PID 1's own.
+/// Each systemd that knows `PrivatePIDs=`, with these units. 257 gives the pids outside, later ones
+/// PID 1's own.
 fn systemds(units: &[(&str, &str)]) -> impl Iterator<Item = Systemd> {
-    ["trixie", "forky"].into_iter().filter_map(Root::debian).map(move |root| {
-        let mut root = with_greeter(root).copy("/usr/local/bin/ctl", bin("ctl")).text("/etc/greeter.words", "hello\n");
-        for (name, text) in units {
-            let text = text.replace("[Service]\n", "[Service]\nPrivatePIDs=yes\n");
-            root = root.text(format!("/etc/systemd/system/{name}"), text);
-        }
-        Systemd::boot(root)
-    })
+    ["trixie", "forky"]
+        .into_iter()
+        .filter_map(Root::debian)
+        .map(move |root| {
+            let mut root = with_greeter(root)
+                .copy("/usr/local/bin/ctl", bin("ctl"))
+                .text("/etc/greeter.words", "hello\n");
+            for (name, text) in units {
+                let text = text.replace("[Service]\n", "[Service]\nPrivatePIDs=yes\n");
+                root = root.text(format!("/etc/systemd/system/{name}"), text);
+            }
+            Systemd::boot(root)
+        })
 }
 
 macro_rules! require_private_pids {
     () => {
-        require!(machine(), that(Root::debian("trixie").is_some(), "needs Debian trixie, unpacked by tests/setup"));
+        require!(
+            machine(),
+            that(
+                Root::debian("trixie").is_some(),
+                "needs Debian trixie, unpacked by tests/setup"
+            )
+        );
     };
 }
 
@@ -40,13 +52,19 @@ fn assert_shim_and_service(machine: &Systemd) {
 #[test]
 fn d3_private_pids_know_when_it_is_ready() {
     require_private_pids!();
-    for machine in systemds(&[("greeter.service", example!("systemd/notify/greeter.service"))]) {
+    for machine in systemds(&[(
+        "greeter.service",
+        example!("systemd/notify/greeter.service"),
+    )]) {
         machine.systemctl(["start", "greeter"]).expect_success();
         assert_greets(&machine);
         assert_shim_and_service(&machine);
         machine.systemctl(["stop", "greeter"]).expect_success();
         assert_eq!(
-            (machine.show("greeter", "Result"), machine.show("greeter", "ExecMainStatus")),
+            (
+                machine.show("greeter", "Result"),
+                machine.show("greeter", "ExecMainStatus")
+            ),
             ("success".into(), "0".into())
         );
         assert!(machine.pids("greeter").is_empty());
@@ -58,14 +76,39 @@ fn d3_private_pids_tell_why_it_failed_and_what_it_is_doing() {
     require_private_pids!();
     let text = errno_text(libc::EADDRNOTAVAIL);
     let unit = example!("systemd/notify/greeter.service").replace("Restart=on-failure", "");
-    for machine in
-        systemds(&[("greeter.service", &unit.replace("bin/greeter", "bin/greeter warm_up=1 address=192.0.2.1:7007"))])
-    {
-        let starting = machine.command(["systemctl", "start", "greeter"]).spawn().expect("systemctl");
-        wait_until("progress", || machine.status_text("greeter").contains("warming up").then_some(()));
-        assert!(!starting.wait_with_output().expect("our child").status.success());
-        assert!(machine.status_text("greeter").contains(&text), "{}", machine.status("greeter"));
-        assert_eq!(machine.show("greeter", "StatusErrno"), libc::EADDRNOTAVAIL.to_string());
+    for machine in systemds(&[(
+        "greeter.service",
+        &unit.replace(
+            "bin/greeter",
+            "bin/greeter warm_up=1 address=192.0.2.1:7007",
+        ),
+    )]) {
+        let starting = machine
+            .command(["systemctl", "start", "greeter"])
+            .spawn()
+            .expect("systemctl");
+        wait_until("progress", || {
+            machine
+                .status_text("greeter")
+                .contains("warming up")
+                .then_some(())
+        });
+        assert!(
+            !starting
+                .wait_with_output()
+                .expect("our child")
+                .status
+                .success()
+        );
+        assert!(
+            machine.status_text("greeter").contains(&text),
+            "{}",
+            machine.status("greeter")
+        );
+        assert_eq!(
+            machine.show("greeter", "StatusErrno"),
+            libc::EADDRNOTAVAIL.to_string()
+        );
         assert_eq!(machine.show("greeter", "ExecMainStatus"), "1");
     }
 }
@@ -73,7 +116,10 @@ fn d3_private_pids_tell_why_it_failed_and_what_it_is_doing() {
 #[test]
 fn d3_private_pids_have_a_watchdog() {
     require_private_pids!();
-    for machine in systemds(&[("greeter.service", example!("systemd/watchdog/greeter.service"))]) {
+    for machine in systemds(&[(
+        "greeter.service",
+        example!("systemd/watchdog/greeter.service"),
+    )]) {
         machine.systemctl(["start", "greeter"]).expect_success();
         let first = machine.main_pid("greeter").expect("it runs");
         // Pings come, or it would be killed by then.
@@ -90,11 +136,22 @@ fn d3_private_pids_have_a_watchdog() {
 fn d3_private_pids_have_sockets() {
     require_private_pids!();
     for machine in systemds(&[
-        ("greeter.service", example!("systemd/activated/greeter.service")),
-        ("greeter.socket", example!("systemd/activated/greeter.socket")),
-        ("greeter-admin.socket", example!("systemd/activated/greeter-admin.socket")),
+        (
+            "greeter.service",
+            example!("systemd/activated/greeter.service"),
+        ),
+        (
+            "greeter.socket",
+            example!("systemd/activated/greeter.socket"),
+        ),
+        (
+            "greeter-admin.socket",
+            example!("systemd/activated/greeter-admin.socket"),
+        ),
     ]) {
-        machine.systemctl(["start", "greeter.socket", "greeter-admin.socket"]).expect_success();
+        machine
+            .systemctl(["start", "greeter.socket", "greeter-admin.socket"])
+            .expect_success();
         assert_eq!(machine.show("greeter", "ActiveState"), "inactive");
         assert_greets(&machine);
         assert_shim_and_service(&machine);
@@ -107,7 +164,10 @@ fn d3_private_pids_have_sockets() {
 #[test]
 fn d3_private_pids_store_descriptors() {
     require_private_pids!();
-    for machine in systemds(&[("greeter.service", example!("systemd/fdstore/greeter.service"))]) {
+    for machine in systemds(&[(
+        "greeter.service",
+        example!("systemd/fdstore/greeter.service"),
+    )]) {
         machine.systemctl(["start", "greeter"]).expect_success();
         let mut client = Client::connect(&machine);
         assert_eq!(client.greeting("1"), "hello 1");
@@ -122,7 +182,10 @@ fn d3_private_pids_store_descriptors() {
 #[test]
 fn d3_private_pids_reload() {
     require_private_pids!();
-    for machine in systemds(&[("greeter.service", example!("systemd/notify-reload/greeter.service"))]) {
+    for machine in systemds(&[(
+        "greeter.service",
+        example!("systemd/notify-reload/greeter.service"),
+    )]) {
         machine.systemctl(["start", "greeter"]).expect_success();
         let mut client = Client::connect(&machine);
         for words in ["salve", "servus"] {
@@ -137,7 +200,9 @@ fn d3_private_pids_reload() {
 #[test]
 fn d3_what_private_pids_run_is_restarted_and_stopped_from_outside() {
     require_private_pids!();
-    let unit = format!("[Service]\nEnvironment=\"{CTL}\"\nRestart=always\nType=notify\nExecStart=ctl run\n");
+    let unit = format!(
+        "[Service]\nEnvironment=\"{CTL}\"\nRestart=always\nType=notify\nExecStart=ctl run\n"
+    );
     for machine in systemds(&[("ctl.service", &unit)]) {
         machine.systemctl(["start", "ctl"]).expect_success();
         let old = machine.main_pid("ctl").expect("it runs");
@@ -147,10 +212,17 @@ fn d3_what_private_pids_run_is_restarted_and_stopped_from_outside() {
         assert!(said.contains("`systemctl restart ctl.service`"), "{said}");
         let new = machine.main_pid("ctl").expect("it runs");
         assert_ne!(new, old);
-        wait_until("two processes", || (machine.pids("ctl").len() == 2).then_some(()));
+        wait_until("two processes", || {
+            (machine.pids("ctl").len() == 2).then_some(())
+        });
         assert_eq!(machine.show("ctl", "NRestarts"), "0");
         ctl(&machine, "stop").expect_success();
-        assert_eq!(machine.show("ctl", "ActiveState"), "inactive", "{}", machine.status("ctl"));
+        assert_eq!(
+            machine.show("ctl", "ActiveState"),
+            "inactive",
+            "{}",
+            machine.status("ctl")
+        );
         assert!(machine.pids("ctl").is_empty());
     }
 }

@@ -1,4 +1,5 @@
-//! D6: the word `start` in a unit detaches where systemd waits for that, and says why where it does not.
+//! D6: the word `start` in a unit detaches where systemd waits for that, and says why where it does
+//! not.
 
 use daemon_tests::{
     managers::{Systemd, wait_until},
@@ -16,14 +17,26 @@ fn systemd(service: &str) -> Systemd {
 #[track_caller]
 fn daemon(machine: &Systemd) -> u32 {
     let pid = wait_until("the pidfile", || ctl::pid(machine));
-    wait_until("one process", || (machine.pids("ctl") == [pid]).then_some(()));
-    assert_eq!(machine.show("ctl", "ActiveState"), "active", "{}", machine.status("ctl"));
+    wait_until("one process", || {
+        (machine.pids("ctl") == [pid]).then_some(())
+    });
+    assert_eq!(
+        machine.show("ctl", "ActiveState"),
+        "active",
+        "{}",
+        machine.status("ctl")
+    );
     pid
 }
 
 fn said(machine: &Systemd) -> Vec<String> {
-    let entries = machine.journal("ctl").into_iter().map(|entry| entry.message);
-    entries.filter(|message| message.contains("foreground")).collect()
+    let entries = machine
+        .journal("ctl")
+        .into_iter()
+        .map(|entry| entry.message);
+    entries
+        .filter(|message| message.contains("foreground"))
+        .collect()
 }
 
 #[test]
@@ -67,11 +80,21 @@ fn d6_a_typed_start_that_would_be_killed_says_why_it_stays() {
     require!(machine());
     for (service, why) in [
         ("Type=oneshot\nExecStart=ctl start\n", "RemainAfterExit=yes"),
-        ("Type=simple\nExecStartPre=ctl start\nExecStart=sleep 1000\n", "ExecStartPre="),
+        (
+            "Type=simple\nExecStartPre=ctl start\nExecStart=sleep 1000\n",
+            "ExecStartPre=",
+        ),
     ] {
         let machine = systemd(service);
-        machine.systemctl(["start", "--no-block", "ctl"]).expect_success();
-        wait_until("a line", || said(&machine).iter().any(|line| line.contains(why)).then_some(()));
+        machine
+            .systemctl(["start", "--no-block", "ctl"])
+            .expect_success();
+        wait_until("a line", || {
+            said(&machine)
+                .iter()
+                .any(|line| line.contains(why))
+                .then_some(())
+        });
         assert_eq!(said(&machine).len(), 1, "{:?}", said(&machine));
         assert_eq!(machine.show("ctl", "ActiveState"), "activating");
         machine.systemctl(["stop", "ctl"]).expect_success();
@@ -96,8 +119,15 @@ fn d6_a_bare_start_that_systemd_waits_for_says_that_it_stays() {
     require!(machine());
     for kind in ["forking", "oneshot", "oneshot\nRemainAfterExit=yes"] {
         let machine = systemd(&format!("Type={kind}\nExecStart=ctl\n"));
-        machine.systemctl(["start", "--no-block", "ctl"]).expect_success();
-        wait_until("a line", || said(&machine).iter().any(|line| line.contains("Type=notify fits")).then_some(()));
+        machine
+            .systemctl(["start", "--no-block", "ctl"])
+            .expect_success();
+        wait_until("a line", || {
+            said(&machine)
+                .iter()
+                .any(|line| line.contains("Type=notify fits"))
+                .then_some(())
+        });
         assert_eq!(said(&machine).len(), 1, "{:?}", said(&machine));
         assert_eq!(machine.show("ctl", "ActiveState"), "activating");
         machine.systemctl(["stop", "ctl"]).expect_success();
@@ -108,7 +138,12 @@ fn d6_a_bare_start_that_systemd_waits_for_says_that_it_stays() {
 #[test]
 fn d6_a_bare_start_that_systemd_takes_for_the_service_is_silent() {
     require!(machine());
-    for service in ["Type=simple\n", "Type=exec\n", "Type=notify\n", "Type=forking\nPIDFile=/run/ctl.pid\n"] {
+    for service in [
+        "Type=simple\n",
+        "Type=exec\n",
+        "Type=notify\n",
+        "Type=forking\nPIDFile=/run/ctl.pid\n",
+    ] {
         let machine = systemd(&format!("{service}ExecStart=ctl\n"));
         machine.systemctl(["start", "ctl"]).expect_success();
         daemon(&machine);

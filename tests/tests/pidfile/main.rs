@@ -42,12 +42,20 @@ struct Home<'s> {
 impl<'s> Home<'s> {
     /// That of the test's user: root's where root runs the tests.
     fn own(scene: &'s Scene) -> Self {
-        Self { scene, directory: scene.dir("own", 0o755, None), uid: None }
+        Self {
+            scene,
+            directory: scene.dir("own", 0o755, None),
+            uid: None,
+        }
     }
 
     /// That of an ordinary user; only root can make one.
     fn ordinary(scene: &'s Scene) -> Self {
-        Self { scene, directory: scene.dir("ordinary", 0o755, Some(ORDINARY)), uid: Some(ORDINARY) }
+        Self {
+            scene,
+            directory: scene.dir("ordinary", 0o755, Some(ORDINARY)),
+            uid: Some(ORDINARY),
+        }
     }
 
     /// All that can be made.
@@ -70,7 +78,10 @@ impl<'s> Home<'s> {
 
     /// The service, started by this user with this pidfile.
     fn service(&self, pidfile: impl AsRef<Path>) -> Launch<'s> {
-        let launch = self.scene.launch(bin("svc")).set("pidfile", pidfile.as_ref());
+        let launch = self
+            .scene
+            .launch(bin("svc"))
+            .set("pidfile", pidfile.as_ref());
         self.uid.into_iter().fold(launch, Launch::ordinary)
     }
 }

@@ -26,7 +26,11 @@ fn e22_the_mode_is_0600_whatever_the_umask() {
         let pidfile = home.path("service.pid");
         let owner = fs::metadata(&home.directory).unwrap().uid();
         for umask in [0, 0o022, 0o077, 0o277, 0o777] {
-            home.service(&pidfile).umask(umask).set("umask", "0").run().assert_ready();
+            home.service(&pidfile)
+                .umask(umask)
+                .set("umask", "0")
+                .run()
+                .assert_ready();
             assert_eq!(rights(&pidfile), (0o600, owner, owner), "{umask:o}");
             stop(&scene, &scene.daemon());
         }
@@ -39,8 +43,13 @@ fn e22_the_mode_of_an_old_file_is_corrected() {
     for home in Home::all(&scene) {
         let pidfile = home.path("service.pid");
         for mode in [0o644, 0o666, 0o777, 0o4755, 0o400] {
-            // As its owner opens it for writing, an ordinary user's file has to be writable by its owner.
-            let mode = if home.uid.is_some() { mode | 0o200 } else { mode };
+            // As its owner opens it for writing, an ordinary user's file has to be writable by its
+            // owner.
+            let mode = if home.uid.is_some() {
+                mode | 0o200
+            } else {
+                mode
+            };
             fs::write(&pidfile, naming(999_999_999)).unwrap();
             chown(&pidfile, home.uid, home.uid).unwrap();
             fs::set_permissions(&pidfile, fs::Permissions::from_mode(mode)).unwrap();
@@ -56,7 +65,12 @@ fn drops() -> [fn(Launch<'_>) -> Launch<'_>; 3] {
     [
         |launch| launch.set("user", "nobody"),
         |launch| launch.set("uid", "4711").set("group", "4711"),
-        |launch| launch.set("user", "nobody").set("group", "root").set("groups", "0"),
+        |launch| {
+            launch
+                .set("user", "nobody")
+                .set("group", "root")
+                .set("groups", "0")
+        },
     ]
 }
 
@@ -65,13 +79,17 @@ fn e22_the_file_stays_roots_and_the_daemon_cannot_write_it() {
     require!(root());
     for drop_root in drops() {
         let scene = Scene::new();
-        let launch = drop_root(service(&scene)).arg(format!("init:forge={}", scene.pidfile().display()));
+        let launch =
+            drop_root(service(&scene)).arg(format!("init:forge={}", scene.pidfile().display()));
         launch.run().assert_ready();
         let daemon = scene.daemon();
         assert_eq!(rights(scene.pidfile()), (0o600, 0, 0));
         assert_eq!(content(scene.pidfile()), naming(daemon.pid()));
         let (_, descriptor) = daemon.descriptor_of(scene.pidfile()).expect("the lock");
-        assert_eq!((descriptor.access(), descriptor.cloexec()), (libc::O_RDONLY, true));
+        assert_eq!(
+            (descriptor.access(), descriptor.cloexec()),
+            (libc::O_RDONLY, true)
+        );
         assert_eq!(descriptor.flocks(), 1, "{descriptor:?}");
     }
 }
@@ -81,7 +99,10 @@ fn e22_the_daemon_cannot_open_it_for_writing() {
     require!(root());
     for drop_root in drops() {
         let scene = Scene::new();
-        let attempt = format!("init:sh=! echo 1 2>/dev/null >{}", scene.pidfile().display());
+        let attempt = format!(
+            "init:sh=! echo 1 2>/dev/null >{}",
+            scene.pidfile().display()
+        );
         drop_root(service(&scene)).arg(attempt).run().assert_ready();
         assert_eq!(scene.pid_in_pidfile(), Some(scene.daemon().pid()));
     }
@@ -97,7 +118,10 @@ fn e22_an_old_file_that_was_given_away_is_replaced() {
     let open = fs::OpenOptions::new().write(true).open(&pidfile).unwrap();
     service(&scene).run().assert_ready();
     assert_eq!(rights(&pidfile), (0o600, 0, 0));
-    assert_ne!(open.metadata().unwrap().ino(), fs::metadata(&pidfile).unwrap().ino());
+    assert_ne!(
+        open.metadata().unwrap().ino(),
+        fs::metadata(&pidfile).unwrap().ino()
+    );
     assert_eq!(scene.pid_in_pidfile(), Some(scene.daemon().pid()));
 }
 
@@ -107,6 +131,10 @@ fn e22_nobody_else_can_block_the_service() {
     let scene = Scene::new();
     service(&scene).run().assert_ready();
     // Taking the lock needs the right to read, which nobody else has.
-    let attempt = scene.launch("/bin/cat").arg(scene.pidfile()).ordinary(ORDINARY).run();
+    let attempt = scene
+        .launch("/bin/cat")
+        .arg(scene.pidfile())
+        .ordinary(ORDINARY)
+        .run();
     attempt.assert_exited(1).assert_says(&["Permission denied"]);
 }

@@ -1,4 +1,5 @@
-//! E21 and E22: what may be at the path of a pidfile, and who may write the directories that lead there.
+//! E21 and E22: what may be at the path of a pidfile, and who may write the directories that lead
+//! there.
 
 use std::{
     fs,
@@ -22,7 +23,11 @@ use crate::{
 #[track_caller]
 fn refused(home: &Home<'_>, pidfile: &Path, says: &str) {
     let started = home.service(pidfile).run();
-    started.assert_exited(92).assert_says(&["cannot write the pidfile", &pidfile.display().to_string(), says]);
+    started.assert_exited(92).assert_says(&[
+        "cannot write the pidfile",
+        &pidfile.display().to_string(),
+        says,
+    ]);
     home.scene.assert_no_leftovers();
 }
 
@@ -43,10 +48,19 @@ fn e21_a_symlink_is_not_followed() {
         let (pidfile, target) = (home.path("service.pid"), home.path("precious"));
         fs::write(&target, "precious").unwrap();
         chown(&target, home.uid, home.uid).unwrap();
-        for to in [target.clone(), "precious".into(), "/dev/null".into(), "service.pid".into(), "..".into()] {
+        for to in [
+            target.clone(),
+            "precious".into(),
+            "/dev/null".into(),
+            "service.pid".into(),
+            "..".into(),
+        ] {
             symlink(&to, &pidfile).unwrap();
             refused(&home, &pidfile, "symbolic link");
-            assert_eq!((content(&target), fs::read_link(&pidfile).unwrap()), ("precious".to_owned(), to));
+            assert_eq!(
+                (content(&target), fs::read_link(&pidfile).unwrap()),
+                ("precious".to_owned(), to)
+            );
             fs::remove_file(&pidfile).unwrap();
         }
     }
@@ -86,7 +100,11 @@ fn e21_a_fifo_is_refused_without_a_hang() {
         let pidfile = home.path("service.pid");
         fs::rename(&fifo, &pidfile).unwrap();
         refused(&home, &pidfile, "FIFO");
-        let _reader = fs::OpenOptions::new().read(true).write(true).open(&pidfile).unwrap();
+        let _reader = fs::OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(&pidfile)
+            .unwrap();
         refused(&home, &pidfile, "FIFO");
         fs::rename(&pidfile, &fifo).unwrap();
     }
@@ -112,7 +130,12 @@ fn e21_a_socket_is_refused() {
         let pidfile = home.path("service.pid");
         let _listener = UnixListener::bind(&pidfile).unwrap();
         refused(&home, &pidfile, "socket");
-        assert!(fs::symlink_metadata(&pidfile).unwrap().file_type().is_socket());
+        assert!(
+            fs::symlink_metadata(&pidfile)
+                .unwrap()
+                .file_type()
+                .is_socket()
+        );
     }
 }
 
@@ -122,7 +145,11 @@ fn e21_a_device_is_refused() {
     let scene = Scene::new();
     let home = Home::own(&scene);
     // The null device, and one that no driver is behind: what opens it fails otherwise.
-    for (kind, major, minor) in [(SFlag::S_IFCHR, 1, 3), (SFlag::S_IFCHR, 240, 240), (SFlag::S_IFBLK, 240, 240)] {
+    for (kind, major, minor) in [
+        (SFlag::S_IFCHR, 1, 3),
+        (SFlag::S_IFCHR, 240, 240),
+        (SFlag::S_IFBLK, 240, 240),
+    ] {
         let pidfile = home.path("service.pid");
         mknod(&pidfile, kind, Mode::S_IRWXU, makedev(major, minor)).unwrap();
         refused(&home, &pidfile, "device");
@@ -134,12 +161,20 @@ fn e21_a_device_is_refused() {
 fn e21_no_directory_and_no_right() {
     let scene = Scene::new();
     for home in Home::all(&scene) {
-        refused(&home, &home.path("missing/service.pid"), "No such file or directory");
+        refused(
+            &home,
+            &home.path("missing/service.pid"),
+            "No such file or directory",
+        );
         fs::write(home.path("file"), "").unwrap();
         refused(&home, &home.path("file/service.pid"), "Not a directory");
     }
     if require::root().is_ok() {
-        let home = Home { directory: scene.dir("forbidden", 0o755, None), uid: Some(ORDINARY), scene: &scene };
+        let home = Home {
+            directory: scene.dir("forbidden", 0o755, None),
+            uid: Some(ORDINARY),
+            scene: &scene,
+        };
         refused(&home, &home.path("service.pid"), "Permission denied");
         assert!(!home.path("service.pid").exists());
     }
@@ -152,7 +187,10 @@ fn e22_an_ordinary_user_cannot_meddle_with_roots_service() {
     service(&scene).run().assert_ready();
     let before = content(scene.pidfile());
     let launch = service(&scene).ordinary(ORDINARY);
-    launch.run().assert_exited(92).assert_says(&["Permission denied"]);
+    launch
+        .run()
+        .assert_exited(92)
+        .assert_says(&["Permission denied"]);
     assert_eq!(content(scene.pidfile()), before);
 }
 
@@ -170,11 +208,24 @@ fn e22_root_refuses_a_directory_that_others_can_write() {
     require!(root());
     let scene = Scene::new();
     let home = Home::own(&scene);
-    let modes = [(0o777, 0, 0), (0o1777, 0, 0), (0o757, 0, 0), (0o775, 0, ORDINARY), (0o3775, 0, ORDINARY)];
-    for (mode, uid, gid) in modes.into_iter().chain([(0o755, ORDINARY, 0), (0o555, ORDINARY, 0)]) {
+    let modes = [
+        (0o777, 0, 0),
+        (0o1777, 0, 0),
+        (0o757, 0, 0),
+        (0o775, 0, ORDINARY),
+        (0o3775, 0, ORDINARY),
+    ];
+    for (mode, uid, gid) in modes
+        .into_iter()
+        .chain([(0o755, ORDINARY, 0), (0o555, ORDINARY, 0)])
+    {
         let directory = directory(&home, mode, uid, gid);
         let pidfile = directory.join("service.pid");
-        refused(&home, &pidfile, &format!("the directory {}", directory.display()));
+        refused(
+            &home,
+            &pidfile,
+            &format!("the directory {}", directory.display()),
+        );
         assert!(!pidfile.exists());
     }
 }
@@ -184,7 +235,14 @@ fn e22_root_accepts_a_directory_that_only_root_can_write() {
     require!(root());
     let scene = Scene::new();
     let home = Home::own(&scene);
-    for (mode, gid) in [(0o755, 0), (0o700, 0), (0o775, 0), (0o755, ORDINARY), (0o2755, ORDINARY), (0o1755, 0)] {
+    for (mode, gid) in [
+        (0o755, 0),
+        (0o700, 0),
+        (0o775, 0),
+        (0o755, ORDINARY),
+        (0o2755, ORDINARY),
+        (0o1755, 0),
+    ] {
         accepted(&home, &directory(&home, mode, 0, gid).join("service.pid"));
     }
 }
@@ -194,8 +252,8 @@ fn e22_root_looks_at_every_directory_on_the_way() {
     require!(root());
     let scene = Scene::new();
     let home = Home::own(&scene);
-    // A sticky directory on the way will do: there nobody can exchange what is root's. One of a group (as Ubuntu's
-    // /var/log) too: what its members could put there is not root's.
+    // A sticky directory on the way will do: there nobody can exchange what is root's. One of a
+    // group (as Ubuntu's /var/log) too: what its members could put there is not root's.
     for (mode, uid, gid, fine) in [
         (0o777, 0, 0, false),
         (0o775, 0, ORDINARY, true),
@@ -211,7 +269,11 @@ fn e22_root_looks_at_every_directory_on_the_way() {
         if fine {
             accepted(&home, &pidfile);
         } else {
-            refused(&home, &pidfile, &format!("the directory {}", outer.display()));
+            refused(
+                &home,
+                &pidfile,
+                &format!("the directory {}", outer.display()),
+            );
         }
     }
 }
@@ -244,17 +306,36 @@ fn e22_root_follows_no_symlink_that_others_can_change() {
     let home = Home::own(&scene);
     let run = home.path("run");
     fs::create_dir(&run).unwrap();
-    let (open, sticky) = (directory(&home, 0o777, 0, 0), directory(&home, 0o1777, 0, 0));
+    let (open, sticky) = (
+        directory(&home, 0o777, 0, 0),
+        directory(&home, 0o1777, 0, 0),
+    );
     let link = |path: std::path::PathBuf, owner: u32, to: &Path| {
         symlink(to, &path).unwrap();
         lchown(&path, Some(owner), Some(owner)).unwrap();
         path.join("service.pid")
     };
     refused(&home, &link(open.join("link"), 0, &run), "the directory");
-    refused(&home, &link(sticky.join("link"), ORDINARY, &run), "the symbolic link");
-    refused(&home, &link(home.path("to-open"), 0, &open), "the directory");
-    refused(&home, &link(home.path("by-open"), 0, &open.join("../run")), "the directory");
-    refused(&home, &link(home.path("endless"), 0, &home.path("endless")), &errno_text(libc::ELOOP));
+    refused(
+        &home,
+        &link(sticky.join("link"), ORDINARY, &run),
+        "the symbolic link",
+    );
+    refused(
+        &home,
+        &link(home.path("to-open"), 0, &open),
+        "the directory",
+    );
+    refused(
+        &home,
+        &link(home.path("by-open"), 0, &open.join("../run")),
+        "the directory",
+    );
+    refused(
+        &home,
+        &link(home.path("endless"), 0, &home.path("endless")),
+        &errno_text(libc::ELOOP),
+    );
     assert!(!run.join("service.pid").exists());
 }
 
@@ -262,7 +343,11 @@ fn e22_root_follows_no_symlink_that_others_can_change() {
 fn an_ordinary_user_may_use_a_directory_for_all() {
     require!(root());
     let scene = Scene::new();
-    let home = Home { directory: scene.dir("tmp", 0o1777, None), uid: Some(ORDINARY), scene: &scene };
+    let home = Home {
+        directory: scene.dir("tmp", 0o1777, None),
+        uid: Some(ORDINARY),
+        scene: &scene,
+    };
     let pidfile = home.path("service.pid");
     accepted(&home, &pidfile);
     // But not what others have put there.
@@ -278,8 +363,13 @@ fn a_full_file_system_is_a_failed_start() {
     let directory = scene.dir("full", 0o755, None);
     let script = "mount -t tmpfs -o size=4k,mode=755 none . && cd . && cd \"$PWD\" && printf 1234 >full && \
                   \"$0\" pidfile=\"$PWD/service.pid\"; status=$?; ls; exit $status";
-    let launch = scene.launch("/usr/bin/unshare").args(["-m", "/bin/sh", "-c", script]).arg(daemon_tests::bin("svc"));
+    let launch = scene
+        .launch("/usr/bin/unshare")
+        .args(["-m", "/bin/sh", "-c", script])
+        .arg(daemon_tests::bin("svc"));
     let started = launch.current_dir(directory).run();
-    started.assert_exited(92).assert_says(&["No space left on device"]);
+    started
+        .assert_exited(92)
+        .assert_says(&["No space left on device"]);
     assert_eq!(started.stdout, "full\n");
 }

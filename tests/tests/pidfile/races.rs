@@ -22,27 +22,44 @@ const STARTERS: usize = 50;
 /// Starts fifty at the same moment; what became of them, those that succeeded first.
 fn race<'s>(scene: &'s Scene, launch: impl Fn() -> Launch<'s>) -> (Vec<Started>, Vec<Started>) {
     let mut gate = scene.gate("gate");
-    let all: Vec<_> = (0..STARTERS).map(|_| launch().behind(&gate).spawn()).collect();
+    let all: Vec<_> = (0..STARTERS)
+        .map(|_| launch().behind(&gate).spawn())
+        .collect();
     gate.open();
-    all.into_iter().map(Running::wait).partition(|started| started.status.success())
+    all.into_iter()
+        .map(Running::wait)
+        .partition(|started| started.status.success())
 }
 
 /// Whether a refused start names the daemon, which may have been starting still.
 fn names(refused: &Started, daemon: &Proc) -> bool {
     let named = format!("held by pid {}", daemon.pid());
     let said = refused.stderr.trim_end_matches('\n');
-    said.strip_suffix(", which is still starting").unwrap_or(said).ends_with(&named)
+    said.strip_suffix(", which is still starting")
+        .unwrap_or(said)
+        .ends_with(&named)
 }
 
 /// Fails unless one has won, and the others say so and have changed nothing.
-fn assert_one_winner(scene: &Scene, pidfile: &std::path::Path, (winners, losers): &(Vec<Started>, Vec<Started>)) {
-    assert_eq!((winners.len(), losers.len()), (1, STARTERS - 1), "{winners:#?}");
+fn assert_one_winner(
+    scene: &Scene,
+    pidfile: &std::path::Path,
+    (winners, losers): &(Vec<Started>, Vec<Started>),
+) {
+    assert_eq!(
+        (winners.len(), losers.len()),
+        (1, STARTERS - 1),
+        "{winners:#?}"
+    );
     let daemon = scene.daemon();
     assert_eq!(content(pidfile), naming(daemon.pid()));
     for loser in losers {
         loser.assert_exited(80);
         // At most a second is spent on finding out whom to name.
-        assert!(names(loser, &daemon) || loser.elapsed > Duration::from_secs(1), "{loser:#?}");
+        assert!(
+            names(loser, &daemon) || loser.elapsed > Duration::from_secs(1),
+            "{loser:#?}"
+        );
     }
     let named = losers.iter().filter(|loser| names(loser, &daemon)).count();
     assert!(named * 2 > STARTERS, "only {named} named it");
@@ -61,7 +78,11 @@ fn race_at_home(home: &Home<'_>, found: Option<&[u8]>) {
     if let Some(found) = found {
         home.file("service.pid", found);
     }
-    assert_one_winner(home.scene, &pidfile, &race(home.scene, || home.service(&pidfile)));
+    assert_one_winner(
+        home.scene,
+        &pidfile,
+        &race(home.scene, || home.service(&pidfile)),
+    );
 }
 
 #[test]
@@ -121,7 +142,10 @@ fn e20_fifty_starters_of_a_service_that_gives_root_up() {
     assert_eq!((winners.len(), losers.len()), (1, STARTERS - 1));
     let daemon = scene.daemon();
     assert!(losers.iter().all(|loser| loser.status.code() == Some(80)));
-    assert!(losers.iter().filter(|loser| names(loser, &daemon)).count() * 2 > STARTERS, "{losers:#?}");
+    assert!(
+        losers.iter().filter(|loser| names(loser, &daemon)).count() * 2 > STARTERS,
+        "{losers:#?}"
+    );
 }
 
 #[test]
@@ -129,7 +153,12 @@ fn e20_fifty_starters_of_a_service_that_cannot_start() {
     let scene = Scene::new();
     let (winners, losers) = race(&scene, || service(&scene).arg("init:err=no"));
     assert_eq!(winners.len(), 0);
-    assert!(losers.iter().all(|loser| matches!(loser.status.code(), Some(1 | 80))), "{losers:#?}");
+    assert!(
+        losers
+            .iter()
+            .all(|loser| matches!(loser.status.code(), Some(1 | 80))),
+        "{losers:#?}"
+    );
     assert!(losers.iter().any(|loser| loser.status.code() == Some(1)));
     scene.assert_no_leftovers();
     assert!(!scene.pidfile().exists());
@@ -144,7 +173,9 @@ fn e20_an_ordinary_users_file_can_be_opened_from_its_first_moment() {
     let pidfile = home.path("service.pid");
     let start = || home.service(&pidfile).umask(0o777);
     // The first starter stands still when it has created the file.
-    let slow = start().strace("slow", &["-e", "inject=fchmod:delay_enter=700000"]).spawn();
+    let slow = start()
+        .strace("slow", &["-e", "inject=fchmod:delay_enter=700000"])
+        .spawn();
     scene.wait_until("the file", || pidfile.exists());
     let mut statuses = [start().run().status.code(), slow.wait().status.code()];
     statuses.sort_unstable();
@@ -170,7 +201,8 @@ fn e20_a_start_while_the_older_one_ends() {
     }
 }
 
-/// Does this in another thread, again and again, while the service is started and stopped some times.
+/// Does this in another thread, again and again, while the service is started and stopped some
+/// times.
 fn starts_despite(scene: &Scene, probe: impl Fn() + Sync) {
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
@@ -207,7 +239,8 @@ fn e29_probes_that_take_the_lock_for_a_moment_do_not_either() {
     let scene = Scene::new();
     let pidfile = scene.file("service.pid", "999999999\n");
     starts_despite(&scene, || {
-        let probe = File::open(&pidfile).map(|file| Flock::lock(file, FlockArg::LockExclusiveNonblock));
+        let probe =
+            File::open(&pidfile).map(|file| Flock::lock(file, FlockArg::LockExclusiveNonblock));
         thread::sleep(Duration::from_millis(1));
         drop(probe);
         thread::sleep(Duration::from_millis(2));
@@ -220,12 +253,19 @@ const FOUND: [&str; 3] = ["", "999999999\n", "1\n"];
 /// A lock on such a file.
 fn locked(home: &Home<'_>, found: &str) -> Flock<File> {
     let file = File::open(home.file("service.pid", found)).unwrap();
-    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| errno).unwrap()
+    Flock::lock(file, FlockArg::LockExclusiveNonblock)
+        .map_err(|(_, errno)| errno)
+        .unwrap()
 }
 
-/// A start while such a lock is held for so long. On a busy machine it may be held for longer than the start waits: then
-/// a refusal says nothing, and it is done again.
-fn held_for<'s>(time: Duration, home: &Home<'_>, found: &str, launch: impl Fn() -> Launch<'s>) -> Started {
+/// A start while such a lock is held for so long. On a busy machine it may be held for longer than
+/// the start waits: then a refusal says nothing, and it is done again.
+fn held_for<'s>(
+    time: Duration,
+    home: &Home<'_>,
+    found: &str,
+    launch: impl Fn() -> Launch<'s>,
+) -> Started {
     loop {
         let lock = locked(home, found);
         let began = Instant::now();
@@ -246,7 +286,10 @@ fn e29_a_lock_that_is_held_for_a_tenth_of_a_second_does_not_make_a_start_fail() 
         let scene = Scene::new();
         for home in Home::all(&scene) {
             let pidfile = home.path("service.pid");
-            held_for(Duration::from_millis(100), &home, found, || home.service(&pidfile)).assert_ready();
+            held_for(Duration::from_millis(100), &home, found, || {
+                home.service(&pidfile)
+            })
+            .assert_ready();
             assert_eq!(content(&pidfile), naming(scene.daemon().pid()));
             stop(&scene, &scene.daemon());
         }
@@ -261,10 +304,18 @@ fn e29_a_lock_that_is_held_for_ever_is_waited_for_no_longer_than_a_second() {
             let lock = locked(&home, found);
             let pidfile = home.path("service.pid");
             let started = home.service(&pidfile).run();
-            started.assert_exited(80).assert_says(&["already running", "service.pid"]);
-            assert!((Duration::from_millis(200)..PROMPT).contains(&started.elapsed), "{started:?}");
+            started
+                .assert_exited(80)
+                .assert_says(&["already running", "service.pid"]);
+            assert!(
+                (Duration::from_millis(200)..PROMPT).contains(&started.elapsed),
+                "{started:?}"
+            );
             // Whoever is named in the file does not hold it.
-            assert!(!started.stderr.contains("pid 1\n") && !started.stderr.contains("999999999"), "{started:?}");
+            assert!(
+                !started.stderr.contains("pid 1\n") && !started.stderr.contains("999999999"),
+                "{started:?}"
+            );
             assert_eq!(content(&pidfile), found);
             drop(lock);
             home.service(&pidfile).run().assert_ready();

@@ -15,7 +15,11 @@ fn e23_a_successors_file_is_not_removed() {
     let older = ready_daemon(&scene, service(&scene));
     fs::remove_file(scene.pidfile()).unwrap();
     service(&scene).run().assert_ready();
-    let newer = scene.processes().into_iter().find(|process| process.pid() != older.pid()).unwrap();
+    let newer = scene
+        .processes()
+        .into_iter()
+        .find(|process| process.pid() != older.pid())
+        .unwrap();
     assert_eq!(scene.pid_in_pidfile(), Some(newer.pid()));
     stop(&scene, &older);
     assert_eq!(scene.pid_in_pidfile(), Some(newer.pid()));
@@ -57,13 +61,17 @@ fn e23_that_the_file_is_gone_is_no_trouble() {
     scene.assert_no_leftovers();
 }
 
-/// A stale file to which this happens after the starter has opened it and before it has locked it: as where an older
-/// service ends just then.
+/// A stale file to which this happens after the starter has opened it and before it has locked it:
+/// as where an older service ends just then.
 fn starts_although(happens: impl Fn(&Path)) {
     let scene = Scene::new();
     let pidfile = scene.file("service.pid", naming(999_999_999));
-    let running = service(&scene).strace("slow", &["-e", "inject=flock:delay_enter=500000:when=1"]).spawn();
-    scene.wait_until("the opened file", || running.process().descriptor_of(&pidfile).is_some());
+    let running = service(&scene)
+        .strace("slow", &["-e", "inject=flock:delay_enter=500000:when=1"])
+        .spawn();
+    scene.wait_until("the opened file", || {
+        running.process().descriptor_of(&pidfile).is_some()
+    });
     happens(&pidfile);
     running.wait().assert_ready();
     let daemon = scene.daemon();
@@ -93,8 +101,12 @@ fn fails_after(action: &str) {
     for hook in ["privileged_init", "init"] {
         let scene = Scene::new();
         let pidfile = scene.pidfile().display().to_string();
-        let started = service(&scene).arg(format!("{hook}:{}", action.replace("FILE", &pidfile))).run();
-        started.assert_exited(92).assert_says(&["cannot write the pidfile", &pidfile]);
+        let started = service(&scene)
+            .arg(format!("{hook}:{}", action.replace("FILE", &pidfile)))
+            .run();
+        started
+            .assert_exited(92)
+            .assert_says(&["cannot write the pidfile", &pidfile]);
         assert!(scene.processes().is_empty());
     }
 }

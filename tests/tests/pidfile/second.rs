@@ -13,7 +13,14 @@ use crate::{
 /// All that a second start could change of a file.
 fn state(path: &Path) -> (String, u64, u32, u64, SystemTime, i64) {
     let found = fs::metadata(path).expect("a pidfile");
-    (content(path), found.ino(), found.mode(), found.nlink(), found.modified().expect("a time"), found.ctime_nsec())
+    (
+        content(path),
+        found.ino(),
+        found.mode(),
+        found.nlink(),
+        found.modified().expect("a time"),
+        found.ctime_nsec(),
+    )
 }
 
 #[test]
@@ -27,7 +34,11 @@ fn e24_a_second_start_names_the_first_and_changes_nothing() {
         for umask in [0, 0o777] {
             let started = home.service(&pidfile).umask(umask).run();
             started.assert_exited(80);
-            let wanted = format!("already running: {}: held by pid {}\n", pidfile.display(), daemon.pid());
+            let wanted = format!(
+                "already running: {}: held by pid {}\n",
+                pidfile.display(),
+                daemon.pid()
+            );
             assert_eq!(started.stderr, format!("svc: {wanted}"));
             assert!(started.elapsed < PROMPT, "{started:?}");
             assert_eq!(state(&pidfile), before);
@@ -52,22 +63,37 @@ fn e24_a_second_start_of_a_service_that_gave_root_up() {
 fn e24_a_second_start_comes_to_no_hook_but_configure() {
     let scene = Scene::new();
     ready_daemon(&scene, service(&scene));
-    let noted = ["privileged_init", "init", "main"].map(|hook| format!("{hook}:write={}", scene.path(hook).display()));
+    let noted = ["privileged_init", "init", "main"]
+        .map(|hook| format!("{hook}:write={}", scene.path(hook).display()));
     service(&scene).args(noted).run().assert_exited(80);
-    assert!(["privileged_init", "init", "main"].iter().all(|hook| !scene.path(hook).exists()));
+    assert!(
+        ["privileged_init", "init", "main"]
+            .iter()
+            .all(|hook| !scene.path(hook).exists())
+    );
 }
 
 #[test]
 fn e24_a_second_start_while_the_first_is_not_ready() {
     let scene = Scene::new();
     let barrier = barrier(&scene, "barrier");
-    let first = service(&scene).arg(format!("init:cat={}", barrier.display())).spawn();
+    let first = service(&scene)
+        .arg(format!("init:cat={}", barrier.display()))
+        .spawn();
     let waiting = at_barrier(&scene, &barrier);
-    let pid = scene.pid_in_pidfile().expect("the pid is written before init");
-    service(&scene).run().assert_exited(80).assert_says(&[&format!("held by pid {pid}, which is still starting\n")]);
+    let pid = scene
+        .pid_in_pidfile()
+        .expect("the pid is written before init");
+    service(&scene)
+        .run()
+        .assert_exited(80)
+        .assert_says(&[&format!("held by pid {pid}, which is still starting\n")]);
     drop(waiting);
     first.wait().assert_ready();
-    assert_eq!((scene.daemon().pid(), scene.pid_in_pidfile()), (pid, Some(pid)));
+    assert_eq!(
+        (scene.daemon().pid(), scene.pid_in_pidfile()),
+        (pid, Some(pid))
+    );
 }
 
 #[test]
@@ -76,7 +102,10 @@ fn e24_detached_or_in_the_foreground_there_is_one() {
     let foreground = || service(&scene).env("DAEMON_MODE", "foreground");
     let running = in_foreground(&scene, service(&scene), "shutdown");
     let named = format!("held by pid {}\n", running.pid());
-    service(&scene).run().assert_exited(80).assert_says(&[&named]);
+    service(&scene)
+        .run()
+        .assert_exited(80)
+        .assert_says(&[&named]);
     foreground().run().assert_exited(80).assert_says(&[&named]);
     running.signal(libc::SIGTERM);
     running.wait();
@@ -92,7 +121,11 @@ fn e24_the_same_file_by_another_path_is_the_same_service() {
     let scene = Scene::new();
     ready_daemon(&scene, service(&scene));
     let around = scene.dir("around", 0o755, None).join("../service.pid");
-    scene.launch(bin("svc")).set("pidfile", around).run().assert_exited(80);
+    scene
+        .launch(bin("svc"))
+        .set("pidfile", around)
+        .run()
+        .assert_exited(80);
 }
 
 #[test]
@@ -101,7 +134,9 @@ fn e24_without_proc_the_first_is_named_too() {
     let scene = Scene::new();
     let daemon = ready_daemon(&scene, service(&scene));
     let started = service(&scene).without_proc().run();
-    started.assert_exited(80).assert_says(&[&format!("held by pid {}\n", daemon.pid())]);
+    started
+        .assert_exited(80)
+        .assert_says(&[&format!("held by pid {}\n", daemon.pid())]);
 }
 
 /// Starts over a file with this content, and stops.
@@ -141,7 +176,11 @@ fn e25_a_stale_pid_may_be_that_of_an_ordinary_users_superior() {
 fn e25_a_stale_pid_may_be_the_starters_own() {
     let scene = Scene::new();
     let script = "echo $$ >\"$0\" && exec \"$@\"";
-    let launch = scene.launch("/bin/sh").args(["-c", script]).arg(scene.pidfile()).arg(bin("svc"));
+    let launch = scene
+        .launch("/bin/sh")
+        .args(["-c", script])
+        .arg(scene.pidfile())
+        .arg(bin("svc"));
     let running = launch.set("pidfile", scene.pidfile()).spawn();
     let pid = running.pid();
     running.wait().assert_ready();
@@ -152,7 +191,18 @@ fn e25_a_stale_pid_may_be_the_starters_own() {
 
 #[test]
 fn e25_a_file_of_any_content_is_overwritten() {
-    for found in ["", "\n", "0\n", "-1\n", "1", " 1 \n", "+1\n", "1\n2\n3\n", "99999999999999999999\n", "4711 svc\n"] {
+    for found in [
+        "",
+        "\n",
+        "0\n",
+        "-1\n",
+        "1",
+        " 1 \n",
+        "+1\n",
+        "1\n2\n3\n",
+        "99999999999999999999\n",
+        "4711 svc\n",
+    ] {
         starts_over(found);
     }
     starts_over(b"\0\0\0\0\xff\xfe\n");

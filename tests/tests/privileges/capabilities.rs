@@ -5,7 +5,8 @@ use std::fs;
 use daemon_tests::{Launch, Scene, bin, require};
 
 use crate::{
-    NOBODY, as_nobody, assert_capabilities, assert_is, groups_of, in_namespaces, open_to_all, refused, started,
+    NOBODY, as_nobody, assert_capabilities, assert_is, groups_of, in_namespaces, open_to_all,
+    refused, started,
 };
 
 const CAP_DAC_OVERRIDE: u32 = 1;
@@ -24,7 +25,8 @@ fn locked(bit: u32) -> u32 {
     bit | bit << 1
 }
 
-/// Started by root in these surroundings, to run as nobody, it has these capabilities and no way to others.
+/// Started by root in these surroundings, to run as nobody, it has these capabilities and no way to
+/// others.
 fn assert_nobody_has(surroundings: impl FnOnce(Launch<'_>) -> Launch<'_>, kept: u64) {
     let scene = Scene::new();
     let daemon = started(surroundings(as_nobody(&scene)).arg("init:regain"), &scene);
@@ -41,8 +43,14 @@ fn e36_nobody_has_no_capability_from_a_full_bounding_set() {
 #[test]
 fn e36_nor_by_inheritance() {
     require!(root());
-    assert_nobody_has(|launch| launch.inheritable([CAP_DAC_OVERRIDE, CAP_SYS_ADMIN]), 0);
-    assert_nobody_has(|launch| launch.ambient([CAP_DAC_OVERRIDE, CAP_SYS_ADMIN]), 0);
+    assert_nobody_has(
+        |launch| launch.inheritable([CAP_DAC_OVERRIDE, CAP_SYS_ADMIN]),
+        0,
+    );
+    assert_nobody_has(
+        |launch| launch.ambient([CAP_DAC_OVERRIDE, CAP_SYS_ADMIN]),
+        0,
+    );
 }
 
 #[test]
@@ -59,7 +67,14 @@ fn e36_nor_by_securebits() {
 fn e36_nor_by_all_of_them_together() {
     require!(root());
     let ambient = [CAP_SETUID, CAP_SYS_ADMIN];
-    assert_nobody_has(|launch| launch.ambient(ambient).securebits(locked(NO_SETUID_FIXUP) | KEEP_CAPS), 0);
+    assert_nobody_has(
+        |launch| {
+            launch
+                .ambient(ambient)
+                .securebits(locked(NO_SETUID_FIXUP) | KEEP_CAPS)
+        },
+        0,
+    );
 }
 
 #[test]
@@ -76,14 +91,22 @@ fn e36_inherited_securebits_are_cleared() {
 #[test]
 fn e36_root_with_few_capabilities_can_drop_them() {
     require!(root());
-    assert_nobody_has(|launch| launch.bounding_without([CAP_SETPCAP, CAP_SYS_ADMIN]), 0);
+    assert_nobody_has(
+        |launch| launch.bounding_without([CAP_SETPCAP, CAP_SYS_ADMIN]),
+        0,
+    );
 }
 
 #[test]
 fn an_ordinary_user_loses_what_it_inherits_where_a_user_is_set() {
     require!(root());
     let scene = Scene::new();
-    let daemon = started(as_nobody(&scene).ordinary(NOBODY).ambient([CAP_DAC_OVERRIDE, CAP_SYS_ADMIN]), &scene);
+    let daemon = started(
+        as_nobody(&scene)
+            .ordinary(NOBODY)
+            .ambient([CAP_DAC_OVERRIDE, CAP_SYS_ADMIN]),
+        &scene,
+    );
     assert_capabilities(&daemon, 0);
 }
 
@@ -91,9 +114,15 @@ fn an_ordinary_user_loses_what_it_inherits_where_a_user_is_set() {
 fn exactly_the_capabilities_that_were_asked_for_are_kept() {
     require!(root());
     let bind = 1 << CAP_NET_BIND_SERVICE;
-    assert_nobody_has(|launch| launch.set("capabilities", "CAP_NET_BIND_SERVICE"), bind);
+    assert_nobody_has(
+        |launch| launch.set("capabilities", "CAP_NET_BIND_SERVICE"),
+        bind,
+    );
     let several = "CAP_NET_BIND_SERVICE,CAP_IPC_LOCK,CAP_CHECKPOINT_RESTORE";
-    assert_nobody_has(|launch| launch.set("capabilities", several), bind | 1 << 14 | 1 << 40);
+    assert_nobody_has(
+        |launch| launch.set("capabilities", several),
+        bind | 1 << 14 | 1 << 40,
+    );
 }
 
 #[test]
@@ -102,9 +131,18 @@ fn exactly_these_whatever_was_inherited() {
         launch.set("capabilities", "CAP_NET_BIND_SERVICE")
     }
     require!(root());
-    assert_nobody_has(|launch| bind(launch).ambient([CAP_SYS_ADMIN]), 1 << CAP_NET_BIND_SERVICE);
-    assert_nobody_has(|launch| bind(launch).securebits(NO_SETUID_FIXUP | KEEP_CAPS), 1 << CAP_NET_BIND_SERVICE);
-    assert_nobody_has(|launch| bind(launch).securebits(locked(NO_SETUID_FIXUP)), 1 << CAP_NET_BIND_SERVICE);
+    assert_nobody_has(
+        |launch| bind(launch).ambient([CAP_SYS_ADMIN]),
+        1 << CAP_NET_BIND_SERVICE,
+    );
+    assert_nobody_has(
+        |launch| bind(launch).securebits(NO_SETUID_FIXUP | KEEP_CAPS),
+        1 << CAP_NET_BIND_SERVICE,
+    );
+    assert_nobody_has(
+        |launch| bind(launch).securebits(locked(NO_SETUID_FIXUP)),
+        1 << CAP_NET_BIND_SERVICE,
+    );
 }
 
 #[test]
@@ -113,8 +151,17 @@ fn what_is_kept_is_not_handed_on() {
     let scene = Scene::new();
     let status = open_to_all(&scene).join("status");
     let command = format!("cat /proc/self/status >{}", status.display());
-    started(as_nobody(&scene).set("capabilities", "CAP_NET_BIND_SERVICE").set("init:sh", command), &scene);
-    assert!(fs::read_to_string(status).unwrap().contains("CapEff:\t0000000000000000\n"));
+    started(
+        as_nobody(&scene)
+            .set("capabilities", "CAP_NET_BIND_SERVICE")
+            .set("init:sh", command),
+        &scene,
+    );
+    assert!(
+        fs::read_to_string(status)
+            .unwrap()
+            .contains("CapEff:\t0000000000000000\n")
+    );
 }
 
 /// In a network of its own, so that nobody else has the port, and it is a low one there.
@@ -125,8 +172,17 @@ fn with_its_capability_a_low_port_can_be_bound() {
     let service = || in_namespaces(&scene, &["--net"], "ip link set lo up").set("user", "nobody");
     let low_port = || service().arg("init:bind=127.0.0.1:80");
     refused(low_port(), &scene, 1, &["Permission denied"]);
-    refused(low_port().set("capabilities", "CAP_NET_RAW"), &scene, 1, &["Permission denied"]);
-    started(low_port().set("capabilities", "CAP_NET_BIND_SERVICE"), &scene).kill();
+    refused(
+        low_port().set("capabilities", "CAP_NET_RAW"),
+        &scene,
+        1,
+        &["Permission denied"],
+    );
+    started(
+        low_port().set("capabilities", "CAP_NET_BIND_SERVICE"),
+        &scene,
+    )
+    .kill();
     started(service().arg("privileged_init:bind=127.0.0.1:80"), &scene).kill();
 }
 
@@ -135,17 +191,37 @@ fn the_capabilities_that_would_give_everything_back_are_refused() {
     require!(root());
     let scene = Scene::new();
     for name in ["CAP_SETUID", "CAP_SETGID"] {
-        refused(as_nobody(&scene).set("capabilities", name), &scene, 2, &[name, "root again"]);
+        refused(
+            as_nobody(&scene).set("capabilities", name),
+            &scene,
+            2,
+            &[name, "root again"],
+        );
         let among_others = format!("CAP_CHOWN,{name}");
-        refused(as_nobody(&scene).set("capabilities", among_others), &scene, 2, &[name, "root again"]);
+        refused(
+            as_nobody(&scene).set("capabilities", among_others),
+            &scene,
+            2,
+            &[name, "root again"],
+        );
     }
 }
 
 #[test]
 fn unknown_capabilities_are_refused() {
     let scene = Scene::new();
-    for name in ["CAP_NONSENSE", "NET_BIND_SERVICE", "cap_net_bind_service", "CAP_", " CAP_CHOWN", r"CAP_CHOWN\0"] {
-        let launch = scene.launch(bin("svc")).set("user", "root").set("capabilities", name);
+    for name in [
+        "CAP_NONSENSE",
+        "NET_BIND_SERVICE",
+        "cap_net_bind_service",
+        "CAP_",
+        " CAP_CHOWN",
+        r"CAP_CHOWN\0",
+    ] {
+        let launch = scene
+            .launch(bin("svc"))
+            .set("user", "root")
+            .set("capabilities", name);
         refused(launch, &scene, 2, &["capability", &name.replace(r"\0", "")]);
     }
 }
@@ -154,7 +230,9 @@ fn unknown_capabilities_are_refused() {
 fn capabilities_without_a_user_are_refused() {
     require!(root());
     let scene = Scene::new();
-    let launch = scene.launch(bin("svc")).set("capabilities", "CAP_NET_BIND_SERVICE");
+    let launch = scene
+        .launch(bin("svc"))
+        .set("capabilities", "CAP_NET_BIND_SERVICE");
     refused(launch, &scene, 2, &["capabilities", "set `user`"]);
 }
 
@@ -163,7 +241,10 @@ fn capabilities_without_a_user_are_refused() {
 fn root_keeps_only_these() {
     require!(root());
     let scene = Scene::new();
-    let launch = scene.launch(bin("svc")).set("user", "root").set("capabilities", "CAP_NET_BIND_SERVICE");
+    let launch = scene
+        .launch(bin("svc"))
+        .set("user", "root")
+        .set("capabilities", "CAP_NET_BIND_SERVICE");
     assert_capabilities(&started(launch, &scene), 1 << CAP_NET_BIND_SERVICE);
 }
 
@@ -172,7 +253,22 @@ fn what_the_caller_has_not_cannot_be_kept() {
     require!(root());
     let scene = Scene::new();
     let bind = || as_nobody(&scene).set("capabilities", "CAP_NET_BIND_SERVICE");
-    refused(bind().bounding_without([CAP_NET_BIND_SERVICE]), &scene, 93, &["capabilities", "Operation not permitted"]);
-    refused(bind().securebits(KEEP_CAPS << 1), &scene, 93, &["capabilities", "Operation not permitted"]);
-    refused(bind().ordinary(NOBODY), &scene, 93, &["capabilities", "Operation not permitted"]);
+    refused(
+        bind().bounding_without([CAP_NET_BIND_SERVICE]),
+        &scene,
+        93,
+        &["capabilities", "Operation not permitted"],
+    );
+    refused(
+        bind().securebits(KEEP_CAPS << 1),
+        &scene,
+        93,
+        &["capabilities", "Operation not permitted"],
+    );
+    refused(
+        bind().ordinary(NOBODY),
+        &scene,
+        93,
+        &["capabilities", "Operation not permitted"],
+    );
 }

@@ -1,4 +1,5 @@
-//! Step 13 and what belongs to it: another user, another root directory, and nothing that leads back.
+//! Step 13 and what belongs to it: another user, another root directory, and nothing that leads
+//! back.
 
 mod capabilities;
 mod chroot;
@@ -24,11 +25,17 @@ fn as_nobody(scene: &Scene) -> Launch<'_> {
     scene.launch(bin("svc")).set("user", "nobody")
 }
 
-/// The service in namespaces of its own (`--net`, say, besides that of mounts) that this shell script makes ready.
+/// The service in namespaces of its own (`--net`, say, besides that of mounts) that this shell
+/// script makes ready.
 fn in_namespaces<'s>(scene: &'s Scene, namespaces: &[&str], script: &str) -> Launch<'s> {
     let script = format!("set -e; {script}; exec \"$@\"");
-    let unshare = scene.launch("/usr/bin/unshare").arg("--mount").args(namespaces);
-    unshare.args(["/bin/sh", "-c", &script, "sh"]).arg(bin("svc"))
+    let unshare = scene
+        .launch("/usr/bin/unshare")
+        .arg("--mount")
+        .args(namespaces);
+    unshare
+        .args(["/bin/sh", "-c", &script, "sh"])
+        .arg(bin("svc"))
 }
 
 /// The daemon, after its start has succeeded.
@@ -49,8 +56,16 @@ fn refused(launch: Launch<'_>, scene: &Scene, status: i32, words: &[&str]) {
 #[track_caller]
 fn assert_is(daemon: &Proc, uid: u32, gid: u32, groups: &[u32]) {
     let status = daemon.status();
-    assert_eq!([status.ruid, status.euid, status.suid, status.fuid], [uid; 4], "user ids");
-    assert_eq!([status.rgid, status.egid, status.sgid, status.fgid], [gid; 4], "group ids");
+    assert_eq!(
+        [status.ruid, status.euid, status.suid, status.fuid],
+        [uid; 4],
+        "user ids"
+    );
+    assert_eq!(
+        [status.rgid, status.egid, status.sgid, status.fgid],
+        [gid; 4],
+        "group ids"
+    );
     assert_eq!(status.groups, groups, "supplementary groups");
 }
 
@@ -58,15 +73,27 @@ fn assert_is(daemon: &Proc, uid: u32, gid: u32, groups: &[u32]) {
 #[track_caller]
 fn assert_capabilities(daemon: &Proc, set: u64) {
     let status = daemon.status();
-    let sets = [status.capprm, status.capeff, status.capinh, status.capamb.unwrap_or(0)];
-    assert_eq!(sets, [set, set, 0, 0], "permitted, effective, inheritable, ambient: {sets:#x?}");
+    let sets = [
+        status.capprm,
+        status.capeff,
+        status.capinh,
+        status.capamb.unwrap_or(0),
+    ];
+    assert_eq!(
+        sets,
+        [set, set, 0, 0],
+        "permitted, effective, inheritable, ambient: {sets:#x?}"
+    );
 }
 
 /// The groups of a user of this machine.
 fn groups_of(user: &str) -> Vec<u32> {
     let output = Command::new("id").args(["-G", user]).output().expect("id");
     let text = String::from_utf8(output.stdout).expect("numbers");
-    let mut groups: Vec<u32> = text.split_whitespace().map(|group| group.parse().expect("a number")).collect();
+    let mut groups: Vec<u32> = text
+        .split_whitespace()
+        .map(|group| group.parse().expect("a number"))
+        .collect();
     groups.sort_unstable();
     groups
 }

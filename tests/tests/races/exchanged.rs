@@ -1,8 +1,8 @@
 //! E21, E22, E38: directories that are exchanged between check and use.
 //!
-//! On the way to root's files there is a directory in which a group may write. What its members put there is refused;
-//! here they put it there and take it away all the time. So a start may be refused, but nothing is made or changed
-//! in a place of theirs, nor where their links lead.
+//! On the way to root's files there is a directory in which a group may write. What its members put
+//! there is refused; here they put it there and take it away all the time. So a start may be
+//! refused, but nothing is made or changed in a place of theirs, nor where their links lead.
 
 use std::{
     fs,
@@ -19,7 +19,8 @@ use crate::{Dice, ctl::ORDINARY, is_in, rounds};
 
 /// As a round takes little time.
 const STARTS: usize = 15;
-/// Files of other services, with names that this one uses, too. (Where there is none, one could be made.)
+/// Files of other services, with names that this one uses, too. (Where there is none, one could be
+/// made.)
 const PRECIOUS: [&str; 3] = ["service.pid", "log", "service.pid.control"];
 
 /// What lies around the directory of root's files.
@@ -41,7 +42,12 @@ impl<'s> Place<'s> {
         let outer = scene.dir("outer", 0o775, None);
         chown(&outer, None, Some(ORDINARY)).expect("chgrp");
         let run = scene.dir("outer/run", 0o755, None);
-        Self { scene, run, trap: outer.join("trap"), victim: scene.dir("victim", 0o755, None) }
+        Self {
+            scene,
+            run,
+            trap: outer.join("trap"),
+            victim: scene.dir("victim", 0o755, None),
+        }
     }
 
     fn put_precious_files(self, names: &[&str]) -> Self {
@@ -74,9 +80,18 @@ impl<'s> Place<'s> {
     fn seen(&self) -> Seen {
         let look = |path: PathBuf| {
             let found = fs::symlink_metadata(&path).expect("a file");
-            (path.clone(), fs::read(&path).unwrap_or_default(), found.mode(), found.uid())
+            (
+                path.clone(),
+                fs::read(&path).unwrap_or_default(),
+                found.mode(),
+                found.uid(),
+            )
         };
-        let entries = |path: &Path| fs::read_dir(path).expect("a directory").map(|entry| entry.expect("a file").path());
+        let entries = |path: &Path| {
+            fs::read_dir(path)
+                .expect("a directory")
+                .map(|entry| entry.expect("a file").path())
+        };
         let mut paths = vec![self.victim.clone()];
         paths.extend(entries(&self.victim));
         paths.extend(entries(&self.scene.path("outer")).filter(|path| *path != self.run));
@@ -84,7 +99,8 @@ impl<'s> Place<'s> {
         paths.into_iter().map(look).collect()
     }
 
-    /// Does this while the directory and the trap are exchanged at random moments; afterwards each is in its place.
+    /// Does this while the directory and the trap are exchanged at random moments; afterwards each
+    /// is in its place.
     fn while_exchanged<T>(&self, dice: &mut Dice, act: impl FnOnce() -> T + Send) -> T
     where
         T: Send,
@@ -96,7 +112,8 @@ impl<'s> Place<'s> {
                 act()
             });
             let mut exchanged = false;
-            // A start of many steps gets through only between rare exchanges, one of few is met only by frequent ones.
+            // A start of many steps gets through only between rare exchanges, one of few is met
+            // only by frequent ones.
             let longest = 100 << dice.below(9); // microseconds
             while !over.load(Ordering::Relaxed) {
                 thread::sleep(Duration::from_micros(dice.below(longest)));
@@ -125,7 +142,8 @@ fn end_all(scene: &Scene) {
     }
 }
 
-/// Starts, and ends of the daemons, while directories are exchanged; before each, this is done in peace.
+/// Starts, and ends of the daemons, while directories are exchanged; before each, this is done in
+/// peace.
 fn attack<'s>(place: &Place<'s>, before_each: impl Fn(), launch: impl Fn() -> Launch<'s> + Sync) {
     let mut dice = Dice::new();
     let (mut good, mut refused) = (0, 0);
@@ -143,10 +161,17 @@ fn attack<'s>(place: &Place<'s>, before_each: impl Fn(), launch: impl Fn() -> La
             started
         });
         assert_sensible(&started);
-        *(if started.status.success() { &mut good } else { &mut refused }) += 1;
+        *(if started.status.success() {
+            &mut good
+        } else {
+            &mut refused
+        }) += 1;
         assert_eq!(place.seen(), before, "{started:#?}");
     }
-    assert!(good > 0 && refused > 0, "the moments are not right: {good} good, {refused} refused");
+    assert!(
+        good > 0 && refused > 0,
+        "the moments are not right: {good} good, {refused} refused"
+    );
 }
 
 #[test]
@@ -158,8 +183,12 @@ fn e22_pidfile_and_logs_with_a_link_in_the_way() {
         &place,
         || (),
         || {
-            let launch = scene.launch(bin("svc")).set("pidfile", place.run.join("service.pid"));
-            let launch = launch.set("stdout", place.run.join("out")).set("stderr", place.run.join("err"));
+            let launch = scene
+                .launch(bin("svc"))
+                .set("pidfile", place.run.join("service.pid"));
+            let launch = launch
+                .set("stdout", place.run.join("out"))
+                .set("stderr", place.run.join("err"));
             launch.set("user", "nobody").arg("init:print=a line")
         },
     );
@@ -174,8 +203,13 @@ fn e22_pidfile_and_logs_with_a_directory_in_the_way() {
         &place,
         || (),
         || {
-            let launch = scene.launch(bin("svc")).set("pidfile", place.run.join("service.pid"));
-            launch.set("stdout", place.run.join("log")).set("stderr", place.run.join("log")).arg("init:print=a line")
+            let launch = scene
+                .launch(bin("svc"))
+                .set("pidfile", place.run.join("service.pid"));
+            launch
+                .set("stdout", place.run.join("log"))
+                .set("stderr", place.run.join("log"))
+                .arg("init:print=a line")
         },
     );
 }
@@ -186,7 +220,11 @@ fn e22_the_control_socket_with_a_link_in_the_way() {
     let scene = Scene::new();
     let place = Place::with_link(&scene);
     let settings = format!("pidfile={}", place.run.join("service.pid").display());
-    attack(&place, || (), || scene.launch(bin("ctl")).arg("start").env("CTL", &settings));
+    attack(
+        &place,
+        || (),
+        || scene.launch(bin("ctl")).arg("start").env("CTL", &settings),
+    );
 }
 
 #[test]
@@ -195,7 +233,11 @@ fn e22_the_control_socket_with_a_directory_in_the_way() {
     let scene = Scene::new();
     let place = Place::with_directory(&scene);
     let settings = format!("pidfile={}", place.run.join("service.pid").display());
-    attack(&place, || (), || scene.launch(bin("ctl")).arg("start").env("CTL", &settings));
+    attack(
+        &place,
+        || (),
+        || scene.launch(bin("ctl")).arg("start").env("CTL", &settings),
+    );
 }
 
 /// The older instance, too, may end in the meantime.
@@ -204,19 +246,30 @@ fn e22_a_restart_with_a_link_in_the_way() {
     require!(root());
     let scene = Scene::new();
     let place = Place::with_link(&scene);
-    let settings =
-        format!("pidfile={} listen={}", place.run.join("service.pid").display(), scene.path("address").display());
+    let settings = format!(
+        "pidfile={} listen={}",
+        place.run.join("service.pid").display(),
+        scene.path("address").display()
+    );
     let command = |line| scene.launch(bin("ctl")).arg(line).env("CTL", &settings);
-    attack(&place, || drop(command("start").run()), || command("restart"));
+    attack(
+        &place,
+        || drop(command("start").run()),
+        || command("restart"),
+    );
 }
 
-/// The exchange comes just before this call of a command, which strace delays; then all is put back. Nothing has gone
-/// astray: the service has its socket where it belongs.
+/// The exchange comes just before this call of a command, which strace delays; then all is put
+/// back. Nothing has gone astray: the service has its socket where it belongs.
 fn exchanged_before(line: &str, calls: &str, numbers: &[libc::c_long]) {
     let scene = Scene::new();
     let place = Place::with_link(&scene);
     let pidfile = place.run.join("service.pid");
-    let settings = format!("pidfile={} listen={} reloads=", pidfile.display(), scene.path("address").display());
+    let settings = format!(
+        "pidfile={} listen={} reloads=",
+        pidfile.display(),
+        scene.path("address").display()
+    );
     let command = |line| scene.launch(bin("ctl")).arg(line).env("CTL", &settings);
     if line != "start" {
         command("start").run().assert_ready();
@@ -224,7 +277,12 @@ fn exchanged_before(line: &str, calls: &str, numbers: &[libc::c_long]) {
     let before = place.seen();
     let delay = format!("inject={calls}:delay_enter=300000:when=1");
     let running = command(line).strace("calls", &["-e", &delay]).spawn();
-    let is_there = || scene.processes().iter().any(|process| numbers.iter().any(|&call| is_in(process, call)));
+    let is_there = || {
+        scene
+            .processes()
+            .iter()
+            .any(|process| numbers.iter().any(|&call| is_in(process, call)))
+    };
     scene.wait_until(calls, is_there);
     place.exchange();
     scene.wait_until("the end of the call", || !is_there());
@@ -235,7 +293,11 @@ fn exchanged_before(line: &str, calls: &str, numbers: &[libc::c_long]) {
     if line == "restart" || ended.status.success() {
         command("reload").run().assert_exited(0);
         command("stop").run().assert_exited(0);
-        assert_eq!(fs::read_dir(&place.run).expect("a directory").count(), 0, "what the service had made is gone");
+        assert_eq!(
+            fs::read_dir(&place.run).expect("a directory").count(),
+            0,
+            "what the service had made is gone"
+        );
     }
 }
 

@@ -1,7 +1,8 @@
-//! Races, in rounds: many starters at once, start against stop against restart, and what comes at a random moment.
+//! Races, in rounds: many starters at once, start against stop against restart, and what comes at a
+//! random moment.
 //!
-//! `DAEMON_TESTS_ROUNDS` says how many rounds (3); `DAEMON_TESTS_SEED` repeats the moments of a run that failed, which
-//! each failure shows.
+//! `DAEMON_TESTS_ROUNDS` says how many rounds (3); `DAEMON_TESTS_SEED` repeats the moments of a run
+//! that failed, which each failure shows.
 //!
 //! | module | holds |
 //! | --- | --- |
@@ -31,7 +32,9 @@ use daemon_tests::{Gate, Launch, Proc, Running, Scene, Started};
 
 /// A number in the environment.
 fn number<T: FromStr<Err: Debug>>(name: &str) -> Option<T> {
-    env::var(name).ok().map(|value| value.parse().expect("a number"))
+    env::var(name)
+        .ok()
+        .map(|value| value.parse().expect("a number"))
 }
 
 /// How often each race is run.
@@ -44,7 +47,11 @@ struct Dice(u64);
 
 impl Dice {
     fn new() -> Self {
-        let now = || SystemTime::UNIX_EPOCH.elapsed().map_or(1, |since| u64::from(since.subsec_nanos()));
+        let now = || {
+            SystemTime::UNIX_EPOCH
+                .elapsed()
+                .map_or(1, |since| u64::from(since.subsec_nanos()))
+        };
         let seed = number("DAEMON_TESTS_SEED").unwrap_or_else(now);
         eprintln!("DAEMON_TESTS_SEED={seed}");
         Self(seed)
@@ -64,17 +71,24 @@ impl Dice {
     }
 }
 
-/// Starts all at the same moment. They are under way; the gate has to stay open for the last of them.
+/// Starts all at the same moment. They are under way; the gate has to stay open for the last of
+/// them.
 fn at_once<'s>(scene: &'s Scene, launches: Vec<Launch<'s>>) -> (Gate, Vec<Running<'s>>) {
     let mut gate = scene.gate("gate");
-    let waiting = launches.into_iter().map(|launch| launch.behind(&gate).spawn()).collect();
+    let waiting = launches
+        .into_iter()
+        .map(|launch| launch.behind(&gate).spawn())
+        .collect();
     gate.open();
     (gate, waiting)
 }
 
 /// Those that succeeded, and the others.
 fn outcomes((_gate, running): (Gate, Vec<Running<'_>>)) -> (Vec<Started>, Vec<Started>) {
-    running.into_iter().map(Running::wait).partition(|started| started.status.success())
+    running
+        .into_iter()
+        .map(Running::wait)
+        .partition(|started| started.status.success())
 }
 
 /// The process is in this system call, which strace delays.

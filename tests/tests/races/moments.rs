@@ -17,7 +17,10 @@ fn all_or_nothing(scene: &Scene) -> Result<Option<Proc>, String> {
     let mut processes = scene.processes();
     match (processes.pop(), processes.len()) {
         (None, _) if scene.leftovers().is_empty() => Ok(None),
-        (Some(daemon), 0) if scene.pid_in_pidfile() == Some(daemon.pid()) && daemon.stat().session != daemon.pid() => {
+        (Some(daemon), 0)
+            if scene.pid_in_pidfile() == Some(daemon.pid())
+                && daemon.stat().session != daemon.pid() =>
+        {
             Ok(Some(daemon))
         }
         _ => Err(scene.tree()),
@@ -30,7 +33,10 @@ fn settle(scene: &Scene, started: &Started, moment: u64) {
     if started.status.signal() == Some(SIGKILL) {
         // Before the fork nothing has begun; after it the daemon goes on, and takes its time.
         scene.wait_until(&context, || {
-            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| all_or_nothing(scene).is_ok())).unwrap_or(false)
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                all_or_nothing(scene).is_ok()
+            }))
+            .unwrap_or(false)
         });
     }
     let daemon = all_or_nothing(scene).unwrap_or_else(|tree| panic!("{context}\n{tree}"));
@@ -63,7 +69,10 @@ fn e04_the_starter_gets_a_signal_at_a_random_moment() {
         send(&running, signal);
         let started = running.wait();
         let how = started.status.signal();
-        assert!(started.status.success() || how == Some(signal), "signal {signal} after {moment} µs: {started:#?}");
+        assert!(
+            started.status.success() || how == Some(signal),
+            "signal {signal} after {moment} µs: {started:#?}"
+        );
         settle(&scene, &started, moment);
     }
 }
@@ -91,14 +100,25 @@ fn e01_the_daemon_gets_a_signal_at_a_random_moment() {
     for _ in 0..rounds() * STARTS {
         let scene = Scene::new();
         let signal = dice.one_of(&[SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGKILL, SIGABRT]);
-        let running = service(&scene).arg("init:sleep=10").arg("init:status=half way").spawn();
-        scene.wait_until("the pid", || scene.pid_in_pidfile().is_some() || !running.is_running());
+        let running = service(&scene)
+            .arg("init:sleep=10")
+            .arg("init:status=half way")
+            .spawn();
+        scene.wait_until("the pid", || {
+            scene.pid_in_pidfile().is_some() || !running.is_running()
+        });
         let moment = dice.below(START);
         thread::sleep(Duration::from_micros(moment));
-        let daemon = scene.pid_in_pidfile().and_then(Proc::new).expect("the daemon");
+        let daemon = scene
+            .pid_in_pidfile()
+            .and_then(Proc::new)
+            .expect("the daemon");
         daemon.send(signal);
         let started = running.wait();
-        assert!(started.status.success() || started.status.code() == Some(128 + signal), "{started:#?}");
+        assert!(
+            started.status.success() || started.status.code() == Some(128 + signal),
+            "{started:#?}"
+        );
         daemon.wait_gone(PATIENCE);
         scene.wait_until("its end", || scene.leftovers().is_empty());
     }
@@ -109,13 +129,19 @@ fn e14_the_terminal_hangs_up_at_a_random_moment() {
     let mut dice = Dice::new();
     for _ in 0..rounds() * STARTS {
         let scene = Scene::new();
-        let running = service(&scene).arg("init:status=half way").on_terminal().spawn();
+        let running = service(&scene)
+            .arg("init:status=half way")
+            .on_terminal()
+            .spawn();
         let moment = dice.below(START);
         thread::sleep(Duration::from_micros(moment));
         scene.terminal().hang_up();
         let started = running.wait();
         let how = started.status.signal();
-        assert!(started.status.success() || how == Some(SIGHUP), "after {moment} µs: {started:#?}");
+        assert!(
+            started.status.success() || how == Some(SIGHUP),
+            "after {moment} µs: {started:#?}"
+        );
         settle(&scene, &started, moment);
     }
 }

@@ -20,19 +20,32 @@ fn fifty_over(found: Option<&[u8]>) {
         let (winners, losers) = outcomes(at_once(&scene, starters));
         let refused = |loser: &&Started| loser.status.code() == Some(80);
         let others: Vec<_> = losers.iter().filter(|loser| !refused(loser)).collect();
-        assert_eq!((winners.len(), others.len()), (1, 0), "round {round}: {winners:#?}, {others:#?}");
+        assert_eq!(
+            (winners.len(), others.len()),
+            (1, 0),
+            "round {round}: {winners:#?}, {others:#?}"
+        );
         let daemon = scene.daemon();
-        assert_eq!(fs::read(scene.pidfile()).unwrap(), format!("{}\n", daemon.pid()).into_bytes(), "round {round}");
+        assert_eq!(
+            fs::read(scene.pidfile()).unwrap(),
+            format!("{}\n", daemon.pid()).into_bytes(),
+            "round {round}"
+        );
         assert_eq!(scene.lock_holders(scene.pidfile()).len(), 1);
         let named = format!("held by pid {}", daemon.pid());
         let is_named = |said: &str| {
             let said = said.strip_suffix('\n').unwrap_or_default();
-            said.strip_suffix(", which is still starting").unwrap_or(said).ends_with(&named)
+            said.strip_suffix(", which is still starting")
+                .unwrap_or(said)
+                .ends_with(&named)
         };
         for loser in losers {
             loser.assert_exited(80);
             // At most a second is spent on finding out whom to name.
-            assert!(is_named(&loser.stderr) || loser.elapsed > Duration::from_secs(1), "{loser:#?}");
+            assert!(
+                is_named(&loser.stderr) || loser.elapsed > Duration::from_secs(1),
+                "{loser:#?}"
+            );
         }
         scene.terminate(&daemon);
         scene.assert_no_leftovers();

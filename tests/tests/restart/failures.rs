@@ -16,9 +16,18 @@ fn half_way(scene: &Scene) -> (Proc, Running<'_>, Proc, fs::File) {
     let inside = at_barrier(scene, &fifo);
     let others = [old.pid(), restart.pid()];
     // Not the intermediate process, which leads the session, and may only be about to end.
-    let is_new = |process: &Proc| !others.contains(&process.pid()) && process.stat().session != process.pid();
-    let new = scene.processes().into_iter().find(is_new).expect("the new instance");
-    assert_eq!((scene.pid_in_pidfile(), request(address(scene)).unwrap()), (Some(old.pid()), old.pid()));
+    let is_new = |process: &Proc| {
+        !others.contains(&process.pid()) && process.stat().session != process.pid()
+    };
+    let new = scene
+        .processes()
+        .into_iter()
+        .find(is_new)
+        .expect("the new instance");
+    assert_eq!(
+        (scene.pid_in_pidfile(), request(address(scene)).unwrap()),
+        (Some(old.pid()), old.pid())
+    );
     (old, restart, new, inside)
 }
 
@@ -36,7 +45,10 @@ fn if_the_new_one_fails_the_old_one_goes_on() {
     let ctl = answering(&scene);
     let old = ctl.start();
     for _ in 0..3 {
-        ctl.with("fail", "").run("restart").assert_exited(1).assert_says(&["as it was told to"]);
+        ctl.with("fail", "")
+            .run("restart")
+            .assert_exited(1)
+            .assert_says(&["as it was told to"]);
         assert_eq!(assert_owner(&scene).pid(), old.pid());
     }
     assert_goes_on(&scene, &old);
@@ -48,7 +60,9 @@ fn settings_that_are_wrong_are_found_before_anything_happens() {
     let scene = Scene::new();
     let ctl = answering(&scene);
     let old = ctl.start();
-    ctl.with("user", "nobody-of-this-name").run("restart").assert_exited(93);
+    ctl.with("user", "nobody-of-this-name")
+        .run("restart")
+        .assert_exited(93);
     assert_goes_on(&scene, &old);
 }
 
@@ -57,7 +71,10 @@ fn if_the_new_one_is_killed_the_old_one_goes_on() {
     let scene = Scene::new();
     let (old, restart, new, inside) = half_way(&scene);
     new.kill();
-    restart.wait().assert_exited(128 + libc::SIGKILL).assert_says(&["killed by signal 9"]);
+    restart
+        .wait()
+        .assert_exited(128 + libc::SIGKILL)
+        .assert_says(&["killed by signal 9"]);
     drop(inside);
     assert_goes_on(&scene, &old);
 }
@@ -68,7 +85,10 @@ fn if_the_new_one_is_killed_when_it_is_ready_but_not_committed_the_old_one_goes_
     let (old, restart, new, inside) = half_way(&scene);
     restart.signal(libc::SIGSTOP);
     drop(inside);
-    let waits = || fs::read_to_string(format!("/proc/{}/wchan", new.pid())).is_ok_and(|at| at.contains("pipe_read"));
+    let waits = || {
+        fs::read_to_string(format!("/proc/{}/wchan", new.pid()))
+            .is_ok_and(|at| at.contains("pipe_read"))
+    };
     scene.wait_until("readiness", waits);
     new.kill();
     // That of all its threads: the restarter waits for no less.
@@ -105,7 +125,8 @@ fn if_the_restarter_is_interrupted_the_old_one_goes_on() {
 #[test]
 fn if_the_restarter_is_killed_at_any_call_there_is_one_owner() {
     require!(tool("strace"));
-    // What it was about to do, and whether the new one owns the service then. (The first rename is of what is in place.)
+    // What it was about to do, and whether the new one owns the service then. (The first rename is
+    // of what is in place.)
     let moments = [
         ("sendmsg:when=1", false),
         ("recvmsg:when=1", false),
@@ -120,13 +141,20 @@ fn if_the_restarter_is_killed_at_any_call_there_is_one_owner() {
         let old = ctl.start();
         let (calls, when) = moment.split_once(':').unwrap();
         let kill = format!("inject={calls}:signal=KILL:{when}");
-        let restart = ctl.command("restart").strace("calls", &["-e", &kill]).spawn();
+        let restart = ctl
+            .command("restart")
+            .strace("calls", &["-e", &kill])
+            .spawn();
         restart.wait().assert_killed(libc::SIGKILL);
         let owner = assert_one_owner(&scene);
         assert_eq!(owner.pid() != old.pid(), committed, "killed at {moment}");
-        // Whoever it is can be called, wherever its control socket is now, and hands over what it listens on.
+        // Whoever it is can be called, wherever its control socket is now, and hands over what it
+        // listens on.
         let address = address(&scene);
-        assert!(ctl.succeeds("reload").contains("has reloaded"), "killed at {moment}");
+        assert!(
+            ctl.succeeds("reload").contains("has reloaded"),
+            "killed at {moment}"
+        );
         ctl.run("restart").assert_ready();
         assert_eq!(crate::address(&scene), address, "killed at {moment}");
         assert_ne!(assert_owner(&scene).pid(), owner.pid());

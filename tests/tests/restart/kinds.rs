@@ -35,7 +35,8 @@ fn one_that_has_made_its_listener_itself_is_ended_first() {
         let ctl = settings.with("alone", scene.path("address"));
         ctl.run("restart").assert_ready();
         let mut old = assert_owner(&scene);
-        // More than once: the new instance must not keep the lock of the restart in which it was started.
+        // More than once: the new instance must not keep the lock of the restart in which it was
+        // started.
         for _ in 0..2 {
             ctl.run("restart").assert_ready();
             assert!(old.is_gone());
@@ -51,7 +52,9 @@ fn one_that_has_made_some_of_its_listeners_itself_goes_on() {
     let scene = Scene::new();
     let ctl = answering(&scene).with("alone", scene.path("other"));
     let old = ctl.start();
-    ctl.run("restart").assert_exited(1).assert_says(&[&errno_text(libc::EADDRINUSE)]);
+    ctl.run("restart")
+        .assert_exited(1)
+        .assert_says(&[&errno_text(libc::EADDRINUSE)]);
     assert_eq!(assert_owner(&scene).pid(), old.pid());
 }
 
@@ -61,7 +64,10 @@ fn one_that_does_not_end_is_killed() {
     let ctl = Ctl::new(&scene).with("stubborn", "");
     let old = ctl.start();
     ctl.run("restart --timeout 200ms").assert_ready();
-    assert_eq!(std::os::unix::process::ExitStatusExt::signal(&scene.exit_status(&old)), Some(libc::SIGKILL));
+    assert_eq!(
+        std::os::unix::process::ExitStatusExt::signal(&scene.exit_status(&old)),
+        Some(libc::SIGKILL)
+    );
     assert_ne!(scene.daemon().pid(), old.pid());
 }
 
@@ -72,8 +78,14 @@ fn many_restarts_at_once_of_one_that_has_to_end_first_leave_one_owner() {
     let ctl = Ctl::new(&scene);
     ctl.start();
     let restarts: Vec<_> = (0..6).map(|_| ctl.command("restart").spawn()).collect();
-    let ends: Vec<_> = restarts.into_iter().map(|restart| restart.wait().status.code()).collect();
-    assert!(ends.contains(&Some(0)) && ends.iter().all(|end| matches!(end, Some(0 | 1 | 80 | 143))), "{ends:?}");
+    let ends: Vec<_> = restarts
+        .into_iter()
+        .map(|restart| restart.wait().status.code())
+        .collect();
+    assert!(
+        ends.contains(&Some(0)) && ends.iter().all(|end| matches!(end, Some(0 | 1 | 80 | 143))),
+        "{ends:?}"
+    );
     let owner = scene.daemon();
     assert_eq!(scene.pid_in_pidfile(), Some(owner.pid()));
 }
@@ -83,15 +95,23 @@ fn one_that_has_given_up_root_is_replaced_by_another() {
     require!(root());
     let scene = Scene::new();
     let home = scene.dir("home", 0o755, Some(65534));
-    let ctl = Ctl::new(&scene).with("user", "nobody").with("listen", home.join("address"));
+    let ctl = Ctl::new(&scene)
+        .with("user", "nobody")
+        .with("listen", home.join("address"));
     let old = ctl.start();
     for _ in 0..3 {
         ctl.run("restart").assert_ready();
         scene.wait_until("the end of the old one", || scene.processes().len() == 1);
         let new = scene.daemon();
-        assert_eq!((new.status().ruid, new.status().suid, new.status().capprm), (65534, 65534, 0));
+        assert_eq!(
+            (new.status().ruid, new.status().suid, new.status().capprm),
+            (65534, 65534, 0)
+        );
         assert_eq!(scene.pid_in_pidfile(), Some(new.pid()));
-        let address = std::fs::read_to_string(home.join("address")).unwrap().parse().unwrap();
+        let address = std::fs::read_to_string(home.join("address"))
+            .unwrap()
+            .parse()
+            .unwrap();
         assert_eq!(request(address).unwrap(), new.pid());
     }
     assert!(old.is_gone());
@@ -108,7 +128,10 @@ fn an_ordinary_user_restarts_an_own_service() {
     scene.wait_until("the end of the old one", || scene.processes().len() == 1);
     let new = scene.daemon();
     assert_eq!((new.status().ruid, old.is_gone()), (ORDINARY, true));
-    let address = std::fs::read_to_string(place.join("address")).unwrap().parse().unwrap();
+    let address = std::fs::read_to_string(place.join("address"))
+        .unwrap()
+        .parse()
+        .unwrap();
     assert_eq!(request(address).unwrap(), new.pid());
 }
 

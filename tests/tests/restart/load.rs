@@ -12,14 +12,17 @@ use crate::{address, answer, answering, assert_owner, request};
 
 const CLIENTS: usize = 3;
 
-/// Requests, one after the other from each client, for as long as `work` takes. All must be answered; by whom, and how
-/// many there were.
+/// Requests, one after the other from each client, for as long as `work` takes. All must be
+/// answered; by whom, and how many there were.
 fn under_load(address: SocketAddr, work: impl FnOnce()) -> (BTreeSet<i32>, usize) {
     let over = AtomicBool::new(false);
     let client = || {
         let mut answers = Vec::new();
         while !over.load(Ordering::Relaxed) {
-            answers.push(request(address).unwrap_or_else(|error| panic!("request {}: {error}", answers.len())));
+            answers.push(
+                request(address)
+                    .unwrap_or_else(|error| panic!("request {}: {error}", answers.len())),
+            );
         }
         answers
     };
@@ -27,7 +30,9 @@ fn under_load(address: SocketAddr, work: impl FnOnce()) -> (BTreeSet<i32>, usize
         let clients: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(client)).collect();
         let worked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
         over.store(true, Ordering::Relaxed);
-        let answers = clients.into_iter().flat_map(|client| client.join().expect("every request is answered"));
+        let answers = clients
+            .into_iter()
+            .flat_map(|client| client.join().expect("every request is answered"));
         let answers: Vec<_> = answers.collect();
         worked.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         (answers.iter().copied().collect(), answers.len())
@@ -44,7 +49,9 @@ fn as_managers_command<'s>(ctl: &Ctl<'s>, old: &Proc) -> Launch<'s> {
 fn restart(ctl: &Ctl<'_>, scene: &Scene) -> i32 {
     ctl.run("restart").assert_ready();
     let new = scene.pid_in_pidfile().expect("the new one's");
-    scene.wait_until("the new one to answer", || request(address(scene)).is_ok_and(|pid| pid == new));
+    scene.wait_until("the new one to answer", || {
+        request(address(scene)).is_ok_and(|pid| pid == new)
+    });
     new
 }
 
@@ -53,9 +60,14 @@ fn no_request_fails_however_often_it_is_restarted() {
     let scene = Scene::new();
     let ctl = answering(&scene);
     let mut owners = BTreeSet::from([ctl.start().pid()]);
-    let (answerers, count) = under_load(address(&scene), || owners.extend((0..12).map(|_| restart(&ctl, &scene))));
+    let (answerers, count) = under_load(address(&scene), || {
+        owners.extend((0..12).map(|_| restart(&ctl, &scene)))
+    });
     assert_eq!(owners.len(), 13);
-    assert!(answerers.is_subset(&owners) && answerers.len() > 6, "{answerers:?} of {owners:?}");
+    assert!(
+        answerers.is_subset(&owners) && answerers.len() > 6,
+        "{answerers:?} of {owners:?}"
+    );
     assert!(count > 200, "there were only {count} requests");
     assert!(owners.contains(&assert_owner(&scene).pid()));
 }
@@ -87,14 +99,21 @@ fn the_old_one_answers_what_it_has_accepted() {
     // One after the other is accepted.
     assert_eq!(request(address(&scene)).unwrap(), old.pid());
     let restart = ctl.command("restart").spawn();
-    scene.wait_until("the new one", || scene.pid_in_pidfile().is_some_and(|pid| pid != old.pid()));
+    scene.wait_until("the new one", || {
+        scene.pid_in_pidfile().is_some_and(|pid| pid != old.pid())
+    });
     let new = scene.pid_in_pidfile().unwrap();
-    scene.wait_until("the new one to answer", || request(address(&scene)).is_ok_and(|pid| pid == new));
+    scene.wait_until("the new one to answer", || {
+        request(address(&scene)).is_ok_and(|pid| pid == new)
+    });
     assert!(!old.is_gone());
     // It has nothing to do with the service any more, which can be controlled.
     assert!(ctl.succeeds("status").contains(&new.to_string()));
     ctl.run("start").assert_exited(80);
-    assert!(restart.is_running(), "it returns when the old one has ended");
+    assert!(
+        restart.is_running(),
+        "it returns when the old one has ended"
+    );
     assert_eq!(answer(open).unwrap(), old.pid());
     assert!(scene.exit_status(&old).success());
     assert_eq!(restart.wait().assert_ready().stderr, "");
@@ -142,12 +161,18 @@ fn the_new_one_makes_the_listener_block_for_the_old_one_as_well() {
     let ctl = answering(&scene);
     let old = ctl.start();
     let listens = |open: &Descriptor| open.target.to_string_lossy().starts_with("socket:");
-    let blocks =
-        || old.descriptors().values().filter(|open| listens(open)).all(|open| open.flags & libc::O_NONBLOCK == 0);
+    let blocks = || {
+        old.descriptors()
+            .values()
+            .filter(|open| listens(open))
+            .all(|open| open.flags & libc::O_NONBLOCK == 0)
+    };
     let _open = TcpStream::connect(address(&scene)).unwrap();
     request(address(&scene)).unwrap();
     assert!(!blocks());
-    as_managers_command(&ctl.with("blocking", ""), &old).run().assert_ready();
+    as_managers_command(&ctl.with("blocking", ""), &old)
+        .run()
+        .assert_ready();
     assert!(blocks());
 }
 
@@ -162,14 +187,16 @@ fn the_old_one_can_end_the_listener_for_the_new_one_as_well() {
     scene.wait_until("the listener's end", || request(address(&scene)).is_err());
 }
 
-/// Else a manager that sees the old one end would find that the new one is the restarter's child, and so a stranger.
+/// Else a manager that sees the old one end would find that the new one is the restarter's child,
+/// and so a stranger.
 #[test]
 fn the_old_one_ends_after_the_restarter() {
     require!(tool("strace"));
     let scene = Scene::new();
     let ctl = answering(&scene);
     let old = ctl.start();
-    let slow = as_managers_command(&ctl, &old).strace("calls", &["-e", "inject=exit_group:delay_enter=500000"]);
+    let slow = as_managers_command(&ctl, &old)
+        .strace("calls", &["-e", "inject=exit_group:delay_enter=500000"]);
     let restarter = slow.spawn().process();
     scene.wait_until("the end of the old one", || old.is_gone());
     assert!(restarter.is_gone());

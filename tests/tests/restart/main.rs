@@ -1,4 +1,5 @@
-//! The restart that loses no connection. R is the process that runs `restart`, O the old instance, N the new one.
+//! The restart that loses no connection. R is the process that runs `restart`, O the old instance,
+//! N the new one.
 //!
 //! | module | holds |
 //! | --- | --- |
@@ -39,7 +40,10 @@ fn answering(scene: &Scene) -> Ctl<'_> {
 
 /// Where it answers.
 fn address(scene: &Scene) -> SocketAddr {
-    fs::read_to_string(scene.path("address")).expect("the service listens").parse().expect("an address")
+    fs::read_to_string(scene.path("address"))
+        .expect("the service listens")
+        .parse()
+        .expect("an address")
 }
 
 /// One request, on a connection of its own: the pid of the instance that answers.
@@ -53,11 +57,13 @@ fn answer(mut connection: TcpStream) -> io::Result<i32> {
     connection.write_all(b"who?\n")?;
     let mut line = String::new();
     BufReader::new(connection).read_line(&mut line)?;
-    line.trim().parse().map_err(|_| io::Error::other(format!("cut short: {line:?}")))
+    line.trim()
+        .parse()
+        .map_err(|_| io::Error::other(format!("cut short: {line:?}")))
 }
 
-/// This one instance owns the service, as far as can be told: it is alone, it answers, the pidfile names it, it holds
-/// the lock, and nothing of a restart is left.
+/// This one instance owns the service, as far as can be told: it is alone, it answers, the pidfile
+/// names it, it holds the lock, and nothing of a restart is left.
 #[track_caller]
 fn assert_owner(scene: &Scene) -> Proc {
     let owner = assert_one_owner(scene);
@@ -71,11 +77,18 @@ fn assert_one_owner(scene: &Scene) -> Proc {
     let mut owner = None;
     scene.wait_until("one process, that the pidfile names", || {
         let mut processes = scene.processes();
-        owner = processes.pop().filter(|last| processes.is_empty() && scene.pid_in_pidfile() == Some(last.pid()));
+        owner = processes
+            .pop()
+            .filter(|last| processes.is_empty() && scene.pid_in_pidfile() == Some(last.pid()));
         owner.is_some()
     });
     let owner = owner.expect("the owner");
-    assert!(owner.descriptors().values().any(|open| open.target == scene.pidfile() && !open.locks.is_empty()));
+    assert!(
+        owner
+            .descriptors()
+            .values()
+            .any(|open| open.target == scene.pidfile() && !open.locks.is_empty())
+    );
     assert_eq!(request(address(scene)).expect("an answer"), owner.pid());
     owner
 }

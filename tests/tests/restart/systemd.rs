@@ -17,7 +17,9 @@ ExecReload=/usr/local/bin/ctl restart
 #[test]
 fn exec_reload_restarts_and_the_unit_follows_the_new_main_process() {
     require!(machine());
-    let root = Root::new().copy("/usr/local/bin/ctl", bin("ctl")).text("/etc/systemd/system/ctl.service", UNIT);
+    let root = Root::new()
+        .copy("/usr/local/bin/ctl", bin("ctl"))
+        .text("/etc/systemd/system/ctl.service", UNIT);
     let machine = Systemd::boot(root);
     machine.systemctl(["start", "ctl"]).expect_success();
     let address = machine.wait_for_text("/run/ctl.address").parse().unwrap();
@@ -25,7 +27,9 @@ fn exec_reload_restarts_and_the_unit_follows_the_new_main_process() {
     for _ in 0..3 {
         let old = machine.main_pid("ctl").expect("it runs");
         machine.systemctl(["reload", "ctl"]).expect_success();
-        wait_until("the end of the old one", || (machine.processes("ctl").len() == 1).then_some(()));
+        wait_until("the end of the old one", || {
+            (machine.processes("ctl").len() == 1).then_some(())
+        });
         let new = machine.main_pid("ctl").expect("it runs");
         assert_ne!(new, old);
         assert_eq!(machine.processes("ctl"), [new]);
@@ -33,5 +37,10 @@ fn exec_reload_restarts_and_the_unit_follows_the_new_main_process() {
         assert_eq!(machine.show("ctl", "ActiveState"), "active");
     }
     machine.systemctl(["stop", "ctl"]).expect_success();
-    assert_eq!(machine.show("ctl", "Result"), "success", "{}", machine.status("ctl"));
+    assert_eq!(
+        machine.show("ctl", "Result"),
+        "success",
+        "{}",
+        machine.status("ctl")
+    );
 }

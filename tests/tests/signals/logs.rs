@@ -1,4 +1,5 @@
-//! E9: in the foreground, logs that the manager or a shell has opened are opened again at a reload, if they were rotated.
+//! E9: in the foreground, logs that the manager or a shell has opened are opened again at a reload,
+//! if they were rotated.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -18,11 +19,25 @@ struct Logged<'s> {
 impl<'s> Logged<'s> {
     fn start(scene: &'s Scene, log: &Path, redirection: &str, settings: &[&str]) -> Self {
         let script = format!(r#"exec {redirection}{} 2>&1; exec "$@""#, log.display());
-        let launch = scene.launch("/bin/sh").args(["-c", &script, "run"]).arg(bin("svc"));
-        let launch = launch.args(settings).args(["init:reloads", "init:expect_shutdown", "main:eprintln=up"]);
-        let running = launch.arg("main:shutdown").env("DAEMON_MODE", "foreground").spawn();
+        let launch = scene
+            .launch("/bin/sh")
+            .args(["-c", &script, "run"])
+            .arg(bin("svc"));
+        let launch = launch.args(settings).args([
+            "init:reloads",
+            "init:expect_shutdown",
+            "main:eprintln=up",
+        ]);
+        let running = launch
+            .arg("main:shutdown")
+            .env("DAEMON_MODE", "foreground")
+            .spawn();
         scene.wait_until("the first line", || read(log).ends_with("up\n"));
-        Self { scene, log: log.to_owned(), running }
+        Self {
+            scene,
+            log: log.to_owned(),
+            running,
+        }
     }
 
     fn old(&self) -> PathBuf {
@@ -38,7 +53,9 @@ impl<'s> Logged<'s> {
     fn reload(&self, file: &Path) {
         let before = read(file).matches("reloaded\n").count();
         self.running.signal(libc::SIGHUP);
-        self.scene.wait_until("the line", || read(file).matches("reloaded\n").count() == before + 1);
+        self.scene.wait_until("the line", || {
+            read(file).matches("reloaded\n").count() == before + 1
+        });
     }
 
     /// Where its standard output and standard error go.
@@ -67,9 +84,16 @@ fn e9_a_log_that_a_shell_has_opened_is_opened_again() {
         service.rotate();
         let before = read(&service.old());
         service.reload(&log);
-        assert_eq!((read(&log).as_str(), read(&service.old())), ("reloaded\n", before));
+        assert_eq!(
+            (read(&log).as_str(), read(&service.old())),
+            ("reloaded\n", before)
+        );
         assert_eq!(service.streams(), [&*log, &*log]);
-        assert_eq!(fs::metadata(&log).unwrap().mode() & 0o7777, 0o604, "as the old one");
+        assert_eq!(
+            fs::metadata(&log).unwrap().mode() & 0o7777,
+            0o604,
+            "as the old one"
+        );
     }
     fs::remove_file(&log).unwrap();
     service.reload(&log);
@@ -123,7 +147,11 @@ fn e9_where_the_service_may_not_it_goes_on_with_the_old_file_and_says_so() {
     let service = Logged::start(&scene, &log, ">>", &["user=nobody"]);
     service.rotate();
     service.reload(&service.old());
-    assert!(read(&service.old()).contains("going on with the old file"), "{}", read(&service.old()));
+    assert!(
+        read(&service.old()).contains("going on with the old file"),
+        "{}",
+        read(&service.old())
+    );
     assert!(!log.exists());
     scene.file("log", "");
     std::os::unix::fs::chown(&log, Some(NOBODY), None).unwrap();
@@ -145,14 +173,26 @@ fn e9_root_opens_no_trap() {
     fs::hard_link(&victim, &log).unwrap();
     service.reload(&service.old());
     // Of both streams, each time.
-    assert_eq!((read(&victim).as_str(), read(&service.old()).matches("going on with the old file").count()), ("", 4));
+    assert_eq!(
+        (
+            read(&victim).as_str(),
+            read(&service.old())
+                .matches("going on with the old file")
+                .count()
+        ),
+        ("", 4)
+    );
     service.stop();
     // Nor anything in a directory that another user can write.
     let log = scene.dir("theirs", 0o755, Some(NOBODY)).join("log");
     let service = Logged::start(&scene, &log, ">>", &[]);
     service.rotate();
     service.reload(&service.old());
-    assert!(!log.exists() && read(&service.old()).contains("belongs to user id 65534"), "{}", read(&service.old()));
+    assert!(
+        !log.exists() && read(&service.old()).contains("belongs to user id 65534"),
+        "{}",
+        read(&service.old())
+    );
     service.stop();
 }
 
@@ -170,14 +210,25 @@ fn e9_from_inside_a_chroot_no_log_is_opened_by_its_path() {
     let scene = Scene::new();
     let (log, old) = (scene.path("log"), scene.path("log.1"));
     let (chroot, inside) = jail(&scene, &log);
-    let launch = scene.launch(bin("svc")).set("stdout", &log).set("stderr", &log).arg(chroot);
-    launch.args(["init:reloads", "init:expect_shutdown"]).run().assert_ready();
+    let launch = scene
+        .launch(bin("svc"))
+        .set("stdout", &log)
+        .set("stderr", &log)
+        .arg(chroot);
+    launch
+        .args(["init:reloads", "init:expect_shutdown"])
+        .run()
+        .assert_ready();
     let daemon = scene.daemon();
     fs::rename(&log, &old).unwrap();
     daemon.signal(libc::SIGHUP);
     scene.wait_until("the line", || read(&old).ends_with("reloaded\n"));
     assert!(!inside.exists() && !log.exists());
-    assert!(read(&old).contains("its path is outside of the chroot: going on with the old file"), "{}", read(&old));
+    assert!(
+        read(&old).contains("its path is outside of the chroot: going on with the old file"),
+        "{}",
+        read(&old)
+    );
     scene.terminate(&daemon);
 }
 

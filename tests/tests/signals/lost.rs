@@ -1,5 +1,6 @@
-//! B2: a service that closes the library's descriptors, and gets their numbers for files of its own, keeps these as they
-//! are. It hears signals all the same, and neither spins nor waits for ever.
+//! B2: a service that closes the library's descriptors, and gets their numbers for files of its
+//! own, keeps these as they are. It hears signals all the same, and neither spins nor waits for
+//! ever.
 
 use std::fs;
 use std::path::PathBuf;
@@ -21,8 +22,15 @@ impl Closing {
     fn start(settings: &[&str]) -> (Self, Proc) {
         let scene = Scene::new();
         let own = scene.dir("own", 0o755, None);
-        let launch = scene.launch(bin("closing")).set("pidfile", scene.pidfile()).set("own", &own);
-        launch.set("stderr", scene.path("log")).args(settings).run().assert_ready();
+        let launch = scene
+            .launch(bin("closing"))
+            .set("pidfile", scene.pidfile())
+            .set("own", &own);
+        launch
+            .set("stderr", scene.path("log"))
+            .args(settings)
+            .run()
+            .assert_ready();
         let daemon = scene.daemon();
         scene.wait_until("the main loop", || own.join("up").exists());
         (Self { scene, own }, daemon)
@@ -39,7 +47,10 @@ impl Closing {
     /// Says once, for each of the two signals, that it is noticed late.
     #[track_caller]
     fn says_so_once_each(&self) {
-        let said = |log: &str| log.matches(": its signals are noticed up to 100 ms later").count();
+        let said = |log: &str| {
+            log.matches(": its signals are noticed up to 100 ms later")
+                .count()
+        };
         self.scene.wait_until("the log", || said(&self.log()) >= 2);
         assert_eq!(said(&self.log()), 2, "{}", self.log());
     }
@@ -49,7 +60,8 @@ impl Closing {
     fn hears(&self, daemon: &Proc) {
         for reloads in 1..=2 {
             daemon.signal(libc::SIGHUP);
-            self.scene.wait_until("a reload", || self.reloads() == reloads);
+            self.scene
+                .wait_until("a reload", || self.reloads() == reloads);
         }
         daemon.signal(libc::SIGTERM);
         let status = self.scene.exit_status(daemon);
@@ -77,7 +89,11 @@ fn b2_no_byte_goes_into_the_services_own_files() {
         does_not_spin(&daemon);
         service.says_so_once_each();
         service.hears(&daemon);
-        let lengths = (0..32).map(|number| fs::metadata(service.own.join(format!("file{number}"))).unwrap().len());
+        let lengths = (0..32).map(|number| {
+            fs::metadata(service.own.join(format!("file{number}")))
+                .unwrap()
+                .len()
+        });
         assert_eq!(lengths.sum::<u64>(), 0, "{waits}");
     }
 }
@@ -89,7 +105,11 @@ fn b2_nor_is_one_read_from_its_own_pipes() {
         does_not_spin(&daemon);
         service.says_so_once_each();
         service.hears(&daemon);
-        assert_eq!(fs::read_to_string(service.own.join("read")).unwrap(), "data".repeat(32), "{waits}");
+        assert_eq!(
+            fs::read_to_string(service.own.join("read")).unwrap(),
+            "data".repeat(32),
+            "{waits}"
+        );
     }
 }
 

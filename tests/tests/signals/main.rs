@@ -56,7 +56,9 @@ impl Service {
     /// In the foreground, when it has come to its main loop.
     fn in_foreground(&self) -> Running<'_> {
         let running = self.launch().env("DAEMON_MODE", "foreground").spawn();
-        self.scene.wait_until("the main loop", || self.notes().first().is_some_and(|line| line == "up"));
+        self.scene.wait_until("the main loop", || {
+            self.notes().first().is_some_and(|line| line == "up")
+        });
         running
     }
 

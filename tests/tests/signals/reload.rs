@@ -19,7 +19,11 @@ const PATIENCE: Duration = Duration::from_secs(15);
 impl Service {
     /// With a control socket, and these listeners.
     fn controlled<'l>(listeners: impl IntoIterator<Item = &'l str>) -> Self {
-        Self::new().pidfile().with(["control_socket=", "ends=1"]).with(listeners).with(["init:shutdown"])
+        Self::new()
+            .pidfile()
+            .with(["control_socket=", "ends=1"])
+            .with(listeners)
+            .with(["init:shutdown"])
     }
 
     fn control(&self) -> Control {
@@ -42,7 +46,11 @@ impl Service {
     fn stop(&self, daemon: &Proc) {
         daemon.signal(libc::SIGTERM);
         let status = self.scene.exit_status(daemon);
-        assert!(status.success() && self.count("drained") == 1, "{status} {:?}", self.notes());
+        assert!(
+            status.success() && self.count("drained") == 1,
+            "{status} {:?}",
+            self.notes()
+        );
     }
 }
 
@@ -58,13 +66,18 @@ fn all_hear(listeners: &[&str], heard: &[&str]) {
             } else {
                 daemon.signal(libc::SIGHUP);
             }
-            service
-                .scene
-                .wait_until(&format!("{listeners:?}"), || heard.iter().all(|line| service.count(line) >= round));
+            service.scene.wait_until(&format!("{listeners:?}"), || {
+                heard.iter().all(|line| service.count(line) >= round)
+            });
         }
         service.stop(&daemon);
         for line in heard {
-            assert_eq!(service.count(line), 3, "{listeners:?} socket {over_socket}: {:?}", service.notes());
+            assert_eq!(
+                service.count(line),
+                3,
+                "{listeners:?} socket {over_socket}: {:?}",
+                service.notes()
+            );
         }
     }
 }
@@ -73,18 +86,31 @@ fn all_hear(listeners: &[&str], heard: &[&str]) {
 fn a2_a_reload_reaches_everyone_in_either_way() {
     all_hear(&["init:reloads"], &["reloads SIGHUP"]);
     for listener in ["tokio", "iterator", "c", "c_info"] {
-        let (mine, line) = (format!("init:{listener}=SIGHUP"), format!("{listener} SIGHUP"));
+        let (mine, line) = (
+            format!("init:{listener}=SIGHUP"),
+            format!("{listener} SIGHUP"),
+        );
         all_hear(&[&mine, "init:reloads"], &[&line, "reloads SIGHUP"]);
     }
     for listener in ["tokio", "iterator"] {
-        let (mine, line) = (format!("init:{listener}=SIGHUP"), format!("{listener} SIGHUP"));
+        let (mine, line) = (
+            format!("init:{listener}=SIGHUP"),
+            format!("{listener} SIGHUP"),
+        );
         all_hear(&["init:reloads", &mine], &[&line, "reloads SIGHUP"]);
-        all_hear(&["init:c=SIGHUP", "init:reloads", &mine], &["c SIGHUP", &line, "reloads SIGHUP"]);
+        all_hear(
+            &["init:c=SIGHUP", "init:reloads", &mine],
+            &["c SIGHUP", &line, "reloads SIGHUP"],
+        );
     }
-    all_hear(&["configure:c=SIGHUP", "init:reloads"], &["c SIGHUP", "reloads SIGHUP"]);
+    all_hear(
+        &["configure:c=SIGHUP", "init:reloads"],
+        &["c SIGHUP", "reloads SIGHUP"],
+    );
 }
 
-/// Once both have asked for it, several reloads at a time lose none: after the last, everyone has heard.
+/// Once both have asked for it, several reloads at a time lose none: after the last, everyone has
+/// heard.
 #[test]
 fn a2_many_reloads_at_once_lose_not_the_last() {
     let service = Service::controlled(["init:reloads", "init:c=SIGHUP", "init:tokio=SIGHUP"]);
@@ -112,7 +138,10 @@ fn a2_where_another_has_replaced_the_handler_the_socket_still_works() {
     let daemon = service.start();
     assert_eq!(service.control().reload(PATIENCE).unwrap(), Reloaded::Done);
     service.stop(&daemon);
-    assert_eq!((service.count("reloads SIGHUP"), service.count("c SIGHUP")), (1, 1));
+    assert_eq!(
+        (service.count("reloads SIGHUP"), service.count("c SIGHUP")),
+        (1, 1)
+    );
 }
 
 #[test]
@@ -120,8 +149,13 @@ fn a1_who_listens_to_sighup_without_the_library_is_told_by_the_signal() {
     for listener in ["tokio", "iterator", "c"] {
         let service = Service::controlled([format!("init:{listener}=SIGHUP").as_str()]);
         let daemon = service.start();
-        assert_eq!(service.control().reload(PATIENCE).unwrap(), Reloaded::Requested);
-        service.scene.wait_until("the signal", || service.count(&format!("{listener} SIGHUP")) == 1);
+        assert_eq!(
+            service.control().reload(PATIENCE).unwrap(),
+            Reloaded::Requested
+        );
+        service.scene.wait_until("the signal", || {
+            service.count(&format!("{listener} SIGHUP")) == 1
+        });
         service.stop(&daemon);
     }
 }
@@ -129,7 +163,10 @@ fn a1_who_listens_to_sighup_without_the_library_is_told_by_the_signal() {
 #[test]
 fn h6_tasks_wait_by_next_or_by_a_stream() {
     for listener in ["next", "stream"] {
-        all_hear(&[&format!("init:{listener}")], &[&format!("{listener} SIGHUP")]);
+        all_hear(
+            &[&format!("init:{listener}")],
+            &[&format!("{listener} SIGHUP")],
+        );
     }
 }
 
@@ -143,7 +180,11 @@ fn told(listener: &str, text: &str) -> (Service, PathBuf) {
 
 #[track_caller]
 fn fails(service: &Service, with: &[&str]) {
-    let error = service.control().reload(PATIENCE).expect_err("a failure").to_string();
+    let error = service
+        .control()
+        .reload(PATIENCE)
+        .expect_err("a failure")
+        .to_string();
     assert!(with.iter().all(|part| error.contains(part)), "{error:?}");
 }
 
@@ -172,7 +213,10 @@ fn e7_the_reason_can_be_any_text() {
     let daemon = service.start();
     fails(&service, &[r"it could not reload: \u{1b}]0;a title\u{7}"]);
     fs::write(&file, "ä".repeat(1 << 20)).unwrap();
-    fails(&service, &["it could not reload: ää", "ä… [cut at 4000 bytes]"]);
+    fails(
+        &service,
+        &["it could not reload: ää", "ä… [cut at 4000 bytes]"],
+    );
     service.stop(&daemon);
 }
 
@@ -181,7 +225,10 @@ fn e7_a_panic_while_reloading_is_a_failure() {
     for listener in ["init:reloads", "init:next"] {
         let (service, _) = told(listener, "panic over line 7");
         let daemon = service.start();
-        fails(&service, &["it could not reload: panicked at", "panic over line 7"]);
+        fails(
+            &service,
+            &["it could not reload: panicked at", "panic over line 7"],
+        );
         service.stop(&daemon);
     }
 }
@@ -189,10 +236,13 @@ fn e7_a_panic_while_reloading_is_a_failure() {
 #[test]
 fn e7_the_command_says_why_with_status_1() {
     let scene = Scene::new();
-    let ctl = Ctl::new(&scene).with("reloads", "").with("broken", "no-such-key");
+    let ctl = Ctl::new(&scene)
+        .with("reloads", "")
+        .with("broken", "no-such-key");
     ctl.start();
     let done = ctl.run("reload");
-    done.assert_exited(1).assert_says(&["it could not reload: no-such-key"]);
+    done.assert_exited(1)
+        .assert_says(&["it could not reload: no-such-key"]);
     assert_eq!(done.stdout, "");
 }
 
@@ -205,36 +255,61 @@ fn e7_callers_at_once_get_each_the_answer_of_their_own_reload() {
         let setting = format!("reload={}", gate.display());
         let service = service.with([setting]);
         let daemon = service.start();
-        let write = |mut open: File, text: &str| std::io::Write::write_all(&mut open, text.as_bytes()).unwrap();
+        let write = |mut open: File, text: &str| {
+            std::io::Write::write_all(&mut open, text.as_bytes()).unwrap()
+        };
         let results = thread::scope(|scope| {
-            let ask = || scope.spawn(|| service.control().reload(PATIENCE).map_err(|error| error.to_string()));
+            let ask = || {
+                scope.spawn(|| {
+                    service
+                        .control()
+                        .reload(PATIENCE)
+                        .map_err(|error| error.to_string())
+                })
+            };
             let one = ask();
             let inside = at_barrier(&service.scene, &gate);
             let others = [ask(), ask()];
-            service.scene.wait_until("both to ask", || waiting(&daemon) == 3);
+            service
+                .scene
+                .wait_until("both to ask", || waiting(&daemon) == 3);
             write(inside, first);
             let one = one.join().unwrap();
             write(at_barrier(&service.scene, &gate), second);
-            [one].into_iter().chain(others.map(|other| other.join().unwrap())).collect::<Vec<_>>()
+            [one]
+                .into_iter()
+                .chain(others.map(|other| other.join().unwrap()))
+                .collect::<Vec<_>>()
         });
         let expected = [first, second, second].map(str::is_empty);
-        assert_eq!(results.iter().map(Result::is_ok).collect::<Vec<_>>(), expected, "{results:?}");
+        assert_eq!(
+            results.iter().map(Result::is_ok).collect::<Vec<_>>(),
+            expected,
+            "{results:?}"
+        );
         assert_eq!(service.count("reloads SIGHUP"), 2);
         service.stop(&daemon);
     }
 }
 
-/// How many threads of the service wait, without limit, for a caller to be answered: they have noted its request.
+/// How many threads of the service wait, without limit, for a caller to be answered: they have
+/// noted its request.
 fn waiting(daemon: &Proc) -> usize {
     let tasks = fs::read_dir(format!("/proc/{}/task", daemon.pid())).expect("the threads");
-    let read = |task: &fs::DirEntry, name| fs::read_to_string(task.path().join(name)).unwrap_or_default();
+    let read =
+        |task: &fs::DirEntry, name| fs::read_to_string(task.path().join(name)).unwrap_or_default();
     let waits = |task: &fs::DirEntry| {
-        // The number of the call and its arguments, of which the third is the time to wait, or where that is.
+        // The number of the call and its arguments, of which the third is the time to wait, or
+        // where that is.
         let call = read(task, "syscall");
         let limit = call.split(' ').nth(3).unwrap_or_default();
-        read(task, "wchan").contains("poll") && ["0xffffffff", "0xffffffffffffffff", "0x0"].contains(&limit)
+        read(task, "wchan").contains("poll")
+            && ["0xffffffff", "0xffffffffffffffff", "0x0"].contains(&limit)
     };
-    tasks.flatten().filter(|task| read(task, "comm") == "control\n" && waits(task)).count()
+    tasks
+        .flatten()
+        .filter(|task| read(task, "comm") == "control\n" && waits(task))
+        .count()
 }
 
 #[test]
@@ -261,7 +336,13 @@ fn e7_the_manager_is_told_why() {
     fs::write(&file, "errno").unwrap();
     running.signal(libc::SIGHUP);
     reloading(true);
-    assert_eq!(next(), format!("STATUS=cannot reload: {}\nERRNO=24\nREADY=1", io_text(libc::EMFILE)));
+    assert_eq!(
+        next(),
+        format!(
+            "STATUS=cannot reload: {}\nERRNO=24\nREADY=1",
+            io_text(libc::EMFILE)
+        )
+    );
     fs::write(&file, "").unwrap();
     running.signal(libc::SIGHUP);
     reloading(true);
@@ -289,19 +370,33 @@ fn e8_callers_who_give_up_leave_neither_a_thread_nor_a_descriptor() {
     // A reload is under way, and stays so.
     daemon.signal(libc::SIGHUP);
     let inside = at_barrier(&service.scene, &gate);
-    service.scene.wait_until("the gate to be open", || daemon.descriptor_of(&gate).is_some());
+    service.scene.wait_until("the gate to be open", || {
+        daemon.descriptor_of(&gate).is_some()
+    });
     let state = || (daemon.status().threads, daemon.descriptors().len());
     let before = state();
     for _ in 0..MANY {
-        let error = service.control().reload(Duration::from_millis(5)).expect_err("nothing answers");
-        assert!(error.to_string().contains("it has not answered in time"), "{error}");
+        let error = service
+            .control()
+            .reload(Duration::from_millis(5))
+            .expect_err("nothing answers");
+        assert!(
+            error.to_string().contains("it has not answered in time"),
+            "{error}"
+        );
     }
-    service.scene.wait_until("them to be forgotten", || state() == before);
+    service
+        .scene
+        .wait_until("them to be forgotten", || state() == before);
     drop(inside);
     // What was asked for is done all the same, once for all of them.
-    service.scene.wait_until("another reload", || service.count("reloads SIGHUP") == 2);
+    service
+        .scene
+        .wait_until("another reload", || service.count("reloads SIGHUP") == 2);
     drop(at_barrier(&service.scene, &gate));
-    service.scene.wait_until("an idle service", || no_reader(&gate));
+    service
+        .scene
+        .wait_until("an idle service", || no_reader(&gate));
     thread::scope(|scope| {
         let asked = scope.spawn(|| service.control().reload(PATIENCE));
         drop(at_barrier(&service.scene, &gate));
@@ -312,5 +407,9 @@ fn e8_callers_who_give_up_leave_neither_a_thread_nor_a_descriptor() {
 }
 
 fn no_reader(fifo: &Path) -> bool {
-    OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(fifo).is_err()
+    OpenOptions::new()
+        .write(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open(fifo)
+        .is_err()
 }

@@ -7,8 +7,8 @@ use daemon_tests::{Scene, require};
 
 use crate::in_namespaces;
 
-/// A module of the C library's for one user, that starts a thread and keeps a file that only root can open, as those of sss,
-/// ldap and winbind may.
+/// A module of the C library's for one user, that starts a thread and keeps a file that only root
+/// can open, as those of sss, ldap and winbind may.
 const MODULE: &str = r#"
 #define _GNU_SOURCE
 #include <errno.h>
@@ -69,7 +69,8 @@ fn d7_modules_that_start_threads_and_keep_files_leave_nothing_in_the_daemon() {
             switch.display(),
             scene.path("log").display()
         );
-        let launch = in_namespaces(&scene, &["--mount"], &script).env("LD_LIBRARY_PATH", scene.path(""));
+        let launch =
+            in_namespaces(&scene, &["--mount"], &script).env("LD_LIBRARY_PATH", scene.path(""));
         let daemon = if mode == "detach" {
             // In the foreground the environment is the manager's.
             let launch = launch.arg("init:sh=test $HOME = /home/wanderer");
@@ -81,10 +82,21 @@ fn d7_modules_that_start_threads_and_keep_files_leave_nothing_in_the_daemon() {
             running.process()
         };
         let status = daemon.status();
-        assert_eq!((status.ruid, status.rgid, status.groups.as_slice()), (48174, 48174, &[48174][..]));
+        assert_eq!(
+            (status.ruid, status.rgid, status.groups.as_slice()),
+            (48174, 48174, &[48174][..])
+        );
         let open = daemon.descriptors();
-        assert!(!open.values().any(|found| found.target.ends_with("shadow")), "{open:#?}");
-        assert_eq!(fs::read_dir(format!("/proc/{}/task", daemon.pid())).unwrap().count(), 1);
+        assert!(
+            !open.values().any(|found| found.target.ends_with("shadow")),
+            "{open:#?}"
+        );
+        assert_eq!(
+            fs::read_dir(format!("/proc/{}/task", daemon.pid()))
+                .unwrap()
+                .count(),
+            1
+        );
         scene.terminate(&daemon);
     }
 }
@@ -95,9 +107,14 @@ fn d7_an_unknown_user_is_said_to_be_unknown() {
     let scene = Scene::new();
     // There is no such module.
     let switch = scene.file("nsswitch.conf", "passwd: files untidy\n");
-    let script = format!("mount --bind {} /etc/nsswitch.conf && exec \"$@\" user=nemo", switch.display());
+    let script = format!(
+        "mount --bind {} /etc/nsswitch.conf && exec \"$@\" user=nemo",
+        switch.display()
+    );
     let started = in_namespaces(&scene, &["--mount"], &script).run();
-    started.assert_exited(93).assert_says(&["user nemo: there is none of this name"]);
+    started
+        .assert_exited(93)
+        .assert_says(&["user nemo: there is none of this name"]);
 }
 
 #[test]
@@ -105,7 +122,10 @@ fn d9_setgroups_denied_where_no_group_has_to_change() {
     require!(root());
     let scene = Scene::new();
     let log = scene.path("log");
-    let script = format!("\"$@\" user=root groups=root stderr={}; echo status $?", log.display());
+    let script = format!(
+        "\"$@\" user=root groups=root stderr={}; echo status $?",
+        log.display()
+    );
     // Mapped to root alone, as in a container without privileges.
     let launch = in_namespaces(&scene, &["--user", "--map-root-user"], &script).groups([0]);
     let started = launch.run();
@@ -118,6 +138,8 @@ fn d9_and_where_one_has_to_the_start_fails() {
     require!(root());
     let scene = Scene::new();
     let script = "\"$@\" user=root groups=root; echo status $?";
-    let started = in_namespaces(&scene, &["--user", "--map-root-user"], script).groups([0, 4]).run();
+    let started = in_namespaces(&scene, &["--user", "--map-root-user"], script)
+        .groups([0, 4])
+        .run();
     assert_eq!(started.stdout, "status 93\n", "{started:?}");
 }

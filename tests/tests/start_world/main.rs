@@ -1,6 +1,6 @@
-//! Starts in the world: hooks that close and reuse descriptors, ignore signals and make namespaces; errors that panic; a log
-//! that nobody reads; orphans by the thousand; modules of the C library that start threads. Tests are named after the faults
-//! that they were written for.
+//! Starts in the world: hooks that close and reuse descriptors, ignore signals and make namespaces;
+//! errors that panic; a log that nobody reads; orphans by the thousand; modules of the C library
+//! that start threads. Tests are named after the faults that they were written for.
 //!
 //! | module | holds |
 //! | --- | --- |
@@ -48,5 +48,8 @@ fn fifo(scene: &Scene) -> PathBuf {
 /// Runs this script as root of a namespace of its own, with the path of the service as `$1`.
 fn in_namespaces<'s>(scene: &'s Scene, namespaces: &[&str], script: &str) -> Launch<'s> {
     let unshare = scene.launch("/usr/bin/unshare").args(namespaces);
-    unshare.args(["/bin/sh", "-c", script, "sh"]).arg(bin("rough")).set("pidfile", scene.pidfile())
+    unshare
+        .args(["/bin/sh", "-c", script, "sh"])
+        .arg(bin("rough"))
+        .set("pidfile", scene.pidfile())
 }

@@ -1,5 +1,5 @@
-//! Hooks that do anything, by chance. Whatever they do, the starter's word is true, it comes soon, and no file of the
-//! service's holds a byte that the service has not written.
+//! Hooks that do anything, by chance. Whatever they do, the starter's word is true, it comes soon,
+//! and no file of the service's holds a byte that the service has not written.
 
 use std::fs;
 
@@ -32,9 +32,16 @@ impl Chance {
         hooks.sort_unstable();
         let mut hooks: Vec<String> = hooks
             .into_iter()
-            .map(|hook| format!("{}:{}", HOOKS[usize::try_from(hook).unwrap()], self.action()))
+            .map(|hook| {
+                format!(
+                    "{}:{}",
+                    HOOKS[usize::try_from(hook).unwrap()],
+                    self.action()
+                )
+            })
             .collect();
-        // Where a child that has executed nothing holds the pipe, nobody can tell that the daemon speaks no more.
+        // Where a child that has executed nothing holds the pipe, nobody can tell that the daemon
+        // speaks no more.
         if hooks.iter().any(|hook| hook.contains(":fork")) {
             hooks.retain(|hook| !hook.contains(":exec"));
         }
@@ -54,10 +61,17 @@ impl Chance {
             12 => "setsid".to_owned(),
             13 => format!(
                 "ignore={}",
-                [libc::SIGCHLD, libc::SIGTERM, libc::SIGPIPE][usize::try_from(self.below(3)).unwrap()]
+                [libc::SIGCHLD, libc::SIGTERM, libc::SIGPIPE]
+                    [usize::try_from(self.below(3)).unwrap()]
             ),
-            14 => ["kill=9", "kill=15", "exit=0", "exit=3", "err=no", "exec=1000"]
-                [usize::try_from(self.below(6)).unwrap()]
+            14 => [
+                "kill=9",
+                "kill=15",
+                "exit=0",
+                "exit=3",
+                "err=no",
+                "exec=1000",
+            ][usize::try_from(self.below(6)).unwrap()]
             .to_owned(),
             _ => "status=here".to_owned(),
         }
@@ -69,22 +83,45 @@ const HOOKS: [&str; 4] = ["privileged_init", "init", "init", "main"];
 
 /// Whether somebody holds the pidfile's lock: found out by trying.
 fn is_locked(scene: &Scene) -> bool {
-    let Ok(file) = fs::File::open(scene.pidfile()) else { return false };
+    let Ok(file) = fs::File::open(scene.pidfile()) else {
+        return false;
+    };
     nix::fcntl::Flock::lock(file, nix::fcntl::FlockArg::LockSharedNonblock).is_err()
 }
 
 fn check(hooks: &[String], control: bool) {
     let scene = Scene::new();
     let data = scene.file("data", "");
-    let hooks: Vec<String> = hooks.iter().map(|hook| hook.replace("DATA", &data.display().to_string())).collect();
+    let hooks: Vec<String> = hooks
+        .iter()
+        .map(|hook| hook.replace("DATA", &data.display().to_string()))
+        .collect();
     let launch = rough(&scene).args(&hooks);
-    let started = if control { launch.arg("control_socket=") } else { launch }.limit(PROMPT).run();
-    let what = || format!("{hooks:?}, control socket: {control}: {started:#?}\n{}", scene.tree());
+    let started = if control {
+        launch.arg("control_socket=")
+    } else {
+        launch
+    }
+    .limit(PROMPT)
+    .run();
+    let what = || {
+        format!(
+            "{hooks:?}, control socket: {control}: {started:#?}\n{}",
+            scene.tree()
+        )
+    };
     if started.status.success() {
         // What `main` does may have come after that.
         if !hooks.iter().any(|hook| hook.starts_with("main:")) {
             let named = scene.pid_in_pidfile();
-            assert!(scene.processes().iter().any(|process| Some(process.pid()) == named), "{}", what());
+            assert!(
+                scene
+                    .processes()
+                    .iter()
+                    .any(|process| Some(process.pid()) == named),
+                "{}",
+                what()
+            );
             assert!(is_locked(&scene), "{}", what());
         }
     } else {
@@ -109,7 +146,10 @@ fn walk(part: u64) {
 
 #[test]
 fn b2_the_corpus() {
-    for line in CORPUS.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+    for line in CORPUS
+        .lines()
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+    {
         let hooks: Vec<String> = line.split(' ').map(str::to_owned).collect();
         check(&hooks, false);
         check(&hooks, true);

@@ -15,28 +15,43 @@ use crate::sys;
 
 /// Runs a command to its end.
 ///
-/// What it writes goes to memory, not to a pipe: it may leave a process behind that keeps its outputs open.
+/// What it writes goes to memory, not to a pipe: it may leave a process behind that keeps its
+/// outputs open.
 ///
 /// # Errors
 /// If it cannot be run, or has not ended in time. It is killed then.
 pub(super) fn run(words: &[String], limit: Duration) -> io::Result<Output> {
     let (mut out, mut err) = (memory()?, memory()?);
     let mut command = Command::new(&words[0]);
-    command.args(&words[1..]).env_clear().env("PATH", PATH).env("LC_ALL", "C");
+    command
+        .args(&words[1..])
+        .env_clear()
+        .env("PATH", PATH)
+        .env("LC_ALL", "C");
     if !geteuid().is_root() {
         // Where the manager of a user is.
         command.env("XDG_RUNTIME_DIR", format!("/run/user/{}", geteuid()));
     }
-    command.stdin(Stdio::null()).stdout(out.try_clone()?).stderr(err.try_clone()?);
+    command
+        .stdin(Stdio::null())
+        .stdout(out.try_clone()?)
+        .stderr(err.try_clone()?);
     let mut child = command.spawn()?;
     let ended = ends_within(Pid::from_raw(child.id().try_into().unwrap_or(0)), limit);
     if !matches!(ended, Ok(true)) {
         child.kill()?;
         child.wait()?;
         ended?;
-        return Err(io::Error::new(io::ErrorKind::TimedOut, format!("it has not ended in {limit:?}")));
+        return Err(io::Error::new(
+            io::ErrorKind::TimedOut,
+            format!("it has not ended in {limit:?}"),
+        ));
     }
-    Ok(Output { status: child.wait()?, stdout: written(&mut out)?, stderr: written(&mut err)? })
+    Ok(Output {
+        status: child.wait()?,
+        stdout: written(&mut out)?,
+        stderr: written(&mut err)?,
+    })
 }
 
 fn memory() -> io::Result<File> {

@@ -9,13 +9,15 @@ use super::systemd::{Facts, Unit};
 use crate::daemon::Mode;
 use crate::{audience, complain};
 
-/// Whether a typed `start` detaches where nothing but systemd's `SYSTEMD_EXEC_PID` speaks against it. That variable is
-/// set for what waits for this process to end, as `Type=forking` does, and for what takes it for the service; systemd
-/// itself tells them apart.
+/// Whether a typed `start` detaches where nothing but systemd's `SYSTEMD_EXEC_PID` speaks against
+/// it. That variable is set for what waits for this process to end, as `Type=forking` does, and for
+/// what takes it for the service; systemd itself tells them apart.
 ///
 /// Where it stays in the foreground although that is hardly what was meant, a line says so.
 pub(crate) fn mode() -> Mode {
-    let Some(unit) = Unit::of(getpid()) else { return Mode::Foreground };
+    let Some(unit) = Unit::of(getpid()) else {
+        return Mode::Foreground;
+    };
     let problem = match unit.facts() {
         Ok(facts) => match meant(&facts) {
             Ok(mode) => return mode,
@@ -28,11 +30,14 @@ pub(crate) fn mode() -> Mode {
     Mode::Foreground
 }
 
-/// Says so where a start that names no command stays in the foreground, and systemd waits for it to end. A service that
-/// systemd takes for what it is hears nothing, nor is it held up for long where systemd does not answer.
+/// Says so where a start that names no command stays in the foreground, and systemd waits for it to
+/// end. A service that systemd takes for what it is hears nothing, nor is it held up for long where
+/// systemd does not answer.
 pub(crate) fn check_bare() {
     const PATIENCE: Duration = Duration::from_secs(1);
-    let Some(Ok(facts)) = Unit::of(getpid()).map(|unit| unit.facts_within(PATIENCE)) else { return };
+    let Some(Ok(facts)) = Unit::of(getpid()).map(|unit| unit.facts_within(PATIENCE)) else {
+        return;
+    };
     let text = match meant(&facts) {
         Ok(Mode::Detach) => format!(
             "staying in the foreground under systemd, which waits for this process to end (Type={}): Type=notify fits; to detach, set DAEMON_MODE=detach",
@@ -48,15 +53,17 @@ fn meant(facts: &Facts) -> Result<Mode, &'static str> {
     let this = Some(getpid());
     if facts.control_pid == this {
         return match facts.state.as_str() {
-            "start-pre" | "condition" => Err("what ExecStartPre= leaves behind is killed before ExecStart= runs"),
+            "start-pre" | "condition" => {
+                Err("what ExecStartPre= leaves behind is killed before ExecStart= runs")
+            }
             _ => Ok(Mode::Detach),
         };
     }
     match facts.kind.as_str() {
         "oneshot" if facts.main_pid == this && facts.remains_after_exit => Ok(Mode::Detach),
-        "oneshot" => {
-            Err("what Type=oneshot leaves behind is killed, unless RemainAfterExit=yes is set; Type=notify fits")
-        }
+        "oneshot" => Err(
+            "what Type=oneshot leaves behind is killed, unless RemainAfterExit=yes is set; Type=notify fits",
+        ),
         _ => Ok(Mode::Foreground),
     }
 }

@@ -41,5 +41,9 @@ fn run() -> Result<(), ExitError> {
 
 fn main() -> ExitCode {
     // The example drops the result, so that it always ends with 0.
-    if run().is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if run().is_ok() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }

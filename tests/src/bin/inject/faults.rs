@@ -1,8 +1,8 @@
 //! What can go wrong with each system call.
 
 use libc::{
-    EACCES, EADDRINUSE, EAFNOSUPPORT, EAGAIN, EBUSY, EDQUOT, EINTR, EINVAL, EIO, EMFILE, ENFILE, ENOBUFS, ENOENT,
-    ENOLCK, ENOMEM, ENOSPC, ENOSYS, EPERM, EROFS, ESRCH,
+    EACCES, EADDRINUSE, EAFNOSUPPORT, EAGAIN, EBUSY, EDQUOT, EINTR, EINVAL, EIO, EMFILE, ENFILE,
+    ENOBUFS, ENOENT, ENOLCK, ENOMEM, ENOSPC, ENOSYS, EPERM, EROFS, ESRCH,
 };
 
 /// What befalls a call.
@@ -26,7 +26,11 @@ pub(crate) struct Kind {
 impl Kind {
     /// The faults to try; a call that cannot fail leaves the kill.
     pub(crate) fn faults(&self) -> impl Iterator<Item = Fault> {
-        self.errors.iter().copied().map(Fault::Error).chain([Fault::Kill])
+        self.errors
+            .iter()
+            .copied()
+            .map(Fault::Error)
+            .chain([Fault::Kill])
     }
 }
 

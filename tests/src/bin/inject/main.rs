@@ -1,17 +1,18 @@
-//! Exhaustive fault injection: walks the start of a service, and lets every system call of starter, intermediate process
-//! and daemon, at every occurrence from `main` to readiness, fail with each plausible error, and be the last of its
-//! process. Each time the starter must end promptly; with status 0 only if the daemon is there, ready and fully
-//! detached; else with a message that names the step, and nothing left. In the foreground the same is asked of the
-//! service, and of what its manager hears. In a restart the old instance is struck as well, and afterwards there must be
-//! one owner that serves, and that can be restarted again.
+//! Exhaustive fault injection: walks the start of a service, and lets every system call of starter,
+//! intermediate process and daemon, at every occurrence from `main` to readiness, fail with each
+//! plausible error, and be the last of its process. Each time the starter must end promptly; with
+//! status 0 only if the daemon is there, ready and fully detached; else with a message that names
+//! the step, and nothing left. In the foreground the same is asked of the service, and of what its
+//! manager hears. In a restart the old instance is struck as well, and afterwards there must be one
+//! owner that serves, and that can be restarted again.
 //!
 //! ```text
 //! cargo build --release -p daemon-tests --bins && target/release/inject
 //! inject [--sample N] [--seed S] [--jobs N] [--scenario NAME] [--only TEXT]
 //! ```
 //!
-//! `--sample` tries that many, chosen by the seed; `--only` those whose description contains the text, as the list of
-//! violations shows it. The exit status is 1 if there is a violation.
+//! `--sample` tries that many, chosen by the seed; `--only` those whose description contains the
+//! text, as the list of violations shows it. The exit status is 1 if there is a violation.
 //!
 //! | module | holds |
 //! | --- | --- |

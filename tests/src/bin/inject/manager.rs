@@ -36,20 +36,31 @@ impl Manager {
         let socket = NotifySocket::at(&path);
         // In a thread, as whoever sends a barrier waits until it is read.
         let messages = thread::spawn(move || socket.until(OVER));
-        Self { path, file: scene.file("notified", ""), messages }
+        Self {
+            path,
+            file: scene.file("notified", ""),
+            messages,
+        }
     }
 
     /// The start as this manager makes it.
     pub(crate) fn named_in<'s>(&self, launch: Launch<'s>) -> Launch<'s> {
-        launch.env("NOTIFY_SOCKET", &self.path).env("DAEMON_NOTIFY_FD", FD.to_string()).descriptor(FD, &self.file)
+        launch
+            .env("NOTIFY_SOCKET", &self.path)
+            .env("DAEMON_NOTIFY_FD", FD.to_string())
+            .descriptor(FD, &self.file)
     }
 
     /// All that it has heard until now.
     pub(crate) fn heard(self) -> Heard {
-        let over = UnixDatagram::unbound().and_then(|socket| socket.send_to(OVER.as_bytes(), &self.path));
+        let over =
+            UnixDatagram::unbound().and_then(|socket| socket.send_to(OVER.as_bytes(), &self.path));
         over.expect("its own socket");
         let mut messages = self.messages.join().expect("a manager that listens");
         messages.pop();
-        Heard { messages, written: fs::read_to_string(self.file).expect("the file behind the descriptor") }
+        Heard {
+            messages,
+            written: fs::read_to_string(self.file).expect("the file behind the descriptor"),
+        }
     }
 }

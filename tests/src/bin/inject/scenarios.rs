@@ -16,7 +16,8 @@ pub(crate) const IN_MAIN: &str = "in the main loop";
 pub(crate) enum Scenario {
     /// Root starts it with every setting, but `chroot`; nothing is there yet.
     AllSettings,
-    /// The same over what a dead instance has left, into a chroot, from a hostile place with stdin closed.
+    /// The same over what a dead instance has left, into a chroot, from a hostile place with stdin
+    /// closed.
     Hostile,
     /// `init` fails.
     Failing,
@@ -26,7 +27,8 @@ pub(crate) enum Scenario {
     Deferred,
     /// A manager started it, which is told by the starter; `configure` has it detach all the same.
     Notifying,
-    /// A manager started it, which it tells itself: in the foreground, with a pidfile and the privilege drop.
+    /// A manager started it, which it tells itself: in the foreground, with a pidfile and the
+    /// privilege drop.
     Foreground,
     /// An instance runs, and hands over to the new one.
     Restart,
@@ -85,11 +87,15 @@ impl Scenario {
 
     /// What the processes of the start are to it, in the order in which they come to be.
     pub(crate) fn roles(self) -> &'static [Role] {
-        if self == Self::Foreground { &[Role::Daemon] } else { &[Role::Starter, Role::Intermediate, Role::Daemon] }
+        if self == Self::Foreground {
+            &[Role::Daemon]
+        } else {
+            &[Role::Starter, Role::Intermediate, Role::Daemon]
+        }
     }
 
-    /// The daemon's last call of the start: its number, how many bytes (or pieces) it is about, and with which byte they
-    /// begin.
+    /// The daemon's last call of the start: its number, how many bytes (or pieces) it is about, and
+    /// with which byte they begin.
     pub(crate) fn last_call(self) -> (i64, u64, Option<u8>) {
         match self {
             // It waits for the word that it owns the service now.
@@ -116,7 +122,11 @@ impl Scenario {
 
     /// Where an ordinary user may write, too.
     fn directory(self, scene: &Scene) -> PathBuf {
-        if self == Self::Ordinary { scene.path("home") } else { scene.path("") }
+        if self == Self::Ordinary {
+            scene.path("home")
+        } else {
+            scene.path("")
+        }
     }
 
     pub(crate) fn pidfile(self, scene: &Scene) -> PathBuf {
@@ -136,15 +146,30 @@ impl Scenario {
         if self == Self::Restart {
             scene.dir("service", 0o755, Some(NOBODY));
             control(scene, "start").run().assert_ready();
-            let old = Old { process: scene.daemon(), address: address(scene) };
-            return Stage { launch: control(scene, "restart"), manager: None, old: Some(old) };
+            let old = Old {
+                process: scene.daemon(),
+                address: address(scene),
+            };
+            return Stage {
+                launch: control(scene, "restart"),
+                manager: None,
+                old: Some(old),
+            };
         }
         let launch = self.launch(scene);
         if ![Self::Notifying, Self::Foreground].contains(&self) {
-            return Stage { launch, manager: None, old: None };
+            return Stage {
+                launch,
+                manager: None,
+                old: None,
+            };
         }
         let manager = Manager::new(scene);
-        Stage { launch: manager.named_in(launch), manager: Some(manager), old: None }
+        Stage {
+            launch: manager.named_in(launch),
+            manager: Some(manager),
+            old: None,
+        }
     }
 
     fn launch(self, scene: &Scene) -> Launch<'_> {
@@ -160,7 +185,14 @@ impl Scenario {
             .set("pidfile", self.pidfile(scene))
             .set("control_socket", "")
             .set("umask", "027")
-            .set("working_directory", if self == Self::Hostile { "/inside".into() } else { scene.path("inside") })
+            .set(
+                "working_directory",
+                if self == Self::Hostile {
+                    "/inside".into()
+                } else {
+                    scene.path("inside")
+                },
+            )
             .set("keep_env", "KEPT,ALSO_*")
             .set("start_timeout", "8000")
             .set("stdout", &out)
@@ -170,23 +202,32 @@ impl Scenario {
         if self == Self::Deferred {
             return dropping(launch).args(["status=half way", "notify", "shutdown"]);
         }
-        let launch = launch.arg("configure:print=configured\n").arg("init:status=half way");
+        let launch = launch
+            .arg("configure:print=configured\n")
+            .arg("init:status=half way");
         match self {
             Self::Ordinary => launch.ordinary(ORDINARY),
             Self::Failing => dropping(launch).arg("init:err=on purpose"),
             Self::Notifying => dropping(launch).set("mode", "detach").descriptors([7, 63]),
-            Self::Foreground => dropping(launch).set("mode", "foreground").ignoring_all().blocking_all().args([
-                "init:expect_shutdown",
-                &format!("main:eprintln={IN_MAIN}"),
-                "main:shutdown",
-            ]),
+            Self::Foreground => dropping(launch)
+                .set("mode", "foreground")
+                .ignoring_all()
+                .blocking_all()
+                .args([
+                    "init:expect_shutdown",
+                    &format!("main:eprintln={IN_MAIN}"),
+                    "main:shutdown",
+                ]),
             Self::Hostile => {
                 scene.file("service.pid", "999999999\n");
                 scene.file("service.pid.control", "");
                 for log in [out, err] {
                     scene.file(log, "from before\n");
                 }
-                dropping(launch).hostile().stdin(Stdio::Closed).set("chroot", scene.path(""))
+                dropping(launch)
+                    .hostile()
+                    .stdin(Stdio::Closed)
+                    .set("chroot", scene.path(""))
             }
             _ => dropping(launch),
         }
@@ -207,14 +248,24 @@ impl Scenario {
             streams: [null(), out, err],
         };
         match self {
-            Self::Hostile => Expected { root: scene.path("").components().collect(), ..all_settings },
-            Self::Ordinary => {
-                Expected { uid: ORDINARY, groups: vec![], capabilities: 0, no_new_privs: 0, ..all_settings }
-            }
+            Self::Hostile => Expected {
+                root: scene.path("").components().collect(),
+                ..all_settings
+            },
+            Self::Ordinary => Expected {
+                uid: ORDINARY,
+                groups: vec![],
+                capabilities: 0,
+                no_new_privs: 0,
+                ..all_settings
+            },
             // These are the manager's business.
-            Self::Foreground => {
-                Expected { umask: 0o022, directory: "/".into(), streams: [pipe(), pipe(), pipe()], ..all_settings }
-            }
+            Self::Foreground => Expected {
+                umask: 0o022,
+                directory: "/".into(),
+                streams: [pipe(), pipe(), pipe()],
+                ..all_settings
+            },
             Self::Restart => Expected {
                 groups: vec![NOBODY],
                 capabilities: 0,
@@ -230,8 +281,15 @@ impl Scenario {
 
 /// A command to the service that can hand over, which root starts and which gives that up.
 pub(crate) fn control<'s>(scene: &'s Scene, command: &str) -> Launch<'s> {
-    let (pidfile, address) = (Scenario::Restart.pidfile(scene), scene.path("service/address"));
-    let settings = format!("pidfile={} user=nobody listen={}", pidfile.display(), address.display());
+    let (pidfile, address) = (
+        Scenario::Restart.pidfile(scene),
+        scene.path("service/address"),
+    );
+    let settings = format!(
+        "pidfile={} user=nobody listen={}",
+        pidfile.display(),
+        address.display()
+    );
     scene.launch(bin("ctl")).arg(command).env("CTL", settings)
 }
 

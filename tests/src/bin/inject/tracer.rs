@@ -1,8 +1,9 @@
 //! Strikes one system call of one process.
 //!
-//! strace's `inject=…:when=N` counts in each process apart and cannot tell them apart, so that a fault meant for the
-//! daemon also meets the starter. This tracer knows the processes of a start, and counts from the start of `main`. In a
-//! restart it also traces the threads of the old instance.
+//! strace's `inject=…:when=N` counts in each process apart and cannot tell them apart, so that a
+//! fault meant for the daemon also meets the starter. This tracer knows the processes of a start,
+//! and counts from the start of `main`. In a restart it also traces the threads of the old
+//! instance.
 
 use std::{collections::HashMap, fs, thread};
 
@@ -93,7 +94,11 @@ pub(crate) fn run<'s>(
                 inside: HashMap::new(),
                 counts: HashMap::new(),
                 failing: None,
-                seen: Seen { calls: Vec::new(), struck: None, forked: false },
+                seen: Seen {
+                    calls: Vec::new(),
+                    struck: None,
+                    forked: false,
+                },
             };
             tracer.watch();
             tracer.seen
@@ -106,13 +111,22 @@ pub(crate) fn run<'s>(
 /// Has this thread trace a process, or a thread, from now on.
 fn seize(pid: Pid, options: Options) {
     let options = options | Options::PTRACE_O_TRACESYSGOOD;
-    ptrace::seize(pid, options).and_then(|()| ptrace::interrupt(pid)).expect("tracing");
+    ptrace::seize(pid, options)
+        .and_then(|()| ptrace::interrupt(pid))
+        .expect("tracing");
 }
 
 /// The same for each thread of a process that is there already, and for those which it starts.
 fn seize_threads(process: Pid) {
-    for thread in fs::read_dir(format!("/proc/{process}/task")).expect("a process").flatten() {
-        let thread = thread.file_name().to_str().and_then(|name| name.parse().ok()).expect("a number");
+    for thread in fs::read_dir(format!("/proc/{process}/task"))
+        .expect("a process")
+        .flatten()
+    {
+        let thread = thread
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse().ok())
+            .expect("a number");
         seize(Pid::from_raw(thread), Options::PTRACE_O_TRACECLONE);
     }
 }
@@ -127,7 +141,8 @@ struct Tracer<'a> {
     old_threads: Vec<Pid>,
     /// The starter has forked. (The child may be heard of before, or after.)
     forked: bool,
-    /// `main` has begun: its first call is getpid(2), with which the library asks whether it is PID 1.
+    /// `main` has begun: its first call is getpid(2), with which the library asks whether it is PID
+    /// 1.
     main: bool,
     /// The daemon has made its last call.
     ready: bool,
@@ -154,11 +169,15 @@ impl Tracer<'_> {
             let passed_on = match status {
                 WaitStatus::Exited(..) | WaitStatus::Signaled(..) if pid == starter => return,
                 WaitStatus::Exited(..) | WaitStatus::Signaled(..) => continue,
-                WaitStatus::PtraceEvent(_, _, event) if event == Event::PTRACE_EVENT_EXEC as i32 => {
+                WaitStatus::PtraceEvent(_, _, event)
+                    if event == Event::PTRACE_EVENT_EXEC as i32 =>
+                {
                     self.inside.insert(pid, true);
                     None
                 }
-                WaitStatus::PtraceEvent(_, _, event) if event == Event::PTRACE_EVENT_FORK as i32 => {
+                WaitStatus::PtraceEvent(_, _, event)
+                    if event == Event::PTRACE_EVENT_FORK as i32 =>
+                {
                     self.forked = true;
                     None
                 }
@@ -177,10 +196,16 @@ impl Tracer<'_> {
             };
             // When all is done only the signals are passed on.
             let over = self.seen.struck.is_some() && self.failing.is_none();
-            if self.scenario == Scenario::Foreground && (over || self.ready && self.failing.is_none()) {
+            if self.scenario == Scenario::Foreground
+                && (over || self.ready && self.failing.is_none())
+            {
                 return;
             }
-            match if over { ptrace::cont(pid, passed_on) } else { ptrace::syscall(pid, passed_on) } {
+            match if over {
+                ptrace::cont(pid, passed_on)
+            } else {
+                ptrace::syscall(pid, passed_on)
+            } {
                 Ok(()) | Err(Errno::ESRCH) => {}
                 Err(error) => panic!("tracing {pid}: {error}"),
             }
@@ -192,8 +217,15 @@ impl Tracer<'_> {
         if self.processes.contains(&pid) || self.old_threads.contains(&pid) {
             return;
         }
-        let of_old = self.old.is_some_and(|old| fs::exists(format!("/proc/{old}/task/{pid}")).unwrap_or(false));
-        if of_old { &mut self.old_threads } else { &mut self.processes }.push(pid);
+        let of_old = self
+            .old
+            .is_some_and(|old| fs::exists(format!("/proc/{old}/task/{pid}")).unwrap_or(false));
+        if of_old {
+            &mut self.old_threads
+        } else {
+            &mut self.processes
+        }
+        .push(pid);
     }
 
     fn role(&self, pid: Pid) -> Option<Role> {
@@ -207,7 +239,9 @@ impl Tracer<'_> {
     fn enter(&mut self, pid: Pid) {
         let Some(role) = self.role(pid) else { return };
         // Whoever is killed meanwhile has no registers.
-        let Ok(mut registers) = ptrace::getregs(pid) else { return };
+        let Ok(mut registers) = ptrace::getregs(pid) else {
+            return;
+        };
         let number = registers.orig_rax.cast_signed();
         self.main |= number == libc::SYS_getpid;
         if !self.main || self.seen.struck.is_some() || (role == Role::Daemon && self.ready) {
@@ -215,9 +249,22 @@ impl Tracer<'_> {
         }
         let count = self.counts.entry((role, number)).or_default();
         *count += 1;
-        let arguments = [registers.rdi, registers.rsi, registers.rdx, registers.r10, registers.r8, registers.r9];
+        let arguments = [
+            registers.rdi,
+            registers.rsi,
+            registers.rdx,
+            registers.r10,
+            registers.r8,
+            registers.r9,
+        ];
         let shown = show(pid, number, arguments);
-        let call = Call { role, number, nth: *count, arguments, shown };
+        let call = Call {
+            role,
+            number,
+            nth: *count,
+            arguments,
+            shown,
+        };
         let (last, length, first) = self.scenario.last_call();
         self.ready |= role == Role::Daemon
             && (number, arguments[2]) == (last, length)
@@ -252,9 +299,13 @@ impl Tracer<'_> {
 
 /// A call as a person reads it.
 fn show(pid: Pid, number: i64, arguments: [u64; 6]) -> String {
-    let Some(kind) = kind(number) else { return format!("system call {number}") };
+    let Some(kind) = kind(number) else {
+        return format!("system call {number}");
+    };
     let show = |(place, value): (usize, u64)| match kind.path {
-        Some(path) if path == place => format!("{:?}", String::from_utf8_lossy(&string(pid, value))),
+        Some(path) if path == place => {
+            format!("{:?}", String::from_utf8_lossy(&string(pid, value)))
+        }
         _ if value > u64::MAX >> 32 => format!("{}", value.cast_signed()),
         _ => format!("{value:#x}"),
     };
@@ -265,12 +316,20 @@ fn show(pid: Pid, number: i64, arguments: [u64; 6]) -> String {
 /// What a call writes, up to a NUL: writev(2) has the addresses of its pieces at the address.
 fn written(pid: Pid, number: i64, address: u64) -> Vec<u8> {
     let pieces = ptrace::read(pid, address as ptrace::AddressType).map_or(0, i64::cast_unsigned);
-    string(pid, if number == libc::SYS_writev { pieces } else { address })
+    string(
+        pid,
+        if number == libc::SYS_writev {
+            pieces
+        } else {
+            address
+        },
+    )
 }
 
 /// The bytes at an address up to a NUL, at most 200.
 fn string(pid: Pid, address: u64) -> Vec<u8> {
-    let word = |at: u64| ptrace::read(pid, (address + at) as ptrace::AddressType).map(i64::to_ne_bytes);
+    let word =
+        |at: u64| ptrace::read(pid, (address + at) as ptrace::AddressType).map(i64::to_ne_bytes);
     let bytes = (0..25).map_while(|place| word(8 * place).ok()).flatten();
     bytes.take_while(|&byte| byte != 0).collect()
 }

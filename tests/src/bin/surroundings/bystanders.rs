@@ -18,16 +18,19 @@ use nix::{
     unistd::{ForkResult, pause},
 };
 
-/// The PID 1 of a pid namespace: it reaps, and is none that means supervision. It says when it is there.
+/// The PID 1 of a pid namespace: it reaps, and is none that means supervision. It says when it is
+/// there.
 pub(crate) fn init() -> ! {
     let ended = SigSet::from(Signal::SIGCHLD);
     ended.thread_block().expect("a signal mask");
-    // Locks that have nothing to do with the service, either. Root of a user namespace alone may not mount.
+    // Locks that have nothing to do with the service, either. Root of a user namespace alone may
+    // not mount.
     let place = Path::new("/mnt");
     let _locks = mount_tmpfs(place).and_then(|()| hold_locks(place));
     say("ready");
     loop {
-        while waitpid(None, Some(WaitPidFlag::WNOHANG)).is_ok_and(|status| status.pid().is_some()) {}
+        while waitpid(None, Some(WaitPidFlag::WNOHANG)).is_ok_and(|status| status.pid().is_some()) {
+        }
         let _ = ended.wait();
     }
 }
@@ -36,9 +39,14 @@ fn say(word: &str) {
     let _ = writeln!(io::stdout(), "{word}").and_then(|()| io::stdout().flush());
 }
 
-/// `crowd NUMBER [PID]`: so many children that do nothing, the first with the pid that follows. It says when all are there.
+/// `crowd NUMBER [PID]`: so many children that do nothing, the first with the pid that follows. It
+/// says when all are there.
 pub(crate) fn crowd() -> ! {
-    let number = |place: usize| std::env::args().nth(place).and_then(|text| text.parse::<u32>().ok());
+    let number = |place: usize| {
+        std::env::args()
+            .nth(place)
+            .and_then(|text| text.parse::<u32>().ok())
+    };
     if let Some(before) = number(3) {
         // Where it cannot be written they have any numbers.
         let _ = fs::write("/proc/sys/kernel/ns_last_pid", before.to_string());
@@ -69,10 +77,14 @@ impl<'s> Crowd<'s> {
     pub(crate) fn new(running: Running<'s>, program: &Path) -> Self {
         let mut people = Proc::descendants(running.pid());
         people.extend(Proc::new(running.pid()));
-        let of_it =
-            |person: &Proc| fs::read_link(format!("/proc/{}/exe", person.pid())).is_ok_and(|exe| exe == program);
+        let of_it = |person: &Proc| {
+            fs::read_link(format!("/proc/{}/exe", person.pid())).is_ok_and(|exe| exe == program)
+        };
         people.retain(of_it);
-        Self { _running: running, people }
+        Self {
+            _running: running,
+            people,
+        }
     }
 
     /// Who of them was sent a signal, or has ended.
@@ -84,7 +96,11 @@ impl<'s> Crowd<'s> {
             }
         };
         let person = self.people.iter().find(harmed)?;
-        let how = if person.is_gone() { "has ended" } else { "was sent a signal" };
+        let how = if person.is_gone() {
+            "has ended"
+        } else {
+            "was sent a signal"
+        };
         Some(format!("a bystander ({}) {how}", person.pid()))
     }
 }

@@ -1,19 +1,19 @@
-//! A walk through surroundings: in each of them a service is started, asked, reloaded, restarted and stopped, and what
-//! the commands say is compared with what can be seen from outside.
+//! A walk through surroundings: in each of them a service is started, asked, reloaded, restarted
+//! and stopped, and what the commands say is compared with what can be seen from outside.
 //!
 //! ```text
 //! cargo build -p daemon-tests --bins && target/debug/surroundings
 //! surroundings [--sample N] [--seed S] [--jobs N] [--only TEXT] [--except TEXT]
 //! ```
 //!
-//! The surroundings are a place (the machine, or a pid namespace with one of several kinds of /proc), a user, and what
-//! the caller has done with its signals, or that the service is PID 1. `--sample` walks that many of them, chosen by the
-//! seed; `--only` those whose description contains the text, as the list of violations shows it, and `--except` those
-//! whose does not. The exit status is 1 if
-//! there is a violation.
+//! The surroundings are a place (the machine, or a pid namespace with one of several kinds of
+//! /proc), a user, and what the caller has done with its signals, or that the service is PID 1.
+//! `--sample` walks that many of them, chosen by the seed; `--only` those whose description
+//! contains the text, as the list of violations shows it, and `--except` those whose does not. The
+//! exit status is 1 if there is a violation.
 //!
-//! The truth is known without the product's help: a lock that is tried (flock), the service's own socket, and the number
-//! of processes that run its program.
+//! The truth is known without the product's help: a lock that is tried (flock), the service's own
+//! socket, and the number of processes that run its program.
 //!
 //! | module | holds |
 //! | --- | --- |
@@ -69,10 +69,18 @@ fn main() -> ExitCode {
 }
 
 fn options() -> Result<Options, Box<dyn Error>> {
-    let mut options = Options { sample: None, seed: 1, jobs: 2, only: String::new(), except: None };
+    let mut options = Options {
+        sample: None,
+        seed: 1,
+        jobs: 2,
+        only: String::new(),
+        except: None,
+    };
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
-        let value = arguments.next().ok_or_else(|| format!("{argument} needs a value"))?;
+        let value = arguments
+            .next()
+            .ok_or_else(|| format!("{argument} needs a value"))?;
         match argument.as_str() {
             "--sample" => options.sample = Some(value.parse()?),
             "--seed" => options.seed = value.parse()?,
@@ -94,28 +102,48 @@ fn walk(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
     let began = Instant::now();
     let mut worlds = worlds::all();
     worlds.retain(|world| world.shown().contains(&options.only));
-    worlds.retain(|world| !options.except.as_ref().is_some_and(|text| world.shown().contains(text)));
+    worlds.retain(|world| {
+        !options
+            .except
+            .as_ref()
+            .is_some_and(|text| world.shown().contains(text))
+    });
     let all = worlds.len();
     if let Some(sample) = options.sample {
         daemon_tests::shuffle(&mut worlds, options.seed);
         worlds.truncate(sample);
     }
-    println!("{} of {all} surroundings, seed {}", worlds.len(), options.seed);
+    println!(
+        "{} of {all} surroundings, seed {}",
+        worlds.len(),
+        options.seed
+    );
 
     let programs = Programs::new()?;
     let cells = walk_all(&worlds, &programs, options.jobs);
     let leaked = programs.running();
     print(&cells);
-    let violations: Vec<_> =
-        cells.iter().filter_map(|cell| cell.result.as_ref().err().map(|why| (cell, why))).collect();
-    println!("{} cells in {:.0?}, {} violations", cells.len(), began.elapsed(), violations.len() + leaked.len());
+    let violations: Vec<_> = cells
+        .iter()
+        .filter_map(|cell| cell.result.as_ref().err().map(|why| (cell, why)))
+        .collect();
+    println!(
+        "{} cells in {:.0?}, {} violations",
+        cells.len(),
+        began.elapsed(),
+        violations.len() + leaked.len()
+    );
     for (Cell { world, step, .. }, problem) in &violations {
         println!("VIOLATION {}: {step:?}: {problem}", world.shown());
     }
     for process in &leaked {
         println!("VIOLATION left behind: {process}");
     }
-    Ok(if violations.is_empty() && leaked.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if violations.is_empty() && leaked.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 /// One step in one of the surroundings.
@@ -133,12 +161,23 @@ fn walk_all(worlds: &[World], programs: &Programs, jobs: usize) -> Vec<Cell> {
             scope.spawn(|| {
                 loop {
                     let number = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(&world) = worlds.get(number) else { return };
-                    let results = catch_unwind(AssertUnwindSafe(|| steps::all(world, programs, number)));
-                    let results = results
-                        .unwrap_or_else(|panic| vec![(Step::Start, Err(format!("no stage: {}", text_of(panic))))]);
-                    let cell = |(step, result)| Cell { world, step, result };
-                    cells.lock().expect("no panic while counting").extend(results.into_iter().map(cell));
+                    let Some(&world) = worlds.get(number) else {
+                        return;
+                    };
+                    let results =
+                        catch_unwind(AssertUnwindSafe(|| steps::all(world, programs, number)));
+                    let results = results.unwrap_or_else(|panic| {
+                        vec![(Step::Start, Err(format!("no stage: {}", text_of(panic))))]
+                    });
+                    let cell = |(step, result)| Cell {
+                        world,
+                        step,
+                        result,
+                    };
+                    cells
+                        .lock()
+                        .expect("no panic while counting")
+                        .extend(results.into_iter().map(cell));
                 }
             });
         }
@@ -151,16 +190,27 @@ fn print(cells: &[Cell]) {
     println!("| --- | ---: | ---: | ---: | ---: |");
     for step in STEPS {
         let count = |wanted: Option<Outcome>| {
-            let same = |cell: &&Cell| cell.step == step && cell.result.as_ref().ok().copied() == wanted;
+            let same =
+                |cell: &&Cell| cell.step == step && cell.result.as_ref().ok().copied() == wanted;
             cells.iter().filter(same).count()
         };
-        let [good, unknown, not_applicable, violations] =
-            [Some(Outcome::Good), Some(Outcome::Unknown), Some(Outcome::NotApplicable), None].map(count);
+        let [good, unknown, not_applicable, violations] = [
+            Some(Outcome::Good),
+            Some(Outcome::Unknown),
+            Some(Outcome::NotApplicable),
+            None,
+        ]
+        .map(count);
         println!("| {step:?} | {good} | {unknown} | {not_applicable} | {violations} |");
     }
     let mut reasons = BTreeMap::<&str, usize>::new();
-    for world in cells.iter().filter(|cell| cell.result == Ok(Outcome::NotApplicable)) {
-        *reasons.entry(steps::reason(world.world, world.step)).or_default() += 1;
+    for world in cells
+        .iter()
+        .filter(|cell| cell.result == Ok(Outcome::NotApplicable))
+    {
+        *reasons
+            .entry(steps::reason(world.world, world.step))
+            .or_default() += 1;
     }
     for (reason, count) in reasons {
         println!("not applicable, {count} cells: {reason}");

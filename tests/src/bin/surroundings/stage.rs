@@ -51,16 +51,24 @@ impl Programs {
         let service = copy("surrounded", "surrounded", 0o755)?;
         let closed = copy("surrounded", "closed", 0o711)?;
         set_file_capabilities(&closed, 1 << 10)?; // CAP_NET_BIND_SERVICE
-        Ok(Self { _directory: directory, own, service, closed })
+        Ok(Self {
+            _directory: directory,
+            own,
+            service,
+            closed,
+        })
     }
 
     /// What is left of all services.
     pub(crate) fn running(&self) -> Vec<String> {
         let all = Proc::descendants(0).into_iter();
         let ours = all.filter(|process| {
-            [&self.service, &self.closed, &self.own].into_iter().any(|program| runs(process, program))
+            [&self.service, &self.closed, &self.own]
+                .into_iter()
+                .any(|program| runs(process, program))
         });
-        ours.map(|process| format!("{} ({})", process.pid(), process.name().unwrap_or_default())).collect()
+        ours.map(|process| format!("{} ({})", process.pid(), process.name().unwrap_or_default()))
+            .collect()
     }
 }
 
@@ -94,12 +102,21 @@ impl<'s> Stage<'s> {
     pub(crate) fn new(world: World, scene: &'s Scene, programs: &Programs, number: usize) -> Self {
         let directory = scene.dir("service", 0o755, Some(world.owner()));
         // As in a container: on a tmpfs, where the inode numbers of files are small.
-        let path = world.namespaces().map_or(directory, |_| "/run".into()).join("service.pid");
+        let path = world
+            .namespaces()
+            .map_or(directory, |_| "/run".into())
+            .join("service.pid");
         // An address that nobody else on this machine takes, by mistake, before it is bound.
-        let [high, low] = u16::try_from(process::id() % 0x1_0000).expect("16 bits").to_be_bytes();
+        let [high, low] = u16::try_from(process::id() % 0x1_0000)
+            .expect("16 bits")
+            .to_be_bytes();
         let number = u8::try_from(number % 200 + 1).expect("8 bits");
         let address = SocketAddr::from(([127, high, low, number], 4711));
-        let program = if world.who == Who::NotDumpable { &programs.closed } else { &programs.service };
+        let program = if world.who == Who::NotDumpable {
+            &programs.closed
+        } else {
+            &programs.service
+        };
         let mut stage = Self {
             world,
             scene,
@@ -120,9 +137,19 @@ impl<'s> Stage<'s> {
     /// With an init that is there before the service.
     fn make_namespaces(&mut self) {
         let namespaces = self.world.namespaces().expect("namespaces");
-        let running = self.scene.launch(&self.own).arg("init").in_new_namespaces(namespaces).spawn();
-        self.scene.wait_until("an init", || running.stdout().contains("ready"));
-        self.init = Some(if namespaces.pids { only_child(running.pid()) } else { running.pid() });
+        let running = self
+            .scene
+            .launch(&self.own)
+            .arg("init")
+            .in_new_namespaces(namespaces)
+            .spawn();
+        self.scene
+            .wait_until("an init", || running.stdout().contains("ready"));
+        self.init = Some(if namespaces.pids {
+            only_child(running.pid())
+        } else {
+            running.pid()
+        });
         self.running.push(running);
     }
 
@@ -138,9 +165,20 @@ impl<'s> Stage<'s> {
 
     /// A command of the service, with settings besides the usual ones.
     pub(crate) fn command(&self, line: &str, settings: &str) -> Launch<'s> {
-        let user = if self.world.drops() { "user=nobody" } else { "" };
-        let words = format!("pidfile={} address={} {user} {settings}", self.path.display(), self.address);
-        let launch = self.launch(&self.program).args(line.split_whitespace()).env("SURROUNDED", words);
+        let user = if self.world.drops() {
+            "user=nobody"
+        } else {
+            ""
+        };
+        let words = format!(
+            "pidfile={} address={} {user} {settings}",
+            self.path.display(),
+            self.address
+        );
+        let launch = self
+            .launch(&self.program)
+            .args(line.split_whitespace())
+            .env("SURROUNDED", words);
         self.world.with_signals(launch)
     }
 
@@ -157,7 +195,11 @@ impl<'s> Stage<'s> {
         let pid = running.pid();
         self.running.push(running);
         // The keeper's child, which is outside, waits for the one that is PID 1.
-        let child = || Proc::descendants(pid).into_iter().find(|process| runs(process, &self.program));
+        let child = || {
+            Proc::descendants(pid)
+                .into_iter()
+                .find(|process| runs(process, &self.program))
+        };
         let found = soon(|| child().ok_or_else(|| "nobody is PID 1".to_owned()))?;
         self.init = Some(found.pid());
         Ok(pid)
@@ -176,17 +218,27 @@ impl<'s> Stage<'s> {
         let mut arguments = vec!["crowd", &number];
         let mut first = String::new();
         if self.world.place == Place::OuterProc && self.crowds.is_empty() {
-            // With the pids that, outside, the processes are going to have that are started after them.
+            // With the pids that, outside, the processes are going to have that are started after
+            // them.
             let last = fs::read_to_string("/proc/loadavg").expect("the last pid");
-            let last: u32 = last.split_whitespace().last().and_then(|pid| pid.parse().ok()).expect("the last pid");
+            let last: u32 = last
+                .split_whitespace()
+                .last()
+                .and_then(|pid| pid.parse().ok())
+                .expect("the last pid");
             first = (last + 300).to_string();
             arguments[1] = "300";
         }
         if !first.is_empty() {
             arguments.push(&first);
         }
-        let running = self.launch(&self.own).args(arguments).blocking_all().spawn();
-        self.scene.wait_until("bystanders", || running.stdout().contains("ready"));
+        let running = self
+            .launch(&self.own)
+            .args(arguments)
+            .blocking_all()
+            .spawn();
+        self.scene
+            .wait_until("bystanders", || running.stdout().contains("ready"));
         self.crowds.push(Crowd::new(running, &self.own));
     }
 
@@ -206,14 +258,17 @@ impl<'s> Stage<'s> {
     /// How it is found from here.
     pub(crate) fn pidfile(&self) -> PathBuf {
         match self.init {
-            Some(init) => Path::new(&format!("/proc/{init}/root")).join(self.path.strip_prefix("/").expect("absolute")),
+            Some(init) => Path::new(&format!("/proc/{init}/root"))
+                .join(self.path.strip_prefix("/").expect("absolute")),
             None => self.path.clone(),
         }
     }
 
     /// Whether the lock on the pidfile is held, by trying it.
     pub(crate) fn is_locked(&self) -> bool {
-        let Ok(file) = File::open(self.pidfile()) else { return false };
+        let Ok(file) = File::open(self.pidfile()) else {
+            return false;
+        };
         match Flock::lock(file, FlockArg::LockSharedNonblock) {
             Ok(_) => false,
             Err((_, error)) => {
@@ -224,7 +279,12 @@ impl<'s> Stage<'s> {
     }
 
     pub(crate) fn pid_in_pidfile(&self) -> Option<i32> {
-        fs::read_to_string(self.pidfile()).ok()?.lines().next()?.parse().ok()
+        fs::read_to_string(self.pidfile())
+            .ok()?
+            .lines()
+            .next()?
+            .parse()
+            .ok()
     }
 
     /// What the service answers.
@@ -238,8 +298,12 @@ impl<'s> Stage<'s> {
         };
         let line = ask().map_err(|error| format!("it does not answer: {error}"))?;
         let numbers = line.trim_end().split_once(' ');
-        let answer =
-            numbers.and_then(|(pid, reloads)| Some(Answer { pid: pid.parse().ok()?, reloads: reloads.parse().ok()? }));
+        let answer = numbers.and_then(|(pid, reloads)| {
+            Some(Answer {
+                pid: pid.parse().ok()?,
+                reloads: reloads.parse().ok()?,
+            })
+        });
         answer.ok_or_else(|| format!("it answers {line:?}"))
     }
 
@@ -254,12 +318,17 @@ impl<'s> Stage<'s> {
     }
 }
 
-/// Kills these processes, and waits until they are reaped: a zombie may have a thread that has not ended.
+/// Kills these processes, and waits until they are reaped: a zombie may have a thread that has not
+/// ended.
 pub(crate) fn kill(processes: &[Proc]) {
     processes.iter().for_each(Proc::kill);
     let reaped = || {
-        let left = processes.iter().find(|process| process.stat_if_there().is_some());
-        left.map_or(Ok(()), |process| Err(format!("{} does not end", process.pid())))
+        let left = processes
+            .iter()
+            .find(|process| process.stat_if_there().is_some());
+        left.map_or(Ok(()), |process| {
+            Err(format!("{} does not end", process.pid()))
+        })
     };
     soon(reaped).expect("the end of a killed process");
 }
@@ -267,7 +336,13 @@ pub(crate) fn kill(processes: &[Proc]) {
 /// The pid of a process in its own pid namespace.
 pub(crate) fn own_pid(process: &Proc) -> Option<i32> {
     let status = fs::read_to_string(format!("/proc/{}/status", process.pid())).ok()?;
-    status.lines().find_map(|line| line.strip_prefix("NSpid:"))?.split_whitespace().last()?.parse().ok()
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix("NSpid:"))?
+        .split_whitespace()
+        .last()?
+        .parse()
+        .ok()
 }
 
 fn only_child(pid: i32) -> i32 {

@@ -31,7 +31,8 @@ pub(crate) enum Who {
     Docker,
     /// An ordinary user.
     Ordinary,
-    /// An ordinary user whose program may not be read and has file capabilities, so that it is not dumpable.
+    /// An ordinary user whose program may not be read and has file capabilities, so that it is not
+    /// dumpable.
     NotDumpable,
     /// Root of a user namespace that knows one user.
     OneId,
@@ -49,9 +50,21 @@ pub(crate) enum How {
     PidOne,
 }
 
-const PLACES: [Place; 6] =
-    [Place::Host, Place::OwnProc, Place::OuterProc, Place::NoProc, Place::SubsetPid, Place::HidePid];
-const USERS: [Who; 5] = [Who::Root, Who::Docker, Who::Ordinary, Who::NotDumpable, Who::OneId];
+const PLACES: [Place; 6] = [
+    Place::Host,
+    Place::OwnProc,
+    Place::OuterProc,
+    Place::NoProc,
+    Place::SubsetPid,
+    Place::HidePid,
+];
+const USERS: [Who; 5] = [
+    Who::Root,
+    Who::Docker,
+    Who::Ordinary,
+    Who::NotDumpable,
+    Who::OneId,
+];
 const WAYS: [How; 4] = [How::Plain, How::ChildIgnored, How::Blocked, How::PidOne];
 
 /// The surroundings of a service and of its commands.
@@ -99,7 +112,12 @@ impl World {
         };
         let root_is = (self.who == Who::OneId).then_some(ORDINARY);
         let none = self.place == Place::Host && root_is.is_none();
-        (!none).then_some(Namespaces { pids: self.place.has_pids(), proc, run_of: Some(self.owner()), root_is })
+        (!none).then_some(Namespaces {
+            pids: self.place.has_pids(),
+            proc,
+            run_of: Some(self.owner()),
+            root_is,
+        })
     }
 
     /// Who owns the directory of the pidfile.
@@ -134,7 +152,10 @@ impl World {
     }
 }
 
-/// All but those that docker leaves (`CAP_CHOWN`, `DAC_OVERRIDE`, `FOWNER`, `FSETID`, `KILL`, `SETGID`, `SETUID`,
-/// `SETPCAP`, `NET_BIND_SERVICE`, `NET_RAW`, `SYS_CHROOT`, `MKNOD`, `AUDIT_WRITE`, `SETFCAP`).
-const TAKEN_BY_DOCKER: [u32; 27] =
-    [2, 9, 11, 12, 14, 15, 16, 17, 19, 20, 21, 22, 23, 24, 25, 26, 28, 30, 32, 33, 34, 35, 36, 37, 38, 39, 40];
+/// All but those that docker leaves (`CAP_CHOWN`, `DAC_OVERRIDE`, `FOWNER`, `FSETID`, `KILL`,
+/// `SETGID`, `SETUID`, `SETPCAP`, `NET_BIND_SERVICE`, `NET_RAW`, `SYS_CHROOT`, `MKNOD`,
+/// `AUDIT_WRITE`, `SETFCAP`).
+const TAKEN_BY_DOCKER: [u32; 27] = [
+    2, 9, 11, 12, 14, 15, 16, 17, 19, 20, 21, 22, 23, 24, 25, 26, 28, 30, 32, 33, 34, 35, 36, 37,
+    38, 39, 40,
+];

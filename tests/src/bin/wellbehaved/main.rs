@@ -4,23 +4,30 @@
 //! wellbehaved [--pidfile PATH] [--json] [--stop-signal SIGNAL] [--status COMMAND] [--timeout SECONDS] [--] COMMAND ARGS…
 //! ```
 //!
-//! It starts the command several times: from a hostile place (descriptors low and high, signals ignored and blocked, a
-//! controlling terminal, umask 077, foreign groups, secrets in the environment, a temporary working directory), from an
-//! ordinary one, under strace, ten times at once, and with all kinds of things at the pidfile's path; finds the daemon
-//! without its help (as it adopts what is orphaned, and by the pidfile); and prints the steps of daemon(7) and the edge
-//! cases that can be seen from outside: pass, FAIL, n/a, each with its evidence. When it ends, also by SIGINT, SIGTERM,
-//! SIGHUP or SIGQUIT, everything that it started is gone. `--help` tells the rest, with all questions.
+//! It starts the command several times: from a hostile place (descriptors low and high, signals
+//! ignored and blocked, a controlling terminal, umask 077, foreign groups, secrets in the
+//! environment, a temporary working directory), from an ordinary one, under strace, ten times at
+//! once, and with all kinds of things at the pidfile's path; finds the daemon without its help (as
+//! it adopts what is orphaned, and by the pidfile); and prints the steps of daemon(7) and the edge
+//! cases that can be seen from outside: pass, FAIL, n/a, each with its evidence. When it ends, also
+//! by SIGINT, SIGTERM, SIGHUP or SIGQUIT, everything that it started is gone. `--help` tells the
+//! rest, with all questions.
 //!
 //! What cannot be judged of just any daemon, and so has no row:
 //!
-//! - what happens inside of `init`, which only its author can make fail, hang, print or start children (E02, E05, E06,
-//!   E08), and readiness itself: rows 14, E01 and E01w see only whether the starter waits, and hears of a death;
-//! - the opening of a terminal (E13): row 7 is the reason that it cannot become the controlling one;
-//! - a directory of the pidfile that others can write (E22): it is the caller's, and not for a checker to change;
+//! - what happens inside of `init`, which only its author can make fail, hang, print or start
+//!   children (E02, E05, E06, E08), and readiness itself: rows 14, E01 and E01w see only whether
+//!   the starter waits, and hears of a death;
+//! - the opening of a terminal (E13): row 7 is the reason that it cannot become the controlling
+//!   one;
+//! - a directory of the pidfile that others can write (E22): it is the caller's, and not for a
+//!   checker to change;
 //! - devices at the pidfile's path (E21): a FIFO and a directory stand for what is no regular file;
-//! - threads, paths on command lines, stop commands, logs, managers' protocols: each daemon has its own;
-//! - handlers of signals that a service of tokio's kind sets beside those of a library: what is seen from outside is that
-//!   the stop signal ends it (row stop), not whether it was killed or has ended its work.
+//! - threads, paths on command lines, stop commands, logs, managers' protocols: each daemon has its
+//!   own;
+//! - handlers of signals that a service of tokio's kind sets beside those of a library: what is
+//!   seen from outside is that the stop signal ends it (row stop), not whether it was killed or has
+//!   ended its work.
 //!
 //! | module | holds |
 //! | --- | --- |
@@ -57,14 +64,17 @@ use table::{Table, Verdict};
 
 /// Looks at a daemon from outside: the steps of daemon(7), and the edge cases.
 ///
-/// It starts COMMAND, which is to end when its daemon runs, about twenty times: from a hostile place, from an ordinary
-/// one, under strace, ten times at once, with all kinds of things at the pidfile's path. It needs no help of the daemon,
-/// which it finds as the process that is left to init (this program stands in for init), and by the pidfile if there is one.
-/// When it ends, by SIGINT, SIGTERM, SIGHUP or SIGQUIT too, all that it started is gone, and the pidfile's path is free.
+/// It starts COMMAND, which is to end when its daemon runs, about twenty times: from a hostile
+/// place, from an ordinary one, under strace, ten times at once, with all kinds of things at the
+/// pidfile's path. It needs no help of the daemon, which it finds as the process that is left to
+/// init (this program stands in for init), and by the pidfile if there is one. When it ends, by
+/// SIGINT, SIGTERM, SIGHUP or SIGQUIT too, all that it started is gone, and the pidfile's path is
+/// free.
 #[derive(Parser)]
 #[command(after_help = "--help says more, and lists the questions.", after_long_help = more_help())]
 struct Options {
-    /// Where the command is going to have its pidfile; nothing may be there yet [default: it has none]
+    /// Where the command is going to have its pidfile; nothing may be there yet [default: it has
+    /// none]
     #[arg(long, value_name = "PATH")]
     pidfile: Option<PathBuf>,
     /// Prints JSON instead of a table
@@ -73,10 +83,12 @@ struct Options {
     /// The signal that ends the daemon: a name (TERM, SIGQUIT) or a number
     #[arg(long, value_name = "SIGNAL", default_value = "TERM", value_parser = signal)]
     stop_signal: i32,
-    /// A shell command that says by status 0 that the daemon runs, as the `status` of an init script [default: there is none]
+    /// A shell command that says by status 0 that the daemon runs, as the `status` of an init
+    /// script [default: there is none]
     #[arg(long, value_name = "COMMAND")]
     status: Option<OsString>,
-    /// How long a start, or the end after the stop signal, may take; a third of it a pidfile that comes late
+    /// How long a start, or the end after the stop signal, may take; a third of it a pidfile that
+    /// comes late
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
     timeout: u64,
     /// The command that starts the daemon, with its arguments; may be a script
@@ -116,16 +128,34 @@ Questions (numbers: steps of daemon(7); C, E: edge cases):
 
 /// A signal, by number or name.
 fn signal(text: &str) -> Result<i32, String> {
-    let named = || format!("SIG{}", text.trim_start_matches("SIG")).parse::<Signal>().ok().map(|signal| signal as i32);
-    let found = text.parse().ok().or_else(named).filter(|number| (1..=64).contains(number));
+    let named = || {
+        format!("SIG{}", text.trim_start_matches("SIG"))
+            .parse::<Signal>()
+            .ok()
+            .map(|signal| signal as i32)
+    };
+    let found = text
+        .parse()
+        .ok()
+        .or_else(named)
+        .filter(|number| (1..=64).contains(number));
     found.ok_or_else(|| "there is no such signal".to_owned())
 }
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    let command: Vec<_> = options.command.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+    let command: Vec<_> = options
+        .command
+        .iter()
+        .map(|word| word.to_string_lossy().into_owned())
+        .collect();
     let patience = Duration::from_secs(options.timeout);
-    let subject = Subject::new(options.command, options.pidfile, options.stop_signal, patience);
+    let subject = Subject::new(
+        options.command,
+        options.pidfile,
+        options.stop_signal,
+        patience,
+    );
     let subject = subject.map(|subject| subject.with_status_command(options.status));
     let (subject, tracing) = match subject.and_then(|subject| Ok((subject, prepare()?))) {
         Ok(prepared) => prepared,
@@ -189,7 +219,10 @@ fn examine(subject: &Subject, tracing: Result<(), String>) -> Table {
     if !subject.detaches() {
         return table;
     }
-    let pidfile = subject.pidfile().map(drop).ok_or_else(|| "no pidfile was named".to_owned());
+    let pidfile = subject
+        .pidfile()
+        .map(drop)
+        .ok_or_else(|| "no pidfile was named".to_owned());
     let groups = [
         (LOOKS, Ok(())),
         (TRACED, tracing.clone()),
@@ -207,15 +240,19 @@ fn examine(subject: &Subject, tracing: Result<(), String>) -> Table {
     table
 }
 
-/// Looks; where that ends in a panic, the first question that it was to answer is answered with it, and the rest cannot
-/// be. Under strace a start may fail on account of that alone, which is no answer.
+/// Looks; where that ends in a panic, the first question that it was to answer is answered with it,
+/// and the rest cannot be. Under strace a start may fail on account of that alone, which is no
+/// answer.
 fn look(subject: &Subject, table: &mut Table, keys: &[&'static str], look: Look) {
     if interruption::is_there() {
         return;
     }
     subject.clear();
     if let Err(panic) = catch_unwind(AssertUnwindSafe(|| look(subject, table))) {
-        let traced = TRACED.iter().chain(TRACED_WITH_PIDFILE).any(|(of_it, _)| *of_it == keys);
+        let traced = TRACED
+            .iter()
+            .chain(TRACED_WITH_PIDFILE)
+            .any(|(of_it, _)| *of_it == keys);
         if !traced && !table.has(keys[0]) {
             table.answer(keys[0], false, words(&*panic));
         }
@@ -226,6 +263,11 @@ fn look(subject: &Subject, table: &mut Table, keys: &[&'static str], look: Look)
 
 /// The first line of what a panic said.
 fn words(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
-    text.and_then(|text| text.lines().next()).unwrap_or("it could not be looked at").to_owned()
+    let text = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or(panic.downcast_ref::<&str>().copied());
+    text.and_then(|text| text.lines().next())
+        .unwrap_or("it could not be looked at")
+        .to_owned()
 }

@@ -39,11 +39,22 @@ impl Subject {
         let program = find_program(&command.remove(0))?;
         let pidfile = pidfile.map(|path| resolve(&path)).transpose()?;
         let (status_command, usual) = (None, Cell::new(None));
-        Ok(Self { program, args: command, pidfile, stop_signal, status_command, patience, usual })
+        Ok(Self {
+            program,
+            args: command,
+            pidfile,
+            stop_signal,
+            status_command,
+            patience,
+            usual,
+        })
     }
 
     pub(crate) fn with_status_command(self, status_command: Option<OsString>) -> Self {
-        Self { status_command, ..self }
+        Self {
+            status_command,
+            ..self
+        }
     }
 
     pub(crate) fn status_command(&self) -> Option<&OsStr> {
@@ -64,7 +75,8 @@ impl Subject {
         self.usual.get().is_some()
     }
 
-    /// One daemon runs: as many processes are left to init as after a single start. (A daemon may consist of several.)
+    /// One daemon runs: as many processes are left to init as after a single start. (A daemon may
+    /// consist of several.)
     pub(crate) fn is_one(&self, scene: &Scene) -> bool {
         Some(left_to_init(scene)) == self.usual.get()
     }
@@ -92,7 +104,9 @@ impl Subject {
         let mut start = self.run(launch);
         if start.says_ready() {
             let settling = self.patience / 3;
-            let daemon = within(settling, || self.find(scene).filter(|found| self.is_named(found)));
+            let daemon = within(settling, || {
+                self.find(scene).filter(|found| self.is_named(found))
+            });
             sleep(Duration::from_millis(200)); // It may go on changing after its starter's end.
             start.daemon = self.find(scene).or(daemon);
             if start.daemon.is_some() {
@@ -110,7 +124,10 @@ impl Subject {
     /// The daemon: who the pidfile names, or the oldest process that is left to init.
     pub(crate) fn find(&self, scene: &Scene) -> Option<Proc> {
         let mut left = scene.processes();
-        if let Some(named) = left.iter().position(|process| self.pidfile.is_some() && self.is_named(process)) {
+        if let Some(named) = left
+            .iter()
+            .position(|process| self.pidfile.is_some() && self.is_named(process))
+        {
             return Some(left.swap_remove(named));
         }
         left.into_iter().find(|process| scene.is_top(process))
@@ -122,7 +139,11 @@ impl Subject {
     }
 
     pub(crate) fn pid_in_pidfile(&self) -> Option<i32> {
-        fs::read_to_string(self.pidfile.as_ref()?).ok()?.trim().parse().ok()
+        fs::read_to_string(self.pidfile.as_ref()?)
+            .ok()?
+            .trim()
+            .parse()
+            .ok()
     }
 }
 
@@ -144,11 +165,25 @@ impl Start {
         let starter = running.pid();
         if !holds_within(limit, || !running.is_running()) {
             let said = running.stderr();
-            return Self { starter, status: None, limit, said, pipes_closed: false, daemon: None };
+            return Self {
+                starter,
+                status: None,
+                limit,
+                said,
+                pipes_closed: false,
+                daemon: None,
+            };
         }
         let outcome = running.wait();
         let (status, pipes_closed) = (Some(outcome.status), outcome.pipes_closed);
-        Self { starter, status, limit, said: outcome.stderr, pipes_closed, daemon: None }
+        Self {
+            starter,
+            status,
+            limit,
+            said: outcome.stderr,
+            pipes_closed,
+            daemon: None,
+        }
     }
 
     /// The starter ended with status 0.
@@ -176,8 +211,12 @@ impl Start {
     pub(crate) fn daemon(&self) -> &Proc {
         let said = last_line(&self.said);
         let daemon = self.daemon.as_ref();
-        let daemon = daemon.unwrap_or_else(|| panic!("no daemon came of the start: {}{said}", self.ended()));
-        assert!(!daemon.is_gone(), "a daemon came of the start, but has ended by itself{said}");
+        let daemon =
+            daemon.unwrap_or_else(|| panic!("no daemon came of the start: {}{said}", self.ended()));
+        assert!(
+            !daemon.is_gone(),
+            "a daemon came of the start, but has ended by itself{said}"
+        );
         daemon
     }
 }
@@ -190,10 +229,15 @@ pub(crate) fn last_line(text: &str) -> String {
 
 /// How many processes are left to init.
 pub(crate) fn left_to_init(scene: &Scene) -> usize {
-    scene.processes().iter().filter(|process| scene.is_top(process)).count()
+    scene
+        .processes()
+        .iter()
+        .filter(|process| scene.is_top(process))
+        .count()
 }
 
-/// Waits until there is such a thing. All waiting is done here, so that here an interruption is noticed.
+/// Waits until there is such a thing. All waiting is done here, so that here an interruption is
+/// noticed.
 pub(crate) fn within<T>(limit: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
     let deadline = Instant::now() + limit;
     loop {
@@ -217,13 +261,18 @@ fn find_program(name: &OsString) -> Result<PathBuf, String> {
     let path = env::var_os("PATH").unwrap_or_default();
     let found = if name.as_bytes().contains(&b'/') {
         // Links stay in it: some programs do what the name says that they are called by.
-        std::path::absolute(given).ok().filter(|path| path.is_file())
+        std::path::absolute(given)
+            .ok()
+            .filter(|path| path.is_file())
     } else {
-        env::split_paths(&path).map(|dir| dir.join(given)).find(|path| path.is_file())
+        env::split_paths(&path)
+            .map(|dir| dir.join(given))
+            .find(|path| path.is_file())
     };
     let found = found.ok_or_else(|| format!("there is no program {}", given.display()))?;
     // As access(2) has it, for root too, who cannot execute what nobody can.
-    access(&found, AccessFlags::X_OK).map_err(|error| format!("{} cannot be executed: {error}", found.display()))?;
+    access(&found, AccessFlags::X_OK)
+        .map_err(|error| format!("{} cannot be executed: {error}", found.display()))?;
     Ok(found)
 }
 
@@ -234,19 +283,29 @@ fn other_name(pidfile: &Path) -> PathBuf {
     name.into()
 }
 
-/// The pidfile's path without links in it. As things are going to be put there and taken away, it must be free.
+/// The pidfile's path without links in it. As things are going to be put there and taken away, it
+/// must be free.
 fn resolve(path: &Path) -> Result<PathBuf, String> {
     let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(format!("{} is no path of a pidfile", path.display()));
     };
-    let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
-    let directory = fs::canonicalize(directory).map_err(|error| format!("{}: {error}", directory.display()))?;
+    let directory = if directory.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        directory
+    };
+    let directory =
+        fs::canonicalize(directory).map_err(|error| format!("{}: {error}", directory.display()))?;
     let path = directory.join(name);
     for path in [&path, &other_name(&path)] {
         if path.symlink_metadata().is_ok() {
-            return Err(format!("{} is there already: stop the service, and remove it", path.display()));
+            return Err(format!(
+                "{} is there already: stop the service, and remove it",
+                path.display()
+            ));
         }
     }
-    access(&directory, AccessFlags::W_OK).map_err(|error| format!("{}: {error}", directory.display()))?;
+    access(&directory, AccessFlags::W_OK)
+        .map_err(|error| format!("{}: {error}", directory.display()))?;
     Ok(path)
 }

@@ -1,5 +1,5 @@
-//! After a restart there is exactly one owner that serves: the old instance if R says that it has failed, the new one if
-//! it says that it has not.
+//! After a restart there is exactly one owner that serves: the old instance if R says that it has
+//! failed, the new one if it says that it has not.
 
 use std::{
     io::{BufRead, BufReader, Write},
@@ -9,7 +9,8 @@ use std::{
 use daemon_tests::{Proc, Started};
 
 use super::{
-    Case, Outcome, SOON, Violations, check, detached, nobody_left, only_process, owns_pidfile, reached, says_why, soon,
+    Case, Outcome, SOON, Violations, check, detached, nobody_left, only_process, owns_pidfile,
+    reached, says_why, soon,
 };
 use crate::{
     scenarios::{Old, address, control},
@@ -33,13 +34,19 @@ pub(super) fn outcome(case: &Case<'_>, started: &Started, old: &Old) -> Result<O
         Ok(owner)
     })?;
     // An instance that dies, or cannot hand over, is replaced by one that begins anew.
-    let address = if case.befell(Role::Old) { address(case.scene) } else { old.address };
+    let address = if case.befell(Role::Old) {
+        address(case.scene)
+    } else {
+        old.address
+    };
     answers(address, &owner)?;
     if !case.killed(Role::Starter) {
         let left = case.scene.path("service.pid.control.new").exists();
         // Where it cannot be put in its place it is found all the same.
         let unmovable = started.status.success() && case.struck_at(&[libc::SYS_renameat]);
-        check(left == unmovable, || format!("the new control socket is left: {left}"))?;
+        check(left == unmovable, || {
+            format!("the new control socket is left: {left}")
+        })?;
         if !started.status.success() {
             says_why(case, started)?;
         }
@@ -47,7 +54,11 @@ pub(super) fn outcome(case: &Case<'_>, started: &Started, old: &Old) -> Result<O
     if !case.is_deaf() {
         can_hand_over(case, address, &owner)?;
     }
-    if case.killed(Role::Starter) { Ok(Outcome::Killed) } else { reached(case, started.status.success()) }
+    if case.killed(Role::Starter) {
+        Ok(Outcome::Killed)
+    } else {
+        reached(case, started.status.success())
+    }
 }
 
 /// A request is answered by this instance.
@@ -61,18 +72,24 @@ fn answers(address: SocketAddr, owner: &Proc) -> Violations {
         Ok(line)
     };
     let answer = ask().map_err(|error| format!("no answer: {error}"))?;
-    check(answer == format!("{}\n", owner.pid()), || format!("{answer:?} answers, not {}", owner.pid()))
+    check(answer == format!("{}\n", owner.pid()), || {
+        format!("{answer:?} answers, not {}", owner.pid())
+    })
 }
 
 /// The next restart works: the successor has the same socket, which it cannot have bound anew.
 fn can_hand_over(case: &Case<'_>, address: SocketAddr, owner: &Proc) -> Violations {
     let again = control(case.scene, "restart").run();
-    check(again.status.success(), || format!("it cannot be restarted: {again:#?}"))?;
+    check(again.status.success(), || {
+        format!("it cannot be restarted: {again:#?}")
+    })?;
     let successor = soon(|| {
         let successor = only_process(case.scene)?;
         owns_pidfile(case, &successor)?;
         Ok(successor)
     })?;
-    check(successor.pid() != owner.pid(), || "the next restart has changed nothing".to_owned())?;
+    check(successor.pid() != owner.pid(), || {
+        "the next restart has changed nothing".to_owned()
+    })?;
     answers(address, &successor)
 }
