@@ -25,11 +25,11 @@ pub(crate) fn split_at_commas(tokens: TokenStream, angles: Angles) -> Vec<Vec<To
             match punct.as_char() {
                 ',' => ends = depth == 0 && !closure_parameters,
                 '<' if depth > 0 || angles == Angles::Everywhere || starts_operand(before) => {
-                    depth += 1
+                    depth += 1;
                 }
                 '>' if !is_arrow(before) => depth = depth.saturating_sub(1),
                 '|' if closure_parameters || starts_operand(before) => {
-                    closure_parameters = !closure_parameters
+                    closure_parameters = !closure_parameters;
                 }
                 _ => {}
             }

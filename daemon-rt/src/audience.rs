@@ -80,7 +80,7 @@ pub fn status(text: &str) {
     match &mut audience.starter {
         Some(starter) => starter.progress(text),
         None if starting && !notifier().exists() => {
-            complain::say(Severity::LOG_INFO, &name(), text)
+            complain::say(Severity::LOG_INFO, &name(), text);
         }
         None => notifier().status(text, starting),
     }

@@ -64,9 +64,9 @@ pub(crate) fn printable(text: &str) -> Cow<'_, str> {
     let mut shown = String::with_capacity(text.len() + 8);
     for c in text.chars() {
         if is_odd(c) {
-            shown.extend(c.escape_debug())
+            shown.extend(c.escape_debug());
         } else {
-            shown.push(c)
+            shown.push(c);
         }
     }
     shown.into()

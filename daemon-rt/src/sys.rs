@@ -62,7 +62,7 @@ impl SingleThreaded {
             match threads() {
                 1 => return Ok(Self(())),
                 _ if began.get_or_insert_with(Instant::now).elapsed() < LINGER => {
-                    std::thread::sleep(LINGER / 20)
+                    std::thread::sleep(LINGER / 20);
                 }
                 0 => return Err("several threads run".to_owned()),
                 several => return Err(format!("{several} threads run")),
@@ -739,13 +739,13 @@ fn pointers(_: &StartOfMain) -> impl Iterator<Item = *mut c_char> {
         }
         // SAFETY: `next` is within the array, which ends with a null pointer.
         let entry = unsafe { *next };
-        // SAFETY: not past the null pointer: the iterator is fused by the test below.
-        next = if entry.is_null() {
-            ptr::null_mut()
-        } else {
-            unsafe { next.add(1) }
-        };
-        (!entry.is_null()).then_some(entry)
+        if entry.is_null() {
+            next = ptr::null_mut();
+            return None;
+        }
+        // SAFETY: this entry is not the null pointer that ends the array.
+        next = unsafe { next.add(1) };
+        Some(entry)
     })
 }
 

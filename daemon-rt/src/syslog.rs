@@ -123,7 +123,7 @@ impl Log {
                 Ok(sent) => rest = &rest[sent.min(rest.len())..],
                 Err(Errno::EINTR) => {}
                 Err(Errno::EAGAIN | Errno::ENOBUFS) => {
-                    self.patience = wait_for_room(socket, self.patience)?
+                    self.patience = wait_for_room(socket, self.patience)?;
                 }
                 Err(Errno::EMSGSIZE) => return Err(Failed::NoRoom),
                 Err(_) => return Err(Failed::Disconnected),

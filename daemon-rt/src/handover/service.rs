@@ -200,7 +200,7 @@ fn answer_all(control: &'static ControlSocket, hangup_waits: bool) {
             // waiting. Whatever is wrong with one caller is nothing to the others, nor to the
             // service.
             Ok((caller, _)) => {
-                _ = spawn(move || _ = answer(control, &Arc::new(caller.into()), hangup_waits))
+                _ = spawn(move || _ = answer(control, &Arc::new(caller.into()), hangup_waits));
             }
             // No descriptor is left, say: wait for one.
             Err(_) => std::thread::sleep(Duration::from_millis(100)),

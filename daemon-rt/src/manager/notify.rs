@@ -61,7 +61,7 @@ pub(super) fn set_up(
             warn(
                 &format!("NOTIFY_SOCKET {}", address.to_string_lossy()),
                 &error,
-            )
+            );
         };
         open(&address).map_err(warn).ok()
     });
@@ -70,7 +70,7 @@ pub(super) fn set_up(
             warn(
                 &format!("DAEMON_NOTIFY_FD {}", number.to_string_lossy()),
                 &error,
-            )
+            );
         };
         adopt(&number).map_err(warn).ok()
     });

@@ -243,7 +243,7 @@ fn paths_of(tokens: &[TokenTree], module: &str, paths: &mut BTreeSet<String>) {
     for (at, token) in tokens.iter().enumerate() {
         match token {
             TokenTree::Ident(ident) if ident == "crate" => {
-                follow(&tokens[at + 1..], String::new(), paths)
+                follow(&tokens[at + 1..], String::new(), paths);
             }
             TokenTree::Ident(ident) if ident == "super" => {
                 let parent = module.rsplit_once("::").map_or("", |(parent, _)| parent);
@@ -335,7 +335,7 @@ fn reach<'a>(from: &str, direct: &BTreeMap<&'a str, &'a BTreeSet<String>>) -> BT
     while let Some(name) = next.pop() {
         match direct.get_key_value(name) {
             Some((&name, uses)) if seen.insert(name) => {
-                next.extend(uses.iter().map(String::as_str))
+                next.extend(uses.iter().map(String::as_str));
             }
             _ => {}
         }

@@ -95,7 +95,7 @@ fn open(settings: &Settings) -> Result<()> {
         match value.split_once(':') {
             Some(("tcp", address)) => places += &answer_tcp(name, listen(name, address)?)?,
             Some(("or", address)) => {
-                places += &answer_tcp(name, listener_or(name, || TcpListener::bind(address))?)?
+                places += &answer_tcp(name, listener_or(name, || TcpListener::bind(address))?)?;
             }
             Some(("udp", address)) => {
                 let socket = listen::<UdpSocket>(name, address)?;

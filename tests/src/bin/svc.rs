@@ -118,7 +118,7 @@ fn act(action: &str) -> Result<()> {
             ForkResult::Parent { child } => drop(nix::sys::wait::waitpid(child, None)?),
         },
         "thread" => drop(std::thread::spawn(|| {
-            std::thread::sleep(Duration::from_hours(1))
+            std::thread::sleep(Duration::from_hours(1));
         })),
         "joined_thread" => std::thread::spawn(|| ())
             .join()
@@ -200,7 +200,7 @@ fn act(action: &str) -> Result<()> {
         "reloads" => {
             let reloads = daemon_rt::reloads();
             drop(std::thread::spawn(|| {
-                reloads.for_each(|_reload| println!("reloaded"))
+                reloads.for_each(|_reload| println!("reloaded"));
             }));
         }
         // So many children at once, each with an exit status of its own, which has to arrive here.

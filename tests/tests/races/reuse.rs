@@ -134,7 +134,7 @@ fn fight(dice: &mut Dice, listens: bool) {
         }
     }
     let truth = catch_unwind(AssertUnwindSafe(|| {
-        assert_truth(&ctl, scene, &stranger, in_peace(scene))
+        assert_truth(&ctl, scene, &stranger, in_peace(scene));
     }));
     assert!(truth.is_ok(), "after {ended:#?}\n{}", scene.tree());
     stranger.assert_unharmed();

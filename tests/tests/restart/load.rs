@@ -61,7 +61,7 @@ fn no_request_fails_however_often_it_is_restarted() {
     let ctl = answering(&scene);
     let mut owners = BTreeSet::from([ctl.start().pid()]);
     let (answerers, count) = under_load(address(&scene), || {
-        owners.extend((0..12).map(|_| restart(&ctl, &scene)))
+        owners.extend((0..12).map(|_| restart(&ctl, &scene)));
     });
     assert_eq!(owners.len(), 13);
     assert!(

@@ -256,7 +256,7 @@ fn e7_callers_at_once_get_each_the_answer_of_their_own_reload() {
         let service = service.with([setting]);
         let daemon = service.start();
         let write = |mut open: File, text: &str| {
-            std::io::Write::write_all(&mut open, text.as_bytes()).unwrap()
+            std::io::Write::write_all(&mut open, text.as_bytes()).unwrap();
         };
         let results = thread::scope(|scope| {
             let ask = || {

@@ -128,7 +128,7 @@ fn look_at_waiting(start: &Start, trace: &[&str], table: &mut Table) {
     let held_up = |at: &usize| trace[*at].ends_with("(DELAYED)") && pid != start.starter;
     match (runs.filter(held_up), end_of_starter(start, trace)) {
         (Some(runs), Some(end)) if runs < end => {
-            table.answer("14", true, "the daemon runs, then the starter exits")
+            table.answer("14", true, "the daemon runs, then the starter exits");
         }
         (Some(_), Some(_)) => table.answer(
             "14",
@@ -160,10 +160,10 @@ fn look_at_pidfile(subject: &Subject, start: &Start, trace: &[&str], table: &mut
             table.answer("15", true, "the pid is written, then the starter exits");
         }
         (Some(_), Some(_)) => {
-            table.answer("15", false, "the starter exits, then the pid is written")
+            table.answer("15", false, "the starter exits, then the pid is written");
         }
         _ if !subject.is_named(start.daemon()) => {
-            table.answer("15", false, "nobody writes the pid")
+            table.answer("15", false, "nobody writes the pid");
         }
         _ => table.not_applicable("15", "how the pid comes into the file could not be seen"),
     }
