@@ -5,9 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use crate::control::{handover, keeper};
 use crate::error::Error;
-use crate::handover;
-use crate::manager::keeper;
 
 pub(crate) type BindControlSocket = fn(&Path) -> Result<(), Error>;
 /// `Some` if a manager has restarted the service, so that no start is to follow.
@@ -389,7 +388,7 @@ impl Daemon {
     /// # Errors
     /// If the path that was set is not valid, or the usual place cannot be told.
     pub fn get_pidfile(&self) -> Result<Option<PathBuf>, Error> {
-        crate::plan::pidfile(self)
+        crate::start::plan::pidfile(self)
     }
 
     /// The user that was set.

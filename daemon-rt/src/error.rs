@@ -4,8 +4,8 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 
-use crate::detach::Step;
-use crate::pidfile::Holder;
+use crate::step::Step;
+use crate::steps::pidfile::Holder;
 
 /// Why something could not be done: the step, the object and the source.
 ///

@@ -66,67 +66,39 @@
     allow(dead_code, unused_imports, reason = "control needs Linux")
 )]
 
-mod accounts;
-#[cfg(target_os = "linux")]
-mod acl;
-mod audience;
-mod bell;
-mod capability;
 #[cfg(all(feature = "cli", target_os = "linux"))]
 mod cli;
-mod complain;
-#[cfg(target_os = "linux")]
+#[cfg_attr(not(target_os = "linux"), path = "control/none.rs")]
 pub mod control;
 #[cfg(test)]
 mod corpus;
 mod daemon;
-mod detach;
 mod error;
-mod foreground;
-#[cfg(target_os = "linux")]
-mod handover;
-#[cfg(not(target_os = "linux"))]
-#[path = "handover_none.rs"]
-mod handover;
-mod handshake;
-mod hook;
 pub mod hooks;
-mod ids;
-mod inherited;
-mod kept;
-mod listen;
 mod manager;
-mod pidfile;
-mod plan;
-mod privileges;
-mod proc;
-mod ready;
-mod reload;
-mod shutdown;
+mod report;
+mod service;
 mod start;
-mod starter;
-mod surroundings;
+mod step;
+mod steps;
 mod sys;
-mod syslog;
-mod trusted;
-#[cfg(all(feature = "cli", target_os = "linux"))]
-mod unit;
 
 /// The README's example, compiled with the tests of the documentation.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct Readme;
 
-pub use audience::status;
 #[cfg(all(feature = "cli", target_os = "linux"))]
 pub use cli::Action;
+#[cfg(all(feature = "cli", target_os = "linux"))]
+pub use cli::unit::Manager;
 pub use daemon::{Daemon, Mode, NameOrId, ParseModeError};
 pub use daemon_macros::daemon;
 pub use error::Error;
-pub use listen::{Address, Listen, Listener, listen, listener_or, listeners};
-pub use manager::{Watchdog, remove_stored_fd, store_fd, watchdog};
-pub use ready::Ready;
-pub use reload::{Reload, Reloads, reloads};
-pub use shutdown::{Shutdown, shutdown};
-#[cfg(all(feature = "cli", target_os = "linux"))]
-pub use unit::Manager;
+pub use hooks::Ready;
+pub use manager::{Watchdog, watchdog};
+pub use report::notify::{remove_stored_fd, store_fd};
+pub use report::status;
+pub use service::listen::{Address, Listen, Listener, listen, listener_or, listeners};
+pub use service::reload::{Reload, Reloads, reloads};
+pub use service::shutdown::{Shutdown, shutdown};

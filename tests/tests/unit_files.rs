@@ -415,6 +415,6 @@ assert service['KeepAlive'] == {'SuccessfulExit': False}, service";
 /// A file as daemon-rt's own tests keep it.
 fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../daemon-rt/src/unit/golden")
+        .join("../daemon-rt/src/cli/unit/golden")
         .join(name)
 }

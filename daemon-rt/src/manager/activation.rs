@@ -6,10 +6,8 @@ use std::os::fd::{AsRawFd, RawFd};
 use nix::libc::pid_t;
 use nix::unistd::getpid;
 
-use super::{is_init, parse};
-use crate::inherited::{FIRST, take_variable};
-use crate::listen::{self, Origin, PassedFd, UNNAMED};
-use crate::sys::{self, StartOfMain};
+use crate::service::listen::{self, Origin, PassedFd, UNNAMED};
+use crate::sys::{self, FIRST, StartOfMain, is_init, parse, take_variable};
 
 /// Reads the variables of the protocol: the numbers of the descriptors that were passed to this
 /// process; `None` if they are not meant for it.

@@ -1,26 +1,10 @@
 //! The new-style daemon's side of the service managers' protocols.
 
 mod activation;
-#[cfg(target_os = "linux")]
-#[cfg_attr(
-    not(feature = "cli"),
-    allow(dead_code, reason = "a command asks for it")
-)]
-pub(crate) mod keeper;
-#[cfg(not(target_os = "linux"))]
-#[path = "keeper_none.rs"]
-pub(crate) mod keeper;
-mod notify;
-mod pid1;
-#[cfg(target_os = "linux")]
-mod relay;
-#[cfg(not(target_os = "linux"))]
-#[path = "relay_none.rs"]
-mod relay;
-mod supervisor;
+pub(crate) mod supervisor;
 mod watchdog;
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::os::fd::RawFd;
 use std::os::unix::ffi::OsStrExt;
 
@@ -29,12 +13,9 @@ use nix::unistd::{getpid, getppid};
 
 use crate::daemon::Mode;
 use crate::error::Error;
-use crate::inherited::take_variable;
-use crate::sys::StartOfMain;
+use crate::report::notify;
+use crate::sys::{StartOfMain, is_init, parse, take_variable};
 
-pub(crate) use notify::notifier;
-pub use notify::{remove_stored_fd, store_fd};
-pub(crate) use pid1::{is_init, serve_as_init};
 use supervisor::Supervisor;
 pub use watchdog::{Watchdog, watchdog};
 
@@ -109,21 +90,10 @@ impl Surroundings {
         }
     }
 
-    /// What a typed `start` means here.
+    /// Whether this process has the mode `auto`, nothing decides it, and systemd has executed it.
     #[cfg(all(feature = "cli", target_os = "linux"))]
-    pub(crate) fn mode_of_typed_start(&self, wanted: Mode) -> Mode {
-        match (wanted, self.mode) {
-            (Mode::Auto, None) if self.executed_by_systemd => keeper::unit_start::mode(),
-            _ => self.mode(wanted),
-        }
-    }
-
-    /// Has a start that names no command say where it stays in the foreground, and should hardly.
-    #[cfg(all(feature = "cli", target_os = "linux"))]
-    pub(crate) fn check_bare_start(&self, wanted: Mode) {
-        if wanted == Mode::Auto && self.mode.is_none() && self.executed_by_systemd {
-            keeper::unit_start::check_bare();
-        }
+    pub(crate) fn is_executed_by_systemd_alone(&self, wanted: Mode) -> bool {
+        wanted == Mode::Auto && self.mode.is_none() && self.executed_by_systemd
     }
 
     /// A line for who finds the service running already: this process may be supervised without a
@@ -149,9 +119,4 @@ fn is_meant(socket: &OsStr, executed: Option<pid_t>) -> bool {
     let from_systemd = socket.as_bytes().ends_with(b"/systemd/notify");
     let near = |pid| pid == getpid().as_raw() || pid == getppid().as_raw();
     !from_systemd || is_init() || executed.is_none_or(near)
-}
-
-/// A number in a variable.
-fn parse<T: std::str::FromStr>(value: &OsString) -> Option<T> {
-    value.to_str()?.parse().ok()
 }

@@ -9,12 +9,11 @@ use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 use nix::unistd::{Pid, getpid, getppid, read};
 
-use crate::inherited::retry;
-use crate::proc;
+use crate::sys::{proc, retry};
 
 /// What a parent process is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Supervisor {
+pub(crate) enum Supervisor {
     Runit,
     S6,
     Daemontools,
@@ -49,7 +48,7 @@ const BY_NAME: [(&[u8], Supervisor); 13] = [
 
 impl Supervisor {
     /// The supervisor that a process is, if it is certain that it supervises this child.
-    pub(super) fn of(process: Pid, child: Pid) -> Option<Self> {
+    pub(crate) fn of(process: Pid, child: Pid) -> Option<Self> {
         // Where /proc is of another pid namespace, the name was another process's. That is looked
         // at last: each start comes by here.
         Self::by_name(process, child).filter(|_| proc::is_ours())
@@ -72,7 +71,7 @@ impl Supervisor {
 }
 
 /// The name of a process. With its newline it is no longer than the buffer.
-pub(super) fn comm(process: Pid, buffer: &mut [u8; 16]) -> Option<&[u8]> {
+pub(crate) fn comm(process: Pid, buffer: &mut [u8; 16]) -> Option<&[u8]> {
     let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
     let file = open(
         format!("/proc/{process}/comm").as_str(),
@@ -85,7 +84,7 @@ pub(super) fn comm(process: Pid, buffer: &mut [u8; 16]) -> Option<&[u8]> {
 }
 
 /// The arguments of a process.
-pub(super) fn arguments(process: Pid) -> Vec<Vec<u8>> {
+pub(crate) fn arguments(process: Pid) -> Vec<Vec<u8>> {
     let Ok(line) = std::fs::read(format!("/proc/{process}/cmdline")) else {
         return Vec::new();
     };

@@ -6,9 +6,8 @@ use std::time::Duration;
 use nix::libc::pid_t;
 use nix::unistd::getpid;
 
-use super::{is_init, notifier, parse};
-use crate::inherited::take_variable;
-use crate::sys::StartOfMain;
+use crate::report::notify::notifier;
+use crate::sys::{StartOfMain, is_init, parse, take_variable};
 
 static LIMIT: OnceLock<Duration> = OnceLock::new();
 

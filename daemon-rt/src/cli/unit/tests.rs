@@ -1,0 +1,231 @@
+//! What is printed, kept in `golden/`: `BLESS=1` writes it anew, and the diff shows what has
+//! changed.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::{Facts, Manager, unit};
+use crate::daemon::Daemon;
+
+/// A service with everything in its settings.
+fn full() -> (Daemon, Facts) {
+    let mut daemon = Daemon::new();
+    daemon
+        .name("greeter")
+        .pidfile("/run/greeter/greeter.pid")
+        .user("nobody")
+        .working_directory("/var/lib/greeter");
+    daemon
+        .capabilities(["CAP_NET_BIND_SERVICE"])
+        .umask(0o027)
+        .start_timeout(Duration::from_secs(30));
+    daemon
+        .stdout("/var/log/greeter.log")
+        .stderr("/var/log/greeter.log");
+    let facts = Facts {
+        description: "Greets over TCP\nand more".into(),
+        arguments: vec!["--config".into(), "/etc/my greeter.toml".into()],
+        reloads: true,
+        privileged_init: false,
+        sockets: Vec::new(),
+    };
+    (daemon, facts)
+}
+
+/// A service with as little in its settings as is of use.
+fn small() -> (Daemon, Facts) {
+    let mut daemon = Daemon::new();
+    daemon.name("greeter").user("daemon");
+    let facts = Facts {
+        description: String::new(),
+        arguments: Vec::new(),
+        reloads: false,
+        privileged_init: false,
+        sockets: Vec::new(),
+    };
+    (daemon, facts)
+}
+
+fn text((daemon, facts): &(Daemon, Facts), manager: Manager) -> String {
+    unit(daemon, manager, Path::new("/usr/bin/greeter"), facts).expect("it can be printed")
+}
+
+#[track_caller]
+fn refused((daemon, facts): &(Daemon, Facts), manager: Manager) -> String {
+    unit(daemon, manager, Path::new("/usr/bin/greeter"), facts)
+        .expect_err("it cannot be printed")
+        .to_string()
+}
+
+#[track_caller]
+fn assert_golden(file: &str, text: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("src/cli/unit/golden")
+        .join(file);
+    if std::env::var_os("BLESS").is_some() {
+        std::fs::write(&path, text).expect("it can be written");
+    }
+    let golden = std::fs::read_to_string(&path).expect("it can be read");
+    assert!(
+        golden == text,
+        "{} is not what is printed:\n{text}",
+        path.display()
+    );
+}
+
+#[test]
+fn each_manager_is_told_all_that_the_settings_say() {
+    let files = [
+        (Manager::Systemd, "greeter.service"),
+        (Manager::Openrc, "greeter.openrc"),
+        (Manager::S6, "greeter.s6"),
+        (Manager::Runit, "greeter.runit"),
+        (Manager::Supervisord, "greeter.conf"),
+        (Manager::Launchd, "greeter.plist"),
+        (Manager::Sysv, "greeter.sysv"),
+    ];
+    for (manager, file) in files {
+        assert_golden(file, &text(&full(), manager));
+    }
+}
+
+#[test]
+fn systemd_gives_up_root_where_nothing_needs_it_and_opens_the_sockets() {
+    let (mut daemon, mut facts) = small();
+    daemon
+        .capabilities(["CAP_NET_BIND_SERVICE"])
+        .working_directory("/var/lib/greeter");
+    facts.sockets = vec!["80".into(), "/run/greeter.socket".into()];
+    assert_golden(
+        "activated.service",
+        &text(&(daemon, facts), Manager::Systemd),
+    );
+}
+
+#[test]
+fn the_service_gives_up_root_where_something_needs_it() {
+    let needs_root = |change: fn(&mut Daemon, &mut Facts)| {
+        let (mut daemon, mut facts) = small();
+        change(&mut daemon, &mut facts);
+        !text(&(daemon, facts), Manager::Systemd).contains("\nUser=daemon\n")
+    };
+    assert!(!needs_root(|_, _| {}));
+    assert!(needs_root(|daemon, _| _ = daemon.default_pidfile()));
+    assert!(needs_root(|daemon, _| _ = daemon.chroot("/srv")));
+    assert!(needs_root(|daemon, _| _ = daemon.groups(["adm"])));
+    assert!(needs_root(|daemon, _| _ = daemon.no_new_privs(false)));
+    assert!(needs_root(|daemon, _| _ = daemon.user("root")));
+    assert!(needs_root(|_, facts| facts.privileged_init = true));
+}
+
+#[test]
+fn what_stays_root_is_denied_little() {
+    let (mut daemon, facts) = small();
+    daemon.user(0);
+    let text = text(&(daemon, facts), Manager::Systemd);
+    for line in [
+        "SystemCallFilter=",
+        "RestrictAddressFamilies=",
+        "CapabilityBoundingSet=",
+        "NoNewPrivileges=",
+    ] {
+        assert!(!text.contains(line), "{text}");
+    }
+    assert!(text.contains("ProtectSystem=strict"), "{text}");
+}
+
+#[test]
+fn what_the_service_keeps_it_may_use() {
+    let (mut daemon, facts) = small();
+    daemon.capabilities(["CAP_SYS_TIME", "CAP_NET_RAW"]);
+    let text = text(&(daemon, facts), Manager::Systemd);
+    for line in [
+        "ProtectClock=",
+        "SystemCallFilter=",
+        "RestrictAddressFamilies=",
+    ] {
+        assert!(!text.contains(line), "{text}");
+    }
+    assert!(
+        text.contains("\nAmbientCapabilities=CAP_SYS_TIME CAP_NET_RAW\n"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_chroot_is_possible_and_writable() {
+    let (mut daemon, facts) = small();
+    daemon.chroot("/srv/50% jail").working_directory("/data");
+    let text = text(&(daemon, facts), Manager::Systemd);
+    assert!(
+        text.contains(
+            "CapabilityBoundingSet=CAP_SETGID CAP_SETUID CAP_DAC_READ_SEARCH CAP_SYS_CHROOT\n"
+        ),
+        "{text}"
+    );
+    assert!(
+        text.contains("SystemCallFilter=@system-service chroot\n"),
+        "{text}"
+    );
+    assert!(
+        text.contains("ReadWritePaths=\"/srv/50%% jail/data\"\n"),
+        "{text}"
+    );
+    assert!(!text.contains("WorkingDirectory="), "{text}");
+}
+
+#[test]
+fn a_binary_at_home_or_in_tmp_is_not_hidden() {
+    let (daemon, facts) = small();
+    let text =
+        |path| unit(&daemon, Manager::Systemd, Path::new(path), &facts).expect("it can be printed");
+    assert!(text("/home/me/greeter").contains("ProtectHome=read-only"));
+    assert!(!text("/tmp/greeter").contains("PrivateTmp"));
+}
+
+#[test]
+fn sysv_needs_a_pidfile() {
+    assert!(refused(&small(), Manager::Sysv).contains("pidfile"));
+}
+
+#[test]
+fn what_no_format_can_hold_is_refused() {
+    for name in ["two words", "-x", ".x", "a@b"] {
+        let (mut daemon, facts) = small();
+        daemon.name(name);
+        assert!(refused(&(daemon, facts), Manager::Systemd).contains(name));
+    }
+    for directory in ["/a\nExecStart=/bin/evil", "/a ", "/a\\"] {
+        let (mut daemon, facts) = small();
+        daemon.working_directory(directory);
+        assert!(refused(&(daemon, facts), Manager::Launchd).contains("working_directory"));
+    }
+    let (mut daemon, facts) = small();
+    daemon.working_directory("/a ;b");
+    assert!(refused(&(daemon, facts), Manager::Supervisord).contains("/a ;b"));
+    let (daemon, facts) = small();
+    let refused = unit(&daemon, Manager::Systemd, Path::new("/it's"), &facts)
+        .expect_err("systemd does so, too");
+    assert!(refused.to_string().contains("/it's"));
+}
+
+#[test]
+fn managers_have_their_names() {
+    use clap::ValueEnum;
+    let names: Vec<_> = Manager::value_variants()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(
+        names,
+        [
+            "systemd",
+            "openrc",
+            "s6",
+            "runit",
+            "supervisord",
+            "launchd",
+            "sysv"
+        ]
+    );
+}

@@ -1,0 +1,68 @@
+//! The lock of a restart: one at a time.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::libc;
+
+use crate::steps::pidfile;
+use crate::sys::safe_open::Place;
+
+/// How long another restart is waited for: it runs the hooks of a whole start.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Takes the lock. An open-file-description lock on a byte of the pidfile has nothing to do with
+/// its flock(2). `None` if the file is not there any more when the lock is had.
+pub(super) fn lock_restart(path: &Path) -> io::Result<Option<File>> {
+    let place = Place::of(path)?;
+    let (pidfile, found) = match place.open(OFlag::O_RDWR) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        result => result?,
+    };
+    let pidfile = File::from(pidfile);
+    let began = Instant::now();
+    let mut pause = Duration::from_millis(1);
+    // F_OFD_SETLKW would wait without a limit, and be restarted after signals.
+    while !try_lock(&pidfile)? {
+        if began.elapsed() > PATIENCE {
+            return Err(io::Error::other(format!(
+                "another restart has been under way for {PATIENCE:?}"
+            )));
+        }
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(20));
+    }
+    if place.still_is(&found)? {
+        Ok(Some(pidfile))
+    } else {
+        Ok(None)
+    }
+}
+
+fn try_lock(pidfile: &File) -> io::Result<bool> {
+    let lock = pidfile::restart_lock();
+    match fcntl(pidfile, FcntlArg::F_OFD_SETLK(&lock)) {
+        Ok(_) => return Ok(true),
+        Err(Errno::EAGAIN | Errno::EACCES) => {}
+        Err(Errno::EINTR) => return Ok(false),
+        Err(error) => return Err(error.into()),
+    }
+    let mut held = pidfile::restart_lock();
+    let asked = held.l_start;
+    fcntl(pidfile, FcntlArg::F_OFD_GETLK(&mut held))?;
+    // Not that of a restart: a service that has turned hostile can read its pidfile, and so lock it
+    // for readers; and some programs lock the whole of a file that they write.
+    if i32::from(held.l_type) == libc::F_RDLCK {
+        return Err(io::Error::other(
+            "a process that may only read the pidfile has locked it",
+        ));
+    }
+    if i32::from(held.l_type) == libc::F_WRLCK && held.l_start != asked {
+        return Err(io::Error::other("another program has locked the pidfile"));
+    }
+    Ok(false)
+}

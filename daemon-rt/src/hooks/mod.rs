@@ -1,0 +1,254 @@
+//! The hooks: typed as the user writes them, then a [`Service`] whose stages the start can call one
+//! after the other.
+
+use std::cell::Cell;
+use std::marker::PhantomData;
+use std::process::ExitCode;
+use std::rc::Rc;
+
+use crate::daemon::Daemon;
+
+mod ready;
+mod result;
+pub(crate) mod run;
+mod traits;
+
+#[doc(hidden)]
+pub use ready::Ready;
+pub use traits::*;
+
+type Configure<'a> = Box<dyn FnOnce(&mut Daemon) -> Result<(), BoxError> + 'a>;
+type Step<'a> = Box<dyn FnOnce() -> Result<(), BoxError> + 'a>;
+
+/// How a main loop has ended.
+pub(crate) enum Ended<'a> {
+    /// It is for the standard library to say: what is called prints an `Err` to stderr as `fn main`
+    /// would, and gives the exit code.
+    Reported(Box<dyn FnOnce() -> ExitCode + 'a>),
+    /// With this error.
+    Failed(BoxError),
+}
+
+/// Where one hook leaves what the next one takes. The process that forks drops a slot with what is
+/// in it only if it drops the [`Service`].
+type Slot<T> = Rc<Cell<Option<T>>>;
+
+/// A service's hooks and main loop, ready to be run; got from [`Hooks::main`]. `R` is what the main
+/// loop returns.
+#[must_use = "a service does nothing until `Daemon::run` runs it"]
+pub struct Service<'a, R = ()> {
+    hooks: GivenHooks<'a>,
+    defers_ready: bool,
+    main: Box<dyn FnOnce() -> R + 'a>,
+    end: result::OfBox<'a, R>,
+}
+
+/// The hooks before the main loop.
+#[derive(Default)]
+struct GivenHooks<'a> {
+    configure: Option<Configure<'a>>,
+    privileged_init: Option<Step<'a>>,
+    init: Option<Step<'a>>,
+}
+
+/// A [`Service`], whatever its main loop returns.
+pub(crate) struct Stages<'a> {
+    pub(crate) configure: Option<Configure<'a>>,
+    pub(crate) privileged_init: Option<Step<'a>>,
+    pub(crate) init: Option<Step<'a>>,
+    /// Whether the main loop itself says when it is ready.
+    pub(crate) defers_ready: bool,
+    pub(crate) main: Box<dyn FnOnce() -> Ended<'a> + 'a>,
+}
+
+impl<'a, R: 'a> Service<'a, R> {
+    pub(crate) fn into_stages(self) -> Stages<'a> {
+        let GivenHooks {
+            configure,
+            privileged_init,
+            init,
+        } = self.hooks;
+        let (main, end) = (self.main, self.end.function());
+        let main = Box::new(move || end(main()));
+        Stages {
+            configure,
+            privileged_init,
+            init,
+            defers_ready: self.defers_ready,
+            main,
+        }
+    }
+}
+
+/// The hooks given so far: `T` is what the last of them returns, `Stage` says which it was.
+///
+/// Each hook takes what the hook before it returned; where that is `()`, or there is none, it takes
+/// nothing. The chain is built in the order in which the hooks run:
+///
+/// ```no_run
+/// use std::{io, net::TcpListener};
+/// use daemon_rt::Daemon;
+///
+/// let mut daemon = Daemon::new();
+/// let service = daemon
+///     .hooks()
+///     .privileged_init(|| TcpListener::bind("0.0.0.0:80"))
+///     .main(|listener: TcpListener| -> io::Result<()> {
+///         for _peer in listener.incoming() {}
+///         Ok(())
+///     });
+/// # let _ = service;
+/// ```
+#[must_use = "hooks do nothing until `main` ends their chain and `Daemon::run` runs it"]
+pub struct Hooks<'a, T, Stage> {
+    given: GivenHooks<'a>,
+    state: Slot<T>,
+    stage: PhantomData<Stage>,
+}
+
+impl Daemon {
+    /// Starts the chain of hooks that ends in a [`Service`].
+    #[allow(clippy::unused_self)] // the attribute names this crate once: a wrong `crate = …` is one error, not two
+    pub fn hooks<'a>(&self) -> Hooks<'a, (), stage::Start> {
+        Hooks {
+            given: GivenHooks::default(),
+            state: slot(Some(())),
+            stage: PhantomData,
+        }
+    }
+}
+
+impl<'a> Hooks<'a, (), stage::Start> {
+    /// The hook that runs in the process that the person started, on its terminal, before any fork.
+    pub fn configure<C: 'a, How>(
+        mut self,
+        hook: impl ConfigureHook<C, How> + 'a,
+    ) -> Hooks<'a, C, stage::Configure> {
+        let output = slot(None);
+        let to = Rc::clone(&output);
+        self.given.configure = Some(Box::new(move |daemon| fill(&to, hook.run(daemon))));
+        self.followed_by(output)
+    }
+}
+
+impl<'a, T: 'a, Stage> Hooks<'a, T, Stage> {
+    /// The hook that runs in the daemon before privileges are dropped.
+    pub fn privileged_init<P: 'a, How>(
+        mut self,
+        hook: impl Hook<T, P, How> + 'a,
+    ) -> Hooks<'a, P, stage::PrivilegedInit>
+    where
+        Stage: stage::Before<stage::PrivilegedInit>,
+    {
+        let (step, output) = step(&self.state, hook);
+        self.given.privileged_init = Some(step);
+        self.followed_by(output)
+    }
+
+    /// The hook that runs in the daemon after privileges were dropped.
+    pub fn init<S: 'a, How>(mut self, hook: impl Hook<T, S, How> + 'a) -> Hooks<'a, S, stage::Init>
+    where
+        Stage: stage::Before<stage::Init>,
+    {
+        let (step, output) = step(&self.state, hook);
+        self.given.init = Some(step);
+        self.followed_by(output)
+    }
+
+    /// The main loop, which runs when readiness was announced. What it returns is the service's
+    /// exit status, as that of `fn main`. An error is shown by its `Debug`, as at the end of `fn
+    /// main`; the attribute has it shown like that of a hook instead, see [`Service::show_errors`].
+    pub fn main<F, R, Shape>(self, main: F) -> Service<'a, R>
+    where
+        F: Main<T, R, Shape> + 'a,
+        R: Exit + 'a,
+    {
+        self.ends_in(false, |state| main.call(state))
+    }
+
+    /// The main loop of a service that is ready only when the main loop says so, by
+    /// [`Ready::notify`] on its last parameter.
+    pub fn defer_ready<F, R, Shape>(self, main: F) -> Service<'a, R>
+    where
+        F: MainWithReady<T, R, Shape> + 'a,
+        R: Exit + 'a,
+    {
+        self.ends_in(true, |state| main.call(state, Ready::awaited()))
+    }
+
+    fn followed_by<Next, NextStage>(self, state: Slot<Next>) -> Hooks<'a, Next, NextStage> {
+        Hooks {
+            given: self.given,
+            state,
+            stage: PhantomData,
+        }
+    }
+
+    fn ends_in<R: Exit + 'a>(
+        self,
+        defers_ready: bool,
+        main: impl FnOnce(T) -> R + 'a,
+    ) -> Service<'a, R> {
+        let state = self.state;
+        let main = Box::new(move || main(take(&state)));
+        Service {
+            hooks: self.given,
+            defers_ready,
+            main,
+            end: result::OfBox::new(),
+        }
+    }
+}
+
+/// A hook as a step that takes its input from one slot, and the slot in which it leaves what it
+/// returned.
+fn step<'a, In: 'a, Out: 'a, How>(
+    input: &Slot<In>,
+    hook: impl Hook<In, Out, How> + 'a,
+) -> (Step<'a>, Slot<Out>) {
+    let from = Rc::clone(input);
+    let output = slot(None);
+    let to = Rc::clone(&output);
+    let step = Box::new(move || fill(&to, hook.run(take(&from))));
+    (step, output)
+}
+
+fn slot<T>(content: Option<T>) -> Slot<T> {
+    Rc::new(Cell::new(content))
+}
+
+fn fill<T>(slot: &Slot<T>, result: Result<T, BoxError>) -> Result<(), BoxError> {
+    slot.set(Some(result?));
+    Ok(())
+}
+
+fn take<T>(slot: &Slot<T>) -> T {
+    slot.take()
+        .expect("the hooks run once each, in their order")
+}
+
+/// Which hook was given last.
+#[doc(hidden)]
+pub mod stage {
+    /// None.
+    pub enum Start {}
+    /// `configure`.
+    pub enum Configure {}
+    /// `privileged_init`.
+    pub enum PrivilegedInit {}
+    /// `init`.
+    pub enum Init {}
+
+    /// Stages after which the hook `Next` may be given.
+    #[diagnostic::on_unimplemented(
+        message = "hooks are given in the order in which they run, each once",
+        label = "the hook before this one runs later, or is the same"
+    )]
+    pub trait Before<Next> {}
+
+    impl Before<PrivilegedInit> for Start {}
+    impl Before<PrivilegedInit> for Configure {}
+    impl Before<Init> for Start {}
+    impl Before<Init> for Configure {}
+    impl Before<Init> for PrivilegedInit {}
+}

@@ -1,0 +1,56 @@
+//! `Ready`: for a main loop that says itself when the service is ready.
+
+use std::time::Duration;
+
+use crate::hooks::run;
+use crate::report;
+
+/// Announces readiness where the main loop does so itself (`defer_ready`): a server may be up only
+/// inside its asynchronous runtime.
+///
+/// Dropping it without [`Ready::notify`] is a failed start.
+#[derive(Debug)]
+#[must_use = "the service is ready only when `notify` is called"]
+pub struct Ready(());
+
+impl Ready {
+    /// Readiness is up to the holder.
+    pub(crate) fn awaited() -> Self {
+        Self(())
+    }
+
+    /// The service is ready: the starter exits with status 0, or the manager is told (step 14 of
+    /// daemon(7)).
+    ///
+    /// If that cannot be done, because the pidfile was removed meanwhile for instance, the start
+    /// has failed and this process ends.
+    pub fn notify(self) {
+        std::mem::forget(self);
+        if let Err(error) = report::ready() {
+            report::fail(error.into());
+        }
+    }
+}
+
+impl Drop for Ready {
+    fn drop(&mut self) {
+        // An error that `main` is about to return, or a panic, says more; a main loop that just
+        // goes on does not.
+        const GRACE: Duration = Duration::from_secs(1);
+        let fail = || {
+            report::fail(run::failed(
+                "main",
+                "it dropped `Ready` without calling `notify`",
+            ))
+        };
+        let late = move || {
+            std::thread::sleep(GRACE);
+            if report::is_starting() {
+                fail();
+            }
+        };
+        if std::thread::Builder::new().spawn(late).is_err() {
+            fail();
+        }
+    }
+}

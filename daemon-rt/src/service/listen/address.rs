@@ -1,0 +1,191 @@
+//! Where to listen, as the service says it; and where a socket listens, as the kernel says it.
+
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, ToSocketAddrs};
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::libc;
+use nix::sys::socket::{SockaddrIn, SockaddrIn6, UnixAddr, getsockname};
+use nix::sys::stat::{SFlag, lstat};
+
+use crate::sys;
+use crate::sys::safe_open::kind;
+
+/// Where to [`listen`](crate::listen).
+///
+/// TCP and UDP take `"127.0.0.1:80"`, `"[::]:80"`, `"localhost:80"`, a [`SocketAddr`], or an
+/// [`IpAddr`] or host with a port. A Unix socket takes a path, or on Linux `"@NAME"` for an
+/// abstract address, see unix(7).
+#[derive(Clone, Debug)]
+pub struct Address(Form);
+
+#[derive(Clone, Debug)]
+enum Form {
+    Text(String),
+    Host(String, u16),
+    Ip(SocketAddr),
+    Path(PathBuf),
+}
+
+impl Address {
+    /// The addresses for TCP and UDP: a name may stand for several.
+    pub(super) fn resolve(&self) -> io::Result<Vec<SocketAddr>> {
+        let found: Vec<SocketAddr> = match &self.0 {
+            Form::Text(text) => text.to_socket_addrs()?.collect(),
+            Form::Host(host, port) => (host.as_str(), *port).to_socket_addrs()?.collect(),
+            Form::Ip(address) => vec![*address],
+            Form::Path(_) => {
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidInput,
+                    "a path is a Unix socket's address",
+                ));
+            }
+        };
+        if found.is_empty() {
+            return Err(io::Error::new(
+                io::ErrorKind::NotFound,
+                "the name has no address",
+            ));
+        }
+        Ok(found)
+    }
+
+    /// The address for a Unix socket.
+    pub(super) fn unix(&self) -> io::Result<Local> {
+        match &self.0 {
+            #[cfg(target_os = "linux")]
+            Form::Text(text) if text.starts_with('@') => {
+                Ok(Local::Abstract(text.as_bytes()[1..].to_vec()))
+            }
+            Form::Text(text) => Ok(Local::Path(text.into())),
+            Form::Path(path) => Ok(Local::Path(path.clone())),
+            Form::Host(..) | Form::Ip(_) => Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "a Unix socket's address is a path",
+            )),
+        }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Form::Text(text) => f.write_str(text),
+            Form::Host(host, port) => write!(f, "{host}:{port}"),
+            Form::Ip(address) => write!(f, "{address}"),
+            Form::Path(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+macro_rules! from {
+    ($($from:ty: $address:pat => $form:expr;)*) => {$(
+        impl From<$from> for Address {
+            fn from($address: $from) -> Self {
+                Self($form)
+            }
+        }
+    )*};
+}
+
+from! {
+    &str: text => Form::Text(text.to_owned());
+    &String: text => Form::Text(text.clone());
+    String: text => Form::Text(text);
+    SocketAddr: address => Form::Ip(address);
+    SocketAddrV4: address => Form::Ip(address.into());
+    SocketAddrV6: address => Form::Ip(address.into());
+    (IpAddr, u16): address => Form::Ip(address.into());
+    (Ipv4Addr, u16): address => Form::Ip(address.into());
+    (Ipv6Addr, u16): address => Form::Ip(address.into());
+    (&str, u16): (host, port) => Form::Host(host.to_owned(), port);
+    (String, u16): (host, port) => Form::Host(host, port);
+    &Path: path => Form::Path(path.to_owned());
+    &PathBuf: path => Form::Path(path.clone());
+    PathBuf: path => Form::Path(path);
+}
+
+/// Where a socket listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Local {
+    Ip(SocketAddr),
+    Path(PathBuf),
+    Abstract(Vec<u8>),
+    /// A FIFO, a socket without an address or of another family.
+    None,
+}
+
+impl Local {
+    /// # Errors
+    /// If the system does not tell where a socket is bound.
+    pub(crate) fn of(fd: BorrowedFd<'_>) -> nix::Result<Self> {
+        let raw = fd.as_raw_fd();
+        let family = match sys::socket_family(fd) {
+            Err(Errno::ENOTSOCK) => return Ok(Self::None),
+            family => family?,
+        };
+        Ok(match family {
+            libc::AF_INET => Self::Ip(SocketAddr::V4(getsockname::<SockaddrIn>(raw)?.into())),
+            libc::AF_INET6 => Self::Ip(SocketAddr::V6(getsockname::<SockaddrIn6>(raw)?.into())),
+            libc::AF_UNIX => Self::of_unix(&getsockname::<UnixAddr>(raw)?),
+            _ => Self::None,
+        })
+    }
+
+    fn of_unix(address: &UnixAddr) -> Self {
+        if let Some(path) = address.path() {
+            return Self::Path(path.to_owned());
+        }
+        #[cfg(target_os = "linux")]
+        if let Some(name) = address.as_abstract() {
+            return Self::Abstract(name.to_vec());
+        }
+        Self::None
+    }
+
+    pub(super) fn port(&self) -> Option<u16> {
+        match self {
+            Self::Ip(address) => Some(address.port()).filter(|&port| port != 0),
+            _ => None,
+        }
+    }
+
+    /// Clients can find it: the path of a Unix socket may have been removed.
+    pub(crate) fn can_be_found(&self) -> bool {
+        match self {
+            Self::Path(path) => lstat(path).is_ok_and(|found| kind(&found) == SFlag::S_IFSOCK),
+            _ => true,
+        }
+    }
+
+    /// A socket that is here listens where it is asked for: port 0 asks for any.
+    pub(crate) fn meets(&self, asked: &Self) -> bool {
+        match (self, asked) {
+            (Self::None, _) => false,
+            (Self::Ip(here), Self::Ip(asked)) => {
+                let scopes = [here, asked].map(|address| match address {
+                    SocketAddr::V6(address) => address.scope_id(),
+                    SocketAddr::V4(_) => 0,
+                });
+                here.ip() == asked.ip()
+                    && scopes[0] == scopes[1]
+                    && (asked.port() == 0 || here.port() == asked.port())
+            }
+            (here, asked) => here == asked,
+        }
+    }
+}
+
+impl fmt::Display for Local {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip(address) => write!(f, "{address}"),
+            Self::Path(path) => write!(f, "{}", path.display()),
+            Self::Abstract(name) => write!(f, "@{}", String::from_utf8_lossy(name)),
+            Self::None => f.write_str("no address"),
+        }
+    }
+}

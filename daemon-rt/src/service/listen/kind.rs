@@ -1,0 +1,112 @@
+//! What a descriptor is, as far as the types of the standard library tell it apart.
+
+use std::fmt;
+use std::os::fd::BorrowedFd;
+
+use nix::libc;
+use nix::sys::socket::{SockType, getsockopt, sockopt};
+use nix::sys::stat::{SFlag, fstat};
+
+use crate::sys;
+use crate::sys::safe_open::kind;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Socket { unix: bool, role: Role },
+    Fifo,
+    Other,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    StreamListener,
+    Stream,
+    Datagram,
+    SeqPacketListener,
+    SeqPacket,
+}
+
+impl Kind {
+    pub const TCP_LISTENER: Self = Self::Socket {
+        unix: false,
+        role: Role::StreamListener,
+    };
+    pub const TCP_STREAM: Self = Self::Socket {
+        unix: false,
+        role: Role::Stream,
+    };
+    pub const UDP: Self = Self::Socket {
+        unix: false,
+        role: Role::Datagram,
+    };
+    pub const UNIX_LISTENER: Self = Self::Socket {
+        unix: true,
+        role: Role::StreamListener,
+    };
+    pub const UNIX_STREAM: Self = Self::Socket {
+        unix: true,
+        role: Role::Stream,
+    };
+    pub const UNIX_DATAGRAM: Self = Self::Socket {
+        unix: true,
+        role: Role::Datagram,
+    };
+
+    /// # Errors
+    /// If the system does not tell: then it must not be taken for something that it may not be.
+    pub(crate) fn of(fd: BorrowedFd<'_>) -> nix::Result<Self> {
+        match kind(&fstat(fd)?) {
+            SFlag::S_IFIFO => Ok(Self::Fifo),
+            SFlag::S_IFSOCK => Self::of_socket(fd),
+            _ => Ok(Self::Other),
+        }
+    }
+
+    fn of_socket(fd: BorrowedFd<'_>) -> nix::Result<Self> {
+        let unix = match sys::socket_family(fd)? {
+            libc::AF_UNIX => true,
+            libc::AF_INET | libc::AF_INET6 => false,
+            _ => return Ok(Self::Other),
+        };
+        let listens = getsockopt(&fd, sockopt::AcceptConn)?;
+        let role = match (getsockopt(&fd, sockopt::SockType)?, listens) {
+            (SockType::Stream, true) => Role::StreamListener,
+            (SockType::Stream, false) => Role::Stream,
+            (SockType::Datagram, _) => Role::Datagram,
+            (SockType::SeqPacket, true) => Role::SeqPacketListener,
+            (SockType::SeqPacket, false) => Role::SeqPacket,
+            _ => return Ok(Self::Other),
+        };
+        Ok(Self::Socket { unix, role })
+    }
+
+    /// Clients reach the service by it, under its address.
+    pub(crate) fn is_reached(self) -> bool {
+        match self {
+            Self::Socket { role, .. } => !matches!(role, Role::Stream | Role::SeqPacket),
+            Self::Fifo => true,
+            Self::Other => false,
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match *self {
+            Self::TCP_LISTENER => "a listening TCP socket",
+            Self::TCP_STREAM => "a TCP connection",
+            Self::UDP => "a UDP socket",
+            Self::Socket { unix: false, .. } => "an SCTP socket",
+            Self::UNIX_LISTENER => "a listening Unix stream socket",
+            Self::UNIX_STREAM => "a Unix stream connection",
+            Self::UNIX_DATAGRAM => "a Unix datagram socket",
+            Self::Socket {
+                role: Role::SeqPacketListener,
+                ..
+            } => "a listening Unix sequential-packet socket",
+            Self::Socket { .. } => "a Unix sequential-packet connection",
+            Self::Fifo => "a FIFO",
+            Self::Other => "something else",
+        })
+    }
+}

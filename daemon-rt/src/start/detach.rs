@@ -1,0 +1,97 @@
+//! THE FIFTEEN STEPS of daemon(7), "SysV Daemons", in their sequence.
+
+use nix::unistd::{ForkResult, setsid};
+
+use crate::error::{During, Error};
+use crate::hooks::{Stages, run};
+use crate::report::pipe::{self, Failure, Message};
+use crate::report::{self, log};
+use crate::service::shutdown;
+use crate::start::plan::Plan;
+use crate::start::starter::Starter;
+use crate::step::Step;
+use crate::steps::privileges::{self, capability};
+use crate::steps::{environment, pidfile, signals, streams};
+use crate::sys::{self, SingleThreaded, StartOfMain};
+
+/// Steps 4–15, steps 1–3 having come first in `main`. It returns in the daemon alone: the starter
+/// and the intermediate process end here.
+pub(crate) fn detach(
+    start: &StartOfMain,
+    alone: &SingleThreaded,
+    plan: &Plan,
+    service: &mut Stages<'_>,
+) -> Result<(), Failure> {
+    // The starter.
+    let null = streams::open_null()?;
+    let starter = Starter::prepare(plan)?;
+    pidfile::lock(plan.pidfile.as_deref())?;
+    environment::clean_environment(start, &plan.environment)?; // 4
+    let (mut reporter, receiver) = pipe::channel().during(Step::Notify, "a pipe to the daemon")?;
+    log::flush();
+    match sys::fork(alone).during(Step::Fork, "the starter")? {
+        ForkResult::Child => drop(receiver), // 5
+        ForkResult::Parent { child } => {
+            drop(reporter);
+            starter.wait(child, receiver) // 15
+        }
+    }
+
+    // The intermediate process. It leaves the program's variables alone: a page that is written to
+    // is copied first.
+    let forked: Result<(), Error> = (|| {
+        if sys::is_init() {
+            return Err(first_of_its_namespace());
+        }
+        setsid().during(Step::NewSession, "the intermediate process")?; // 6
+        capability::join_new_keyring().during(Step::NewSession, "the session keyring")?;
+        match sys::fork(alone).during(Step::ForkAgain, "the intermediate process")? {
+            ForkResult::Child => Ok(()), // 7
+            ForkResult::Parent { child } => {
+                reporter
+                    .tell(&Message::Forked(child))
+                    .during(Step::LeaveDaemon, report::TO_STARTER)?;
+                sys::exit_now(0) // 8
+            }
+        }
+    })();
+    report::set_starter(reporter);
+    forked?;
+
+    // The daemon.
+    starter.give_up()?;
+    plan.still_ignored.reset()?; // 2, what the starter had put off
+    signals::unblock_signals()?; // 3, the same
+    streams::connect_streams(&null, plan)?; // 9
+    drop(null);
+    streams::set_umask(plan.umask); // 10
+    streams::change_directory(plan.directory_outside_chroot())?; // 11
+    initialize(plan, service)
+}
+
+/// The caller, or `configure`, has made a pid namespace for its children alone. It ends with the
+/// first of them, which is the intermediate process.
+#[cold]
+fn first_of_its_namespace() -> Error {
+    let problem = "it would end with the intermediate process, which is its PID 1 (give `unshare --pid` its `--fork`)";
+    Error::step(
+        Step::LeaveDaemon,
+        "the new pid namespace",
+        std::io::Error::other(problem),
+    )
+}
+
+/// Steps 12–14, with the hooks between them: the same in the foreground.
+pub(crate) fn initialize(plan: &Plan, service: &mut Stages<'_>) -> Result<(), Failure> {
+    shutdown::adopt_requests();
+    // First, so that whoever finds this process by its pidfile finds the socket, too.
+    plan.bind_control_socket()?;
+    pidfile::write()?; // 12
+    run::run("privileged_init", service.privileged_init.take())?;
+    privileges::drop(plan)?; // 13
+    run::run("init", service.init.take())?;
+    if !service.defers_ready {
+        report::ready()?; // 14
+    }
+    Ok(())
+}

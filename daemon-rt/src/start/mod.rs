@@ -1,0 +1,235 @@
+//! The start, from the first line of `main` to its last: what comes before the mode is known, and
+//! what comes after.
+
+mod detach;
+mod foreground;
+pub(crate) mod pid1;
+pub(crate) mod plan;
+#[cfg_attr(not(target_os = "linux"), path = "relay_none.rs")]
+mod relay;
+mod starter;
+
+use std::process::ExitCode;
+
+#[cfg(all(feature = "cli", target_os = "linux"))]
+use crate::control::keeper::unit_start;
+use crate::daemon::{Daemon, Mode};
+use crate::error::{self, Error};
+use crate::hooks::{Ended, Service, Stages, run};
+use crate::manager::Surroundings;
+use crate::report::pipe::Failure;
+use crate::report::{self, log};
+use crate::start::plan::Plan;
+use crate::step::Step;
+use crate::steps::descriptors::{self, KnownDescriptors};
+use crate::steps::{pidfile, signals};
+use crate::sys::{self, InheritedEnvironment, SingleThreaded, StartOfMain};
+
+#[allow(unsafe_code)]
+impl Daemon {
+    /// Starts the service and runs it to its end: the whole of `main`.
+    ///
+    /// In the process that the person started it returns only if the service stays in the
+    /// foreground; otherwise that process ends here, when the daemon is ready or has failed, with
+    /// the status that says which. In the daemon it returns the exit status of the main loop, for
+    /// `main` to return.
+    ///
+    /// # Safety
+    ///
+    /// Call it first thing in `main`, from the main thread: it closes the descriptors that the
+    /// process inherited, overwrites the memory of the inherited environment, and forks. What ran
+    /// before it must not own a descriptor above 2, must not keep a pointer that getenv(3)
+    /// returned, and must have left no other thread running. The attribute `#[daemon]` keeps these
+    /// rules by itself.
+    pub unsafe fn run<R>(&mut self, service: Service<'_, R>) -> ExitCode {
+        // SAFETY: the caller's promise is the same.
+        let start = unsafe { StartOfMain::promised() };
+        run(self, service.into_stages(), &start)
+    }
+}
+
+/// The whole of `main`.
+fn run(daemon: &mut Daemon, mut service: Stages<'_>, start: &StartOfMain) -> ExitCode {
+    match begin(daemon, &mut service, start) {
+        Ok(None) => serve(service),
+        Ok(Some(done)) => done,
+        Err(failure) => {
+            // What `configure` returned is the daemon's, not this process's, to drop.
+            std::mem::forget(service);
+            report::fail(failure);
+        }
+    }
+}
+
+/// Steps 1–3 and the `configure` hook, then the rest of the start, which depends on the mode.
+///
+/// `Some` where the command line asked for something else than a start, which has been done.
+fn begin(
+    daemon: &mut Daemon,
+    service: &mut Stages<'_>,
+    start: &StartOfMain,
+) -> Result<Option<ExitCode>, Failure> {
+    let environment = InheritedEnvironment::find(start);
+    report::begin(daemon.name.as_ref());
+    let surroundings = Surroundings::take(start)?;
+    run::watch_panics();
+
+    let mut keep: Vec<_> = surroundings.descriptors().collect();
+    let late = if surroundings.mode(daemon.mode) == Mode::Detach {
+        let named = KnownDescriptors::named_by_arguments(&keep);
+        keep.extend(named.numbers());
+        descriptors::close_descriptors(start, &keep)?; // 1
+        named
+    } else {
+        KnownDescriptors::all_but(&keep)
+    };
+    let still_ignored = signals::reset_signals()?; // 2
+    signals::unblock_signals()?; // 3
+
+    #[cfg(all(feature = "cli", target_os = "linux"))]
+    daemon.read_command_line();
+    let configure = service
+        .configure
+        .take()
+        .map(|configure| || configure(daemon));
+    run::run("configure", configure)?;
+    report::begin(daemon.name.as_ref());
+    let mode = surroundings.mode(daemon.mode);
+    #[cfg(all(feature = "cli", target_os = "linux"))]
+    let mode = mode_of_command(daemon, mode, &surroundings);
+    if mode == Mode::Detach {
+        late.close(start)?; // 1, what `configure` might still have needed
+    }
+    // The two in which this process forks.
+    let forks = mode == Mode::Detach || sys::is_init();
+    let alone = forks.then(alone).transpose()?;
+    let mut plan = Plan::new(daemon, environment, still_ignored)?;
+    #[cfg(all(feature = "cli", target_os = "linux"))]
+    if let Some(code) =
+        daemon.perform(plan.pidfile.as_deref(), service.privileged_init.is_some())?
+    {
+        log::flush();
+        return Ok(Some(code));
+    }
+    if mode == Mode::Detach && sys::is_init() {
+        return Err(detached_from_pid_1(daemon).into());
+    }
+    if let (Some((prepare, patience)), Some(pidfile)) = (daemon.restart, &plan.pidfile) {
+        if let Some(done) = prepare(pidfile, patience)? {
+            log::flush();
+            return Ok(Some(done));
+        }
+    }
+    if let Err(error) = pidfile::probe(plan.pidfile.as_deref()) {
+        return Err(refused(error, mode, &surroundings));
+    }
+    plan.look_up(daemon)?;
+    match alone {
+        Some(alone) if mode == Mode::Detach => detach::detach(start, &alone, &plan, service)?,
+        alone => foreground::stay(alone.as_ref(), &plan, service)?,
+    }
+    Ok(None)
+}
+
+/// What systemd has executed may be the start of a unit, or a command that an administrator typed.
+#[cfg(all(feature = "cli", target_os = "linux"))]
+fn mode_of_command(daemon: &Daemon, mode: Mode, surroundings: &Surroundings) -> Mode {
+    if !surroundings.is_executed_by_systemd_alone(daemon.mode) {
+        return mode;
+    }
+    if daemon.start_is_typed() {
+        return unit_start::mode();
+    }
+    if daemon.is_to_start() {
+        unit_start::check_bare();
+    }
+    mode
+}
+
+/// The main loop, and what is left to do for readiness if it has taken that on itself.
+fn serve(service: Stages<'_>) -> ExitCode {
+    let Stages {
+        main, defers_ready, ..
+    } = service;
+    if !defers_ready {
+        return report(main());
+    }
+    let deferred = || {
+        let ended = main();
+        if report::is_starting() {
+            Err(too_early(ended))
+        } else {
+            Ok(ended)
+        }
+    };
+    match run::watch("main", deferred) {
+        Ok(Ok(ended)) => report(ended),
+        Ok(Err(failure)) => report::fail(failure),
+        Err(failure) if report::is_starting() => report::fail(failure),
+        Err(_) => ExitCode::from(run::PANICKED),
+    }
+}
+
+/// The main loop has ended before it was ready.
+fn too_early(ended: Ended<'_>) -> Failure {
+    let report = match ended {
+        Ended::Failed(error) => return run::returned("main", error),
+        Ended::Reported(report) => report,
+    };
+    let (_, text) = log::capture(report);
+    let how = if text.is_empty() {
+        "it returned"
+    } else {
+        text.trim_end()
+    };
+    run::failed("main", &format!("{how}, before it called `Ready::notify`"))
+}
+
+/// Says how the main loop has ended, if it has failed.
+fn report(ended: Ended<'_>) -> ExitCode {
+    match ended {
+        Ended::Reported(report) => log::relay(report),
+        Ended::Failed(error) => {
+            log::complain(&report::name(), &error::chain(&*error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// That it runs already is a riddle to a supervisor that has started it twice.
+#[cold]
+fn refused(error: Error, mode: Mode, surroundings: &Surroundings) -> Failure {
+    let hint = if error.is_already_running() && mode == Mode::Detach {
+        surroundings.hint()
+    } else {
+        None
+    };
+    let mut failure = Failure::from(error);
+    if let Some(hint) = hint {
+        failure.text = format!("{}\n{hint}", failure.text);
+    }
+    failure
+}
+
+/// PID 1 cannot leave a daemon behind: its end is that of all other processes.
+#[cold]
+fn detached_from_pid_1(daemon: &Daemon) -> Error {
+    let problem = "this process is PID 1, whose end ends every other process of its container";
+    if daemon.restart.is_some() {
+        let problem = format!("{problem}: restart the container instead");
+        return Error::control("restart", std::io::Error::other(problem));
+    }
+    Error::usage(
+        "mode: detach",
+        format!("{problem}: leave it to \"auto\", or say \"foreground\""),
+    )
+}
+
+/// Makes sure that there is one thread.
+fn alone() -> Result<SingleThreaded, Error> {
+    SingleThreaded::check().map_err(|threads| {
+        let error =
+            std::io::Error::other("a fork keeps only one: start threads in `init` or later");
+        Error::step(Step::Fork, threads, error)
+    })
+}

@@ -1,0 +1,8 @@
+//! The steps of daemon(7) that need more than a call, a file each, named for what it does.
+
+pub(crate) mod descriptors;
+pub(crate) mod environment;
+pub(crate) mod pidfile;
+pub(crate) mod privileges;
+pub(crate) mod signals;
+pub(crate) mod streams;

@@ -1,0 +1,75 @@
+//! The pid in the file, written and read.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use nix::libc;
+use nix::sys::stat::FileStat;
+use nix::sys::uio::{pread, pwrite};
+use nix::unistd::{Pid, ftruncate, getpid};
+
+use super::own::{held, own};
+use crate::error::{During, Error};
+use crate::service::shutdown;
+use crate::step::Step;
+use crate::sys::retry;
+
+/// The longest line, with its newline.
+pub(super) const LONGEST_LINE: usize = 12;
+
+/// Writes the pid of this process, the daemon. The file is never empty meanwhile.
+pub(crate) fn write() -> Result<(), Error> {
+    let Some(held) = held() else { return Ok(()) };
+    // First: in the foreground nobody else would remove it if a signal came now.
+    shutdown::tidy_up_when_ended().during(Step::WritePidfile, "its removal when a signal comes")?;
+    if let Some(writer) = held.take_writer() {
+        write_to(&writer, &held.file).during(Step::WritePidfile, held.path.as_path().display())?;
+        own();
+    }
+    // Now that the writer is closed.
+    held.mark();
+    Ok(())
+}
+
+fn write_to(pidfile: &OwnedFd, before: &FileStat) -> io::Result<()> {
+    let mut buffer = [0; LONGEST_LINE];
+    let line = line(getpid(), &mut buffer);
+    if retry(|| pwrite(pidfile, line, 0))? < line.len() {
+        return Err(io::ErrorKind::WriteZero.into());
+    }
+    let end = libc::off_t::try_from(line.len()).expect("it is short");
+    if before.st_size > end {
+        retry(|| ftruncate(pidfile, end))?;
+    }
+    Ok(())
+}
+
+/// What stands in a pidfile. In a process that was just forked each page that is touched counts: so
+/// it is done by hand.
+pub(super) fn line(pid: Pid, buffer: &mut [u8; LONGEST_LINE]) -> &[u8] {
+    let mut start = buffer.len() - 1;
+    buffer[start] = b'\n';
+    let mut rest = pid.as_raw().unsigned_abs();
+    while rest > 0 {
+        start -= 1;
+        buffer[start] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+    }
+    &buffer[start..]
+}
+
+/// The pid in the first line of a pidfile; `None` for anything else.
+pub(crate) fn read_pid(file: impl AsFd) -> io::Result<Option<Pid>> {
+    const LONGEST: usize = 32;
+    let mut start = [0; LONGEST];
+    let length = retry(|| pread(&file, &mut start, 0))?;
+    // Cut off, the beginning of a number would be another number.
+    let whole = length < LONGEST || start.contains(&b'\n');
+    Ok(parse_pid(&start[..length]).filter(|_| whole))
+}
+
+pub(super) fn parse_pid(text: &[u8]) -> Option<Pid> {
+    let line = text.split(|&byte| byte == b'\n').next()?;
+    let pid: i32 = std::str::from_utf8(line).ok()?.trim().parse().ok()?;
+    (pid > 0).then(|| Pid::from_raw(pid))
+}

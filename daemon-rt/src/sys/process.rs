@@ -1,0 +1,204 @@
+//! Processes and threads.
+
+use std::ffi::c_int;
+use std::io;
+use std::mem;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::ptr;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::libc;
+use nix::unistd::{ForkResult, Pid, getpid};
+
+/// The proof that this process has one thread, so that a fork copies all of it.
+pub(crate) struct SingleThreaded(());
+
+impl SingleThreaded {
+    /// Looks at the number of threads; for a moment again, as one that was joined may linger in the
+    /// kernel.
+    ///
+    /// # Errors
+    /// How many threads run, in words.
+    pub(crate) fn check() -> Result<Self, String> {
+        const LINGER: Duration = Duration::from_millis(10);
+        let mut began = None;
+        loop {
+            match threads() {
+                1 => return Ok(Self(())),
+                _ if began.get_or_insert_with(Instant::now).elapsed() < LINGER => {
+                    std::thread::sleep(LINGER / 20);
+                }
+                0 => return Err("several threads run".to_owned()),
+                several => return Err(format!("{several} threads run")),
+            }
+        }
+    }
+}
+
+/// The number of threads; 0 where there are several and nobody tells how many.
+#[cfg(target_os = "linux")]
+fn threads() -> libc::nlink_t {
+    // SAFETY: for CLONE_THREAD unshare(2) changes nothing: it only fails where there is another
+    // thread (or where a filter forbids it).
+    if unsafe { libc::unshare(libc::CLONE_THREAD) } == 0 {
+        return 1;
+    }
+    // A directory has two links of its own and one for each directory in it.
+    nix::sys::stat::stat(c"/proc/self/task").map_or(0, |task| task.st_nlink.saturating_sub(2))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn threads() -> libc::nlink_t {
+    1
+}
+
+#[inline]
+pub(crate) fn fork(_alone: &SingleThreaded) -> nix::Result<ForkResult> {
+    // SAFETY: the only thread calls fork, so that no lock (allocator, stdio) is held by a thread
+    // that the child lacks, and the child may do whatever its parent could.
+    unsafe { nix::unistd::fork() }
+}
+
+/// Ends the process at once: no destructor, no atexit(3) handler, which are the daemon's to run,
+/// and no flush.
+pub(crate) fn exit_now(status: u8) -> ! {
+    // SAFETY: _exit(2) has no precondition.
+    unsafe { libc::_exit(c_int::from(status)) }
+}
+
+/// Has `function` called at exit(3): by std at the end of `main`, or by `std::process::exit`
+/// anywhere.
+pub(crate) fn at_exit(function: extern "C" fn()) -> io::Result<()> {
+    // SAFETY: the function is a plain one of this library, which is never unloaded while its
+    // program runs.
+    match unsafe { libc::atexit(function) } {
+        0 => Ok(()),
+        _ => Err(io::ErrorKind::OutOfMemory.into()),
+    }
+}
+
+/// Writes out what C code has buffered on its streams, so that a fork does not double it.
+pub(crate) fn flush_c_streams() {
+    // SAFETY: fflush(3) takes a null pointer to mean all open output streams.
+    unsafe { libc::fflush(ptr::null_mut()) };
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    Exited(u8),
+    Killed { signal: c_int, core: bool },
+}
+
+/// How the child `pid` ended; `None` if it has not. `reap` takes the zombie away, `block` waits for
+/// the end.
+pub(crate) fn wait(pid: Pid, reap: bool, block: bool) -> nix::Result<Option<End>> {
+    let options = libc::WEXITED
+        | if reap { 0 } else { libc::WNOWAIT }
+        | if block { 0 } else { libc::WNOHANG };
+    wait_for(
+        libc::P_PID,
+        libc::id_t::try_from(pid.as_raw()).unwrap_or(0),
+        options,
+    )
+    .map(|ended| ended.map(|(_, end)| end))
+}
+
+/// Whether a process is a child of this one, running or not.
+pub(crate) fn is_child(pid: Pid) -> bool {
+    wait(pid, false, false).is_ok()
+}
+
+/// Takes away the zombie of some child that has ended, if there is one.
+pub(crate) fn reap_any() -> Option<(Pid, End)> {
+    wait_for(libc::P_ALL, 0, libc::WEXITED | libc::WNOHANG)
+        .ok()
+        .flatten()
+}
+
+/// Reaps one of a process group that has ended, if any has; `false` where nobody in it is a child
+/// of this process.
+pub(crate) fn reap_of_group(group: Pid) -> bool {
+    let group = libc::id_t::try_from(group.as_raw()).unwrap_or(0);
+    wait_for(libc::P_PGID, group, libc::WEXITED | libc::WNOHANG).is_ok()
+}
+
+fn wait_for(
+    which: libc::idtype_t,
+    id: libc::id_t,
+    options: c_int,
+) -> nix::Result<Option<(Pid, End)>> {
+    // SAFETY: all zeros are a valid siginfo_t, whose pid 0 says that there was nothing to report.
+    let mut info: libc::siginfo_t = unsafe { mem::zeroed() };
+    loop {
+        // SAFETY: `info` is writable and of the right type.
+        let result = unsafe { libc::waitid(which, id, &raw mut info, options) };
+        match Errno::result(result) {
+            Ok(_) => break,
+            Err(Errno::EINTR) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    // SAFETY: waitid(2) has filled in the fields of a SIGCHLD, or left the zeros.
+    let who = unsafe { info.si_pid() };
+    // SAFETY: as above.
+    let status = unsafe { info.si_status() };
+    let end = match info.si_code {
+        libc::CLD_EXITED => End::Exited(u8::try_from(status & 0xff).unwrap_or(u8::MAX)),
+        code => End::Killed {
+            signal: status,
+            core: code == libc::CLD_DUMPED,
+        },
+    };
+    Ok((who != 0).then(|| (Pid::from_raw(who), end)))
+}
+
+/// Whether this process has a child of any kind, running or not.
+pub(crate) fn has_children() -> bool {
+    let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    // SAFETY: a null pointer tells waitid(2) that the details are not wanted.
+    let result = unsafe { libc::waitid(libc::P_ALL, 0, ptr::null_mut(), options) };
+    Errno::result(result) != Err(Errno::ECHILD)
+}
+
+/// A descriptor that means this one process, whoever may get its number later.
+#[cfg(target_os = "linux")]
+pub(crate) fn pidfd_open(pid: Pid) -> nix::Result<OwnedFd> {
+    // SAFETY: pidfd_open(2) touches no memory.
+    let fd = Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), 0) })?;
+    // SAFETY: it was just opened, and nobody else knows of it.
+    Ok(unsafe { OwnedFd::from_raw_fd(RawFd::try_from(fd).unwrap_or(RawFd::MAX)) })
+}
+
+#[cfg(target_os = "linux")]
+pub(crate) fn pidfd_send_signal(process: BorrowedFd<'_>, signal: c_int) -> nix::Result<()> {
+    let none = ptr::null::<libc::siginfo_t>();
+    // SAFETY: a null pointer stands for the information that kill(2) would send.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            process.as_raw_fd(),
+            signal,
+            none,
+            0,
+        )
+    };
+    Errno::result(result).map(drop)
+}
+
+/// The time of day where this process is; `None` if the C library cannot tell.
+pub(crate) fn local_time() -> Option<libc::tm> {
+    // SAFETY: a null pointer tells time(2) that the result is only returned.
+    let now = unsafe { libc::time(ptr::null_mut()) };
+    // SAFETY: all zeros are a valid tm.
+    let mut time: libc::tm = unsafe { mem::zeroed() };
+    // SAFETY: both outlive the call, and `time` is writable.
+    let result = unsafe { libc::localtime_r(&raw const now, &raw mut time) };
+    (!result.is_null()).then_some(time)
+}
+
+/// Whether this process is PID 1.
+pub(crate) fn is_init() -> bool {
+    getpid().as_raw() == 1
+}

@@ -1,0 +1,286 @@
+//! Signal actions, masks and handlers.
+
+use std::ffi::{c_int, c_void};
+use std::mem;
+use std::ptr;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use nix::errno::Errno;
+use nix::libc;
+use nix::unistd::Pid;
+
+/// The handler of a signal: it may do only what signal-safety(7) allows.
+pub(crate) type Handler = extern "C" fn(c_int);
+
+/// The same with what the kernel tells of the signal, for a handler that has another to call: see
+/// [`Previous::call`].
+pub(crate) type InformedHandler = extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void);
+
+/// The highest signal number, real-time signals included.
+pub(crate) const LAST_SIGNAL: c_int = 64;
+
+pub(crate) fn is_default(signal: c_int) -> bool {
+    action(signal).is_ok_and(|action| action.sa_sigaction == libc::SIG_DFL)
+}
+
+/// Whether some handler is called at a signal.
+#[cfg(target_os = "linux")]
+pub(crate) fn is_handled(signal: c_int) -> bool {
+    action(signal).is_ok_and(|action| is_function(&action))
+}
+
+/// Whether it is this handler that the kernel calls at a signal.
+pub(crate) fn is_handled_by(signal: c_int, handler: Handler) -> bool {
+    action(signal).is_ok_and(|action| action.sa_sigaction == handler as libc::sighandler_t)
+}
+
+/// The same for a handler that takes all arguments.
+pub(crate) fn is_handled_by_informed(signal: c_int, handler: InformedHandler) -> bool {
+    action(signal).is_ok_and(|action| action.sa_sigaction == handler as libc::sighandler_t)
+}
+
+fn is_function(action: &libc::sigaction) -> bool {
+    ![libc::SIG_DFL, libc::SIG_IGN, libc::SIG_ERR].contains(&action.sa_sigaction)
+}
+
+/// What happens at a signal.
+fn action(signal: c_int) -> nix::Result<libc::sigaction> {
+    // SAFETY: all zeros are a valid sigaction.
+    let mut old: libc::sigaction = unsafe { mem::zeroed() };
+    // SAFETY: no new action is given, and `old` is writable.
+    let result = unsafe { libc::sigaction(signal, ptr::null(), &raw mut old) };
+    Errno::result(result).map(|_| old)
+}
+
+/// What happened at a signal before it was changed.
+pub(crate) struct Action(libc::sigaction);
+
+/// Has `handler` called at a signal until [`restore`] is called.
+pub(crate) fn handle_for_now(signal: c_int, handler: Handler) -> nix::Result<Action> {
+    set_action(signal, handler as libc::sighandler_t, 0)
+}
+
+/// Puts a signal back to its default action until [`restore`] is called.
+pub(crate) fn reset_for_now(signal: c_int) -> nix::Result<Action> {
+    set_action(signal, libc::SIG_DFL, 0)
+}
+
+/// Puts back what happened at a signal.
+#[inline]
+pub(crate) fn restore(signal: c_int, Action(old): &Action) -> nix::Result<()> {
+    // SAFETY: the action is one that sigaction(2) has reported for this signal, so its handler, if
+    // any, is the program's own.
+    Errno::result(unsafe { libc::sigaction(signal, &raw const *old, ptr::null_mut()) }).map(drop)
+}
+
+/// Has `handler` called at a signal; interrupted calls are restarted, and no other signal
+/// interrupts the handler.
+pub(crate) fn handle(signal: c_int, handler: Handler) -> nix::Result<()> {
+    set_action(signal, handler as libc::sighandler_t, 0).map(drop)
+}
+
+/// Has `handler` called at a signal in place of `own`, or in addition to whoever else handles it
+/// now, whom it has to call by `previous`.
+///
+/// As that other handler's author chose them, its mask and flags stay: one that was to interrupt
+/// calls (no SA_RESTART), or to run on another stack, still does.
+pub(crate) fn handle_too(
+    signal: c_int,
+    handler: InformedHandler,
+    own: Handler,
+    previous: &Previous,
+) -> nix::Result<()> {
+    let mut action = action(signal)?;
+    if !is_function(&action) || action.sa_sigaction == own as libc::sighandler_t {
+        return set_action(signal, handler as libc::sighandler_t, libc::SA_SIGINFO).map(drop);
+    }
+    // Kept before the new handler can be called.
+    _ = previous.action.set(action);
+    action.sa_sigaction = handler as libc::sighandler_t;
+    // `Previous` sees to it that what is to be called once is called once.
+    action.sa_flags = action.sa_flags & !libc::SA_RESETHAND | libc::SA_SIGINFO;
+    // SAFETY: the action is an `InformedHandler`, which is written for signal context and gets what
+    // SA_SIGINFO promises.
+    let result = unsafe { libc::sigaction(signal, &raw const action, ptr::null_mut()) };
+    Errno::result(result).map(drop)
+}
+
+fn set_action(signal: c_int, action: libc::sighandler_t, flags: c_int) -> nix::Result<Action> {
+    // SAFETY: all zeros are a valid sigaction.
+    let (mut new, mut old): (libc::sigaction, libc::sigaction) = unsafe { mem::zeroed() };
+    new.sa_sigaction = action;
+    new.sa_flags = libc::SA_RESTART | flags;
+    // SAFETY: the set is writable.
+    unsafe { libc::sigfillset(&raw mut new.sa_mask) };
+    // SAFETY: the action is the default one or a handler of the kind that the flags name, written
+    // for signal context.
+    let result = unsafe { libc::sigaction(signal, &raw const new, &raw mut old) };
+    Errno::result(result).map(|_| Action(old))
+}
+
+/// The handler of another part of the program, which one of this library's has replaced and has to
+/// call. It is read in signal handlers: nothing in it takes memory or waits.
+#[derive(Debug)]
+pub(crate) struct Previous {
+    action: OnceLock<libc::sigaction>,
+    /// Whether a handler that was to be called once only (SA_RESETHAND) has been called.
+    spent: AtomicBool,
+}
+
+impl Previous {
+    pub(crate) const fn none() -> Self {
+        Self {
+            action: OnceLock::new(),
+            spent: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether there is a handler to be called.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn is_handler(&self) -> bool {
+        self.action.get().is_some() && !self.spent.load(Ordering::Acquire)
+    }
+
+    /// Calls the previous handler with what the kernel has told the present one; `false` if there
+    /// is none.
+    pub(crate) fn call(
+        &self,
+        signal: c_int,
+        info: *mut libc::siginfo_t,
+        context: *mut c_void,
+    ) -> bool {
+        let Some(action) = self.action.get() else {
+            return false;
+        };
+        if action.sa_flags & libc::SA_RESETHAND != 0 && self.spent.swap(true, Ordering::AcqRel) {
+            return false;
+        }
+        let function = action.sa_sigaction as *const ();
+        if action.sa_flags & libc::SA_SIGINFO != 0 {
+            // SAFETY: the kernel had this address, with this flag, as that of a function with these
+            // arguments.
+            let function = unsafe { mem::transmute::<*const (), InformedHandler>(function) };
+            function(signal, info, context);
+        } else {
+            // SAFETY: as above; without the flag it has this one argument.
+            let function = unsafe { mem::transmute::<*const (), extern "C" fn(c_int)>(function) };
+            function(signal);
+        }
+        true
+    }
+}
+
+/// The kernel's own sigaction(2): the C library's refuses the signals that it keeps for itself
+/// (glibc: 32 and 33), which a caller can have ignored all the same.
+#[cfg(target_os = "linux")]
+mod kernel {
+    use super::{Errno, c_int, ptr};
+
+    // Its structure begins with the handler (on MIPS after the flags). Its size is at most that of
+    // these words; the mask has 8 bytes (16 on MIPS).
+    const MIPS: bool = cfg!(any(target_arch = "mips", target_arch = "mips64"));
+    const MASK_BYTES: usize = if MIPS { 16 } else { 8 };
+    type Action = [usize; 16];
+
+    /// Whether a signal is ignored.
+    pub(crate) fn is_ignored(signal: c_int) -> nix::Result<bool> {
+        let mut old: Action = [0; 16];
+        let none = ptr::null::<usize>();
+        // SAFETY: the array is larger than the kernel's structure, and no new action is given.
+        let result = unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                signal,
+                none,
+                old.as_mut_ptr(),
+                MASK_BYTES,
+            )
+        };
+        Errno::result(result).map(|_| old[usize::from(MIPS)] == libc::SIG_IGN)
+    }
+
+    /// Puts a signal back to its default action.
+    pub(crate) fn reset(signal: c_int) -> nix::Result<()> {
+        // Zeros stand for SIG_DFL, no flags, an empty mask.
+        let new: Action = [0; 16];
+        let none = ptr::null_mut::<usize>();
+        // SAFETY: the array is larger than the kernel's structure, and the default action calls
+        // nothing.
+        let result = unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                signal,
+                new.as_ptr(),
+                none,
+                MASK_BYTES,
+            )
+        };
+        Errno::result(result).map(drop)
+    }
+}
+
+#[cfg(target_os = "linux")]
+pub(crate) use kernel::{is_ignored, reset};
+
+/// Whether a signal is ignored; one that there is not is said not to be.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn is_ignored(signal: c_int) -> nix::Result<bool> {
+    match action(signal) {
+        Err(Errno::EINVAL) => Ok(false),
+        action => action.map(|action| action.sa_sigaction == libc::SIG_IGN),
+    }
+}
+
+/// Puts a signal back to its default action.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn reset(signal: c_int) -> nix::Result<()> {
+    set_action(signal, libc::SIG_DFL, 0).map(drop)
+}
+
+/// Lets every signal through.
+#[inline]
+pub(crate) fn unblock_signals() -> nix::Result<()> {
+    // SAFETY: all zeros are a valid signal set, the empty one.
+    let none: libc::sigset_t = unsafe { mem::zeroed() };
+    // SAFETY: the set is readable, and the old one is not asked for.
+    match unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const none, ptr::null_mut()) } {
+        0 => Ok(()),
+        error => Err(Errno::from_raw(error)),
+    }
+}
+
+/// Ends this process by the default action of `signal`, as if it had never been handled.
+pub(crate) fn die_of(signal: c_int) {
+    _ = reset(signal);
+    // It takes effect at the latest when the mask lets the signal through.
+    _ = kill(nix::unistd::getpid(), signal);
+}
+
+/// Sends a signal, real-time ones included.
+pub(crate) fn kill(pid: Pid, signal: c_int) -> nix::Result<()> {
+    // SAFETY: kill(2) touches no memory.
+    Errno::result(unsafe { libc::kill(pid.as_raw(), signal) }).map(drop)
+}
+
+/// Waits for any signal, all being blocked; also says whether the kernel sent it for a terminal.
+pub(crate) fn next_signal() -> (c_int, bool) {
+    // SAFETY: all zeros are a valid signal set, and a valid siginfo_t.
+    let (mut all, mut info): (libc::sigset_t, libc::siginfo_t) = unsafe { mem::zeroed() };
+    // SAFETY: the set is writable.
+    unsafe { libc::sigfillset(&raw mut all) };
+    loop {
+        #[cfg(not(target_vendor = "apple"))]
+        // SAFETY: the set is readable and `info` writable.
+        let signal = unsafe { libc::sigwaitinfo(&raw const all, &raw mut info) };
+        #[cfg(target_vendor = "apple")]
+        // SAFETY: the set is readable and `info.si_signo` writable.
+        let signal = match unsafe { libc::sigwait(&raw const all, &raw mut info.si_signo) } {
+            0 => info.si_signo,
+            _ => -1,
+        };
+        if signal > 0 {
+            return (signal, info.si_code > 0);
+        }
+    }
+}
