@@ -5,7 +5,7 @@
 
 use std::{env, process::Command};
 
-use daemon_tests::{bin, require};
+use daemon_harness::{bin, require};
 
 #[test]
 fn whatever_fails_it_is_all_or_nothing() {

@@ -6,7 +6,7 @@
 
 use std::{env, process::Command};
 
-use daemon_tests::{bin, require};
+use daemon_harness::{bin, require};
 
 /// No description holds it.
 const NOTHING: &str = "\n";

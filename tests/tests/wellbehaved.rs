@@ -9,7 +9,7 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-use daemon_tests::{Proc, Scene, bin, require};
+use daemon_harness::{Proc, Scene, bin, require};
 use nix::sys::signal::{Signal, kill};
 use serde_json::Value;
 

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use daemon_tests::managers::{Machine, Root, Systemd};
+use daemon_harness::managers::{Machine, Root, Systemd};
 
 const PIDFILE: &str = "/run/daemon-bench/ours_pidfile.pid";
 

@@ -23,8 +23,9 @@ use std::task::{Context, Wake};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
+use daemon_harness::rough;
 use daemon_rt::{Daemon, daemon, reloads, shutdown};
-use daemon_tests::{rough, set};
+use daemon_tests::set;
 use nix::fcntl::OFlag;
 use nix::sys::resource::{Resource, setrlimit};
 

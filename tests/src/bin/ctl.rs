@@ -71,7 +71,7 @@ fn configure(daemon: &mut Daemon) -> std::result::Result<Settings, Infallible> {
 }
 
 fn init(settings: Settings) -> Result<(Settings, Option<TcpListener>)> {
-    if settings.get("worker").is_some() && daemon_tests::fork()?.is_child() {
+    if settings.get("worker").is_some() && daemon_harness::fork()?.is_child() {
         loop {
             thread::park();
         }

@@ -38,7 +38,7 @@ fn main(settings: Settings) {
         fs::write(path, format!("{answer:?}")).expect("a file to write to");
     }
     if settings.get("closes").is_some() {
-        daemon_tests::rough::close_range(3, i32::MAX).expect("closed");
+        daemon_harness::rough::close_range(3, i32::MAX).expect("closed");
     }
     shutdown().wait();
 }
@@ -74,7 +74,7 @@ fn init(settings: Settings) -> Result<Settings> {
     if settings.get("hides").is_some() {
         nix::sys::prctl::set_dumpable(false)?;
     }
-    if settings.get("worker").is_some() && daemon_tests::fork()?.is_child() {
+    if settings.get("worker").is_some() && daemon_harness::fork()?.is_child() {
         loop {
             thread::park();
         }

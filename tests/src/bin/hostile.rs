@@ -136,7 +136,7 @@ fn lock(settings: &Settings) -> OwnedFd {
         .to_string_lossy()
         .parse()
         .expect("a number");
-    daemon_tests::duplicate(number).expect("a copy")
+    daemon_harness::duplicate(number).expect("a copy")
 }
 
 /// A connection with more to send than its peer takes. To close the last copy of it blocks.

@@ -8,8 +8,9 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, exit};
 use std::{error, fmt, io};
 
+use daemon_harness::{fork, rough};
 use daemon_rt::{Daemon, daemon};
-use daemon_tests::{fork, rough, set};
+use daemon_tests::set;
 use nix::sched::{CloneFlags, unshare};
 
 type Result<T> = std::result::Result<T, Box<dyn error::Error>>;

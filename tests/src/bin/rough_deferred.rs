@@ -2,8 +2,9 @@
 //! Its arguments are settings (`pidfile=/x`) and what `main` does, one after the other.
 
 use anyhow::{Context, Result};
+use daemon_harness::rough;
 use daemon_rt::{Daemon, Ready, daemon};
-use daemon_tests::{rough, set};
+use daemon_tests::set;
 
 #[daemon(configure = configure, defer_ready)]
 fn main(actions: Vec<String>, ready: Ready) -> Result<()> {

@@ -35,8 +35,9 @@ use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::thread;
 use std::time::Duration;
 
+use daemon_harness::{sigaction, sigaction_info};
 use daemon_rt::{Daemon, Reload, daemon, reloads, shutdown};
-use daemon_tests::{set, sigaction, sigaction_info};
+use daemon_tests::set;
 use futures_util::StreamExt;
 use nix::errno::Errno;
 use nix::libc::siginfo_t;
@@ -233,7 +234,7 @@ fn listen(listener: &str, to: Signal) -> Result<()> {
             });
         }
         // A child that does nothing.
-        "fork" if daemon_tests::fork()?.is_child() => loop {
+        "fork" if daemon_harness::fork()?.is_child() => loop {
             thread::park();
         },
         "fork" => {}

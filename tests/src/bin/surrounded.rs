@@ -68,7 +68,7 @@ fn configure(daemon: &mut Daemon) -> std::result::Result<Settings, Infallible> {
     reason = "a hook takes what the one before has returned"
 )]
 fn init(settings: Settings) -> Result<TcpListener> {
-    if settings.get("worker").is_some() && daemon_tests::fork()?.is_child() {
+    if settings.get("worker").is_some() && daemon_harness::fork()?.is_child() {
         loop {
             thread::park();
         }

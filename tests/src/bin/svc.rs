@@ -64,6 +64,7 @@ impl Script {
     }
 }
 
+#[allow(clippy::too_many_lines, reason = "a table of actions")]
 fn act(action: &str) -> Result<()> {
     let (action, value) = action.split_once('=').unwrap_or((action, ""));
     match action {
@@ -110,10 +111,10 @@ fn act(action: &str) -> Result<()> {
                 .spawn()?,
         ),
         // A child that executes nothing: it waits for signals.
-        "fork" if daemon_tests::fork()?.is_child() => act("hang")?,
+        "fork" if daemon_harness::fork()?.is_child() => act("hang")?,
         "fork" => {}
         // The same, but it exits at once, as a process does, and is waited for.
-        "fork_exit" => match daemon_tests::fork()? {
+        "fork_exit" => match daemon_harness::fork()? {
             ForkResult::Child => std::process::exit(0),
             ForkResult::Parent { child } => drop(nix::sys::wait::waitpid(child, None)?),
         },
@@ -151,10 +152,10 @@ fn act(action: &str) -> Result<()> {
                 .status()?,
         ),
         "bind" => std::mem::forget(std::net::TcpListener::bind(value)?),
-        "keyring" => std::fs::write(value, daemon_tests::session_keyring()?.to_string())?,
-        "securebits" => std::fs::write(value, daemon_tests::securebits()?.to_string())?,
+        "keyring" => std::fs::write(value, daemon_harness::session_keyring()?.to_string())?,
+        "securebits" => std::fs::write(value, daemon_harness::securebits()?.to_string())?,
         // Tries to become root again.
-        "regain" => match daemon_tests::ways_back_to_root().as_slice() {
+        "regain" => match daemon_harness::ways_back_to_root().as_slice() {
             [] => {}
             ways => return Err(format!("root again by {}", ways.join(", ")).into()),
         },

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use daemon_tests::Scene;
+use daemon_harness::Scene;
 use nix::{
     fcntl::{FcntlArg, fcntl},
     sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket},
@@ -14,7 +14,7 @@ use nix::{
     unistd::mkfifo,
 };
 
-use crate::ctl::Ctl;
+use daemon_tests::ctl::Ctl;
 
 /// The paths at which the service makes and removes sockets.
 fn paths(scene: &Scene) -> [PathBuf; 2] {

@@ -7,10 +7,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use daemon_tests::{Launch, Proc, Scene, bin, require};
+use daemon_harness::{Launch, Proc, Scene, bin, require};
 use nix::sys::resource::Resource;
 
-use crate::common::{at_barrier, barrier};
+use daemon_tests::svc::{at_barrier, barrier};
 
 /// Values of many shapes: a short one, one as long as pages, one that looks like another
 /// variable's, one without a name, one of a variable that the library reads, one of which there are

@@ -7,9 +7,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use daemon_tests::{Launch, Scene, bin, require};
+use daemon_harness::{Launch, Scene, bin, require};
 
-use crate::ctl::ORDINARY;
+use daemon_tests::ctl::ORDINARY;
 
 /// The service in this directory as its root.
 fn jailed<'s>(scene: &'s Scene, jail: &Path) -> Launch<'s> {

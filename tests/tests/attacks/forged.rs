@@ -2,9 +2,9 @@
 
 use std::{fs, sync::mpsc, thread};
 
-use daemon_tests::{Proc, Running, Scene, bin};
+use daemon_harness::{Proc, Running, Scene, bin};
 
-use crate::ctl::Ctl;
+use daemon_tests::ctl::Ctl;
 
 /// All commands do as if the service did not run, or only had left this file; who might be hit
 /// lives.
@@ -13,7 +13,7 @@ fn assert_nobody_is_hit(scene: &Scene, content: &str, witnesses: &[&Running<'_>]
     fs::write(scene.pidfile(), content).expect("a pidfile");
     let ctl = Ctl::new(scene);
     let status = ctl.run("status");
-    let says = |status: &daemon_tests::Started| status.stdout.contains("ctl is dead");
+    let says = |status: &daemon_harness::Started| status.stdout.contains("ctl is dead");
     assert!(
         status.status.code() == Some(1) && says(&status),
         "{content:?}: {status:?}"

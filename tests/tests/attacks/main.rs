@@ -9,12 +9,6 @@
 //! | `notify` | a hostile `NOTIFY_SOCKET` |
 //! | `core` | secrets of the caller in core files and memory |
 
-#[path = "../common/mod.rs"]
-#[allow(dead_code, reason = "these tests use a part")]
-mod common;
-#[path = "../common/ctl.rs"]
-mod ctl;
-
 mod control_socket;
 mod core;
 mod directories;

@@ -19,7 +19,7 @@ use std::{
     time::Duration,
 };
 
-use daemon_tests::{Launch, Scene, Started, bin};
+use daemon_harness::{Launch, Scene, Started, bin};
 use nix::{
     sys::{
         socket::{

@@ -1,8 +1,8 @@
 //! The service's own command line.
 
-use daemon_tests::{PATIENCE, Scene, bin, require};
+use daemon_harness::{PATIENCE, Scene, bin, require};
 
-use crate::ctl::Ctl;
+use daemon_tests::ctl::Ctl;
 
 const COMMANDS: [&str; 8] = [
     "start",

@@ -4,10 +4,10 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::Path;
 
+use daemon_harness::{Running, Scene, bin, require};
 use daemon_rt::control::{Control, Status, Stopped};
-use daemon_tests::{Running, Scene, bin, require};
 
-use crate::ctl::{Ctl, ORDINARY};
+use daemon_tests::ctl::{Ctl, ORDINARY};
 
 /// A process that nobody has a reason to hit.
 fn stranger(scene: &Scene) -> Running<'_> {

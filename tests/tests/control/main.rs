@@ -10,12 +10,6 @@
 //! | `reload` | when it is done, and who cannot |
 //! | `command_line` | `--help` and its like, usage errors, a parser of the service's own |
 
-#[path = "../common/mod.rs"]
-#[allow(dead_code, reason = "these tests use a part")]
-mod common;
-#[path = "../common/ctl.rs"]
-mod ctl;
-
 mod command_line;
 mod hostile;
 mod probes;

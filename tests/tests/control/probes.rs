@@ -3,10 +3,10 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
+use daemon_harness::{Scene, SetOnDrop};
 use daemon_rt::control::{Control, Status};
-use daemon_tests::{Scene, SetOnDrop};
 
-use crate::ctl::Ctl;
+use daemon_tests::ctl::Ctl;
 
 #[test]
 fn e29_status_by_the_thousand_never_makes_a_start_fail() {

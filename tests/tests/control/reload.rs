@@ -4,11 +4,11 @@ use std::fs::{self, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::time::Duration;
 
+use daemon_harness::{PATIENCE, Scene, require};
 use daemon_rt::control::{Control, Reloaded};
-use daemon_tests::{PATIENCE, Scene, require};
 
-use crate::common::{at_barrier, barrier, ready_daemon, service};
-use crate::ctl::Ctl;
+use daemon_tests::ctl::Ctl;
+use daemon_tests::svc::{at_barrier, barrier, ready_daemon, service};
 
 #[test]
 fn it_returns_when_the_reload_is_done_and_not_before() {

@@ -3,12 +3,12 @@
 use std::fs;
 use std::time::{Duration, SystemTime};
 
+use daemon_harness::{PATIENCE, Scene, require};
 use daemon_rt::control::{Control, Status};
-use daemon_tests::{PATIENCE, Scene, require};
 use serde_json::{Value, json};
 
-use crate::common::{at_barrier, barrier};
-use crate::ctl::{Ctl, ORDINARY};
+use daemon_tests::ctl::{Ctl, ORDINARY};
+use daemon_tests::svc::{at_barrier, barrier};
 
 /// The object that `status --json` prints, with this exit status.
 #[track_caller]
@@ -191,7 +191,7 @@ fn without_a_pidfile_there_is_nothing_to_control() {
     let scene = Scene::new();
     for command in ["status", "stop", "reload", "restart"] {
         scene
-            .launch(daemon_tests::bin("ctl"))
+            .launch(daemon_harness::bin("ctl"))
             .arg(command)
             .run()
             .assert_exited(2)
@@ -205,7 +205,7 @@ fn nobody_reads_the_answer() {
     let ctl = Ctl::new(&scene);
     ctl.start();
     ctl.command("status")
-        .stdout(daemon_tests::Stdio::File("/dev/full".into()))
+        .stdout(daemon_harness::Stdio::File("/dev/full".into()))
         .run()
         .assert_exited(0);
 }

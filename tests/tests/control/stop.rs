@@ -3,10 +3,10 @@
 use std::fs;
 use std::time::Duration;
 
+use daemon_harness::{PATIENCE, Scene, require};
 use daemon_rt::control::{Control, Stopped};
-use daemon_tests::{PATIENCE, Scene, require};
 
-use crate::ctl::{Ctl, ORDINARY};
+use daemon_tests::ctl::{Ctl, ORDINARY};
 
 #[test]
 fn it_ends_and_takes_its_files_along() {

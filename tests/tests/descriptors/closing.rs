@@ -7,10 +7,10 @@ use std::{
     path::Path,
 };
 
-use daemon_tests::{Launch, PROMPT, Proc, Scene, Stdio, bin, require};
+use daemon_harness::{Launch, PROMPT, Proc, Scene, Stdio, bin, require};
 use nix::sys::resource::Resource;
 
-use crate::common::{at_barrier, barrier, named_daemon, ready_daemon, service, stop};
+use daemon_tests::svc::{at_barrier, barrier, named_daemon, ready_daemon, service, stop};
 
 /// Started with each of these standard streams closed.
 fn closing_streams(launch: Launch<'_>, closed: [bool; 3]) -> Launch<'_> {

@@ -9,9 +9,6 @@
 //! | `threads` | E16: threads at the fork |
 //! | `paths` | E17: relative paths |
 
-#[path = "../common/mod.rs"]
-mod common;
-
 mod closing;
 mod paths;
 mod signals;

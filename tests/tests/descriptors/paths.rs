@@ -5,9 +5,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use daemon_tests::{Scene, bin};
+use daemon_harness::{Scene, bin};
 
-use crate::common::ready_daemon;
+use daemon_tests::svc::ready_daemon;
 
 /// A directory to stand in, with a directory beside it.
 fn place(scene: &Scene) -> PathBuf {

@@ -2,13 +2,13 @@
 
 use std::{os::fd::OwnedFd, path::PathBuf, thread, time::Duration};
 
-use daemon_tests::{Proc, Scene, Started, bin};
+use daemon_harness::{Proc, Scene, Started, bin};
 use nix::{
     fcntl::OFlag,
     pty::{grantpt, posix_openpt, ptsname_r, unlockpt},
 };
 
-use crate::common::{at_barrier, barrier, ready_daemon, service, stop};
+use daemon_tests::svc::{at_barrier, barrier, ready_daemon, service, stop};
 
 /// A terminal that is nobody's controlling one, so that whoever leads a session and opens it would
 /// get it: its path, and the other side.

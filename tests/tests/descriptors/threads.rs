@@ -1,8 +1,8 @@
 //! E16: a process with several threads is not forked.
 
-use daemon_tests::{Launch, Scene, require};
+use daemon_harness::{Launch, Scene, require};
 
-use crate::common::{in_foreground, ready_daemon, service};
+use daemon_tests::svc::{in_foreground, ready_daemon, service};
 
 /// The service, whose `configure` hook leaves this many threads running.
 fn with_threads(scene: &Scene, count: usize) -> Launch<'_> {

@@ -1,9 +1,10 @@
 //! Step 4, and settings given at run time.
 
+mod fuzz;
 mod settings;
 mod variables;
 
-use daemon_tests::{Launch, Proc, Scene, bin};
+use daemon_harness::{Launch, Proc, Scene, bin};
 
 /// The service.
 fn service(scene: &Scene) -> Launch<'_> {

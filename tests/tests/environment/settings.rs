@@ -3,7 +3,7 @@
 
 use std::{fs, os::unix::fs::MetadataExt};
 
-use daemon_tests::{Launch, Scene, bin, require};
+use daemon_harness::{Launch, Scene, bin, require};
 
 use crate::{refused, service, started};
 

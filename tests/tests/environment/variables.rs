@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use daemon_tests::{Launch, Proc, Scene, require};
+use daemon_harness::{Launch, Proc, Scene, require};
 use nix::unistd::{User, geteuid};
 
 use crate::{refused, service, started};

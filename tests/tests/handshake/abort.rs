@@ -3,9 +3,10 @@
 
 use std::{path::PathBuf, sync::OnceLock};
 
-use daemon_tests::{Launch, Scene, bin};
+use daemon_harness::{Launch, Scene, bin};
 
-use crate::{built::built, failed, only_line, ready, stop};
+use crate::{failed, only_line, ready, stop};
+use daemon_tests::built::built;
 
 /// A fixture, built once more so that panics abort.
 fn aborting(name: &str) -> PathBuf {

@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use daemon_tests::{Launch, Proc, Scene, bin, require};
+use daemon_harness::{Launch, Proc, Scene, bin, require};
 
 use crate::{Barrier, failed, half_started, nothing_left, ready, service};
 
@@ -190,7 +190,7 @@ fn shell_with_children<'s>(scene: &'s Scene, script: &str) -> Launch<'s> {
         ])
         .arg(bin("svc"))
         .set("pidfile", scene.pidfile())
-        .stdout(daemon_tests::Stdio::Null)
+        .stdout(daemon_harness::Stdio::Null)
 }
 
 /// The process whose pid its shell has noted.

@@ -1,7 +1,7 @@
 //! `defer_ready`: the start is over when the main loop says so, and the starter's word is as true
 //! as ever.
 
-use daemon_tests::{Launch, Scene, Started, bin};
+use daemon_harness::{Launch, Scene, Started, bin};
 
 use crate::{Barrier, failed, nothing_left, only_line, ready, stop};
 
@@ -167,7 +167,7 @@ fn terminated_before_notice_it_has_failed() {
     barrier.await_hook();
     let daemon = scene
         .pid_in_pidfile()
-        .and_then(daemon_tests::Proc::new)
+        .and_then(daemon_harness::Proc::new)
         .expect("the daemon");
     scene.wait_until("the handler", || {
         daemon.caught().contains(&libc::SIGTERM) && daemon.stat().state == 'S'

@@ -3,7 +3,7 @@
 
 use std::os::unix::process::ExitStatusExt;
 
-use daemon_tests::{Launch, Proc, Running, Scene, Started, bin, require};
+use daemon_harness::{Launch, Proc, Running, Scene, Started, bin, require};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,

@@ -7,7 +7,7 @@ use std::{
     path::PathBuf,
 };
 
-use daemon_tests::{Launch, PROMPT, Proc, Scene, bin, require};
+use daemon_harness::{Launch, PROMPT, Proc, Scene, bin, require};
 
 use crate::{Barrier, half_started, ready, service};
 

@@ -16,8 +16,6 @@
 //! | `later` | rule 8: errors after readiness |
 
 mod abort;
-#[path = "../common/built.rs"]
-mod built;
 mod children;
 mod deferred;
 mod interrupted;
@@ -35,7 +33,7 @@ use std::{
     path::PathBuf,
 };
 
-use daemon_tests::{Launch, PROMPT, Proc, Running, Scene, Started, bin};
+use daemon_harness::{Launch, PROMPT, Proc, Running, Scene, Started, bin};
 use nix::sys::stat::Mode;
 
 /// The fixture service, with the scene's pidfile.

@@ -2,7 +2,7 @@
 
 use std::ops::RangeFrom;
 
-use daemon_tests::{Scene, Started};
+use daemon_harness::{Scene, Started};
 use nix::sys::signal::Signal;
 
 use crate::{

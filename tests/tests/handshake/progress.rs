@@ -6,7 +6,7 @@ use std::{
     os::unix::fs::OpenOptionsExt,
 };
 
-use daemon_tests::{Launch, Proc, Scene, Stdio};
+use daemon_harness::{Launch, Proc, Scene, Stdio};
 use nix::{
     fcntl::OFlag,
     pty::{grantpt, posix_openpt, ptsname_r, unlockpt},

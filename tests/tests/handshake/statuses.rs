@@ -7,7 +7,7 @@ use std::{
     thread,
 };
 
-use daemon_tests::{
+use daemon_harness::{
     FORKS, Launch, OVERFLOW, Proc, Scene, SetOnDrop, Started, bin, errno_text, require,
 };
 use libc::c_long;

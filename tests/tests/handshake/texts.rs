@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use daemon_tests::{Scene, Started, Stdio};
+use daemon_harness::{Scene, Started, Stdio};
 
 use crate::{failed, only_line, service};
 

@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
-use daemon_tests::{PROMPT, Scene, Started};
+use daemon_harness::{PROMPT, Scene, Started};
 
 use crate::{Barrier, failed, only_line, ready, service};
 

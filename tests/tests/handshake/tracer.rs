@@ -2,7 +2,7 @@
 
 use std::thread;
 
-use daemon_tests::{Launch, Scene, Started};
+use daemon_harness::{Launch, Scene, Started};
 use nix::{
     errno::Errno,
     sys::{

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use daemon_tests::{Hidden, Namespaces, ProcMount, Scene, require};
+use daemon_harness::{Hidden, Namespaces, ProcMount, Scene, require};
 
 use crate::{Container, Held};
 
@@ -176,7 +176,7 @@ fn c2_a_worker_that_is_left_is_no_service_and_not_nothing() {
         held.run("start", 0);
         scene.wait_until("two processes", || held.processes().len() == 2);
         let both = held.processes();
-        let is_worker = |process: &daemon_tests::Proc| {
+        let is_worker = |process: &daemon_harness::Proc| {
             both.iter().any(|other| other.pid() == process.stat().ppid)
         };
         let worker = both

@@ -5,7 +5,7 @@ use std::{
     os::unix::fs::PermissionsExt,
 };
 
-use daemon_tests::{Launch, Proc, Scene, errno_text, require, set_access_list};
+use daemon_harness::{Launch, Proc, Scene, errno_text, require, set_access_list};
 use nix::sys::resource::Resource;
 
 use crate::{Held, ORDINARY};

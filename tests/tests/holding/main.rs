@@ -13,10 +13,6 @@
 //! | `removed` | D1, C3: what others do to the pidfile |
 //! | `starting` | B6: not ready yet |
 
-#[path = "../common/mod.rs"]
-#[allow(dead_code, reason = "these tests use a part")]
-mod common;
-
 mod containers;
 mod failures;
 mod places;
@@ -29,7 +25,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use daemon_tests::{Launch, Namespaces, Proc, Scene, Started, bin};
+use daemon_harness::{Launch, Namespaces, Proc, Scene, Started, bin};
 use nix::{
     errno::Errno,
     fcntl::{Flock, FlockArg},
@@ -199,7 +195,7 @@ struct Container<'s> {
     namespaces: Namespaces,
     /// PID 1 in it, by its number here.
     init: i32,
-    _keeps: daemon_tests::Running<'s>,
+    _keeps: daemon_harness::Running<'s>,
 }
 
 impl<'s> Container<'s> {

@@ -3,7 +3,7 @@
 
 use std::{fs, time::Duration};
 
-use daemon_tests::{Scene, errno_text, require};
+use daemon_harness::{Scene, errno_text, require};
 
 use crate::Held;
 

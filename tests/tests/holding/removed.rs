@@ -3,7 +3,7 @@
 
 use std::fs::{self, OpenOptions};
 
-use daemon_tests::Scene;
+use daemon_harness::Scene;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 

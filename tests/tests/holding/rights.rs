@@ -5,7 +5,7 @@ use std::{
     os::unix::fs::{MetadataExt, PermissionsExt},
 };
 
-use daemon_tests::{Hidden, Namespaces, ProcMount, Scene, bin, require, set_file_capabilities};
+use daemon_harness::{Hidden, Namespaces, ProcMount, Scene, bin, require, set_file_capabilities};
 
 use crate::{Container, Held, ORDINARY};
 

@@ -2,12 +2,10 @@
 
 use std::path::Path;
 
-use daemon_tests::{Hidden, Namespaces, ProcMount, Scene, require};
+use daemon_harness::{Hidden, Namespaces, ProcMount, Scene, require};
 
-use crate::{
-    Container, Held,
-    common::{at_barrier, barrier},
-};
+use crate::{Container, Held};
+use daemon_tests::svc::{at_barrier, barrier};
 
 fn assert_starting(held: &Held<'_>, fifo: &Path) {
     let scene = held.scene;

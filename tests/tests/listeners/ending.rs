@@ -5,7 +5,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use daemon_tests::{Proc, Scene, require};
+use daemon_harness::{Proc, Scene, require};
 
 use crate::{Listening, ask, ask_at, free_address};
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt, chown, symlink};
 use std::os::unix::net::UnixListener;
 
-use daemon_tests::{Scene, require};
+use daemon_harness::{Scene, require};
 
 use crate::{Listening, ask_at};
 

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use daemon_tests::{Launch, Proc, Scene, Started, bin};
+use daemon_harness::{Launch, Proc, Scene, Started, bin};
 
 /// The service `hostile` in a scene, with how it answers.
 struct Hostile<'s> {
@@ -48,7 +48,7 @@ impl<'s> Hostile<'s> {
     }
 }
 
-fn is_socket(open: &daemon_tests::Descriptor) -> bool {
+fn is_socket(open: &daemon_harness::Descriptor) -> bool {
     open.target.to_string_lossy().starts_with("socket:")
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use daemon_tests::Scene;
+use daemon_harness::Scene;
 
 use crate::{Listening, ask, free_address};
 
@@ -83,7 +83,7 @@ fn c8_a_name_that_is_too_long_is_said() {
 
 #[test]
 fn c8_without_proc_a_path_that_is_too_long_is_said() {
-    daemon_tests::require!(root());
+    daemon_harness::require!(root());
     let scene = Scene::new();
     let pidfile = path_of_length(&scene, 120);
     let service = Listening::new(&scene)

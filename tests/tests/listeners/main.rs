@@ -11,10 +11,6 @@
 //! | `files` | the socket files of Unix sockets |
 //! | `long` | C8: paths of any length |
 
-#[path = "../common/mod.rs"]
-#[allow(dead_code, reason = "these tests use a part")]
-mod common;
-
 mod ending;
 mod files;
 mod hostile;
@@ -31,7 +27,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use daemon_tests::{Launch, Proc, Scene, Started, bin};
+use daemon_harness::{Launch, Proc, Scene, Started, bin};
 
 /// The service `listening` in a scene, with what a test has it listen on.
 #[derive(Clone)]

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::net::TcpStream;
 
-use daemon_tests::{Scene, errno_text};
+use daemon_harness::{Scene, errno_text};
 use nix::sys::resource::Resource;
 
 use crate::Listening;

@@ -3,7 +3,7 @@
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use daemon_tests::Scene;
+use daemon_harness::Scene;
 
 use crate::{Listening, ask, ask_at, free_address};
 

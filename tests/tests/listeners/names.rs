@@ -6,7 +6,7 @@ use std::net::{TcpListener, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::process::{Child, Command, Stdio};
 
-use daemon_tests::{Scene, bin};
+use daemon_harness::{Scene, bin};
 
 use crate::{Listening, ask, free_address};
 
@@ -62,7 +62,7 @@ impl<'s> Activated<'s> {
     /// What it has said when it is told to end.
     fn told_to_end(self) -> String {
         let pid = i32::try_from(self.child.id()).expect("a pid");
-        daemon_tests::Proc::new(pid)
+        daemon_harness::Proc::new(pid)
             .expect("it runs")
             .signal(libc::SIGTERM);
         let (status, said) = self.ends();
@@ -304,7 +304,7 @@ fn d8_a_descriptor_in_two_variables_has_one_owner() {
 #[test]
 fn d8_a_descriptor_of_its_own_is_not_taken_for_an_inherited_one() {
     let scene = Scene::new();
-    let manager = daemon_tests::managers::NotifySocket::at(scene.path("notify"));
+    let manager = daemon_harness::managers::NotifySocket::at(scene.path("notify"));
     for variables in ["DAEMON_NOTIFY_FD=3", "DAEMON_NOTIFY_FD=4"] {
         let words = format!("web=tcp:{}", free_address());
         let launch = scene

@@ -2,12 +2,10 @@
 
 use std::{fs, os::unix::process::ExitStatusExt};
 
-use daemon_tests::{Launch, PATIENCE, Proc, Scene, require};
+use daemon_harness::{Launch, PATIENCE, Proc, Scene, require};
 
-use crate::{
-    common::{in_foreground, named_daemon, ready_daemon, service, stop},
-    content, naming,
-};
+use crate::{content, naming};
+use daemon_tests::svc::{in_foreground, named_daemon, ready_daemon, service, stop};
 
 /// A service whose main loop does this, until it has ended by itself.
 fn ends_by_itself(scene: &Scene, action: &str) {
@@ -73,7 +71,7 @@ fn e26_it_is_gone_after_a_failed_start() {
     ] {
         let scene = Scene::new();
         scene
-            .launch(daemon_tests::bin("svc"))
+            .launch(daemon_harness::bin("svc"))
             .set("pidfile", scene.pidfile())
             .arg(action)
             .run();

@@ -10,9 +10,6 @@
 //! | `ends` | E26, E27: what is left at the end |
 //! | `by_default` | the bare `pidfile` |
 
-#[path = "../common/mod.rs"]
-mod common;
-
 mod by_default;
 mod ends;
 mod ownership;
@@ -27,7 +24,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use daemon_tests::{Launch, Scene, bin, require};
+use daemon_harness::{Launch, Scene, bin, require};
 
 /// Some user who has an account on no machine.
 const ORDINARY: u32 = 4711;

@@ -5,13 +5,10 @@ use std::{
     os::unix::fs::{MetadataExt, PermissionsExt, chown},
 };
 
-use daemon_tests::{Launch, Scene, require};
+use daemon_harness::{Launch, Scene, require};
 
-use crate::{
-    Home, ORDINARY,
-    common::{service, stop},
-    content, naming,
-};
+use crate::{Home, ORDINARY, content, naming};
+use daemon_tests::svc::{service, stop};
 
 /// The mode of a file, its owner and its group.
 fn rights(path: impl AsRef<std::path::Path>) -> (u32, u32, u32) {

@@ -10,14 +10,11 @@ use std::{
     path::Path,
 };
 
-use daemon_tests::{Scene, errno_text, require};
+use daemon_harness::{Scene, errno_text, require};
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 
-use crate::{
-    Home, ORDINARY,
-    common::{barrier, service, stop},
-    content, naming,
-};
+use crate::{Home, ORDINARY, content, naming};
+use daemon_tests::svc::{barrier, service, stop};
 
 /// The start is refused, quickly, saying this.
 #[track_caller]
@@ -366,7 +363,7 @@ fn a_full_file_system_is_a_failed_start() {
     let launch = scene
         .launch("/usr/bin/unshare")
         .args(["-m", "/bin/sh", "-c", script])
-        .arg(daemon_tests::bin("svc"));
+        .arg(daemon_harness::bin("svc"));
     let started = launch.current_dir(directory).run();
     started
         .assert_exited(92)

@@ -8,14 +8,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use daemon_tests::{Launch, PROMPT, Proc, Running, Scene, Started, require};
+use daemon_harness::{Launch, PROMPT, Proc, Running, Scene, Started, require};
 use nix::fcntl::{Flock, FlockArg};
 
-use crate::{
-    Home,
-    common::{ready_daemon, service, stop},
-    content, naming,
-};
+use crate::{Home, content, naming};
+use daemon_tests::svc::{ready_daemon, service, stop};
 
 const STARTERS: usize = 50;
 

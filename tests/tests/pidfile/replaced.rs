@@ -2,12 +2,10 @@
 
 use std::{fs, path::Path};
 
-use daemon_tests::{Scene, require};
+use daemon_harness::{Scene, require};
 
-use crate::{
-    common::{ready_daemon, service, stop},
-    content, naming,
-};
+use crate::{content, naming};
+use daemon_tests::svc::{ready_daemon, service, stop};
 
 #[test]
 fn e23_a_successors_file_is_not_removed() {

@@ -2,13 +2,10 @@
 
 use std::{fs, os::unix::fs::MetadataExt, path::Path, time::SystemTime};
 
-use daemon_tests::{PROMPT, Scene, bin, require};
+use daemon_harness::{PROMPT, Scene, bin, require};
 
-use crate::{
-    Home,
-    common::{at_barrier, barrier, in_foreground, ready_daemon, service, stop},
-    content, naming,
-};
+use crate::{Home, content, naming};
+use daemon_tests::svc::{at_barrier, barrier, in_foreground, ready_daemon, service, stop};
 
 /// All that a second start could change of a file.
 fn state(path: &Path) -> (String, u64, u32, u64, SystemTime, i64) {

@@ -2,7 +2,7 @@
 
 use std::{fs, path::PathBuf};
 
-use daemon_tests::{Launch, Scene, bin, require};
+use daemon_harness::{Launch, Scene, bin, require};
 
 use crate::{NOBODY, as_nobody, assert_is, groups_of, mode_and_owner, refused, started};
 

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use daemon_tests::{FORKS, Launch, Scene, bin, require};
+use daemon_harness::{FORKS, Launch, Scene, bin, require};
 
 use crate::{
     NOBODY, as_nobody, assert_capabilities, assert_is, groups_of, in_namespaces, open_to_all,

@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use daemon_tests::{Launch, Scene, bin, require};
+use daemon_harness::{Launch, Scene, bin, require};
 
 use crate::{NOBODY, as_nobody, in_namespaces, mode_and_owner, refused, started};
 

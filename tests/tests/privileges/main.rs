@@ -15,7 +15,7 @@ use std::{
     process::Command,
 };
 
-use daemon_tests::{Launch, Proc, Scene, bin};
+use daemon_harness::{Launch, Proc, Scene, bin};
 
 /// nobody, and its group.
 const NOBODY: u32 = 65534;

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use daemon_tests::{Launch, Scene, bin, require};
+use daemon_harness::{Launch, Scene, bin, require};
 
 use crate::{
     NOBODY, action, as_nobody, assert_capabilities, assert_is, groups_of, open_to_all, refused,

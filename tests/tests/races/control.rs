@@ -5,9 +5,10 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
-use daemon_tests::{Proc, Running, Scene, Started};
+use daemon_harness::{Proc, Running, Scene, Started};
 
-use crate::{at_once, ctl::Ctl, rounds};
+use crate::{at_once, rounds};
+use daemon_tests::ctl::Ctl;
 
 /// What a command may end with, whoever was faster: done; refused because another runs, or ended it
 /// meanwhile, with a message.

@@ -13,9 +13,10 @@ use std::{
     time::Duration,
 };
 
-use daemon_tests::{Launch, PATIENCE, Scene, SetOnDrop, Started, bin, exchange, require};
+use daemon_harness::{Launch, PATIENCE, Scene, SetOnDrop, Started, bin, exchange, require};
 
-use crate::{Dice, ctl::ORDINARY, is_in, rounds};
+use crate::{Dice, is_in, rounds};
+use daemon_tests::ctl::ORDINARY;
 
 /// As a round takes little time.
 const STARTS: usize = 15;

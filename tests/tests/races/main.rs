@@ -13,12 +13,6 @@
 //! | `exchanged` | E21, E22, E38: directories are exchanged between check and use |
 //! | `moments` | E04, E14: signals and terminal hang-ups at random moments of the start |
 
-#[path = "../common/mod.rs"]
-#[allow(dead_code, reason = "each test uses a part")]
-mod common;
-#[path = "../common/ctl.rs"]
-mod ctl;
-
 mod control;
 mod exchanged;
 mod moments;
@@ -28,7 +22,7 @@ mod starters;
 
 use std::{env, fmt::Debug, fs, str::FromStr, time::SystemTime};
 
-use daemon_tests::{Gate, Launch, Proc, Running, Scene, Started};
+use daemon_harness::{Gate, Launch, Proc, Running, Scene, Started};
 
 /// A number in the environment.
 fn number<T: FromStr<Err: Debug>>(name: &str) -> Option<T> {

@@ -2,10 +2,11 @@
 
 use std::{os::unix::process::ExitStatusExt, thread, time::Duration};
 
-use daemon_tests::{PATIENCE, Proc, Running, Scene, Started};
+use daemon_harness::{PATIENCE, Proc, Running, Scene, Started};
 use libc::{SIGABRT, SIGCONT, SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGSTOP, SIGTERM};
 
-use crate::{Dice, common::service, rounds};
+use crate::{Dice, rounds};
+use daemon_tests::svc::service;
 
 /// In which a start is over, on an idle machine.
 const START: u64 = 30_000;

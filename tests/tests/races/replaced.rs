@@ -8,9 +8,10 @@ use std::{
     time::Duration,
 };
 
-use daemon_tests::{Scene, Started};
+use daemon_harness::{Scene, Started};
 
-use crate::{Dice, at_once, common::service, outcomes, rounds};
+use crate::{Dice, at_once, outcomes, rounds};
+use daemon_tests::svc::service;
 
 /// Takes the file away or puts another in its place, at random moments, until it is over.
 fn meddle(scene: &Scene, dice: &mut Dice, over: &AtomicBool) {

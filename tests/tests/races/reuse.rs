@@ -13,9 +13,10 @@ use std::{
     time::Duration,
 };
 
-use daemon_tests::{Proc, Running, Scene, Started, Stdio, Stranger, require};
+use daemon_harness::{Proc, Running, Scene, Started, Stdio, Stranger, require};
 
-use crate::{Dice, at_once, control::assert_sensible, ctl::Ctl, is_in, rounds};
+use crate::{Dice, at_once, control::assert_sensible, is_in, rounds};
+use daemon_tests::ctl::Ctl;
 
 /// As a round takes little time.
 const TIMES: usize = 10;

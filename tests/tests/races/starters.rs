@@ -2,9 +2,10 @@
 
 use std::{fs, time::Duration};
 
-use daemon_tests::{Scene, Started};
+use daemon_harness::{Scene, Started};
 
-use crate::{at_once, common::service, outcomes, rounds};
+use crate::{at_once, outcomes, rounds};
+use daemon_tests::svc::service;
 
 const STARTERS: usize = 50;
 

@@ -5,10 +5,10 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use daemon_tests::{Descriptor, Launch, Proc, Scene, require};
+use daemon_harness::{Descriptor, Launch, Proc, Scene, require};
 
-use crate::ctl::Ctl;
 use crate::{address, answer, answering, assert_owner, request};
+use daemon_tests::ctl::Ctl;
 
 const CLIENTS: usize = 3;
 

@@ -9,12 +9,6 @@
 //! | `socket` | the control socket, and who may speak there |
 //! | `systemd` | `ExecReload=` |
 
-#[path = "../common/mod.rs"]
-#[allow(dead_code, reason = "these tests use a part")]
-mod common;
-#[path = "../common/ctl.rs"]
-mod ctl;
-
 mod failures;
 mod kinds;
 mod load;
@@ -29,9 +23,9 @@ use std::{
     time::Duration,
 };
 
-use daemon_tests::{Proc, Scene};
+use daemon_harness::{Proc, Scene};
 
-use crate::ctl::Ctl;
+use daemon_tests::ctl::Ctl;
 
 /// The service, which answers requests.
 fn answering(scene: &Scene) -> Ctl<'_> {

@@ -4,11 +4,11 @@ use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 
-use daemon_tests::{Launch, Scene, require};
+use daemon_harness::{Launch, Scene, require};
 
-use crate::common::{at_barrier, barrier};
-use crate::ctl::{Ctl, ORDINARY};
 use crate::{answering, assert_owner};
+use daemon_tests::ctl::{Ctl, ORDINARY};
+use daemon_tests::svc::{at_barrier, barrier};
 
 /// Says something on the control socket, and prints how long the answer is: 0 is the end of the
 /// connection.

@@ -1,6 +1,6 @@
 //! Under systemd, `ExecReload=` can restart the service, and the unit follows it.
 
-use daemon_tests::{
+use daemon_harness::{
     bin,
     managers::{Root, Systemd, wait_until},
     require,

@@ -5,7 +5,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use daemon_tests::{Running, Scene, bin, require};
+use daemon_harness::{Running, Scene, bin, require};
 
 const NOBODY: u32 = 65534;
 

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
-use daemon_tests::{Proc, Scene, bin};
+use daemon_harness::{Proc, Scene, bin};
 
 /// Of the hundred of a second: a thread that spins takes all, or its part of a busy machine.
 const FEW_TICKS: u64 = 5;

@@ -7,12 +7,6 @@
 //! | `lost` | B2: a service that closes the library's descriptors keeps its own files, and hears signals all the same |
 //! | `safety` | A3: no handler takes memory |
 
-#[path = "../common/mod.rs"]
-#[allow(dead_code, reason = "these tests use a part")]
-mod common;
-
-#[path = "../common/ctl.rs"]
-mod ctl;
 mod listeners;
 mod logs;
 mod lost;
@@ -23,7 +17,7 @@ mod safety;
 use std::fs;
 use std::path::PathBuf;
 
-use daemon_tests::{Launch, Running, Scene, bin};
+use daemon_harness::{Launch, Running, Scene, bin};
 
 /// The service `signals`, in a scene of its own.
 struct Service {

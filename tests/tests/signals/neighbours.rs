@@ -4,7 +4,7 @@
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 
-use daemon_tests::Proc;
+use daemon_harness::Proc;
 
 use crate::Service;
 use crate::listeners::all_hear;

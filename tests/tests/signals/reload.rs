@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
+use daemon_harness::{Proc, Scene};
 use daemon_rt::control::{Control, Reloaded};
-use daemon_tests::{Proc, Scene};
 
 use crate::Service;
-use crate::common::{at_barrier, barrier};
-use crate::ctl::Ctl;
+use daemon_tests::ctl::Ctl;
+use daemon_tests::svc::{at_barrier, barrier};
 
 const PATIENCE: Duration = Duration::from_secs(15);
 
@@ -197,7 +197,7 @@ fn e7_a_reload_that_fails_is_an_error_for_its_caller() {
         let daemon = service.start();
         fails(&service, &["it could not reload: line 7:\nno such key"]);
         fs::write(&file, "errno").unwrap();
-        fails(&service, &[&daemon_tests::errno_text(libc::EMFILE)]);
+        fails(&service, &[&daemon_harness::errno_text(libc::EMFILE)]);
         fs::write(&file, "").unwrap();
         assert_eq!(service.control().reload(PATIENCE).unwrap(), Reloaded::Done);
         let log = fs::read_to_string(log).unwrap();

@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Command;
 
-use daemon_tests::{Scene, require};
+use daemon_harness::{Scene, require};
 
 use crate::in_namespaces;
 

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use daemon_tests::{Proc, Scene, bin, require};
+use daemon_harness::{Proc, Scene, bin, require};
 use nix::sys::resource::Resource;
 
 use crate::{PROMPT, failed, fifo, in_namespaces, rough};
@@ -185,7 +185,7 @@ fn b1_a_thread_that_cannot_be_made_is_named() {
 }
 
 /// A start whose starter is suspended until the daemon, which was ready, has ended like this.
-fn ended_unseen(ending: &str) -> daemon_tests::Started {
+fn ended_unseen(ending: &str) -> daemon_harness::Started {
     let scene = Scene::new();
     let gate = fifo(&scene);
     let there = scene.path("there");

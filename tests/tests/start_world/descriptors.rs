@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use daemon_tests::{Launch, Scene, bin};
+use daemon_harness::{Launch, Scene, bin};
 
 use crate::{failed, rough};
 

@@ -19,7 +19,7 @@ mod texts;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use daemon_tests::{Launch, Scene, Started, bin};
+use daemon_harness::{Launch, Scene, Started, bin};
 
 /// A start that hangs takes longer, however busy the machine is.
 const PROMPT: Duration = Duration::from_secs(15);

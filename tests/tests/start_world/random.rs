@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use daemon_tests::Scene;
+use daemon_harness::Scene;
 
 use crate::{PROMPT, rough};
 

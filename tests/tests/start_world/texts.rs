@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::net::UnixDatagram;
 use std::time::{Duration, Instant};
 
-use daemon_tests::{Launch, Scene, bin, errno_text, require};
+use daemon_harness::{Launch, Scene, bin, errno_text, require};
 
 use crate::{PROMPT, failed, fifo, rough};
 

@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use daemon_tests::{Launch, Running, Scene, Stdio, bin, require};
+use daemon_harness::{Launch, Running, Scene, Stdio, bin, require};
 
 /// The service in the foreground, with a pidfile.
 fn foreground(scene: &Scene) -> Launch<'_> {

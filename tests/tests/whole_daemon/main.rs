@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use daemon_tests::{Descriptor, Launch, Proc, Scene, bin, require};
+use daemon_harness::{Descriptor, Launch, Proc, Scene, bin, require};
 use nix::{
     sys::resource::Resource,
     unistd::{Uid, User, geteuid},

@@ -7,7 +7,7 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use daemon_tests::{Launch, Scene, managers::NotifySocket};
+use daemon_harness::{Launch, Scene, managers::NotifySocket};
 
 /// What the manager says to itself.
 const OVER: &str = "OVER";

@@ -2,7 +2,7 @@
 
 use std::{fs, net::SocketAddr, path::PathBuf};
 
-use daemon_tests::{Launch, Proc, Scene, Stdio, bin};
+use daemon_harness::{Launch, Proc, Scene, Stdio, bin};
 
 use crate::{manager::Manager, tracer::Role};
 

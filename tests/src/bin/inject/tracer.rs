@@ -7,7 +7,7 @@
 
 use std::{collections::HashMap, fs, thread};
 
-use daemon_tests::{Launch, Running, Scene};
+use daemon_harness::{Launch, Running, Scene};
 use nix::{
     errno::Errno,
     sys::{

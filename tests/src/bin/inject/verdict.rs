@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use daemon_tests::{Descriptor, Proc, Running, Scene, Started, text_of};
+use daemon_harness::{Descriptor, Proc, Running, Scene, Started, text_of};
 
 use crate::{
     faults::Fault,

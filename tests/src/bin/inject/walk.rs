@@ -13,7 +13,7 @@ use std::{
     time::Instant,
 };
 
-use daemon_tests::{Scene, shuffle};
+use daemon_harness::{Scene, shuffle};
 use nix::{errno::Errno, unistd::Pid};
 
 use crate::{

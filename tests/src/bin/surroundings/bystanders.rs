@@ -6,7 +6,7 @@ use std::{
     path::Path,
 };
 
-use daemon_tests::{
+use daemon_harness::{
     Proc, Running,
     noise::{hold_locks, mount_tmpfs},
 };
@@ -52,7 +52,7 @@ pub(crate) fn crowd() -> ! {
         let _ = fs::write("/proc/sys/kernel/ns_last_pid", before.to_string());
     }
     for _ in 0..number(2).unwrap_or(1) {
-        if daemon_tests::fork().is_ok_and(ForkResult::is_child) {
+        if daemon_harness::fork().is_ok_and(ForkResult::is_child) {
             rest();
         }
     }

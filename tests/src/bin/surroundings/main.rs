@@ -40,7 +40,7 @@ use std::{
     time::Instant,
 };
 
-use daemon_tests::text_of;
+use daemon_harness::text_of;
 use stage::Programs;
 use steps::{Outcome, STEPS, Step};
 use worlds::World;
@@ -110,7 +110,7 @@ fn walk(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
     });
     let all = worlds.len();
     if let Some(sample) = options.sample {
-        daemon_tests::shuffle(&mut worlds, options.seed);
+        daemon_harness::shuffle(&mut worlds, options.seed);
         worlds.truncate(sample);
     }
     println!(

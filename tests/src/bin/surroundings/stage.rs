@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use daemon_tests::{Launch, Proc, Running, Scene, Started, bin, set_file_capabilities, text_of};
+use daemon_harness::{Launch, Proc, Running, Scene, Started, bin, set_file_capabilities, text_of};
 use nix::{
     errno::Errno,
     fcntl::{Flock, FlockArg},

@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::process::ExitStatusExt, time::Duration};
 
-use daemon_tests::{Proc, Scene, Started};
+use daemon_harness::{Proc, Scene, Started};
 use nix::libc;
 
 use crate::{

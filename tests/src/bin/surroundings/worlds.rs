@@ -1,6 +1,6 @@
 //! The surroundings.
 
-use daemon_tests::{Hidden, Launch, Namespaces, ProcMount};
+use daemon_harness::{Hidden, Launch, Namespaces, ProcMount};
 
 /// Some user who has an account on no machine.
 pub(crate) const ORDINARY: u32 = 4711;

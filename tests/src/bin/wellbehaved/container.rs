@@ -1,6 +1,6 @@
 //! What the daemon's own status command says of it in a container.
 
-use daemon_tests::{Hidden, Launch, Namespaces, Proc, ProcMount, Scene};
+use daemon_harness::{Hidden, Launch, Namespaces, Proc, ProcMount, Scene};
 use nix::unistd::geteuid;
 
 use crate::{

@@ -4,7 +4,7 @@
 
 use std::{os::fd::AsFd, process::id, sync::OnceLock};
 
-use daemon_tests::Proc;
+use daemon_harness::Proc;
 use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::{

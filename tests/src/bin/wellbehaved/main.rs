@@ -57,7 +57,7 @@ use std::{
 };
 
 use clap::Parser;
-use daemon_tests::Scene;
+use daemon_harness::Scene;
 use nix::{sys::signal::Signal, unistd::geteuid};
 use subject::Subject;
 use table::{Table, Verdict};

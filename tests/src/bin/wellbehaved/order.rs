@@ -3,7 +3,7 @@
 
 use std::{fs, time::Duration};
 
-use daemon_tests::{Proc, Scene, require};
+use daemon_harness::{Proc, Scene, require};
 use nix::{
     sys::{
         resource::{Resource, getrlimit},

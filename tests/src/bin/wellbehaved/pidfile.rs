@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use daemon_tests::{Proc, Scene};
+use daemon_harness::{Proc, Scene};
 use nix::{sys::stat::Mode, unistd::mkfifo};
 
 use crate::{
@@ -89,7 +89,7 @@ fn look_at_forgery(subject: &Subject, daemon: &Proc, table: &mut Table) {
     let may = found.uid() == status.euid
         || found.mode() & 0o002 != 0
         || group && found.mode() & 0o020 != 0;
-    let has = |open: &daemon_tests::Descriptor| {
+    let has = |open: &daemon_harness::Descriptor| {
         open.target == subject.path() && open.access() != libc::O_RDONLY
     };
     let open = daemon.descriptors().values().any(has);

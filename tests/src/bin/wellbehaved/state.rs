@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, ffi::CString, path::Path, time::Duration};
 
-use daemon_tests::{ALL_SIGNALS, Descriptor, Launch, Proc, Scene, Stdio, signal_set};
+use daemon_harness::{ALL_SIGNALS, Descriptor, Launch, Proc, Scene, Stdio, signal_set};
 use nix::{
     libc,
     sys::resource::Resource,

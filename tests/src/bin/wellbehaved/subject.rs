@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use daemon_tests::{Launch, Proc, Running, Scene};
+use daemon_harness::{Launch, Proc, Running, Scene};
 use nix::unistd::{AccessFlags, access};
 
 use crate::interruption;

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use daemon_tests::{Running, Started};
+use daemon_harness::{Running, Started};
 
 use super::{
     Case, Outcome, PROMPT, TOO_LONG, Violations, check, ended, good, managed, nobody_left,

@@ -1,6 +1,6 @@
 //! What a manager hears of a start is true.
 
-use daemon_tests::Started;
+use daemon_harness::Started;
 
 use super::{Case, Violations, check, is_aborted, only_process};
 use crate::{manager::Heard, scenarios::Scenario, tracer::Role};

@@ -6,7 +6,7 @@ use std::{
     net::{SocketAddr, TcpStream},
 };
 
-use daemon_tests::{Proc, Started};
+use daemon_harness::{Proc, Started};
 
 use super::{
     Case, Outcome, SOON, Violations, check, detached, nobody_left, only_process, owns_pidfile,

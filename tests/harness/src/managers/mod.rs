@@ -1,0 +1,73 @@
+//! Real service managers, each in a machine of its own.
+//!
+//! A [`Machine`] is a set of namespaces with its own processes, root, network and host name, which
+//! boots in a tenth of a second and whose PID 1 is whatever a test says: systemd, s6, the service
+//! itself. What it writes is gone with it, and it is gone with the test, even if the test is
+//! killed. A [`Root`] says which files the machine has besides those of this one.
+//!
+//! ```no_run
+//! use daemon_harness::managers::{Root, Systemd};
+//!
+//! let machine = Systemd::boot(
+//!     Root::new()
+//!         .copy("/usr/local/bin/greeter", "/path/to/greeter")
+//!         .text("/etc/systemd/system/greeter.service", "[Service]\nType=notify\nExecStart=/usr/local/bin/greeter\n"),
+//! );
+//! machine.systemctl(["start", "greeter"]).expect_success();
+//! assert_eq!(machine.show("greeter", "ActiveState"), "active");
+//! machine.connect("127.0.0.1:7007").unwrap();
+//! ```
+//!
+//! The managers dereference to their machine. All of this needs root, and the tools that
+//! `tests/setup` installs: `require!(machine(), tool("runsvdir"))`.
+
+#![allow(clippy::doc_markdown, reason = "the names of managers are no code")]
+
+mod cron;
+mod dinit;
+mod machine;
+mod notify;
+mod openrc;
+mod pid1;
+mod ran;
+mod root;
+mod runit;
+mod s6;
+mod supervisord;
+mod systemd;
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+pub use self::{
+    cron::Cron,
+    dinit::Dinit,
+    machine::Machine,
+    notify::NotifySocket,
+    openrc::OpenRc,
+    pid1::{Pid1, Shim},
+    ran::Ran,
+    root::Root,
+    runit::Runit,
+    s6::S6,
+    supervisord::Supervisord,
+    systemd::{Entry, Systemd},
+};
+
+/// How long anything in a machine may take before the test fails.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Looks until there is something to be seen, and fails the test when that takes longer than
+/// [`PATIENCE`].
+pub fn wait_until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(seen) = look() {
+            return seen;
+        }
+        assert!(Instant::now() < deadline, "waited in vain for {what}");
+        thread::sleep(Duration::from_millis(10));
+    }
+}

@@ -1,0 +1,79 @@
+//! What the tests of several subjects do with the fixture service.
+
+use std::{
+    fs::{File, OpenOptions},
+    os::unix::{fs::OpenOptionsExt, process::ExitStatusExt},
+    path::{Path, PathBuf},
+};
+
+use daemon_harness::{Launch, Proc, Running, Scene, bin};
+
+/// The fixture service, with the scene's pidfile.
+pub fn service(scene: &Scene) -> Launch<'_> {
+    scene.launch(bin("svc")).set("pidfile", scene.pidfile())
+}
+
+/// The daemon after a good start: it lives, and its pidfile names it.
+#[track_caller]
+pub fn ready_daemon(scene: &Scene, launch: Launch<'_>) -> Proc {
+    launch.run().assert_ready();
+    let daemon = scene.daemon();
+    assert_eq!(scene.pid_in_pidfile(), Some(daemon.pid()));
+    daemon
+}
+
+/// Asks it to terminate, and it does, whether or not its main loop has come to wait for that.
+#[track_caller]
+pub fn stop(scene: &Scene, daemon: &Proc) {
+    daemon.signal(libc::SIGTERM);
+    let status = scene.exit_status(daemon);
+    assert!(
+        status.success() || status.signal() == Some(libc::SIGTERM),
+        "{status:?}"
+    );
+}
+
+/// A FIFO at which a hook waits (`HOOK:cat=…`) until what [`at_barrier`] returns is dropped.
+pub fn barrier(scene: &Scene, name: &str) -> PathBuf {
+    let path = scene.path(name);
+    nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).expect("a FIFO");
+    path
+}
+
+/// Waits until a hook is waiting at the barrier; dropping what this returns lets it go on.
+pub fn at_barrier(scene: &Scene, barrier: &Path) -> File {
+    let open = || {
+        OpenOptions::new()
+            .write(true)
+            .custom_flags(libc::O_NONBLOCK)
+            .open(barrier)
+    };
+    let mut opened = None;
+    scene.wait_until("a hook at the barrier", || {
+        opened = open().ok(); // Without a reader, opening it for writing fails.
+        opened.is_some()
+    });
+    opened.expect("a FIFO")
+}
+
+/// The daemon of a start that may still be under way: the pidfile names it before `init` runs.
+#[track_caller]
+pub fn named_daemon(scene: &Scene) -> Proc {
+    scene
+        .pid_in_pidfile()
+        .and_then(Proc::new)
+        .expect("a pidfile that names a process")
+}
+
+/// The service in the foreground, when it has come to its main loop, which then does this.
+pub fn in_foreground<'s>(scene: &'s Scene, launch: Launch<'s>, main: &str) -> Running<'s> {
+    let launch = launch
+        .arg("main:eprintln=in the main loop")
+        .arg(format!("main:{main}"));
+    let running = launch.env("DAEMON_MODE", "foreground").spawn();
+    scene.wait_until("the main loop", || {
+        running.stderr().contains("in the main loop")
+    });
+    assert_eq!(scene.pid_in_pidfile(), Some(running.pid()));
+    running
+}

@@ -1,0 +1,28 @@
+//! The service with control commands, in a machine.
+
+use daemon_harness::{
+    bin,
+    managers::{Machine, Ran, Root},
+};
+
+/// Its settings, as a variable.
+pub(crate) const CTL: &str = "CTL=pidfile=/run/ctl.pid listen=/run/ctl.address";
+
+/// This machine, with the service.
+pub(crate) fn root() -> Root {
+    Root::new().copy("/usr/local/bin/ctl", bin("ctl"))
+}
+
+/// A command line of it, given in a shell of the machine.
+pub(crate) fn ctl(machine: &Machine, line: &str) -> Ran {
+    machine.sh(&format!("export '{CTL}'; ctl {line}; exit $?"))
+}
+
+/// The pid in its pidfile.
+pub(crate) fn pid(machine: &Machine) -> Option<u32> {
+    std::fs::read_to_string(machine.path("/run/ctl.pid"))
+        .ok()?
+        .trim()
+        .parse()
+        .ok()
+}

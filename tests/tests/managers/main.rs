@@ -1,0 +1,29 @@
+//! Service managers: the real ones, each in a machine of its own, and the test in their place.
+//!
+//! | module | holds |
+//! | --- | --- |
+//! | `auto` | the rules of `auto` mode, one by one |
+//! | `signs` | D5: the signs of a supervisor |
+//! | `protocol` | what a manager hears, with the test as the manager |
+//! | `sockets` | sockets from the manager, with the test as the manager |
+//! | `reload` | SIGHUP: logs are opened again |
+//! | `systemd` | systemd, with the units of `examples/managers/systemd` |
+//! | `supervisors` | s6, runit, supervisord, OpenRC, dinit, start-stop-daemon |
+//! | `containers` | PID 1 of a container, shims, callers who wait for the end of the output |
+//! | `keep` | a manager keeps what it runs |
+//! | `unit_files` | what `unit` prints |
+
+#[macro_use]
+mod greeter;
+
+mod auto;
+mod containers;
+mod ctl;
+mod keep;
+mod protocol;
+mod reload;
+mod signs;
+mod sockets;
+mod supervisors;
+mod systemd;
+mod unit_files;
