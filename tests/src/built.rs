@@ -1,6 +1,7 @@
 //! Programs that a test has Cargo build.
 
-use std::{path::PathBuf, process::Command};
+use std::path::PathBuf;
+use std::process::Command;
 
 /// Builds a program, which takes no time if that is done, for the C library that this test was
 /// built for, and says where it is. With these arguments besides.

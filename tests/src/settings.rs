@@ -1,6 +1,7 @@
 //! The settings of a service, as the services under test take them on their command line.
 
-use std::{error::Error, time::Duration};
+use std::error::Error;
+use std::time::Duration;
 
 use daemon_rt::{Daemon, Mode};
 

@@ -1,10 +1,9 @@
 //! What the tests of several subjects do with the fixture service.
 
-use std::{
-    fs::{File, OpenOptions},
-    os::unix::{fs::OpenOptionsExt, process::ExitStatusExt},
-    path::{Path, PathBuf},
-};
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
 
 use daemon_harness::{Launch, Proc, Running, Scene, bin};
 

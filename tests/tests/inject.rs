@@ -3,7 +3,8 @@
 //!
 //! `DAEMON_TESTS_SEED` chooses another sample, `DAEMON_TESTS_SAMPLE` another size (300).
 
-use std::{env, process::Command};
+use std::env;
+use std::process::Command;
 
 use daemon_harness::{bin, require};
 

@@ -4,7 +4,8 @@
 //! `DAEMON_TESTS_SEED` chooses another sample, `DAEMON_TESTS_SAMPLE` another size (10 for each
 //! place, which has 15 or 20).
 
-use std::{env, process::Command};
+use std::env;
+use std::process::Command;
 
 use daemon_harness::{bin, require};
 

@@ -1,13 +1,11 @@
 //! The checker `wellbehaved`: it finds nothing wrong with our own service, all that is wrong with
 //! bad daemons, and leaves nothing behind.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    os::unix::process::ExitStatusExt,
-    path::Path,
-    process::{Command, Output, Stdio},
-};
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
 
 use daemon_harness::{Proc, Scene, bin, require};
 use nix::sys::signal::{Signal, kill};

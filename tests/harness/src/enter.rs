@@ -5,38 +5,28 @@
 //! matters: what needs /proc or root comes before these are given up, and each step says why it
 //! stands where it does.
 
-use std::{
-    convert::Infallible,
-    ffi::CString,
-    fs::{self, File, OpenOptions, Permissions},
-    io::{self, PipeReader, Read, Write},
-    os::{
-        fd::{OwnedFd, RawFd},
-        unix::{
-            ffi::{OsStrExt, OsStringExt},
-            fs::{OpenOptionsExt, PermissionsExt, fchown},
-            process::ExitStatusExt,
-        },
-    },
-    path::Path,
-    process::{ExitStatus, exit},
+use std::convert::Infallible;
+use std::ffi::CString;
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{self, PipeReader, Read, Write};
+use std::os::fd::{OwnedFd, RawFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, fchown};
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{ExitStatus, exit};
+
+use nix::fcntl::{OFlag, openat};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sched::{CloneFlags, setns, unshare};
+use nix::sys::stat::{Mode, umask};
+use nix::unistd::{
+    ForkResult, Gid, Pid, Uid, chdir, execve, setgroups, setpgid, setresgid, setresuid, setsid,
+    tcsetpgrp,
 };
 
-use nix::{
-    fcntl::{OFlag, openat},
-    mount::{MntFlags, MsFlags, mount, umount2},
-    sched::{CloneFlags, setns, unshare},
-    sys::stat::{Mode, umask},
-    unistd::{
-        ForkResult, Gid, Pid, Uid, chdir, execve, setgroups, setpgid, setresgid, setresuid, setsid,
-        tcsetpgrp,
-    },
-};
-
-use crate::{
-    protocol::{Group, Hidden, Namespaces, ProcMount, Spec, Stdio},
-    sys,
-};
+use crate::protocol::{Group, Hidden, Namespaces, ProcMount, Spec, Stdio};
+use crate::sys;
 
 /// Makes this process a keeper: nothing is open but stdio, it leads a session without a terminal,
 /// away from signals to the tests' group, and whatever is orphaned below it becomes its child.

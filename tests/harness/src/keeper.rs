@@ -8,30 +8,23 @@
 //!
 //! It has a single thread, so that its children may do as they like between fork and exec.
 
-use std::{
-    collections::BTreeMap,
-    env,
-    fs::{self, File, OpenOptions},
-    io::{self, BufRead, BufReader, Write},
-    os::fd::AsFd,
-    path::{Path, PathBuf},
-    thread::sleep,
-    time::Duration,
-};
+use std::collections::BTreeMap;
+use std::env;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufRead, BufReader, Write};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::Duration;
 
-use crate::{
-    Proc, enter,
-    noise::bystander,
-    protocol::{Event, Group, Request, Spec},
-};
-use nix::{
-    poll::{PollFd, PollFlags, PollTimeout, poll},
-    sys::{
-        signal::{SigSet, SigmaskHow, Signal, killpg, sigprocmask},
-        signalfd::{SfdFlags, SignalFd},
-    },
-    unistd::{Pid, getpgrp, tcsetpgrp},
-};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, killpg, sigprocmask};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::unistd::{Pid, getpgrp, tcsetpgrp};
+
+use crate::noise::bystander;
+use crate::protocol::{Event, Group, Request, Spec};
+use crate::{Proc, enter};
 
 /// Does what a keeper does, until the end of stdin. The directory is the program's first argument.
 ///

@@ -1,19 +1,15 @@
 //! The test's side of the conversation with its keeper.
 
-use std::{
-    collections::HashMap,
-    io::{BufRead, BufReader, Write},
-    path::Path,
-    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
-    sync::{Arc, Condvar, Mutex, MutexGuard},
-    thread,
-    time::{Duration, Instant},
-};
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::thread;
+use std::time::{Duration, Instant};
 
-use crate::{
-    PATIENCE, bin,
-    protocol::{Event, Request},
-};
+use crate::protocol::{Event, Request};
+use crate::{PATIENCE, bin};
 
 /// What the keeper has told so far.
 #[derive(Default)]

@@ -1,32 +1,23 @@
 //! What to start, and in what surroundings: ordinary ones at first, as hostile as the test makes
 //! them.
 
-use std::{
-    collections::BTreeMap,
-    ffi::{OsStr, OsString},
-    fs::{self, OpenOptions, Permissions},
-    io::{PipeReader, PipeWriter, pipe},
-    os::{
-        fd::AsRawFd,
-        unix::{
-            ffi::OsStrExt,
-            fs::{MetadataExt, PermissionsExt},
-        },
-    },
-    path::{Path, PathBuf},
-    process,
-    time::{Duration, Instant},
-};
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, OpenOptions, Permissions};
+use std::io::{PipeReader, PipeWriter, pipe};
+use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process;
+use std::time::{Duration, Instant};
 
 use libc::{c_long, rlim_t};
 use nix::sys::resource::Resource;
 
-use crate::{
-    ALL_SIGNALS, Gate, PATIENCE, Running, Scene, Started, Stdio,
-    outcome::Heard,
-    protocol::{Group, Namespaces, Request, Spec},
-    signal_set,
-};
+use crate::outcome::Heard;
+use crate::protocol::{Group, Namespaces, Request, Spec};
+use crate::{ALL_SIGNALS, Gate, PATIENCE, Running, Scene, Started, Stdio, signal_set};
 
 /// A program to start. Unless it is told otherwise, it starts as a job of a shell without a
 /// terminal: in a process group of its own, stdin from `/dev/null`, stdout and stderr to pipes that

@@ -57,7 +57,8 @@ mod sys;
 mod terminal;
 mod witness;
 
-use std::{path::PathBuf, time::Duration};
+use std::path::PathBuf;
+use std::time::Duration;
 
 pub use launch::Launch;
 pub use outcome::{Running, Started};

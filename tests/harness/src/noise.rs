@@ -1,27 +1,21 @@
 //! What else there is on a machine: locks on files of other file systems, and processes with
 //! neighbouring pids. No test is to notice any of it.
 
-use std::{
-    convert::Infallible,
-    fs::{self, File},
-    io,
-    os::fd::RawFd,
-    path::Path,
-    process::{Child, Command, Stdio},
-    sync::OnceLock,
-};
+use std::convert::Infallible;
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::RawFd;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 
-use nix::{
-    fcntl::{FcntlArg, Flock, FlockArg, fcntl},
-    mount::{MsFlags, mount},
-    sched::{CloneFlags, unshare},
-    sys::{
-        prctl,
-        resource::{Resource, getrlimit, setrlimit},
-        signal::Signal,
-    },
-    unistd::{ForkResult, getegid, geteuid, pause, setsid},
-};
+use nix::fcntl::{FcntlArg, Flock, FlockArg, fcntl};
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::prctl;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::signal::Signal;
+use nix::unistd::{ForkResult, getegid, geteuid, pause, setsid};
 
 use crate::{ALL_SIGNALS, Proc, find_bin, sys};
 

@@ -1,17 +1,12 @@
 //! A start under way, and what came of it.
 
-use std::{
-    fs,
-    io::{PipeReader, PipeWriter, Read},
-    os::{
-        fd::{AsFd, AsRawFd},
-        unix::process::ExitStatusExt,
-    },
-    process::ExitStatus,
-    sync::{Arc, Mutex, MutexGuard},
-    thread,
-    time::{Duration, Instant},
-};
+use std::io::{PipeReader, PipeWriter, Read};
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+use std::{fs, thread};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 

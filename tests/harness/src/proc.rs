@@ -1,19 +1,19 @@
 //! A process, seen from outside through /proc.
 
-use std::{
-    collections::BTreeMap,
-    ffi::OsString,
-    fmt::Write as _,
-    fs,
-    os::{fd::OwnedFd, unix::ffi::OsStringExt},
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::fs;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::unistd::Pid;
 use procfs::process::{Process, Stat, Status, all_processes};
 
-use crate::{scene::poll, sys};
+use crate::scene::poll;
+use crate::sys;
 
 /// A process; once it is gone, it never becomes another one that got the same pid.
 ///
@@ -220,7 +220,8 @@ impl Proc {
     /// Whether these bytes are anywhere in its memory that is its own and writable (as the stack
     /// and the heap).
     pub fn memory_contains(&self, secret: &[u8]) -> bool {
-        use std::{io::Read, os::unix::fs::FileExt};
+        use std::io::Read;
+        use std::os::unix::fs::FileExt;
         let mut maps = String::new();
         let _ = fs::File::open(format!("/proc/{}/maps", self.pid()))
             .and_then(|mut file| file.read_to_string(&mut maps));

@@ -1,7 +1,9 @@
 //! What a test and its keeper say to each other: a line of JSON each, [`Request`]s on the keeper's
 //! stdin and [`Event`]s on its stdout. The end of the keeper's stdin is the end of the scene.
 
-use std::{collections::BTreeMap, ffi::OsString, path::PathBuf};
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 

@@ -3,12 +3,9 @@
 //! A skipped test prints `SKIPPED: test: reason`, past libtest's capture, and appends the same line
 //! to the file that `DAEMON_TESTS_SKIPPED` names. With `DAEMON_TESTS_STRICT=1` it fails instead.
 
-use std::{
-    env,
-    fs::OpenOptions,
-    io::{self, Write},
-    thread,
-};
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::{env, thread};
 
 /// Skips this test, by returning from it, unless each of the conditions holds: `require!(root(),
 /// tool("strace"))`. The conditions are functions of the module [`require`](mod@crate::require).

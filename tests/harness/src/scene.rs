@@ -1,28 +1,22 @@
 //! A scene: what one test owns, and what vanishes with it.
 
-use std::{
-    collections::BTreeSet,
-    fs::{self, File, OpenOptions, Permissions},
-    os::unix::{
-        fs::{MetadataExt, PermissionsExt, chown},
-        process::ExitStatusExt,
-    },
-    path::{Path, PathBuf},
-    process::ExitStatus,
-    sync::{Mutex, OnceLock},
-    thread,
-    time::{Duration, Instant},
-};
+use std::collections::BTreeSet;
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
+use std::sync::{Mutex, OnceLock};
+use std::thread;
+use std::time::{Duration, Instant};
 
-use nix::{
-    sys::stat::{Mode, major, minor},
-    unistd::mkfifo,
-};
+use nix::sys::stat::{Mode, major, minor};
+use nix::unistd::mkfifo;
 
-use crate::{
-    Launch, PATIENCE, Proc, Terminal, keeper_link::KeeperLink, noise, proc::describe,
-    protocol::Request, witness,
-};
+use crate::keeper_link::KeeperLink;
+use crate::proc::describe;
+use crate::protocol::Request;
+use crate::{Launch, PATIENCE, Proc, Terminal, noise, witness};
 
 /// A directory and a keeper. When it is dropped, or the test process ends in whatever way, every
 /// process that was started in it, and all that these left behind, is killed, and the directory is

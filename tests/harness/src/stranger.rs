@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::{PATIENCE, Proc, scene::poll, sys};
+use crate::scene::poll;
+use crate::{PATIENCE, Proc, sys};
 
 /// A process that does nothing, and keeps the signals that it gets, so that they can be seen. It
 /// ends when it is dropped.

@@ -7,24 +7,17 @@
 
 #![allow(unsafe_code)]
 
-use std::{
-    ffi::CString,
-    io,
-    os::{
-        fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd},
-        unix::ffi::OsStrExt,
-    },
-    path::Path,
-    ptr,
-};
+use std::ffi::CString;
+use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::{io, ptr};
 
 use libc::{c_int, c_long, c_ulong, c_void, rlim_t};
-use nix::{
-    fcntl::{FcntlArg, FdFlag, fcntl},
-    sched::{CloneFlags, unshare},
-    sys::signal::{SigSet, SigmaskHow, Signal},
-    unistd::{ForkResult, Pid},
-};
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal};
+use nix::unistd::{ForkResult, Pid};
 
 /// Every signal that can be ignored or blocked, as a mask like those in `/proc/PID/status`: all
 /// from 1 to 64, those of real time and the two that the C library keeps for itself included, but

@@ -1,13 +1,12 @@
 //! Which processes run a program under test: not by what the product, its pidfile or the family of
 //! processes say, but by `/proc/PID/exe`.
 
-use std::{
-    fs,
-    os::unix::ffi::OsStrExt,
-    path::{Path, PathBuf},
-};
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
-use crate::{find_bin, proc::describe};
+use crate::find_bin;
+use crate::proc::describe;
 
 /// The programs of the harness itself.
 const OURS: [&str; 2] = ["keeper", "noise"];

@@ -1,13 +1,10 @@
 //! A service that says itself when it is ready. Its arguments are settings (`pidfile=/x`,
 //! `user=nobody`) and then what `main` does, one after the other: `ACTION` or `ACTION=VALUE`.
 
-use std::{
-    error::Error,
-    fs, mem,
-    process::{ExitCode, exit},
-    thread,
-    time::Duration,
-};
+use std::error::Error;
+use std::process::{ExitCode, exit};
+use std::time::Duration;
+use std::{fs, mem, thread};
 
 use daemon_rt::{Daemon, Ready, daemon};
 use daemon_tests::set;

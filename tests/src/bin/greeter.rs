@@ -11,15 +11,14 @@
 //! that has one. Who sends `hang` hangs it.
 
 use std::error::Error;
-use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
-use std::thread;
 use std::time::Duration;
+use std::{fs, thread};
 
 use daemon_rt::{
     Daemon, Reloads, daemon, listeners, reloads, shutdown, status, store_fd, watchdog,

@@ -14,9 +14,12 @@
 //! Without `pidfile`, and with `path=PATH`, it is no service: it says what the one at this path is
 //! doing, after it has gone to the root directory.
 
-use std::{convert::Infallible, error::Error, fs, thread};
+use std::convert::Infallible;
+use std::error::Error;
+use std::{fs, thread};
 
-use daemon_rt::{Daemon, control::Control, daemon, listener_or, reloads, shutdown};
+use daemon_rt::control::Control;
+use daemon_rt::{Daemon, daemon, listener_or, reloads, shutdown};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 

@@ -10,13 +10,12 @@
 //! - `stays`: it does not end
 
 use std::convert::Infallible;
-use std::fs;
 use std::io::{IoSlice, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::PathBuf;
-use std::thread;
 use std::time::Duration;
+use std::{fs, thread};
 
 use daemon_rt::{Daemon, daemon, shutdown};
 use nix::sys::socket::{

@@ -6,16 +6,14 @@
 //! - `fail`: `init` fails
 //! - `worker`: `init` forks a child, which executes nothing and lives on
 
-use std::{
-    convert::Infallible,
-    error::Error,
-    io::Write,
-    net::TcpListener,
-    os::fd::AsFd,
-    process,
-    sync::atomic::{AtomicUsize, Ordering::Relaxed},
-    thread,
-};
+use std::convert::Infallible;
+use std::error::Error;
+use std::io::Write;
+use std::net::TcpListener;
+use std::os::fd::AsFd;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
+use std::{process, thread};
 
 use daemon_rt::{Daemon, daemon, listener_or, reloads, shutdown};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};

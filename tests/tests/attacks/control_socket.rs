@@ -1,20 +1,15 @@
 //! The control socket: what lies at its paths, and a service that answers nobody.
 
-use std::{
-    fs,
-    os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink},
-    path::{Path, PathBuf},
-};
+use std::fs;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
 
 use daemon_harness::Scene;
-use nix::{
-    fcntl::{FcntlArg, fcntl},
-    sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket},
-    sys::stat::Mode,
-    unistd::mkfifo,
-};
-
 use daemon_tests::ctl::Ctl;
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
 
 /// The paths at which the service makes and removes sockets.
 fn paths(scene: &Scene) -> [PathBuf; 2] {

@@ -1,16 +1,13 @@
 //! E35: what the caller had in its environment is in no core file, nor in the memory of any process
 //! of the start.
 
-use std::{
-    fs,
-    os::unix::process::ExitStatusExt,
-    path::{Path, PathBuf},
-};
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
 
 use daemon_harness::{Launch, Proc, Scene, bin, require};
-use nix::sys::resource::Resource;
-
 use daemon_tests::svc::{at_barrier, barrier};
+use nix::sys::resource::Resource;
 
 /// Values of many shapes: a short one, one as long as pages, one that looks like another
 /// variable's, one without a name, one of a variable that the library reads, one of which there are

@@ -1,14 +1,11 @@
 //! E37, E38: directories that somebody else than root has a hand in, at the times at which root
 //! goes into them.
 
-use std::{
-    fs,
-    os::unix::fs::{PermissionsExt, chown, lchown, symlink},
-    path::{Path, PathBuf},
-};
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown, lchown, symlink};
+use std::path::{Path, PathBuf};
 
 use daemon_harness::{Launch, Scene, bin, require};
-
 use daemon_tests::ctl::ORDINARY;
 
 /// The service in this directory as its root.

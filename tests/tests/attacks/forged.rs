@@ -1,9 +1,9 @@
 //! E28: whomever the pidfile names, nobody but the service is hit.
 
-use std::{fs, sync::mpsc, thread};
+use std::sync::mpsc;
+use std::{fs, thread};
 
 use daemon_harness::{Proc, Running, Scene, bin};
-
 use daemon_tests::ctl::Ctl;
 
 /// All commands do as if the service did not run, or only had left this file; who might be hit

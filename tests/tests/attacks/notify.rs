@@ -1,35 +1,25 @@
 //! E42: a hostile `NOTIFY_SOCKET`. Whatever it names, the start goes on; nothing is made, opened or
 //! written there but the messages of the protocol, and these hold nothing of the caller's.
 
-use std::{
-    ffi::OsStr,
-    fs::{self, OpenOptions},
-    io::{ErrorKind, IoSliceMut, Read},
-    os::{
-        fd::{AsRawFd, RawFd},
-        unix::{
-            fs::{MetadataExt, OpenOptionsExt, symlink},
-            net::{UnixDatagram, UnixListener},
-        },
-    },
-    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
-    path::{Path, PathBuf},
-    sync::atomic::{AtomicBool, Ordering},
-    thread,
-    time::Duration,
-};
+use std::ffi::OsStr;
+use std::fs::{self, OpenOptions};
+use std::io::{ErrorKind, IoSliceMut, Read};
+use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, symlink};
+use std::os::unix::net::{UnixDatagram, UnixListener};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
 
 use daemon_harness::{Launch, Scene, Started, bin};
-use nix::{
-    sys::{
-        socket::{
-            AddressFamily, Backlog, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr,
-            bind, listen, recvmsg, socket,
-        },
-        stat::Mode,
-    },
-    unistd::mkfifo,
+use nix::sys::socket::{
+    AddressFamily, Backlog, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr, bind,
+    listen, recvmsg, socket,
 };
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
 
 /// What is done to no socket takes no time; a manager that does not read is waited for, for some
 /// seconds.

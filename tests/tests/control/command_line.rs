@@ -1,7 +1,6 @@
 //! The service's own command line.
 
 use daemon_harness::{PATIENCE, Scene, bin, require};
-
 use daemon_tests::ctl::Ctl;
 
 const COMMANDS: [&str; 8] = [

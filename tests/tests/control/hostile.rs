@@ -6,7 +6,6 @@ use std::path::Path;
 
 use daemon_harness::{Running, Scene, bin, require};
 use daemon_rt::control::{Control, Status, Stopped};
-
 use daemon_tests::ctl::{Ctl, ORDINARY};
 
 /// A process that nobody has a reason to hit.

@@ -5,7 +5,6 @@ use std::thread;
 
 use daemon_harness::{Scene, SetOnDrop};
 use daemon_rt::control::{Control, Status};
-
 use daemon_tests::ctl::Ctl;
 
 #[test]

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use daemon_harness::{PATIENCE, Scene, require};
 use daemon_rt::control::{Control, Reloaded};
-
 use daemon_tests::ctl::Ctl;
 use daemon_tests::svc::{at_barrier, barrier, ready_daemon, service};
 

@@ -5,10 +5,9 @@ use std::time::{Duration, SystemTime};
 
 use daemon_harness::{PATIENCE, Scene, require};
 use daemon_rt::control::{Control, Status};
-use serde_json::{Value, json};
-
 use daemon_tests::ctl::{Ctl, ORDINARY};
 use daemon_tests::svc::{at_barrier, barrier};
+use serde_json::{Value, json};
 
 /// The object that `status --json` prints, with this exit status.
 #[track_caller]

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use daemon_harness::{PATIENCE, Scene, require};
 use daemon_rt::control::{Control, Stopped};
-
 use daemon_tests::ctl::{Ctl, ORDINARY};
 
 #[test]

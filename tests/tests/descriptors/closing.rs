@@ -1,16 +1,13 @@
 //! E10–E12: which descriptors are closed, and which are not.
 
-use std::{
-    fs::{File, OpenOptions},
-    io::Read,
-    os::unix::fs::OpenOptionsExt,
-    path::Path,
-};
+use std::fs::{File, OpenOptions};
+use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 
 use daemon_harness::{Launch, PROMPT, Proc, Scene, Stdio, bin, require};
-use nix::sys::resource::Resource;
-
 use daemon_tests::svc::{at_barrier, barrier, named_daemon, ready_daemon, service, stop};
+use nix::sys::resource::Resource;
 
 /// Started with each of these standard streams closed.
 fn closing_streams(launch: Launch<'_>, closed: [bool; 3]) -> Launch<'_> {

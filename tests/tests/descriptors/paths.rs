@@ -1,12 +1,9 @@
 //! E17: relative paths mean the directory that the person stood in.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use daemon_harness::{Scene, bin};
-
 use daemon_tests::svc::ready_daemon;
 
 /// A directory to stand in, with a directory beside it.

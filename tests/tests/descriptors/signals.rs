@@ -3,7 +3,6 @@
 use std::fs::{self, File};
 
 use daemon_harness::{ALL_SIGNALS, Launch, OVERFLOW, Proc, Running, Scene, signal_set};
-
 use daemon_tests::svc::{
     at_barrier, barrier, in_foreground, named_daemon, ready_daemon, service, stop,
 };

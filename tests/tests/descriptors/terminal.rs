@@ -1,14 +1,14 @@
 //! E13 and E14: the terminal, which the daemon neither has nor needs.
 
-use std::{os::fd::OwnedFd, path::PathBuf, thread, time::Duration};
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::thread;
+use std::time::Duration;
 
 use daemon_harness::{Proc, Scene, Started, bin};
-use nix::{
-    fcntl::OFlag,
-    pty::{grantpt, posix_openpt, ptsname_r, unlockpt},
-};
-
 use daemon_tests::svc::{at_barrier, barrier, ready_daemon, service, stop};
+use nix::fcntl::OFlag;
+use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
 
 /// A terminal that is nobody's controlling one, so that whoever leads a session and opens it would
 /// get it: its path, and the other side.

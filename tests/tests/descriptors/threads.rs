@@ -1,7 +1,6 @@
 //! E16: a process with several threads is not forked.
 
 use daemon_harness::{Launch, Scene, require};
-
 use daemon_tests::svc::{in_foreground, ready_daemon, service};
 
 /// The service, whose `configure` hook leaves this many threads running.

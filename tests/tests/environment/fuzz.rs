@@ -3,16 +3,16 @@
 //!
 //! `PROPTEST_CASES` says how many starts (48), besides those of the corpus.
 
-use std::{
-    collections::BTreeSet, env, fs, os::unix::process::ExitStatusExt, path::Path, time::Duration,
-};
+use std::collections::BTreeSet;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::time::Duration;
+use std::{env, fs};
 
 use daemon_harness::{Launch, Scene, Started, bin, require};
-use proptest::{
-    prelude::*,
-    sample::{Index, select},
-    test_runner::{FileFailurePersistence, TestRunner},
-};
+use proptest::prelude::*;
+use proptest::sample::{Index, select};
+use proptest::test_runner::{FileFailurePersistence, TestRunner};
 
 /// Some user who has an account on no machine.
 const ORDINARY: u32 = 4711;

@@ -1,7 +1,8 @@
 //! Rule 12: a bad setting gets a clear error and changes nothing; and what settings mean that are
 //! good.
 
-use std::{fs, os::unix::fs::MetadataExt};
+use std::fs;
+use std::os::unix::fs::MetadataExt;
 
 use daemon_harness::{Launch, Scene, bin, require};
 

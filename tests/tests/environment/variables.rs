@@ -1,10 +1,8 @@
 //! E35: of the caller's environment only what is allowed remains, in memory too.
 
-use std::{
-    collections::BTreeSet,
-    fs,
-    path::{Path, PathBuf},
-};
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use daemon_harness::{Launch, Proc, Scene, require};
 use nix::unistd::{User, geteuid};

@@ -1,9 +1,11 @@
 //! `examples/agent`: the tool that starts its own agent.
 
-use std::{
-    collections::BTreeSet, fs, os::unix::fs::MetadataExt, path::PathBuf, sync::LazyLock,
-    time::Duration,
-};
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::sync::LazyLock;
+use std::time::Duration;
 
 use daemon_harness::{Launch, Proc, Running, Scene, Started, errno_text, require};
 use daemon_tests::built::example;

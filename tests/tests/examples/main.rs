@@ -3,21 +3,15 @@
 
 mod agent;
 
-use std::{
-    fs,
-    io::{self, Read, Write},
-    net::{TcpListener, TcpStream},
-    path::{Path, PathBuf},
-};
+use std::fs;
+use std::io::{self, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
 
-use daemon_harness::{
-    Launch, Proc, Scene, errno_text,
-    managers::{Machine, Root, wait_until},
-    require,
-};
-use nix::unistd::geteuid;
-
+use daemon_harness::managers::{Machine, Root, wait_until};
+use daemon_harness::{Launch, Proc, Scene, errno_text, require};
 use daemon_tests::built::example;
+use nix::unistd::geteuid;
 
 /// A machine in which the example is installed.
 fn machine_with(name: &str) -> Machine {

@@ -1,12 +1,13 @@
 //! The exit statuses where a panic aborts (`panic = "abort"`): nothing unwinds, and the starter's
 //! word is the same.
 
-use std::{path::PathBuf, sync::OnceLock};
+use std::path::PathBuf;
+use std::sync::OnceLock;
 
 use daemon_harness::{Launch, Scene, bin};
+use daemon_tests::built::built;
 
 use crate::{failed, only_line, ready, stop};
-use daemon_tests::built::built;
 
 /// A fixture, built once more so that panics abort.
 fn aborting(name: &str) -> PathBuf {

@@ -4,10 +4,8 @@
 use std::os::unix::process::ExitStatusExt;
 
 use daemon_harness::{Launch, Proc, Running, Scene, Started, bin, require};
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use crate::{Barrier, PROMPT, failed, half_started, nothing_left, only_line, ready, service, stop};
 

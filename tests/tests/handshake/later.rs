@@ -1,11 +1,10 @@
 //! Rule 8: what goes wrong after readiness is said in the log that stderr leads to, or else in the
 //! system's.
 
-use std::{
-    fs,
-    os::unix::{fs::PermissionsExt, net::UnixDatagram},
-    path::PathBuf,
-};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixDatagram;
+use std::path::PathBuf;
 
 use daemon_harness::{Launch, PROMPT, Proc, Scene, bin, require};
 

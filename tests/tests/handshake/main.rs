@@ -27,11 +27,10 @@ mod texts;
 mod timeout;
 mod tracer;
 
-use std::{
-    fs::OpenOptions,
-    os::unix::{fs::OpenOptionsExt, process::ExitStatusExt},
-    path::PathBuf,
-};
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
 
 use daemon_harness::{Launch, PROMPT, Proc, Running, Scene, Started, bin};
 use nix::sys::stat::Mode;

@@ -1,16 +1,12 @@
 //! `status()` before readiness: what the person at the terminal sees of it, and rule 10, that
 //! nobody waits for it.
 
-use std::{
-    fs::{self, OpenOptions},
-    os::unix::fs::OpenOptionsExt,
-};
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
 
 use daemon_harness::{Launch, Proc, Scene, Stdio};
-use nix::{
-    fcntl::OFlag,
-    pty::{grantpt, posix_openpt, ptsname_r, unlockpt},
-};
+use nix::fcntl::OFlag;
+use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
 
 use crate::{Barrier, failed, ready, service, stop};
 

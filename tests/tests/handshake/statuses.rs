@@ -1,11 +1,8 @@
 //! E07 and E09: the exit statuses of the starter, each provoked from outside, and the word that
 //! each gives.
 
-use std::{
-    fs,
-    sync::atomic::{AtomicBool, Ordering},
-    thread,
-};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::{fs, thread};
 
 use daemon_harness::{
     FORKS, Launch, OVERFLOW, Proc, Scene, SetOnDrop, Started, bin, errno_text, require,

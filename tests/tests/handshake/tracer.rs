@@ -3,15 +3,11 @@
 use std::thread;
 
 use daemon_harness::{Launch, Scene, Started};
-use nix::{
-    errno::Errno,
-    sys::{
-        ptrace::{self, Event, Options},
-        signal::{Signal, kill},
-        wait::{WaitPidFlag, WaitStatus, waitpid},
-    },
-    unistd::Pid,
-};
+use nix::errno::Errno;
+use nix::sys::ptrace::{self, Event, Options};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
 
 /// Whom to strike, from when on the calls are counted.
 #[derive(Clone, Copy, Debug, PartialEq)]

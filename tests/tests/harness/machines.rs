@@ -1,20 +1,16 @@
 //! The harness for real managers, with services that are shell scripts: each manager tells ready
 //! from not ready and failed, and nothing of a machine is left when it is gone.
 
-use std::{
-    env, fs,
-    io::Read,
-    os::unix::process::ExitStatusExt,
-    path::Path,
-    process::{Command, Stdio},
-};
+use std::io::Read;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::{env, fs};
 
-use daemon_harness::{
-    managers::{
-        Cron, Dinit, Machine, OpenRc, Pid1, Root, Runit, S6, Shim, Supervisord, Systemd, wait_until,
-    },
-    require,
+use daemon_harness::managers::{
+    Cron, Dinit, Machine, OpenRc, Pid1, Root, Runit, S6, Shim, Supervisord, Systemd, wait_until,
 };
+use daemon_harness::require;
 
 const UNITS: &str = "/etc/systemd/system";
 

@@ -4,19 +4,16 @@
 mod machines;
 mod witness;
 
-use std::{
-    collections::BTreeSet,
-    env,
-    ffi::OsString,
-    fs,
-    io::Write,
-    os::unix::{ffi::OsStringExt, process::ExitStatusExt},
-    panic::{AssertUnwindSafe, catch_unwind},
-    path::{Path, PathBuf},
-    process::{Command, Stdio as Std},
-    thread,
-    time::{Duration, Instant},
-};
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::io::Write;
+use std::os::unix::ffi::OsStringExt;
+use std::os::unix::process::ExitStatusExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio as Std};
+use std::time::{Duration, Instant};
+use std::{env, fs, thread};
 
 use daemon_harness::{ALL_SIGNALS, Launch, PATIENCE, Proc, Running, Scene, Stdio, require};
 use nix::sys::resource::Resource;

@@ -1,11 +1,9 @@
 //! The witnesses of every scene, tested on themselves: a daemon that leaks, a bystander that is
 //! hit, and the noise.
 
-use std::{
-    fs,
-    panic::{AssertUnwindSafe, catch_unwind},
-    process::{Command, Stdio},
-};
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::{Command, Stdio};
 
 use daemon_harness::{Proc, Scene, bin, require};
 

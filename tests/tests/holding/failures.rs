@@ -1,9 +1,7 @@
 //! C7: calls that fail around the pidfile, and lists of who may write.
 
-use std::{
-    fs::{self, Permissions},
-    os::unix::fs::PermissionsExt,
-};
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 
 use daemon_harness::{Launch, Proc, Scene, errno_text, require, set_access_list};
 use nix::sys::resource::Resource;

@@ -20,16 +20,12 @@ mod removed;
 mod rights;
 mod starting;
 
-use std::{
-    fs::File,
-    path::{Path, PathBuf},
-};
+use std::fs::File;
+use std::path::{Path, PathBuf};
 
 use daemon_harness::{Launch, Namespaces, Proc, Scene, Started, bin};
-use nix::{
-    errno::Errno,
-    fcntl::{Flock, FlockArg},
-};
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
 
 /// Some user who has an account on no machine.
 const ORDINARY: u32 = 4711;

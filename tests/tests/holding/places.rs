@@ -1,7 +1,8 @@
 //! C5, C6: what is left at the end of a service that could not remove its pidfile; relative paths,
 //! clocks, old kernels.
 
-use std::{fs, time::Duration};
+use std::fs;
+use std::time::Duration;
 
 use daemon_harness::{Scene, errno_text, require};
 

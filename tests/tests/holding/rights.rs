@@ -1,9 +1,7 @@
 //! C3, C4: processes that may not be looked at, and locks that have nothing to do with the service.
 
-use std::{
-    fs::{self, Permissions},
-    os::unix::fs::{MetadataExt, PermissionsExt},
-};
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 use daemon_harness::{Hidden, Namespaces, ProcMount, Scene, bin, require, set_file_capabilities};
 

@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use daemon_harness::{Hidden, Namespaces, ProcMount, Scene, require};
+use daemon_tests::svc::{at_barrier, barrier};
 
 use crate::{Container, Held};
-use daemon_tests::svc::{at_barrier, barrier};
 
 fn assert_starting(held: &Held<'_>, fifo: &Path) {
     let scene = held.scene;

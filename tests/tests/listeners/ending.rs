@@ -1,9 +1,8 @@
 //! E4, E5, E10: the end of the old instance, and what it knows of it.
 
-use std::fs;
 use std::os::unix::process::ExitStatusExt;
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{fs, thread};
 
 use daemon_harness::{Proc, Scene, require};
 

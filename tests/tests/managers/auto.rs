@@ -2,7 +2,8 @@
 //! managers; the managers themselves are in `systemd`, `supervisors` and
 //! `containers`.
 
-use std::{fs, os::unix::net::UnixDatagram};
+use std::fs;
+use std::os::unix::net::UnixDatagram;
 
 use daemon_harness::{Launch, Scene, bin};
 

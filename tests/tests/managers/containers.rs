@@ -1,13 +1,13 @@
 //! PID 1 of a container, shims, and callers who wait for the end of the output: cron, `ssh host
 //! command`, `docker exec`.
 
-use std::{fs, process::Command};
+use std::fs;
+use std::process::Command;
+
+use daemon_harness::managers::{Cron, Machine, Pid1, Ran, Shim, wait_until};
+use daemon_harness::require;
 
 use crate::greeter::{assert_greets, greeter, root, status_of, wait_until_it_greets};
-use daemon_harness::{
-    managers::{Cron, Machine, Pid1, Ran, Shim, wait_until},
-    require,
-};
 
 /// A container whose command is `svc` with these arguments.
 fn svc(arguments: &[&str]) -> Pid1 {

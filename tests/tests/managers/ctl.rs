@@ -1,9 +1,7 @@
 //! The service with control commands, in a machine.
 
-use daemon_harness::{
-    bin,
-    managers::{Machine, Ran, Root},
-};
+use daemon_harness::bin;
+use daemon_harness::managers::{Machine, Ran, Root};
 
 /// Its settings, as a variable.
 pub(crate) const CTL: &str = "CTL=pidfile=/run/ctl.pid listen=/run/ctl.address";

@@ -1,15 +1,11 @@
 //! What the tests with real managers share: the service `greeter`, the files of
 //! `examples/managers`, and a client.
 
-use std::{
-    io::{BufRead, BufReader, Write},
-    net::TcpStream,
-};
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
 
-use daemon_harness::{
-    bin,
-    managers::{Machine, PATIENCE, Root, Systemd, wait_until},
-};
+use daemon_harness::bin;
+use daemon_harness::managers::{Machine, PATIENCE, Root, Systemd, wait_until};
 
 /// The text of a file of `examples/managers`.
 macro_rules! example {

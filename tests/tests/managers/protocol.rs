@@ -1,14 +1,12 @@
 //! What a manager hears, with the test itself as the manager: sd_notify(3) at `NOTIFY_SOCKET`, and
 //! a newline at `DAEMON_NOTIFY_FD`.
 
-use std::{
-    fs,
-    os::unix::fs::FileTypeExt,
-    process,
-    time::{Duration, Instant},
-};
+use std::os::unix::fs::FileTypeExt;
+use std::time::{Duration, Instant};
+use std::{fs, process};
 
-use daemon_harness::{Launch, Scene, bin, errno_text, managers::NotifySocket};
+use daemon_harness::managers::NotifySocket;
+use daemon_harness::{Launch, Scene, bin, errno_text};
 
 /// A scene with a manager, and the service under it.
 fn managed(scene: &Scene) -> (NotifySocket, Launch<'_>) {

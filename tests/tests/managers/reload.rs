@@ -1,9 +1,11 @@
 //! SIGHUP: log files are opened anew, and what cannot be opened changes nothing.
 
-use std::{fs, path::Path};
+use std::fs;
+use std::path::Path;
 
 use daemon_harness::{Proc, Scene, bin, require};
-use nix::{sys::stat::Mode, unistd::mkfifo};
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
 
 const NOBODY: u32 = 65534;
 

@@ -2,11 +2,8 @@
 
 use std::fs;
 
-use daemon_harness::{
-    Launch, Scene, bin,
-    managers::{Machine, Root, wait_until},
-    require,
-};
+use daemon_harness::managers::{Machine, Root, wait_until};
+use daemon_harness::{Launch, Scene, bin, require};
 
 /// Starts the service as the child of a shell with this name.
 fn below<'s>(scene: &'s Scene, name: &str, arguments: &[&str]) -> Launch<'s> {

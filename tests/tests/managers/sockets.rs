@@ -1,16 +1,12 @@
 //! Sockets from the manager, with the test itself as the manager: names, kinds, nonsense, and none
 //! at all.
 
-use std::{
-    fs,
-    io::Read,
-    net::{TcpListener, TcpStream, UdpSocket},
-    os::{
-        fd::OwnedFd,
-        unix::net::{UnixDatagram, UnixListener},
-    },
-    process::{Child, Command, Stdio},
-};
+use std::fs;
+use std::io::Read;
+use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::{UnixDatagram, UnixListener};
+use std::process::{Child, Command, Stdio};
 
 use daemon_harness::{Scene, bin, errno_text};
 

@@ -1,12 +1,10 @@
 //! s6, runit, supervisord, OpenRC, dinit and start-stop-daemon: what they run is that of
 //! `examples/managers`.
 
+use daemon_harness::managers::{Dinit, Machine, OpenRc, Root, Runit, S6, Supervisord, wait_until};
+use daemon_harness::{errno_text, require};
+
 use crate::greeter::{assert_greets, greeter, root, status_of, wait_until_it_greets, with_greeter};
-use daemon_harness::{
-    errno_text,
-    managers::{Dinit, Machine, OpenRc, Root, Runit, S6, Supervisord, wait_until},
-    require,
-};
 
 #[test]
 fn s6_knows_when_it_is_ready() {

@@ -1,20 +1,16 @@
 //! systemd, in every way in which it can run a service: the units are those of
 //! `examples/managers/systemd`.
 
-use std::{
-    fs,
-    io::Read,
-    process::Stdio,
-    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
-};
+use std::fs;
+use std::io::Read;
+use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use daemon_harness::managers::{Root, Systemd, wait_until};
+use daemon_harness::{SetOnDrop, errno_text, require};
 
 use crate::greeter::{
     Client, assert_greets, greeter, root, status_of, systemd, wait_until_it_greets, with_greeter,
-};
-use daemon_harness::{
-    SetOnDrop, errno_text,
-    managers::{Root, Systemd, wait_until},
-    require,
 };
 
 const UNIT: &str = "/etc/systemd/system/greeter.service";

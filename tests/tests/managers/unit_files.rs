@@ -1,17 +1,14 @@
 //! The service files that `unit` prints: taken by the managers' own tools, and run by the managers
 //! as they were printed.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use daemon_harness::{
-    bin,
-    managers::{Machine, OpenRc, Ran, Root, Runit, S6, Supervisord, Systemd, wait_until},
-    require,
+use daemon_harness::managers::{
+    Machine, OpenRc, Ran, Root, Runit, S6, Supervisord, Systemd, wait_until,
 };
+use daemon_harness::{bin, require};
 
 /// Where the service is: something for each format to quote.
 const PLACE: &str = "/opt/50% of $HOME; #1/controlled";

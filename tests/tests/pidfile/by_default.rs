@@ -1,9 +1,9 @@
 //! The bare `pidfile`: `/run/NAME.pid` for root, `$XDG_RUNTIME_DIR/NAME.pid` for others.
 
 use daemon_harness::{Launch, Scene, bin, require};
+use daemon_tests::svc::stop;
 
 use crate::{Home, content, naming};
-use daemon_tests::svc::stop;
 
 /// The service with the bare `pidfile`, started by root with a `/run` of its own.
 fn with_private_run(scene: &Scene) -> Launch<'_> {

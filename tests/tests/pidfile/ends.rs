@@ -1,11 +1,12 @@
 //! E26 and E27: what is left of a pidfile when its service has ended.
 
-use std::{fs, os::unix::process::ExitStatusExt};
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
 
 use daemon_harness::{Launch, PATIENCE, Proc, Scene, require};
+use daemon_tests::svc::{in_foreground, named_daemon, ready_daemon, service, stop};
 
 use crate::{content, naming};
-use daemon_tests::svc::{in_foreground, named_daemon, ready_daemon, service, stop};
 
 /// A service whose main loop does this, until it has ended by itself.
 fn ends_by_itself(scene: &Scene, action: &str) {

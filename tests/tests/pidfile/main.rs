@@ -18,11 +18,9 @@ mod races;
 mod replaced;
 mod second;
 
-use std::{
-    fs,
-    os::unix::fs::chown,
-    path::{Path, PathBuf},
-};
+use std::fs;
+use std::os::unix::fs::chown;
+use std::path::{Path, PathBuf};
 
 use daemon_harness::{Launch, Scene, bin, require};
 

@@ -1,14 +1,12 @@
 //! E22: whose the pidfile is, and who can write it.
 
-use std::{
-    fs,
-    os::unix::fs::{MetadataExt, PermissionsExt, chown},
-};
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 
 use daemon_harness::{Launch, Scene, require};
+use daemon_tests::svc::{service, stop};
 
 use crate::{Home, ORDINARY, content, naming};
-use daemon_tests::svc::{service, stop};
 
 /// The mode of a file, its owner and its group.
 fn rights(path: impl AsRef<std::path::Path>) -> (u32, u32, u32) {

@@ -1,20 +1,16 @@
 //! E21 and E22: what may be at the path of a pidfile, and who may write the directories that lead
 //! there.
 
-use std::{
-    fs,
-    os::unix::{
-        fs::{FileTypeExt, PermissionsExt, chown, lchown, symlink},
-        net::UnixListener,
-    },
-    path::Path,
-};
+use std::fs;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt, chown, lchown, symlink};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
 
 use daemon_harness::{Scene, errno_text, require};
+use daemon_tests::svc::{barrier, service, stop};
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 
 use crate::{Home, ORDINARY, content, naming};
-use daemon_tests::svc::{barrier, service, stop};
 
 /// The start is refused, quickly, saying this.
 #[track_caller]

@@ -1,18 +1,16 @@
 //! E20 and E29: many at once, and locks that no service holds.
 
-use std::{
-    fs::{self, File},
-    ops::ControlFlow,
-    sync::atomic::{AtomicBool, Ordering},
-    thread,
-    time::{Duration, Instant},
-};
+use std::fs::{self, File};
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use daemon_harness::{Launch, PROMPT, Proc, Running, Scene, Started, require};
+use daemon_tests::svc::{ready_daemon, service, stop};
 use nix::fcntl::{Flock, FlockArg};
 
 use crate::{Home, content, naming};
-use daemon_tests::svc::{ready_daemon, service, stop};
 
 const STARTERS: usize = 50;
 

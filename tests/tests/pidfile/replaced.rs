@@ -1,11 +1,12 @@
 //! E23: the pidfile is removed or replaced, during the start and afterwards.
 
-use std::{fs, path::Path};
+use std::fs;
+use std::path::Path;
 
 use daemon_harness::{Scene, require};
+use daemon_tests::svc::{ready_daemon, service, stop};
 
 use crate::{content, naming};
-use daemon_tests::svc::{ready_daemon, service, stop};
 
 #[test]
 fn e23_a_successors_file_is_not_removed() {

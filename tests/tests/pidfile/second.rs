@@ -1,11 +1,14 @@
 //! E24 and E25: the second start changes nothing, and a stale file hinders nobody.
 
-use std::{fs, os::unix::fs::MetadataExt, path::Path, time::SystemTime};
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::time::SystemTime;
 
 use daemon_harness::{PROMPT, Scene, bin, require};
+use daemon_tests::svc::{at_barrier, barrier, in_foreground, ready_daemon, service, stop};
 
 use crate::{Home, content, naming};
-use daemon_tests::svc::{at_barrier, barrier, in_foreground, ready_daemon, service, stop};
 
 /// All that a second start could change of a file.
 fn state(path: &Path) -> (String, u64, u32, u64, SystemTime, i64) {

@@ -1,6 +1,7 @@
 //! E37: another root directory, out of which nothing leads.
 
-use std::{fs, path::PathBuf};
+use std::fs;
+use std::path::PathBuf;
 
 use daemon_harness::{Launch, Scene, bin, require};
 

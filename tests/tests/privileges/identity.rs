@@ -1,6 +1,7 @@
 //! Users and groups: whom a service becomes, and who it cannot become.
 
-use std::{fs, path::Path};
+use std::fs;
+use std::path::Path;
 
 use daemon_harness::{FORKS, Launch, Scene, bin, require};
 

@@ -1,13 +1,9 @@
 //! E38 and rule 9: log files, and `/dev/null`.
 
-use std::{
-    fs,
-    os::unix::{
-        fs::{MetadataExt, PermissionsExt, chown, symlink},
-        net::UnixListener,
-    },
-    path::{Path, PathBuf},
-};
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
 
 use daemon_harness::{Launch, Scene, bin, require};
 

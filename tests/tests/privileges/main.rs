@@ -7,13 +7,11 @@ mod identity;
 mod logs;
 mod no_way_back;
 
-use std::{
-    ffi::OsString,
-    fs,
-    os::unix::fs::{MetadataExt, PermissionsExt},
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use daemon_harness::{Launch, Proc, Scene, bin};
 

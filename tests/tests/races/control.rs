@@ -1,14 +1,12 @@
 //! E28: start against stop against restart, all at the same moment.
 
-use std::{
-    fs,
-    panic::{AssertUnwindSafe, catch_unwind},
-};
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use daemon_harness::{Proc, Running, Scene, Started};
+use daemon_tests::ctl::Ctl;
 
 use crate::{at_once, rounds};
-use daemon_tests::ctl::Ctl;
 
 /// What a command may end with, whoever was faster: done; refused because another runs, or ended it
 /// meanwhile, with a message.

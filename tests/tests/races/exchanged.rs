@@ -4,19 +4,16 @@
 //! there is refused; here they put it there and take it away all the time. So a start may be
 //! refused, but nothing is made or changed in a place of theirs, nor where their links lead.
 
-use std::{
-    fs,
-    os::unix::fs::{MetadataExt, chown, lchown, symlink},
-    path::{Path, PathBuf},
-    sync::atomic::{AtomicBool, Ordering},
-    thread,
-    time::Duration,
-};
+use std::os::unix::fs::{MetadataExt, chown, lchown, symlink};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use std::{fs, thread};
 
 use daemon_harness::{Launch, PATIENCE, Scene, SetOnDrop, Started, bin, exchange, require};
+use daemon_tests::ctl::ORDINARY;
 
 use crate::{Dice, is_in, rounds};
-use daemon_tests::ctl::ORDINARY;
 
 /// As a round takes little time.
 const STARTS: usize = 15;

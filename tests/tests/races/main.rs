@@ -20,7 +20,10 @@ mod replaced;
 mod reuse;
 mod starters;
 
-use std::{env, fmt::Debug, fs, str::FromStr, time::SystemTime};
+use std::fmt::Debug;
+use std::str::FromStr;
+use std::time::SystemTime;
+use std::{env, fs};
 
 use daemon_harness::{Gate, Launch, Proc, Running, Scene, Started};
 

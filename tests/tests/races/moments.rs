@@ -1,12 +1,14 @@
 //! E04, E14: signals and hang-ups at random moments of the start: all or nothing.
 
-use std::{os::unix::process::ExitStatusExt, thread, time::Duration};
+use std::os::unix::process::ExitStatusExt;
+use std::thread;
+use std::time::Duration;
 
 use daemon_harness::{PATIENCE, Proc, Running, Scene, Started};
+use daemon_tests::svc::service;
 use libc::{SIGABRT, SIGCONT, SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGSTOP, SIGTERM};
 
 use crate::{Dice, rounds};
-use daemon_tests::svc::service;
 
 /// In which a start is over, on an idle machine.
 const START: u64 = 30_000;

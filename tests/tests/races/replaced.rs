@@ -1,17 +1,14 @@
 //! E23: somebody unlinks and replaces the file while starters want it.
 
-use std::{
-    fs,
-    os::unix::fs::MetadataExt,
-    sync::atomic::{AtomicBool, Ordering},
-    thread,
-    time::Duration,
-};
+use std::os::unix::fs::MetadataExt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use std::{fs, thread};
 
 use daemon_harness::{Scene, Started};
+use daemon_tests::svc::service;
 
 use crate::{Dice, at_once, outcomes, rounds};
-use daemon_tests::svc::service;
 
 /// Takes the file away or puts another in its place, at random moments, until it is over.
 fn meddle(scene: &Scene, dice: &mut Dice, over: &AtomicBool) {

@@ -4,19 +4,17 @@
 //! Each test runs in a process namespace of its own, where numbers can be chosen and nobody else
 //! takes any.
 
-use std::{
-    collections::BTreeSet,
-    env, fs,
-    io::{self, Write},
-    panic::{AssertUnwindSafe, catch_unwind},
-    thread,
-    time::Duration,
-};
+use std::collections::BTreeSet;
+use std::io::{self, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+use std::{env, fs, thread};
 
 use daemon_harness::{Proc, Running, Scene, Started, Stdio, Stranger, require};
-
-use crate::{Dice, at_once, control::assert_sensible, is_in, rounds};
 use daemon_tests::ctl::Ctl;
+
+use crate::control::assert_sensible;
+use crate::{Dice, at_once, is_in, rounds};
 
 /// As a round takes little time.
 const TIMES: usize = 10;

@@ -1,11 +1,12 @@
 //! E20, E24: fifty starters at once.
 
-use std::{fs, time::Duration};
+use std::fs;
+use std::time::Duration;
 
 use daemon_harness::{Scene, Started};
+use daemon_tests::svc::service;
 
 use crate::{at_once, outcomes, rounds};
-use daemon_tests::svc::service;
 
 const STARTERS: usize = 50;
 

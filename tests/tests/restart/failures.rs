@@ -3,9 +3,9 @@
 use std::fs;
 
 use daemon_harness::{Proc, Running, Scene, require};
+use daemon_tests::svc::{at_barrier, barrier};
 
 use crate::{address, answering, assert_one_owner, assert_owner, new_socket, request};
-use daemon_tests::svc::{at_barrier, barrier};
 
 /// A restart whose new instance is in `init`, and goes on when what this returns last is dropped.
 fn half_way(scene: &Scene) -> (Proc, Running<'_>, Proc, fs::File) {

@@ -1,10 +1,10 @@
 //! Services of every kind can be restarted; those that cannot hand over are ended first.
 
 use daemon_harness::{Scene, errno_text, require};
-
-use crate::{answering, assert_owner, request};
 use daemon_tests::ctl::{Ctl, ORDINARY};
 use daemon_tests::svc::{ready_daemon, service};
+
+use crate::{answering, assert_owner, request};
 
 #[test]
 fn one_that_does_not_run_is_started() {

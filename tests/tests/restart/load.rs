@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use daemon_harness::{Descriptor, Launch, Proc, Scene, require};
+use daemon_tests::ctl::Ctl;
 
 use crate::{address, answer, answering, assert_owner, request};
-use daemon_tests::ctl::Ctl;
 
 const CLIENTS: usize = 3;
 

@@ -15,16 +15,13 @@ mod load;
 mod socket;
 mod systemd;
 
-use std::{
-    fs,
-    io::{self, BufRead, BufReader, Write},
-    net::{SocketAddr, TcpStream},
-    path::PathBuf,
-    time::Duration,
-};
+use std::fs;
+use std::io::{self, BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::time::Duration;
 
 use daemon_harness::{Proc, Scene};
-
 use daemon_tests::ctl::Ctl;
 
 /// The service, which answers requests.

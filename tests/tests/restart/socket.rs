@@ -5,10 +5,10 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use daemon_harness::{Launch, Scene, require};
-
-use crate::{answering, assert_owner};
 use daemon_tests::ctl::{Ctl, ORDINARY};
 use daemon_tests::svc::{at_barrier, barrier};
+
+use crate::{answering, assert_owner};
 
 /// Says something on the control socket, and prints how long the answer is: 0 is the end of the
 /// connection.

@@ -1,10 +1,7 @@
 //! Under systemd, `ExecReload=` can restart the service, and the unit follows it.
 
-use daemon_harness::{
-    bin,
-    managers::{Root, Systemd, wait_until},
-    require,
-};
+use daemon_harness::managers::{Root, Systemd, wait_until};
+use daemon_harness::{bin, require};
 
 const UNIT: &str = r#"[Service]
 Type=forking

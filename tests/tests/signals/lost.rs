@@ -2,10 +2,9 @@
 //! own, keeps these as they are. It hears signals all the same, and neither spins nor waits for
 //! ever.
 
-use std::fs;
 use std::path::PathBuf;
-use std::thread;
 use std::time::Duration;
+use std::{fs, thread};
 
 use daemon_harness::{Proc, Scene, bin};
 

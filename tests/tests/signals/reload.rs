@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use daemon_harness::{Proc, Scene};
 use daemon_rt::control::{Control, Reloaded};
-
-use crate::Service;
 use daemon_tests::ctl::Ctl;
 use daemon_tests::svc::{at_barrier, barrier};
+
+use crate::Service;
 
 const PATIENCE: Duration = Duration::from_secs(15);
 

@@ -3,17 +3,13 @@
 
 mod foreground;
 
-use std::{
-    fs,
-    os::unix::fs::MetadataExt,
-    path::{Path, PathBuf},
-};
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 use daemon_harness::{Descriptor, Launch, Proc, Scene, bin, require};
-use nix::{
-    sys::resource::Resource,
-    unistd::{Uid, User, geteuid},
-};
+use nix::sys::resource::Resource;
+use nix::unistd::{Uid, User, geteuid};
 
 /// A place from which a service is started, and what it is to become.
 struct Whole {

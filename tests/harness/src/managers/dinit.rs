@@ -1,6 +1,8 @@
 //! dinit as PID 1, as in containers.
 
-use std::{ffi::OsStr, ops::Deref, path::PathBuf};
+use std::ffi::OsStr;
+use std::ops::Deref;
+use std::path::PathBuf;
 
 use super::{Machine, Ran, Root, wait_until};
 

@@ -1,18 +1,14 @@
 //! A machine of its own: namespaces, an overlay of a root, and an init.
 
-use std::{
-    ffi::OsStr,
-    fs, io,
-    net::TcpStream,
-    os::unix::{fs::DirBuilderExt, process::CommandExt},
-    path::{Path, PathBuf},
-    process::{self, Child, ChildStdin, Command, Stdio},
-    sync::{
-        LazyLock,
-        atomic::{AtomicUsize, Ordering},
-    },
-    thread,
-};
+use std::ffi::OsStr;
+use std::net::TcpStream;
+use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{self, Child, ChildStdin, Command, Stdio};
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{fs, io, thread};
 
 use nix::sched::{CloneFlags, setns};
 

@@ -36,25 +36,21 @@ mod s6;
 mod supervisord;
 mod systemd;
 
-use std::{
-    thread,
-    time::{Duration, Instant},
-};
+use std::thread;
+use std::time::{Duration, Instant};
 
-pub use self::{
-    cron::Cron,
-    dinit::Dinit,
-    machine::Machine,
-    notify::NotifySocket,
-    openrc::OpenRc,
-    pid1::{Pid1, Shim},
-    ran::Ran,
-    root::Root,
-    runit::Runit,
-    s6::S6,
-    supervisord::Supervisord,
-    systemd::{Entry, Systemd},
-};
+pub use self::cron::Cron;
+pub use self::dinit::Dinit;
+pub use self::machine::Machine;
+pub use self::notify::NotifySocket;
+pub use self::openrc::OpenRc;
+pub use self::pid1::{Pid1, Shim};
+pub use self::ran::Ran;
+pub use self::root::Root;
+pub use self::runit::Runit;
+pub use self::s6::S6;
+pub use self::supervisord::Supervisord;
+pub use self::systemd::{Entry, Systemd};
 
 /// How long anything in a machine may take before the test fails.
 pub const PATIENCE: Duration = Duration::from_secs(30);

@@ -1,12 +1,8 @@
 //! The test itself as a manager that listens at `NOTIFY_SOCKET`.
 
-use std::{
-    os::{
-        linux::net::SocketAddrExt,
-        unix::net::{SocketAddr, UnixDatagram},
-    },
-    path::Path,
-};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::path::Path;
 
 use super::PATIENCE;
 

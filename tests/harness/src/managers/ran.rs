@@ -1,12 +1,9 @@
 //! What a command in a machine did.
 
-use std::{
-    fmt,
-    os::unix::process::ExitStatusExt,
-    process::{Command, Stdio},
-    sync::mpsc,
-    thread,
-};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::{fmt, thread};
 
 use super::PATIENCE;
 

@@ -1,10 +1,8 @@
 //! What a machine's root holds besides the files of this one.
 
-use std::{
-    fs,
-    os::unix::fs::{DirBuilderExt, PermissionsExt},
-    path::{Path, PathBuf},
-};
+use std::fs;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 
 /// Where `tests/setup` unpacks other releases of Debian, for managers in other versions than this
 /// machine has.

@@ -2,7 +2,8 @@
 
 use std::ops::Deref;
 
-use super::{Machine, Ran, Root, s6::supervised, wait_until};
+use super::s6::supervised;
+use super::{Machine, Ran, Root, wait_until};
 
 const SERVICES: &str = "/etc/service";
 

@@ -1,6 +1,7 @@
 //! s6: `s6-svscan` as PID 1.
 
-use std::{fs, ops::Deref};
+use std::fs;
+use std::ops::Deref;
 
 use super::{Machine, Ran, Root, wait_until};
 

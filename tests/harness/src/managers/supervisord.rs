@@ -1,6 +1,7 @@
 //! supervisord as PID 1, as in containers.
 
-use std::{ffi::OsStr, ops::Deref};
+use std::ffi::OsStr;
+use std::ops::Deref;
 
 use super::{Machine, Ran, Root, wait_until};
 

@@ -1,6 +1,9 @@
 //! systemd, with the journal, and with no unit but those of the test.
 
-use std::{collections::HashMap, ffi::OsStr, fs, ops::Deref};
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::fs;
+use std::ops::Deref;
 
 use super::{Machine, Ran, Root, wait_until};
 

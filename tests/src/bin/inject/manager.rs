@@ -1,13 +1,12 @@
 //! A service manager, as far as it listens.
 
-use std::{
-    fs,
-    os::unix::net::UnixDatagram,
-    path::PathBuf,
-    thread::{self, JoinHandle},
-};
+use std::fs;
+use std::os::unix::net::UnixDatagram;
+use std::path::PathBuf;
+use std::thread::{self, JoinHandle};
 
-use daemon_harness::{Launch, Scene, managers::NotifySocket};
+use daemon_harness::managers::NotifySocket;
+use daemon_harness::{Launch, Scene};
 
 /// What the manager says to itself.
 const OVER: &str = "OVER";

@@ -1,10 +1,13 @@
 //! The starts that are walked, and what comes of each if nothing fails.
 
-use std::{fs, net::SocketAddr, path::PathBuf};
+use std::fs;
+use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use daemon_harness::{Launch, Proc, Scene, Stdio, bin};
 
-use crate::{manager::Manager, tracer::Role};
+use crate::manager::Manager;
+use crate::tracer::Role;
 
 /// The name that the service is given, with which each message begins.
 const NAME: &str = "full";

@@ -5,23 +5,18 @@
 //! and counts from the start of `main`. In a restart it also traces the threads of the old
 //! instance.
 
-use std::{collections::HashMap, fs, thread};
+use std::collections::HashMap;
+use std::{fs, thread};
 
 use daemon_harness::{Launch, Running, Scene};
-use nix::{
-    errno::Errno,
-    sys::{
-        ptrace::{self, Event, Options},
-        signal::{Signal, kill},
-        wait::{WaitPidFlag, WaitStatus, waitpid},
-    },
-    unistd::Pid,
-};
+use nix::errno::Errno;
+use nix::sys::ptrace::{self, Event, Options};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
 
-use crate::{
-    faults::{Fault, kind},
-    scenarios::Scenario,
-};
+use crate::faults::{Fault, kind};
+use crate::scenarios::Scenario;
 
 /// What a process is to a start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

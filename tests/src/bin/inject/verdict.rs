@@ -4,24 +4,20 @@ mod foreground;
 mod managed;
 mod restart;
 
-use std::{
-    ffi::OsString,
-    fs,
-    os::unix::process::ExitStatusExt,
-    panic::{AssertUnwindSafe, catch_unwind},
-    path::{Path, PathBuf},
-    thread::sleep,
-    time::{Duration, Instant},
-};
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use daemon_harness::{Descriptor, Proc, Running, Scene, Started, text_of};
 
-use crate::{
-    faults::Fault,
-    manager::Manager,
-    scenarios::{Expected, Old, Scenario},
-    tracer::{Call, Role, Seen},
-};
+use crate::faults::Fault;
+use crate::manager::Manager;
+use crate::scenarios::{Expected, Old, Scenario};
+use crate::tracer::{Call, Role, Seen};
 
 /// A start, and what befell it.
 pub(crate) struct Case<'s> {

@@ -1,27 +1,22 @@
 //! The walk: all faults of all scenarios, by some workers, and the table of what came of them.
 
-use std::{
-    collections::HashMap,
-    error::Error,
-    panic::{self, AssertUnwindSafe, catch_unwind},
-    process::ExitCode,
-    sync::{
-        Mutex,
-        atomic::{AtomicUsize, Ordering},
-    },
-    thread,
-    time::Instant,
-};
+use std::collections::HashMap;
+use std::error::Error;
+use std::panic::{self, AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Instant;
 
 use daemon_harness::{Scene, shuffle};
-use nix::{errno::Errno, unistd::Pid};
+use nix::errno::Errno;
+use nix::unistd::Pid;
 
-use crate::{
-    faults::{Fault, kind},
-    scenarios::{SCENARIOS, Scenario, Stage},
-    tracer::{self, Call, ROLES, Role, Seen},
-    verdict::{self, Case, Outcome},
-};
+use crate::faults::{Fault, kind};
+use crate::scenarios::{SCENARIOS, Scenario, Stage};
+use crate::tracer::{self, Call, ROLES, Role, Seen};
+use crate::verdict::{self, Case, Outcome};
 
 struct Options {
     sample: Option<usize>,

@@ -1,22 +1,14 @@
 //! Processes that have nothing to do with the service, and have pids beside those of its processes.
 
-use std::{
-    fs,
-    io::{self, Write},
-    path::Path,
-};
+use std::fs;
+use std::io::{self, Write};
+use std::path::Path;
 
-use daemon_harness::{
-    Proc, Running,
-    noise::{hold_locks, mount_tmpfs},
-};
-use nix::{
-    sys::{
-        signal::{SigSet, Signal},
-        wait::{WaitPidFlag, waitpid},
-    },
-    unistd::{ForkResult, pause},
-};
+use daemon_harness::noise::{hold_locks, mount_tmpfs};
+use daemon_harness::{Proc, Running};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::wait::{WaitPidFlag, waitpid};
+use nix::unistd::{ForkResult, pause};
 
 /// The PID 1 of a pid namespace: it reaps, and is none that means supervision. It says when it is
 /// there.

@@ -27,18 +27,14 @@ mod stage;
 mod steps;
 mod worlds;
 
-use std::{
-    collections::BTreeMap,
-    error::Error,
-    panic::{self, AssertUnwindSafe, catch_unwind},
-    process::ExitCode,
-    sync::{
-        Mutex,
-        atomic::{AtomicUsize, Ordering},
-    },
-    thread,
-    time::Instant,
-};
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::panic::{self, AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Instant;
 
 use daemon_harness::text_of;
 use stage::Programs;

@@ -1,27 +1,21 @@
 //! The service in one of the surroundings, and what is seen of it from outside.
 
-use std::{
-    fs::{self, File, Permissions},
-    io::{self, BufRead, BufReader},
-    net::{SocketAddr, TcpStream},
-    os::unix::fs::PermissionsExt,
-    panic::{AssertUnwindSafe, catch_unwind},
-    path::{Path, PathBuf},
-    process,
-    time::{Duration, Instant},
-};
+use std::fs::{self, File, Permissions};
+use std::io::{self, BufRead, BufReader};
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::process;
+use std::time::{Duration, Instant};
 
 use daemon_harness::{Launch, Proc, Running, Scene, Started, bin, set_file_capabilities, text_of};
-use nix::{
-    errno::Errno,
-    fcntl::{Flock, FlockArg},
-};
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
 use tempfile::TempDir;
 
-use crate::{
-    bystanders::Crowd,
-    worlds::{How, Place, Who, World},
-};
+use crate::bystanders::Crowd;
+use crate::worlds::{How, Place, Who, World};
 
 /// How long a command may take: one that takes longer hangs.
 const LIMIT: Duration = Duration::from_secs(20);

@@ -1,14 +1,14 @@
 //! What is done in the surroundings, one after the other, and whether what was said is true.
 
-use std::{fs, os::unix::process::ExitStatusExt, time::Duration};
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
+use std::time::Duration;
 
 use daemon_harness::{Proc, Scene, Started};
 use nix::libc;
 
-use crate::{
-    stage::{Answer, Programs, Stage, kill, own_pid, soon},
-    worlds::{How, World},
-};
+use crate::stage::{Answer, Programs, Stage, kill, own_pid, soon};
+use crate::worlds::{How, World};
 
 /// What is done, in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,10 +3,8 @@
 use daemon_harness::{Hidden, Launch, Namespaces, Proc, ProcMount, Scene};
 use nix::unistd::geteuid;
 
-use crate::{
-    subject::{Subject, holds_within},
-    table::Table,
-};
+use crate::subject::{Subject, holds_within};
+use crate::table::Table;
 
 /// What docker leaves root by default: all other capabilities are taken away.
 const DOCKER: [u32; 14] = [0, 1, 3, 4, 5, 6, 7, 8, 10, 13, 18, 27, 29, 31];

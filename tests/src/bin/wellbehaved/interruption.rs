@@ -2,16 +2,14 @@
 //! signals wait, and whoever waits for something asks for them; then the looks end as if they had
 //! failed, which takes their scenes with them.
 
-use std::{os::fd::AsFd, process::id, sync::OnceLock};
+use std::os::fd::AsFd;
+use std::process::id;
+use std::sync::OnceLock;
 
 use daemon_harness::Proc;
-use nix::{
-    poll::{PollFd, PollFlags, PollTimeout, poll},
-    sys::{
-        signal::{SigSet, Signal, raise},
-        signalfd::{SfdFlags, SignalFd},
-    },
-};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigSet, Signal, raise};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 static WAITING: OnceLock<SignalFd> = OnceLock::new();
 

@@ -47,18 +47,17 @@ mod state;
 mod subject;
 mod table;
 
-use std::{
-    any::Any,
-    ffi::OsString,
-    panic::{AssertUnwindSafe, catch_unwind, set_hook},
-    path::PathBuf,
-    process::ExitCode,
-    time::Duration,
-};
+use std::any::Any;
+use std::ffi::OsString;
+use std::panic::{AssertUnwindSafe, catch_unwind, set_hook};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 use daemon_harness::Scene;
-use nix::{sys::signal::Signal, unistd::geteuid};
+use nix::sys::signal::Signal;
+use nix::unistd::geteuid;
 use subject::Subject;
 use table::{Table, Verdict};
 

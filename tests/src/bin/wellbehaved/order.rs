@@ -1,21 +1,16 @@
 //! What strace says of the start: in what order things are done, and what comes of it when
 //! processes are held up, killed or interrupted on the way.
 
-use std::{fs, time::Duration};
+use std::fs;
+use std::time::Duration;
 
 use daemon_harness::{Proc, Scene, require};
-use nix::{
-    sys::{
-        resource::{Resource, getrlimit},
-        signal::{Signal, killpg},
-    },
-    unistd::Pid,
-};
+use nix::sys::resource::{Resource, getrlimit};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 
-use crate::{
-    subject::{Start, Subject, holds_within, within},
-    table::Table,
-};
+use crate::subject::{Start, Subject, holds_within, within};
+use crate::table::Table;
 
 /// What can complete a file. (`?`: not every architecture has it.)
 const COMPLETING: &str = "write,writev,pwrite64,?rename,?renameat,renameat2,?link,linkat";

@@ -1,21 +1,18 @@
 //! What the daemon does with all kinds of pidfiles, and with others like itself.
 
-use std::{
-    fs,
-    os::unix::fs::{FileTypeExt, MetadataExt, symlink},
-    path::Path,
-    process::id,
-    time::Duration,
-};
+use std::fs;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, symlink};
+use std::path::Path;
+use std::process::id;
+use std::time::Duration;
 
 use daemon_harness::{Proc, Scene};
-use nix::{sys::stat::Mode, unistd::mkfifo};
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
 
-use crate::{
-    Look,
-    subject::{Start, Subject, holds_within, left_to_init},
-    table::Table,
-};
+use crate::Look;
+use crate::subject::{Start, Subject, holds_within, left_to_init};
+use crate::table::Table;
 
 /// Each look at a pidfile, with the questions that it answers.
 pub(crate) const LOOKS: &[(&[&str], Look)] = &[

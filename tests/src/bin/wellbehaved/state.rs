@@ -1,18 +1,17 @@
 //! What /proc says of the daemon, when it was started from places of different kinds.
 
-use std::{collections::BTreeMap, ffi::CString, path::Path, time::Duration};
+use std::collections::BTreeMap;
+use std::ffi::CString;
+use std::path::Path;
+use std::time::Duration;
 
 use daemon_harness::{ALL_SIGNALS, Descriptor, Launch, Proc, Scene, Stdio, signal_set};
-use nix::{
-    libc,
-    sys::resource::Resource,
-    unistd::{Gid, Uid, User, geteuid, getgrouplist},
-};
+use nix::libc;
+use nix::sys::resource::Resource;
+use nix::unistd::{Gid, Uid, User, geteuid, getgrouplist};
 
-use crate::{
-    subject::{Start, Subject, holds_within, last_line},
-    table::Table,
-};
+use crate::subject::{Start, Subject, holds_within, last_line};
+use crate::table::Table;
 
 const UMASK: u32 = 0o077;
 

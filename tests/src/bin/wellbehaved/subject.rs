@@ -1,16 +1,14 @@
 //! The command that is looked at, its starts, and the daemons that come of them.
 
-use std::{
-    cell::Cell,
-    env,
-    ffi::{OsStr, OsString},
-    fs,
-    os::unix::{ffi::OsStrExt, process::ExitStatusExt},
-    path::{Path, PathBuf},
-    process::ExitStatus,
-    thread::sleep,
-    time::{Duration, Instant},
-};
+use std::cell::Cell;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+use std::{env, fs};
 
 use daemon_harness::{Launch, Proc, Running, Scene};
 use nix::unistd::{AccessFlags, access};

@@ -2,11 +2,8 @@
 
 use std::process::{Command, Stdio};
 
-use daemon_harness::{
-    bin,
-    managers::{Machine, Pid1, Ran, Root, Shim, wait_until},
-    require,
-};
+use daemon_harness::managers::{Machine, Pid1, Ran, Root, Shim, wait_until};
+use daemon_harness::{bin, require};
 
 use crate::greeter::root;
 

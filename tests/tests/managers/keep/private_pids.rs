@@ -2,11 +2,8 @@
 
 use std::fs;
 
-use daemon_harness::{
-    bin, errno_text,
-    managers::{Root, Systemd, wait_until},
-    require,
-};
+use daemon_harness::managers::{Root, Systemd, wait_until};
+use daemon_harness::{bin, errno_text, require};
 
 use crate::ctl::{CTL, ctl};
 use crate::greeter::{Client, assert_greets, with_greeter};

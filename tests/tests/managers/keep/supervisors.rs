@@ -1,9 +1,7 @@
 //! D1: what a supervisor runs, it restarts and stops itself.
 
-use daemon_harness::{
-    managers::{Machine, OpenRc, Root, Runit, S6, Supervisord, wait_until},
-    require,
-};
+use daemon_harness::managers::{Machine, OpenRc, Root, Runit, S6, Supervisord, wait_until};
+use daemon_harness::require;
 
 use crate::ctl::{self, CTL, ctl};
 

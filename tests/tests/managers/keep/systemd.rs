@@ -1,9 +1,7 @@
 //! D1: what systemd runs, it restarts and stops itself.
 
-use daemon_harness::{
-    managers::{Systemd, wait_until},
-    require,
-};
+use daemon_harness::managers::{Systemd, wait_until};
+use daemon_harness::require;
 
 use crate::ctl::{self, CTL, ctl};
 

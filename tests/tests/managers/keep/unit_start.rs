@@ -1,10 +1,8 @@
 //! D6: the word `start` in a unit detaches where systemd waits for that, and says why where it does
 //! not.
 
-use daemon_harness::{
-    managers::{Systemd, wait_until},
-    require,
-};
+use daemon_harness::managers::{Systemd, wait_until};
+use daemon_harness::require;
 
 use crate::ctl::{self, CTL};
 

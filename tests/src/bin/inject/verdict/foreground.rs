@@ -1,9 +1,7 @@
 //! In the foreground there is no starter: the service serves, or it has said why not.
 
-use std::{
-    thread::sleep,
-    time::{Duration, Instant},
-};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use daemon_harness::{Running, Started};
 
@@ -11,7 +9,9 @@ use super::{
     Case, Outcome, PROMPT, TOO_LONG, Violations, check, ended, good, managed, nobody_left,
     nothing_left, reached, says_why,
 };
-use crate::{manager::Manager, scenarios::IN_MAIN, tracer::Role};
+use crate::manager::Manager;
+use crate::scenarios::IN_MAIN;
+use crate::tracer::Role;
 
 /// Waits until the service is in its main loop or has ended, and looks at it; then it is ended.
 pub(super) fn judge(

@@ -3,7 +3,9 @@
 use daemon_harness::Started;
 
 use super::{Case, Violations, check, is_aborted, only_process};
-use crate::{manager::Heard, scenarios::Scenario, tracer::Role};
+use crate::manager::Heard;
+use crate::scenarios::Scenario;
+use crate::tracer::Role;
 
 /// Readiness is told once and in both ways where the service is ready, and else never; then the
 /// exit status is told. What could not be said was warned of.

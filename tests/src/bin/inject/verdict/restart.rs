@@ -1,10 +1,8 @@
 //! After a restart there is exactly one owner that serves: the old instance if R says that it has
 //! failed, the new one if it says that it has not.
 
-use std::{
-    io::{BufRead, BufReader, Write},
-    net::{SocketAddr, TcpStream},
-};
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpStream};
 
 use daemon_harness::{Proc, Started};
 
@@ -12,10 +10,8 @@ use super::{
     Case, Outcome, SOON, Violations, check, detached, nobody_left, only_process, owns_pidfile,
     reached, says_why, soon,
 };
-use crate::{
-    scenarios::{Old, address, control},
-    tracer::Role,
-};
+use crate::scenarios::{Old, address, control};
+use crate::tracer::Role;
 
 pub(super) fn outcome(case: &Case<'_>, started: &Started, old: &Old) -> Result<Outcome, String> {
     if started.status.success() && case.killed(Role::Daemon) {
