@@ -23,7 +23,7 @@ use nix::unistd::{Pid, geteuid, getpid};
 use crate::error::Error;
 use crate::steps::pidfile::{self, Holder, Life, Phase};
 use crate::sys::kept::Kept;
-use crate::sys::safe_open::Place;
+use crate::sys::safe_open::SafePath;
 use crate::sys::{self, proc, retry};
 
 /// How long a process may take to end that was killed: it may have much memory to give back.
@@ -532,8 +532,8 @@ fn open(path: &Path) -> io::Result<Option<File>> {
             "the path is relative to a directory that is unknown",
         ));
     }
-    let place = Place::of(path)?;
-    if pidfile::is_held_here(&place.look()?) {
+    let place = SafePath::of(path)?;
+    if pidfile::is_held_here(&place.stat()?) {
         return Ok(None);
     }
     let (file, found) = place.open(OFlag::O_RDONLY)?;

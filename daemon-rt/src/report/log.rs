@@ -13,7 +13,7 @@ use crate::report::pipe::pipe;
 use crate::report::{self, syslog};
 use crate::steps::streams::is_null_device;
 use crate::sys;
-use crate::sys::safe_open::kind;
+use crate::sys::safe_open::file_type;
 
 /// Writes `NAME: text` to standard error; where that leads into systemd's journal, each line with
 /// its severity. That nobody listens is no error.
@@ -52,7 +52,7 @@ pub(crate) fn complain(name: &str, text: &str) {
 /// Whether standard error is `/dev/null`.
 pub(crate) fn goes_nowhere() -> bool {
     fstat(io::stderr())
-        .is_ok_and(|stderr| kind(&stderr) == SFlag::S_IFCHR && is_null_device(stderr.st_rdev))
+        .is_ok_and(|stderr| file_type(&stderr) == SFlag::S_IFCHR && is_null_device(stderr.st_rdev))
 }
 
 /// A text as it can be shown to a person: what steers a terminal, but line breaks and tabs, is

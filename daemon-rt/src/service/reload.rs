@@ -148,7 +148,7 @@ pub fn reloads() -> Reloads {
         }
     });
     HANDLED.get_or_init(|| {
-        sys::handle_too(libc::SIGHUP, request, shutdown::tidy_up, &PREVIOUS)
+        sys::chain_handler(libc::SIGHUP, request, shutdown::tidy_up, &PREVIOUS)
             .expect("SIGHUP can be handled");
     });
     Reloads(())
@@ -159,7 +159,7 @@ extern "C" fn request(signal: libc::c_int, info: *mut libc::siginfo_t, context: 
     let errno = Errno::last_raw();
     let noted = note(signal);
     let called = PREVIOUS.call(signal, info, context);
-    if !noted && !called && sys::is_handled_by_informed(signal, request) {
+    if !noted && !called && sys::is_handled_by_siginfo(signal, request) {
         shutdown::die_of(signal);
     }
     Errno::set_raw(errno);
@@ -233,7 +233,7 @@ impl Requests {
         static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
         let _alone = ONE_AT_A_TIME.lock();
         let before = self.signals.load(Ordering::Acquire);
-        let is_ours = sys::is_handled_by_informed(libc::SIGHUP, request);
+        let is_ours = sys::is_handled_by_siginfo(libc::SIGHUP, request);
         if sys::is_handled(libc::SIGHUP) && (!is_ours || PREVIOUS.is_handler()) {
             let hangup = SigSet::from(Signal::SIGHUP);
             if hangup.thread_unblock().is_ok() {

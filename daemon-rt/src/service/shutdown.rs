@@ -105,7 +105,7 @@ pub fn shutdown() -> &'static Shutdown {
     });
     HANDLED.get_or_init(|| {
         for (signal, previous) in REQUESTS.into_iter().zip(&PREVIOUS) {
-            sys::handle_too(signal as libc::c_int, end, tidy_up, previous)
+            sys::chain_handler(signal as libc::c_int, end, tidy_up, previous)
                 .expect("these signals can be handled");
         }
     });
@@ -170,7 +170,7 @@ extern "C" fn end(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut
         .find(|(request, _)| *request as libc::c_int == signal);
     let called = other.is_some_and(|(_, previous)| previous.call(signal, info, context));
     // A child that the service has forked ends, as it would have without these handlers.
-    if !noted && !called && sys::is_handled_by_informed(signal, end) {
+    if !noted && !called && sys::is_handled_by_siginfo(signal, end) {
         die_of(signal);
     }
     Errno::set_raw(errno);

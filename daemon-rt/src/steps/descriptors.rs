@@ -84,7 +84,7 @@ fn probe_descriptors() -> io::Result<Vec<RawFd>> {
     for first in (0..end).step_by(batch) {
         let last = end.min(first.saturating_add(RawFd::try_from(batch).unwrap_or(1)));
         let mut asked: Vec<_> = (first..last)
-            .map(|fd| PollFd::new(sys::peek(fd), PollFlags::empty()))
+            .map(|fd| PollFd::new(sys::borrow_raw(fd), PollFlags::empty()))
             .collect();
         retry(|| poll(&mut asked, PollTimeout::ZERO))?;
         let valid = |answer: &PollFd| {
@@ -129,7 +129,7 @@ impl KnownDescriptors {
     fn known(numbers: impl Iterator<Item = RawFd>) -> Self {
         let known = numbers
             .filter(|&fd| fd >= FIRST)
-            .map(|fd| (fd, fstat(sys::peek(fd))));
+            .map(|fd| (fd, fstat(sys::borrow_raw(fd))));
         Self(
             known
                 .filter(|(_, found)| *found != Err(Errno::EBADF))
@@ -145,7 +145,7 @@ impl KnownDescriptors {
     /// now.
     pub(crate) fn close(self, start: &StartOfMain) -> Result<(), Error> {
         for (fd, then) in self.0 {
-            let same = match fstat(sys::peek(fd)) {
+            let same = match fstat(sys::borrow_raw(fd)) {
                 Err(Errno::EBADF) => Ok(false),
                 now => now.and_then(|now| Ok(same_file(&now, &then?))),
             };

@@ -18,7 +18,7 @@ use crate::report::log::complain;
 use crate::start::plan::Plan;
 use crate::step::Step;
 use crate::sys::FIRST;
-use crate::sys::safe_open::{Place, kind};
+use crate::sys::safe_open::{SafePath, file_type};
 
 pub(crate) const NULL: &str = "/dev/null";
 
@@ -34,7 +34,7 @@ pub(crate) fn open_null() -> Result<OwnedFd, Error> {
             Mode::empty(),
         )?;
         let found = fstat(&null)?;
-        if kind(&found) != SFlag::S_IFCHR || !is_null_device(found.st_rdev) {
+        if file_type(&found) != SFlag::S_IFCHR || !is_null_device(found.st_rdev) {
             return Err(io::Error::other("it is not the null device"));
         }
         Ok(null)
@@ -115,7 +115,7 @@ pub(crate) fn note_inherited_logs() {
 fn inherited_log(stream: BorrowedFd<'_>) -> Option<Log> {
     let found = fstat(stream).ok()?;
     let flags = OFlag::from_bits_truncate(fcntl(stream, FcntlArg::F_GETFL).ok()?);
-    if kind(&found) != SFlag::S_IFREG || !flags.contains(OFlag::O_APPEND) {
+    if file_type(&found) != SFlag::S_IFREG || !flags.contains(OFlag::O_APPEND) {
         return None;
     }
     let path = present_name(stream)?;
@@ -181,7 +181,7 @@ const LOG_MODE: Mode = Mode::S_IRUSR.union(Mode::S_IWUSR).union(Mode::S_IRGRP);
 /// Opens a log to append to, created with this mode, and gives it to the service's user.
 fn open_log(path: &Path, owner: Option<Uid>, mode: Mode) -> Result<OwnedFd, Error> {
     let log = || -> io::Result<OwnedFd> {
-        let place = Place::of(path)?;
+        let place = SafePath::of(path)?;
         let flags = OFlag::O_WRONLY | OFlag::O_APPEND;
         let (log, found) = match place.open(flags) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {

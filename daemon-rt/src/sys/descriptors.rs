@@ -39,7 +39,7 @@ pub(crate) fn close(_: &StartOfMain, fd: RawFd) {
 
 /// A descriptor that is looked at, not owned: whether it is open at all is for the caller's next
 /// call to find out.
-pub(crate) fn peek<'a>(fd: RawFd) -> BorrowedFd<'a> {
+pub(crate) fn borrow_raw<'a>(fd: RawFd) -> BorrowedFd<'a> {
     assert!(fd >= 0, "a descriptor is never negative");
     // SAFETY: not -1, the one value that the type excludes. The callers only ask fstat(2), poll(2)
     // and fcntl(2), which report a closed descriptor as EBADF or POLLNVAL.
@@ -49,7 +49,7 @@ pub(crate) fn peek<'a>(fd: RawFd) -> BorrowedFd<'a> {
 /// Has a descriptor lead where standard input leads, and so lets go of what it led to; it stays
 /// open for its owner.
 #[cfg(target_os = "linux")]
-pub(crate) fn let_go(fd: BorrowedFd<'_>) -> nix::Result<()> {
+pub(crate) fn detach_fd(fd: BorrowedFd<'_>) -> nix::Result<()> {
     // SAFETY: both are plain numbers, of descriptors that are open and stay so; dup3(2) exchanges
     // in one step.
     Errno::result(unsafe { libc::dup3(libc::STDIN_FILENO, fd.as_raw_fd(), libc::O_CLOEXEC) })
@@ -59,7 +59,7 @@ pub(crate) fn let_go(fd: BorrowedFd<'_>) -> nix::Result<()> {
 /// Takes over an inherited descriptor that the environment names, to be closed on exec.
 pub(crate) fn adopt_inherited(fd: RawFd) -> io::Result<OwnedFd> {
     // Fails where it is not open.
-    let flags = FdFlag::from_bits_retain(fcntl(peek(fd), FcntlArg::F_GETFD)?);
+    let flags = FdFlag::from_bits_retain(fcntl(borrow_raw(fd), FcntlArg::F_GETFD)?);
     // exec(2) would have closed it: it is this process's own, or was taken over for another
     // variable.
     if flags.contains(FdFlag::FD_CLOEXEC) {
@@ -67,7 +67,7 @@ pub(crate) fn adopt_inherited(fd: RawFd) -> io::Result<OwnedFd> {
             "it is not an inherited descriptor, or another variable names it as well",
         ));
     }
-    fcntl(peek(fd), FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
+    fcntl(borrow_raw(fd), FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
     // SAFETY: it is open, was inherited, and the environment passes it on for this process to own.
     // No one else does: what is taken over here gets the flag that was just looked for, and so does
     // what the standard library opens.

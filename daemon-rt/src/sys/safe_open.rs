@@ -17,13 +17,13 @@ use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, lstat, stat};
 use nix::unistd::{UnlinkatFlags, geteuid, unlink, unlinkat};
 
 /// A regular file with one link, in a directory that, where root opens it, no one else can write.
-pub(crate) struct Place {
+pub(crate) struct SafePath {
     directory: OwnedFd,
     /// Ready for the system calls.
     name: CString,
 }
 
-impl Place {
+impl SafePath {
     /// Opens the directory of `path`, which is absolute, and checks it.
     pub(crate) fn of(path: &Path) -> io::Result<Self> {
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
@@ -36,7 +36,7 @@ impl Place {
     }
 
     /// What is at the path, without following a symbolic link.
-    pub(crate) fn look(&self) -> nix::Result<FileStat> {
+    pub(crate) fn stat(&self) -> nix::Result<FileStat> {
         fstatat(
             &self.directory,
             self.name.as_c_str(),
@@ -48,7 +48,7 @@ impl Place {
     pub(crate) fn open(&self, flags: OFlag) -> io::Result<(OwnedFd, FileStat)> {
         // Looked at before as well, as opening can already do something: wake a writer of a FIFO,
         // rewind a tape.
-        regular(&self.look()?)?;
+        regular(&self.stat()?)?;
         self.open_as(flags, Mode::empty())
     }
 
@@ -95,7 +95,7 @@ impl Place {
 
     /// Whether the path still leads to this file.
     pub(crate) fn still_is(&self, file: &FileStat) -> nix::Result<bool> {
-        match self.look() {
+        match self.stat() {
             Ok(found) => Ok(same_file(&found, file)),
             Err(Errno::ENOENT) => Ok(false),
             Err(error) => Err(error),
@@ -173,12 +173,12 @@ pub(crate) fn same_file(a: &FileStat, b: &FileStat) -> bool {
 }
 
 /// The type bits of a file's mode.
-pub(crate) fn kind(found: &FileStat) -> SFlag {
+pub(crate) fn file_type(found: &FileStat) -> SFlag {
     SFlag::from_bits_truncate(found.st_mode & SFlag::S_IFMT.bits())
 }
 
 fn regular(found: &FileStat) -> io::Result<()> {
-    let problem = match kind(found) {
+    let problem = match file_type(found) {
         SFlag::S_IFREG if found.st_nlink > 1 => "it has more than one hard link",
         SFlag::S_IFREG => return Ok(()),
         SFlag::S_IFLNK => "it is a symbolic link, not a regular file",
@@ -222,7 +222,7 @@ mod directory {
     use nix::fcntl::{open as open_at_path, readlinkat};
 
     use super::{
-        Errno, FileStat, Mode, OFlag, OwnedFd, Path, SFlag, fstat, geteuid, io, kind, openat,
+        Errno, FileStat, Mode, OFlag, OwnedFd, Path, SFlag, file_type, fstat, geteuid, io, openat,
     };
     use crate::sys::acl;
 
@@ -255,7 +255,7 @@ mod directory {
                 Mode::empty(),
             )?;
             let mut found = fstat(&next)?;
-            if kind(&found) == SFlag::S_IFLNK {
+            if file_type(&found) == SFlag::S_IFLNK {
                 links += 1;
                 if links > MOST_LINKS {
                     return Err(Errno::ELOOP.into());
@@ -306,7 +306,7 @@ mod directory {
 /// Whether only root can change what is in a directory. On the way to the last one a sticky
 /// directory such as /tmp will do, for there nobody can exchange what belongs to root.
 fn check_directory(found: &FileStat, path: &Path, last: bool) -> io::Result<()> {
-    if kind(found) != SFlag::S_IFDIR {
+    if file_type(found) != SFlag::S_IFDIR {
         return Err(Errno::ENOTDIR.into());
     }
     let mode = Mode::from_bits_truncate(found.st_mode);

@@ -15,7 +15,7 @@ pub(crate) type Handler = extern "C" fn(c_int);
 
 /// The same with what the kernel tells of the signal, for a handler that has another to call: see
 /// [`Previous::call`].
-pub(crate) type InformedHandler = extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void);
+pub(crate) type SiginfoHandler = extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void);
 
 /// The highest signal number, real-time signals included.
 pub(crate) const LAST_SIGNAL: c_int = 64;
@@ -36,7 +36,7 @@ pub(crate) fn is_handled_by(signal: c_int, handler: Handler) -> bool {
 }
 
 /// The same for a handler that takes all arguments.
-pub(crate) fn is_handled_by_informed(signal: c_int, handler: InformedHandler) -> bool {
+pub(crate) fn is_handled_by_siginfo(signal: c_int, handler: SiginfoHandler) -> bool {
     action(signal).is_ok_and(|action| action.sa_sigaction == handler as libc::sighandler_t)
 }
 
@@ -85,9 +85,9 @@ pub(crate) fn handle(signal: c_int, handler: Handler) -> nix::Result<()> {
 ///
 /// As that other handler's author chose them, its mask and flags stay: one that was to interrupt
 /// calls (no SA_RESTART), or to run on another stack, still does.
-pub(crate) fn handle_too(
+pub(crate) fn chain_handler(
     signal: c_int,
-    handler: InformedHandler,
+    handler: SiginfoHandler,
     own: Handler,
     previous: &Previous,
 ) -> nix::Result<()> {
@@ -100,7 +100,7 @@ pub(crate) fn handle_too(
     action.sa_sigaction = handler as libc::sighandler_t;
     // `Previous` sees to it that what is to be called once is called once.
     action.sa_flags = action.sa_flags & !libc::SA_RESETHAND | libc::SA_SIGINFO;
-    // SAFETY: the action is an `InformedHandler`, which is written for signal context and gets what
+    // SAFETY: the action is an `SiginfoHandler`, which is written for signal context and gets what
     // SA_SIGINFO promises.
     let result = unsafe { libc::sigaction(signal, &raw const action, ptr::null_mut()) };
     Errno::result(result).map(drop)
@@ -160,7 +160,7 @@ impl Previous {
         if action.sa_flags & libc::SA_SIGINFO != 0 {
             // SAFETY: the kernel had this address, with this flag, as that of a function with these
             // arguments.
-            let function = unsafe { mem::transmute::<*const (), InformedHandler>(function) };
+            let function = unsafe { mem::transmute::<*const (), SiginfoHandler>(function) };
             function(signal, info, context);
         } else {
             // SAFETY: as above; without the flag it has this one argument.

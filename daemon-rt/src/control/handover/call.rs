@@ -16,7 +16,7 @@ use super::message::{left, no_answer};
 use super::{CONTROL, NEW_CONTROL, PAUSE, beside};
 use crate::control::Instance;
 use crate::sys::retry;
-use crate::sys::safe_open::Place;
+use crate::sys::safe_open::SafePath;
 
 /// Who answers on the control socket.
 pub(super) enum Call {
@@ -68,7 +68,7 @@ pub(crate) fn has_socket(pidfile: &Path) -> bool {
 }
 
 fn connect_at(path: &Path, patience: Duration) -> io::Result<nix::Result<OwnedFd>> {
-    let place = Place::of(path)?;
+    let place = SafePath::of(path)?;
     let connection = socket(
         AddressFamily::Unix,
         SockType::SeqPacket,
@@ -100,7 +100,7 @@ fn connect_at(path: &Path, patience: Duration) -> io::Result<nix::Result<OwnedFd
 /// Binds or connects at a path of any length: through the directory, which is open, as sockets have
 /// room for 107 bytes. That needs /proc; without it the path must do.
 pub(super) fn at_place(
-    place: &Place,
+    place: &SafePath,
     path: &Path,
     call: impl Fn(&UnixAddr) -> nix::Result<()>,
 ) -> io::Result<nix::Result<()>> {

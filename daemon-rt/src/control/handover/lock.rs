@@ -10,7 +10,7 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::libc;
 
 use crate::steps::pidfile;
-use crate::sys::safe_open::Place;
+use crate::sys::safe_open::SafePath;
 
 /// How long another restart is waited for: it runs the hooks of a whole start.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Takes the lock. An open-file-description lock on a byte of the pidfile has nothing to do with
 /// its flock(2). `None` if the file is not there any more when the lock is had.
 pub(super) fn lock_restart(path: &Path) -> io::Result<Option<File>> {
-    let place = Place::of(path)?;
+    let place = SafePath::of(path)?;
     let (pidfile, found) = match place.open(OFlag::O_RDWR) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         result => result?,

@@ -28,7 +28,7 @@ use crate::service::listen::{self, PassedFd};
 use crate::step::Step;
 use crate::steps::pidfile;
 use crate::sys::kept::Kept;
-use crate::sys::safe_open::{Place, ReadyPath, same_file};
+use crate::sys::safe_open::{ReadyPath, SafePath, same_file};
 use crate::sys::{self, proc};
 
 /// How long after its last word the end of the old instance may take to be seen.
@@ -139,7 +139,7 @@ fn take_over(
         Err(error) => return Err(error),
     };
     // Where it belongs, should the last restarter have been killed before it could do that.
-    Place::of(&beside(path, CONTROL))?.rename_from(found.file_name().unwrap_or_default())?;
+    SafePath::of(&beside(path, CONTROL))?.rename_from(found.file_name().unwrap_or_default())?;
     let mut received = Vec::new();
     let sockets = match ask_for_sockets(&connection, &mut received) {
         Ok(Some(sockets)) => sockets,
@@ -295,7 +295,7 @@ pub(crate) fn commit(new: Pid) -> io::Result<()> {
         beside(&under_way.path, CONTROL),
         beside(&under_way.path, NEW_CONTROL),
     );
-    let place = Place::of(&socket)?;
+    let place = SafePath::of(&socket)?;
     let line = format!("{new}\n");
     pidfile.write_all_at(line.as_bytes(), 0)?;
     if fstat(pidfile).is_ok_and(|file| file.st_nlink == 0) {
@@ -314,7 +314,7 @@ pub(crate) fn commit(new: Pid) -> io::Result<()> {
     };
     // The old instance cannot open the file itself any more. By this descriptor it says for how
     // long it lives on.
-    let mark = Place::of(&under_way.path).and_then(|pidfile| pidfile.open(OFlag::O_RDONLY));
+    let mark = SafePath::of(&under_way.path).and_then(|pidfile| pidfile.open(OFlag::O_RDONLY));
     let mark = match &mark {
         Ok((mark, _)) => &[mark.as_fd()][..],
         Err(_) => &[],
@@ -350,7 +350,7 @@ pub(crate) fn see_off() -> Option<String> {
 pub(crate) fn clean_up(pidfile: &Path) {
     let path = socket_path(pidfile);
     let removed = || {
-        Place::of(&path).is_ok_and(|place| matches!(place.remove(), Ok(()) | Err(Errno::ENOENT)))
+        SafePath::of(&path).is_ok_and(|place| matches!(place.remove(), Ok(()) | Err(Errno::ENOENT)))
     };
     // Where others have a hand in the directory, it stays. Any other failure is worth another try:
     // nobody else will.

@@ -30,7 +30,7 @@ use crate::service::shutdown::{ends_by, note};
 use crate::step::Step;
 use crate::steps::pidfile;
 use crate::sys::kept::{is_still, lost};
-use crate::sys::safe_open::{Place, ReadyPath, remove_known};
+use crate::sys::safe_open::{ReadyPath, SafePath, remove_known};
 use crate::sys::{self, retry};
 
 /// A longer name of a socket is cut.
@@ -69,9 +69,9 @@ static OPENS_LATE: AtomicBool = AtomicBool::new(false);
 pub(crate) fn bind_socket(pidfile: &Path) -> Result<(), Error> {
     let path = socket_path(pidfile);
     let made = || -> io::Result<ControlSocket> {
-        let place = Place::of(&path)?;
+        let place = SafePath::of(&path)?;
         // Whoever left it there does not hold the lock any more.
-        if place.look().is_ok() {
+        if place.stat().is_ok() {
             place.remove()?;
         }
         let directory = place.directory()?;
@@ -87,7 +87,7 @@ pub(crate) fn bind_socket(pidfile: &Path) -> Result<(), Error> {
         let bound = at_place(&place, &path, |address| bind(socket.as_raw_fd(), address));
         umask(before);
         bound??;
-        let file = place.look().inspect_err(|_| _ = place.remove())?;
+        let file = place.stat().inspect_err(|_| _ = place.remove())?;
         let (socket, sockets, answer) = (socket.into(), Mutex::default(), begin_to_answer);
         Ok(ControlSocket {
             socket,

@@ -12,7 +12,7 @@ use nix::sys::socket::{SockaddrIn, SockaddrIn6, UnixAddr, getsockname};
 use nix::sys::stat::{SFlag, lstat};
 
 use crate::sys;
-use crate::sys::safe_open::kind;
+use crate::sys::safe_open::file_type;
 
 /// Where to [`listen`](crate::listen).
 ///
@@ -156,7 +156,7 @@ impl Local {
     /// Clients can find it: the path of a Unix socket may have been removed.
     pub(crate) fn can_be_found(&self) -> bool {
         match self {
-            Self::Path(path) => lstat(path).is_ok_and(|found| kind(&found) == SFlag::S_IFSOCK),
+            Self::Path(path) => lstat(path).is_ok_and(|found| file_type(&found) == SFlag::S_IFSOCK),
             _ => true,
         }
     }

@@ -8,7 +8,7 @@ use nix::sys::socket::{SockType, getsockopt, sockopt};
 use nix::sys::stat::{SFlag, fstat};
 
 use crate::sys;
-use crate::sys::safe_open::kind;
+use crate::sys::safe_open::file_type;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -55,7 +55,7 @@ impl Kind {
     /// # Errors
     /// If the system does not tell: then it must not be taken for something that it may not be.
     pub(crate) fn of(fd: BorrowedFd<'_>) -> nix::Result<Self> {
-        match kind(&fstat(fd)?) {
+        match file_type(&fstat(fd)?) {
             SFlag::S_IFIFO => Ok(Self::Fifo),
             SFlag::S_IFSOCK => Self::of_socket(fd),
             _ => Ok(Self::Other),

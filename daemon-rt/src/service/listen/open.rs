@@ -16,7 +16,7 @@ use nix::sys::stat::SFlag;
 use super::address::{Address, Local};
 use super::kind::Kind;
 use crate::sys;
-use crate::sys::safe_open::{Place, kind};
+use crate::sys::safe_open::{SafePath, file_type};
 
 /// The types of the standard library that [`listen`](crate::listen) returns: [`TcpListener`],
 /// [`UdpSocket`], [`UnixListener`] and [`UnixDatagram`]. Others cannot implement it.
@@ -154,14 +154,14 @@ fn remove_abandoned(path: &Path, role: SockType, in_use: &io::Error) -> io::Resu
     let but =
         |problem: &str| io::Error::new(io::ErrorKind::AddrInUse, format!("{in_use}: {problem}"));
     let found = nix::sys::stat::lstat(path)?;
-    if kind(&found) != SFlag::S_IFSOCK {
+    if file_type(&found) != SFlag::S_IFSOCK {
         return Err(but("there is a file that is not a socket"));
     }
     if !is_abandoned(path, role)? {
         return Err(but("another process listens there"));
     }
     // Root removes nothing by a path on which another user has a hand.
-    let place = Place::of(&std::path::absolute(path)?).map_err(|error| {
+    let place = SafePath::of(&std::path::absolute(path)?).map_err(|error| {
         but(&format!(
             "the abandoned socket there is not replaced: {error}"
         ))

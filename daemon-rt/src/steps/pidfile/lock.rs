@@ -19,7 +19,7 @@ use super::{Holder, holder, marks, marks::Life, peer};
 use crate::error::Error;
 use crate::step::Step;
 use crate::sys;
-use crate::sys::safe_open::{Place, same_file};
+use crate::sys::safe_open::{SafePath, same_file};
 
 /// How long a busy lock is asked for again while it cannot be told who holds it: a prober may have
 /// it for a moment, and the winner of a race needs one to write its pid.
@@ -28,7 +28,7 @@ const PAUSE: Duration = Duration::from_millis(5);
 const MODE: Mode = Mode::S_IRUSR.union(Mode::S_IWUSR);
 
 /// The pidfile's place, between [`probe`] and [`lock`].
-static PLACE: Mutex<Option<Place>> = Mutex::new(None);
+static PLACE: Mutex<Option<SafePath>> = Mutex::new(None);
 
 /// What to do where there is no pidfile.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -77,7 +77,7 @@ fn acquire(path: &Path, missing: Missing) -> Result<(), Error> {
     let mut known = PLACE.lock().unwrap_or_else(PoisonError::into_inner);
     let place = known
         .take()
-        .map_or_else(|| Place::of(path), Ok)
+        .map_or_else(|| SafePath::of(path), Ok)
         .map_err(during)?;
     let mut began = None;
     loop {
@@ -122,7 +122,7 @@ fn without_file(path: &Path) -> Option<Pid> {
 }
 
 /// Opens the file to lock it; `None` where there is none, and none is to be created.
-fn open(place: &Place, missing: Missing) -> io::Result<Option<Candidate>> {
+fn open(place: &SafePath, missing: Missing) -> io::Result<Option<Candidate>> {
     loop {
         match place.open(OFlag::O_RDONLY) {
             Ok((file, found)) => {
@@ -158,7 +158,7 @@ fn open(place: &Place, missing: Missing) -> io::Result<Option<Candidate>> {
 
 /// Tries to lock the file, and makes ready to write it. One that was just created does not outlive
 /// a failure.
-fn attempt(place: &Place, candidate: &mut Candidate) -> io::Result<Attempt<OwnedFd>> {
+fn attempt(place: &SafePath, candidate: &mut Candidate) -> io::Result<Attempt<OwnedFd>> {
     let result = try_attempt(place, candidate);
     // Unless another start has been faster to lock it.
     if result.is_err() && candidate.created && !marks::is_held(candidate.file.as_fd()) {
@@ -167,7 +167,7 @@ fn attempt(place: &Place, candidate: &mut Candidate) -> io::Result<Attempt<Owned
     result
 }
 
-fn try_attempt(place: &Place, candidate: &mut Candidate) -> io::Result<Attempt<OwnedFd>> {
+fn try_attempt(place: &SafePath, candidate: &mut Candidate) -> io::Result<Attempt<OwnedFd>> {
     if !try_lock(place, candidate)? {
         return Ok(Attempt::Busy);
     }
@@ -178,7 +178,7 @@ fn try_attempt(place: &Place, candidate: &mut Candidate) -> io::Result<Attempt<O
 }
 
 /// Takes the lock, without waiting; `false` where it is busy.
-fn try_lock(place: &Place, candidate: &mut Candidate) -> io::Result<bool> {
+fn try_lock(place: &SafePath, candidate: &mut Candidate) -> io::Result<bool> {
     let mut result = sys::try_lock(candidate.file.as_fd());
     if result == Err(Errno::EBADF) {
         // NFS makes a record lock of it, for which the file has to be open for writing.
@@ -198,7 +198,7 @@ fn try_lock(place: &Place, candidate: &mut Candidate) -> io::Result<bool> {
 /// Whoever held the lock may have removed the file meanwhile: the lock counts only on what the path
 /// leads to. And no one else may have been able to write the file, for then another can have it
 /// open, and write any pid into it: such a stale file is removed.
-fn is_usable(place: &Place, file: &FileStat) -> io::Result<bool> {
+fn is_usable(place: &SafePath, file: &FileStat) -> io::Result<bool> {
     if !place.still_is(file)? {
         return Ok(false);
     }
@@ -212,7 +212,7 @@ fn is_usable(place: &Place, file: &FileStat) -> io::Result<bool> {
 }
 
 /// Gives the file the mode that it should have, and opens it to write the pid.
-fn prepare_writing(place: &Place, candidate: &Candidate) -> io::Result<OwnedFd> {
+fn prepare_writing(place: &SafePath, candidate: &Candidate) -> io::Result<OwnedFd> {
     // Where it is too low the write would bring SIGXFSZ, and end this process before it could say
     // why.
     if getrlimit(Resource::RLIMIT_FSIZE)?.0 < LONGEST_LINE as libc::rlim_t {
@@ -228,7 +228,7 @@ fn prepare_writing(place: &Place, candidate: &Candidate) -> io::Result<OwnedFd> 
     Ok(writer)
 }
 
-fn hold(path: &Path, place: &Place, candidate: Candidate, writer: OwnedFd) -> io::Result<()> {
+fn hold(path: &Path, place: &SafePath, candidate: Candidate, writer: OwnedFd) -> io::Result<()> {
     Held::new(
         path,
         place,
@@ -243,13 +243,13 @@ fn hold(path: &Path, place: &Place, candidate: Candidate, writer: OwnedFd) -> io
 /// Remembers a file whose lock an older instance shares with this process.
 pub(crate) fn take_over(path: &Path, lock: OwnedFd) -> io::Result<()> {
     let file = fstat(&lock)?;
-    Held::new(path, &Place::of(path)?, lock, file, State::Shared, None)?.remember()
+    Held::new(path, &SafePath::of(path)?, lock, file, State::Shared, None)?.remember()
 }
 
 /// Removes a pidfile that nobody holds, and has `also` done while no start can have the lock.
 #[cfg(target_os = "linux")]
 pub(crate) fn remove_stale(path: &Path, also: impl FnOnce()) -> io::Result<()> {
-    let place = Place::of(path)?;
+    let place = SafePath::of(path)?;
     let Some(mut candidate) = open(&place, Missing::Leave)? else {
         return Ok(());
     };

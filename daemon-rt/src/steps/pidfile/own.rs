@@ -18,7 +18,7 @@ use crate::error::{During, Error};
 use crate::report::{self, log};
 use crate::step::Step;
 use crate::sys::kept::{is_still, lost};
-use crate::sys::safe_open::{Place, ReadyPath, remove_known, same_file};
+use crate::sys::safe_open::{ReadyPath, SafePath, remove_known, same_file};
 use crate::sys::{self, retry};
 
 /// The pidfile that this process holds. There is one, and signal handlers look at it.
@@ -68,7 +68,7 @@ pub(super) enum State {
 impl Held {
     pub(super) fn new(
         path: &Path,
-        place: &Place,
+        place: &SafePath,
         lock: OwnedFd,
         file: FileStat,
         state: State,
@@ -137,7 +137,7 @@ pub(crate) fn disown() {
         held.state.store(State::GivenUp as u8, Ordering::Release);
         // That also takes away what says that this process is the service.
         if is_still(held.lock.as_fd(), &held.file) {
-            _ = sys::let_go(held.lock.as_fd());
+            _ = sys::detach_fd(held.lock.as_fd());
         }
     }
 }
