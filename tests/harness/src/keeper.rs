@@ -13,7 +13,10 @@ use std::env;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::fd::AsFd;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
+use std::process::{Command, exit};
+use std::sync::OnceLock;
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -24,7 +27,34 @@ use nix::unistd::{Pid, getpgrp, tcsetpgrp};
 
 use crate::noise::bystander;
 use crate::protocol::{Event, Group, Request, Spec};
-use crate::{Proc, enter};
+use crate::{Proc, bin, enter};
+
+/// The name that a program is called by which is to be a keeper.
+const NAME: &str = "keeper";
+
+/// This program, if it is its own keeper.
+static THIS_PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+
+/// Has scenes start this program as their keeper, so that no other has to be beside it. Where it
+/// was started as one, it is one until its end. To be called first in `main`.
+pub fn within_this_program() {
+    if env::args_os().next().is_some_and(|name| name == NAME) {
+        main();
+        exit(0);
+    }
+    let me = env::current_exe().expect("the path of this program");
+    THIS_PROGRAM.set(me).expect("called once");
+}
+
+/// The keeper's program.
+pub(crate) fn command() -> Command {
+    let Some(me) = THIS_PROGRAM.get() else {
+        return Command::new(bin(NAME));
+    };
+    let mut command = Command::new(me);
+    command.arg0(NAME);
+    command
+}
 
 /// Does what a keeper does, until the end of stdin. The directory is the program's first argument.
 ///

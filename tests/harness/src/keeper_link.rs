@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::protocol::{Event, Request};
-use crate::{PATIENCE, bin};
+use crate::{PATIENCE, keeper};
 
 /// What the keeper has told so far.
 #[derive(Default)]
@@ -44,7 +44,7 @@ pub(crate) struct KeeperLink {
 
 impl KeeperLink {
     pub(crate) fn new(directory: &Path) -> Self {
-        let mut process = Command::new(bin("keeper"))
+        let mut process = keeper::command()
             .arg(directory)
             .current_dir("/")
             .stdin(Stdio::piped())

@@ -1,33 +1,4 @@
-//! Looks at anyone's daemon, in whatever language, from outside.
-//!
-//! ```text
-//! wellbehaved [--pidfile PATH] [--json] [--stop-signal SIGNAL] [--status COMMAND] [--timeout SECONDS] [--] COMMAND ARGS…
-//! ```
-//!
-//! It starts the command several times: from a hostile place (descriptors low and high, signals
-//! ignored and blocked, a controlling terminal, umask 077, foreign groups, secrets in the
-//! environment, a temporary working directory), from an ordinary one, under strace, ten times at
-//! once, and with all kinds of things at the pidfile's path; finds the daemon without its help (as
-//! it adopts what is orphaned, and by the pidfile); and prints the steps of daemon(7) and the edge
-//! cases that can be seen from outside: pass, FAIL, n/a, each with its evidence. When it ends, also
-//! by SIGINT, SIGTERM, SIGHUP or SIGQUIT, everything that it started is gone. `--help` tells the
-//! rest, with all questions.
-//!
-//! What cannot be judged of just any daemon, and so has no row:
-//!
-//! - what happens inside of `init`, which only its author can make fail, hang, print or start
-//!   children (E02, E05, E06, E08), and readiness itself: rows 14, E01 and E01w see only whether
-//!   the starter waits, and hears of a death;
-//! - the opening of a terminal (E13): row 7 is the reason that it cannot become the controlling
-//!   one;
-//! - a directory of the pidfile that others can write (E22): it is the caller's, and not for a
-//!   checker to change;
-//! - devices at the pidfile's path (E21): a FIFO and a directory stand for what is no regular file;
-//! - threads, paths on command lines, stop commands, logs, managers' protocols: each daemon has its
-//!   own;
-//! - handlers of signals that a service of tokio's kind sets beside those of a library: what is
-//!   seen from outside is that the stop signal ends it (row stop), not whether it was killed or has
-//!   ended its work.
+//! Looks at anyone's daemon, in whatever language, from outside. Its page is `README.md`.
 //!
 //! | module | holds |
 //! | --- | --- |
@@ -55,7 +26,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use daemon_harness::Scene;
+use daemon_harness::{Scene, keeper};
 use nix::sys::signal::Signal;
 use nix::unistd::geteuid;
 use subject::Subject;
@@ -103,7 +74,7 @@ Examples:
   wellbehaved --json --stop-signal QUIT -- ./food --detach | jq -r '.rows[] | select(.verdict == \"fail\") | .key'
 
 Run it as root if the daemon is to drop privileges (rows 13, 13g, 13o, E22f and E36), and with strace installed (rows
-13o, 14, 15, E01, E01w, E04 and E11): what cannot be seen is n/a. Its program keeper must be beside it.
+13o, 14, 15, E01, E01w, E04 and E11): what cannot be seen is n/a.
 
 COMMAND runs in / or a temporary directory, with little but PATH in its environment: name files by absolute paths, and
 give variables by env(1). Whatever it writes elsewhere than at the pidfile's path stays there.
@@ -142,6 +113,7 @@ fn signal(text: &str) -> Result<i32, String> {
 }
 
 fn main() -> ExitCode {
+    keeper::within_this_program();
     let options = Options::parse();
     let command: Vec<_> = options
         .command
