@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
-use nix::unistd::{Pid, geteuid};
+use nix::unistd::geteuid;
 
 use crate::cli::unit::{Facts, Manager};
 use crate::control::keeper::{self, Keeper};
@@ -17,6 +17,7 @@ use crate::control::{Control, Reloaded, Status, Stopped};
 use crate::daemon::{Daemon, Mode};
 use crate::error::Error;
 use crate::report::log;
+use crate::sys;
 
 /// What a service is told to do on its command line; [`Daemon::action`] has it done.
 ///
@@ -194,7 +195,7 @@ impl Daemon {
                     .unwrap_or_else(|error| Status::Unknown(error.to_string()));
                 let keeper = match status {
                     Status::Running { pid, .. } => {
-                        Keeper::of(Pid::from_raw(pid), pidfile()?).unwrap_or_default()
+                        Keeper::of(sys::pid_of(pid), pidfile()?).unwrap_or_default()
                     }
                     _ => None,
                 };
@@ -238,7 +239,7 @@ fn say(text: &str) {
     _ = writeln!(io::stdout(), "{text}");
 }
 
-fn as_text(name: &str, status: &Status, keeper: Option<&Keeper>, old: &[i32]) -> String {
+fn as_text(name: &str, status: &Status, keeper: Option<&Keeper>, old: &[u32]) -> String {
     let mut text = match status {
         Status::Running { pid, since } => {
             let date = |seconds| {
@@ -274,7 +275,7 @@ fn as_text(name: &str, status: &Status, keeper: Option<&Keeper>, old: &[i32]) ->
     text
 }
 
-fn as_json(name: &str, status: &Status, keeper: Option<&Keeper>, old: &[i32]) -> String {
+fn as_json(name: &str, status: &Status, keeper: Option<&Keeper>, old: &[u32]) -> String {
     let (word, pid, more) = match status {
         Status::Running { pid, since } => {
             let since = since

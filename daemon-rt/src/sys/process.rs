@@ -198,6 +198,16 @@ pub(crate) fn local_time() -> Option<libc::tm> {
     (!result.is_null()).then_some(time)
 }
 
+/// The number of a process as std has it.
+pub(crate) fn id_of(pid: Pid) -> u32 {
+    pid.as_raw().unsigned_abs()
+}
+
+/// The process with a number that std has given.
+pub(crate) fn pid_of(id: u32) -> Pid {
+    Pid::from_raw(i32::try_from(id).expect("a pid is positive"))
+}
+
 /// Whether this process is PID 1.
 pub(crate) fn is_init() -> bool {
     getpid().as_raw() == 1

@@ -8,6 +8,8 @@ use daemon_harness::{Running, Scene, bin, require};
 use daemon_rt::control::{Control, Status, Stopped};
 use daemon_tests::ctl::{Ctl, ORDINARY};
 
+use crate::id;
+
 /// A process that nobody has a reason to hit.
 fn stranger(scene: &Scene) -> Running<'_> {
     scene.launch("/bin/sleep").arg("1000").spawn()
@@ -39,7 +41,7 @@ fn e28_a_forged_pid_is_not_signalled() {
     assert_eq!(
         control.status().unwrap(),
         Status::Dead {
-            pid: Some(stranger.pid())
+            pid: Some(id(stranger.pid()))
         }
     );
     assert_eq!(

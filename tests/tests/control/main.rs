@@ -16,3 +16,8 @@ mod probes;
 mod reload;
 mod status;
 mod stop;
+
+/// A pid as std and the library have it.
+fn id(pid: i32) -> u32 {
+    u32::try_from(pid).expect("a pid is positive")
+}

@@ -7,6 +7,8 @@ use daemon_harness::{Scene, SetOnDrop};
 use daemon_rt::control::{Control, Status};
 use daemon_tests::ctl::Ctl;
 
+use crate::id;
+
 #[test]
 fn e29_status_by_the_thousand_never_makes_a_start_fail() {
     let scene = Scene::new();
@@ -26,7 +28,7 @@ fn e29_status_by_the_thousand_never_makes_a_start_fail() {
         let asking = [scope.spawn(probe), scope.spawn(probe)];
         let _over = SetOnDrop(&over);
         for _ in 0..20 {
-            let pid = ctl.start().pid();
+            let pid = id(ctl.start().pid());
             let told = control.status().expect("an answer");
             assert!(
                 matches!(told, Status::Running { pid: told, .. } if told == pid),

@@ -9,6 +9,8 @@ use daemon_tests::ctl::{Ctl, ORDINARY};
 use daemon_tests::svc::{at_barrier, barrier};
 use serde_json::{Value, json};
 
+use crate::id;
+
 /// The object that `status --json` prints, with this exit status.
 #[track_caller]
 fn json_status(ctl: &Ctl<'_>, code: i32) -> Value {
@@ -40,7 +42,7 @@ fn a_service_runs_dies_and_is_gone() {
     else {
         panic!("it runs")
     };
-    assert_eq!(pid, daemon.pid());
+    assert_eq!(pid, id(daemon.pid()));
     let ticks = Duration::from_millis(50);
     assert!(
         since > before - ticks && since < SystemTime::now() + ticks,

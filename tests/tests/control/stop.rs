@@ -7,6 +7,8 @@ use daemon_harness::{PATIENCE, Scene, require};
 use daemon_rt::control::{Control, Stopped};
 use daemon_tests::ctl::{Ctl, ORDINARY};
 
+use crate::id;
+
 #[test]
 fn it_ends_and_takes_its_files_along() {
     let scene = Scene::new();
@@ -36,7 +38,9 @@ fn one_that_is_suspended_ends_as_well() {
     ctl.succeeds("status");
     assert_eq!(
         Control::new(scene.pidfile()).stop(PATIENCE).unwrap(),
-        Stopped::Terminated { pid: daemon.pid() }
+        Stopped::Terminated {
+            pid: id(daemon.pid())
+        }
     );
     assert!(scene.exit_status(&daemon).success());
 }
@@ -57,7 +61,7 @@ fn one_that_does_not_want_to_is_killed_and_that_is_said() {
     ctl.run("status").assert_exited(3);
     assert!(!scene.pidfile().exists() && !ctl.socket().exists());
 
-    let pid = ctl.start().pid();
+    let pid = id(ctl.start().pid());
     assert_eq!(
         Control::new(scene.pidfile()).stop(Duration::ZERO).unwrap(),
         Stopped::Killed { pid }

@@ -14,7 +14,7 @@ use nix::sys::time::{TimeVal, TimeValLike};
 
 use super::message::{left, no_answer};
 use super::{CONTROL, NEW_CONTROL, PAUSE, beside};
-use crate::control::Instance;
+use crate::control::instance::Instance;
 use crate::sys::retry;
 use crate::sys::safe_open::SafePath;
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use nix::unistd::Pid;
 
-use crate::control::Instance;
+use crate::control::instance::{End, Instance};
 use crate::report::{self, log};
 
 /// The old instance, and how long it may take to end.
@@ -39,9 +39,9 @@ impl Old {
     /// Waits for the end, and brings it about where it does not come; what there is to say of it.
     pub(super) fn end_within(&self, limit: Duration) -> Option<String> {
         let pid = self.instance.pid;
-        match self.instance.ends_or_is_killed(limit) {
-            Ok(true) => None,
-            Ok(false) => Some(format!(
+        match self.instance.end_within(limit) {
+            Ok(End::InTime) => None,
+            Ok(End::Killed) => Some(format!(
                 "the old instance did not end in {limit:?} and was killed (pid {pid})"
             )),
             Err(error) => Some(lives_on(pid, limit, &error)),

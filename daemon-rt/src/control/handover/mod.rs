@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::control::Instance;
+use crate::control::instance::Instance;
 use crate::report::log::printable;
 
 mod call;
@@ -71,19 +71,25 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How long to wait before what has failed is tried again.
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// Has the service reload, and waits until it has; `false` if that takes a signal, and nobody says
-/// when it is done.
+/// What comes of asking a service to reload.
+pub(crate) enum Answer {
+    Done,
+    /// It takes a signal, and the service does not say when it has reloaded.
+    TakesSignal,
+}
+
+/// Has the service reload, and waits until it has.
 pub(crate) fn ask_to_reload(
     pidfile: &Path,
     instance: &Instance,
     patience: Duration,
-) -> io::Result<bool> {
+) -> io::Result<Answer> {
     let began = Instant::now();
     let connection = match call(pidfile, instance, patience)? {
         Call::Answered(connection, _) => connection,
         Call::NotYet => return Err(io::Error::other("it is not ready yet")),
         Call::Another => return Err(io::Error::other("its control socket is another process's")),
-        Call::Nobody => return Ok(false),
+        Call::Nobody => return Ok(Answer::TakesSignal),
     };
     let answer = send(&connection, word::RELOAD, &[])
         .and_then(|()| receive(&connection, Some(left(began, patience))));
@@ -94,7 +100,7 @@ pub(crate) fn ask_to_reload(
     unasked.push(connection);
     close_aside(unasked);
     match text?.as_slice() {
-        word::RELOADED => Ok(true),
+        word::RELOADED => Ok(Answer::Done),
         answer if answer.starts_with(word::FAILED) => {
             let reason = String::from_utf8_lossy(&answer[word::FAILED.len()..]);
             Err(io::Error::other(format!(
@@ -102,7 +108,7 @@ pub(crate) fn ask_to_reload(
                 printable(&reason)
             )))
         }
-        word::SIGNAL => Ok(false),
+        word::SIGNAL => Ok(Answer::TakesSignal),
         word::CANNOT => Err(io::Error::other("it does not reload: SIGHUP would end it")),
         _ => Err(io::Error::other("it has ended, or does not answer")),
     }

@@ -22,7 +22,7 @@ use super::service::remove_socket_at;
 use super::{
     CONTROL, Call, NEW_CONTROL, PATIENCE, PAUSE, beside, call, left, locked, receive, send, word,
 };
-use crate::control::{Control, Instance};
+use crate::control::instance::{self, Instance};
 use crate::error::{During, Error};
 use crate::service::listen::{self, PassedFd};
 use crate::step::Step;
@@ -85,24 +85,23 @@ pub(crate) fn is_under_way() -> bool {
 /// Begins a restart where there is something to restart: by handing over if the running instance
 /// can, and else by ending it first.
 pub(crate) fn prepare_restart(path: &Path, patience: Duration) -> Result<(), Error> {
-    let control = Control::new(path);
     let during = |error| Error::control(format!("{}: restart", path.display()), error);
     // Looked at before as well: a file that is not to be trusted is not locked either.
-    while let Some(seen) = control.instance()? {
+    while let Some(seen) = Instance::of(path)? {
         let Some(pidfile) = lock_restart(path).map_err(during)? else {
             // It is about to end, or somebody has removed its pidfile.
-            control.end(patience)?;
+            instance::end(path, patience)?;
             continue;
         };
         // The instance that is to be replaced is the one that runs now, after other restarts.
-        if let Some(instance) = control.instance()? {
+        if let Some(instance) = Instance::of(path)? {
             let instance = if is_better_known(&seen, &instance).map_err(during)? {
                 seen
             } else {
                 instance
             };
             if !take_over(path, instance, &pidfile, patience).map_err(during)? {
-                control.end(patience)?;
+                instance::end(path, patience)?;
             }
         }
         *locked(&RESTARTING) = Some(pidfile);

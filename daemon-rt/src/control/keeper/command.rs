@@ -37,7 +37,7 @@ pub(super) fn run(words: &[String], limit: Duration) -> io::Result<Output> {
         .stdout(out.try_clone()?)
         .stderr(err.try_clone()?);
     let mut child = command.spawn()?;
-    let ended = ends_within(Pid::from_raw(child.id().try_into().unwrap_or(0)), limit);
+    let ended = ends_within(sys::pid_of(child.id()), limit);
     if !matches!(ended, Ok(true)) {
         child.kill()?;
         child.wait()?;

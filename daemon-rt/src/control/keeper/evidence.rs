@@ -10,7 +10,7 @@ use nix::unistd::{Pid, geteuid, getpid};
 
 use super::systemd::{self, Unit};
 use super::{Caller, Keeper, Remedy, command};
-use crate::control::Control;
+use crate::control::lookup::stays_in_foreground;
 use crate::manager::supervisor::{self, Supervisor};
 use crate::sys::proc;
 
@@ -82,7 +82,7 @@ impl Keeper {
         if let Some(keeper) = pid_1(service, parent) {
             return Ok(Some(keeper));
         }
-        if Control::new(pidfile).stays_in_foreground() {
+        if stays_in_foreground(pidfile) {
             wrapped(service, parent)
         } else {
             Ok(None)

@@ -18,11 +18,13 @@ use std::time::{Duration, Instant};
 
 use nix::unistd::Pid;
 
-use crate::control::{Control, Status, Stopped, handover, in_words};
+use crate::control::instance::Instance;
+use crate::control::lookup::{describe, stays_in_foreground};
+use crate::control::{Control, Status, Stopped, handover};
 use crate::error::Error;
 use crate::report;
 use crate::steps::pidfile::{self, Found, Holder};
-use crate::sys::proc;
+use crate::sys::{self, proc};
 
 /// How long a restart by the manager may take, the end of the old process included.
 const RESTART: Duration = Duration::from_secs(180);
@@ -74,7 +76,7 @@ pub(crate) fn prepare_restart(
 ) -> Result<Option<ExitCode>, Error> {
     let control = Control::new(pidfile);
     let failed = |error| Error::control(format!("{}: restart", pidfile.display()), error);
-    if let Some(old) = control.instance()? {
+    if let Some(old) = Instance::of(pidfile)? {
         let keeper = Keeper::of(old.pid, pidfile).map_err(failed)?;
         if let Some(keeper) = keeper.filter(|keeper| keeper.caller != Caller::ManagerThatFollows) {
             let (new, command) = keeper.restart(&control, old.pid).map_err(failed)?;
@@ -90,7 +92,7 @@ pub(crate) fn prepare_restart(
             let problem = "it runs in another pid namespace (a container): restart it there";
             return Err(failed(io::Error::other(problem)));
         }
-        if !proc::is_ours() && control.stays_in_foreground() {
+        if !proc::is_ours() && stays_in_foreground(pidfile) {
             let problem = "it runs in the foreground, and without /proc it cannot be seen who runs it: restart it there";
             return Err(failed(io::Error::other(problem)));
         }
@@ -102,7 +104,7 @@ pub(crate) fn prepare_restart(
 /// Stops a service: by the manager that runs it, if one does and would start it again.
 pub(crate) fn stop(control: &Control, file: &Path, patience: Duration) -> Result<Stopped, Error> {
     let failed = |error| Error::control(format!("{}: stop", file.display()), error);
-    let Some(instance) = control.instance()? else {
+    let Some(instance) = Instance::of(file)? else {
         return control.stop(patience);
     };
     // Where the manager does not answer, a signal still ends the service.
@@ -122,7 +124,7 @@ pub(crate) fn stop(control: &Control, file: &Path, patience: Duration) -> Result
         .map_err(failed)?
     {
         Stopped::Terminated {
-            pid: instance.pid.as_raw(),
+            pid: sys::id_of(instance.pid),
         }
     } else {
         control.stop(Duration::ZERO)?
@@ -132,7 +134,7 @@ pub(crate) fn stop(control: &Control, file: &Path, patience: Duration) -> Result
         left @ (Holder::LeftBehind { .. } | Holder::Another(_) | Holder::Unseen),
     ))) = opened.map(|opened| pidfile::find(opened.as_fd(), file))
     {
-        return Err(failed(io::Error::other(in_words(left))));
+        return Err(failed(io::Error::other(describe(left))));
     }
     _ = pidfile::remove_stale(file, || handover::clean_up(file));
     Ok(stopped)
@@ -140,7 +142,7 @@ pub(crate) fn stop(control: &Control, file: &Path, patience: Duration) -> Result
 
 impl Keeper {
     /// Has the manager restart the service. Returns its new process, and the command.
-    fn restart(&self, control: &Control, old: Pid) -> io::Result<(i32, String)> {
+    fn restart(&self, control: &Control, old: Pid) -> io::Result<(u32, String)> {
         let Remedy::Commands { restart, .. } = &self.remedy else {
             return Err(self.refusal());
         };
@@ -154,7 +156,7 @@ impl Keeper {
         let began = Instant::now();
         while began.elapsed() < START {
             if let Ok(Status::Running { pid, .. }) = control.status() {
-                if pid != old.as_raw() {
+                if pid != sys::id_of(old) {
                     return Ok((pid, command));
                 }
             }

@@ -1,0 +1,219 @@
+//! A running instance of a service: its process, open.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::libc;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::unistd::Pid;
+
+use super::lookup::{self, Found, describe, failed};
+use super::status::Stopped;
+use crate::error::Error;
+use crate::steps::pidfile::{self, Holder, Phase};
+use crate::sys::kept::Kept;
+use crate::sys::{self, retry};
+
+/// How long a process may take to end after SIGKILL: it may have much memory to give back.
+const DYING: Duration = Duration::from_secs(10);
+/// How long a look-up is repeated where the pid changes between two looks.
+const DOUBT: Duration = Duration::from_secs(1);
+/// How often to look whether a process has ended, where no event says so.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// A running instance.
+pub(crate) struct Instance {
+    pub(crate) pid: Pid,
+    pub(super) phase: Phase,
+    process: Handle,
+}
+
+/// Tells the process from a later one with its number.
+enum Handle {
+    Pidfd(Kept),
+    /// Without pidfds: the pidfile, on which the process has a lock for as long as it lives.
+    Pidfile(File),
+}
+
+/// How an instance has ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    InTime,
+    Killed,
+}
+
+impl Instance {
+    /// Opens the process of the service; `None` if the service does not run.
+    pub(crate) fn of(pidfile: &Path) -> Result<Option<Self>, Error> {
+        let began = Instant::now();
+        loop {
+            let Some((pid, phase)) = main_process(pidfile)? else {
+                return Ok(None);
+            };
+            let process = match sys::pidfd_open(pid) {
+                Ok(process) => match Kept::new(process) {
+                    Ok(process) => Handle::Pidfd(process),
+                    Err(error) => return Err(failed(pidfile, "fstat of a pidfd", error.into())),
+                },
+                // No process has the number, or a thread has it, for which newer kernels say ENOENT.
+                Err(Errno::ESRCH | Errno::EINVAL | Errno::ENOENT) if began.elapsed() < DOUBT => {
+                    continue;
+                }
+                Err(error) => handle_without_pidfd(pidfile, pid, error)?,
+            };
+            // The open process is the service only if it still holds the lock.
+            if let Found::Held(Holder::Main(still, _)) = lookup::find(pidfile)? {
+                if still == pid {
+                    return Ok(Some(Self {
+                        pid,
+                        phase,
+                        process,
+                    }));
+                }
+            }
+            if began.elapsed() > DOUBT {
+                let problem = format!("its pid keeps changing (pid {pid} was the last)");
+                return Err(unknown(pidfile, problem));
+            }
+        }
+    }
+
+    /// Opens the processes of the older instances.
+    pub(super) fn old(pidfile: &Path) -> Result<Vec<Self>, Error> {
+        let mut opened = Vec::new();
+        for pid in lookup::old_instances(pidfile)? {
+            if let Ok(process) = sys::pidfd_open(pid).and_then(Kept::new) {
+                opened.push(Self {
+                    pid,
+                    phase: Phase::Ready,
+                    process: Handle::Pidfd(process),
+                });
+            }
+        }
+        // A number that is not there any more may have become another process's before it was opened.
+        let still = lookup::old_instances(pidfile)?;
+        opened.retain(|instance| still.contains(&instance.pid));
+        Ok(opened)
+    }
+
+    /// Sends a signal to the service that has this pidfile.
+    pub(super) fn signal(&self, pidfile: &Path, signal: i32) -> Result<(), Error> {
+        let Err(error) = self.send(signal) else {
+            return Ok(());
+        };
+        let call = match &self.process {
+            Handle::Pidfd(_) => "pidfd_send_signal",
+            Handle::Pidfile(_) => "kill",
+        };
+        let what = format_args!("{call}: signal {signal} to pid {}", self.pid);
+        Err(failed(pidfile, what, error.into()))
+    }
+
+    /// Sends a signal. It is no error if the process has ended.
+    fn send(&self, signal: i32) -> nix::Result<()> {
+        let sent = match &self.process {
+            Handle::Pidfd(process) => match process.get() {
+                Ok(process) => sys::pidfd_send_signal(process, signal),
+                Err(_) => Err(Errno::EBADF),
+            },
+            Handle::Pidfile(file) if !pidfile::says_alive(file.as_fd(), self.pid) => return Ok(()),
+            Handle::Pidfile(_) => sys::kill(self.pid, signal),
+        };
+        match sent {
+            Err(Errno::ESRCH) => Ok(()),
+            result => result,
+        }
+    }
+
+    /// Waits for the end of the process, and kills it when the time is up.
+    pub(crate) fn end_within(&self, limit: Duration) -> io::Result<End> {
+        if self.ends_within(limit)? {
+            return Ok(End::InTime);
+        }
+        self.send(libc::SIGKILL)?;
+        if self.ends_within(DYING)? {
+            return Ok(End::Killed);
+        }
+        Err(io::Error::other(format!(
+            "still running {DYING:?} after SIGKILL"
+        )))
+    }
+
+    /// Waits for the end of the process; `false` if the time is up before.
+    pub(crate) fn ends_within(&self, limit: Duration) -> io::Result<bool> {
+        match &self.process {
+            Handle::Pidfd(process) => {
+                let timeout = PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX);
+                let mut end = [PollFd::new(process.get()?, PollFlags::POLLIN)];
+                Ok(retry(|| poll(&mut end, timeout))? > 0)
+            }
+            Handle::Pidfile(file) => {
+                let began = Instant::now();
+                while pidfile::says_alive(file.as_fd(), self.pid) {
+                    if began.elapsed() >= limit {
+                        return Ok(false);
+                    }
+                    std::thread::sleep(PAUSE);
+                }
+                Ok(true)
+            }
+        }
+    }
+
+    /// Whether the process is known without the pidfile.
+    pub(crate) fn has_pidfd(&self) -> bool {
+        matches!(self.process, Handle::Pidfd(_))
+    }
+}
+
+/// Ends the service, if it runs: SIGTERM (and SIGCONT, should it be suspended), then SIGKILL when
+/// the time is up. What it leaves stays.
+pub(crate) fn end(pidfile: &Path, patience: Duration) -> Result<Stopped, Error> {
+    let Some(instance) = Instance::of(pidfile)? else {
+        return Ok(Stopped::NotRunning);
+    };
+    instance.signal(pidfile, libc::SIGTERM)?;
+    instance.signal(pidfile, libc::SIGCONT)?;
+    let pid = sys::id_of(instance.pid);
+    match instance.end_within(patience) {
+        Ok(End::InTime) => Ok(Stopped::Terminated { pid }),
+        Ok(End::Killed) => Ok(Stopped::Killed { pid }),
+        Err(error) => Err(failed(pidfile, format_args!("pid {pid}"), error)),
+    }
+}
+
+/// The main process, if the service runs.
+fn main_process(pidfile: &Path) -> Result<Option<(Pid, Phase)>, Error> {
+    let problem = match lookup::find(pidfile)? {
+        Found::Nothing | Found::Stale(_) => return Ok(None),
+        Found::Held(Holder::Main(pid, phase)) => return Ok(Some((pid, phase))),
+        Found::Held(Holder::Elsewhere(pid, _)) => {
+            format!("it runs in another pid namespace, as pid {pid} there")
+        }
+        Found::Held(Holder::Unnamed) => "it is starting, and has not written its pid".to_owned(),
+        Found::Held(holder) => describe(holder),
+        Found::Unknown(why) => why,
+    };
+    Err(unknown(pidfile, problem))
+}
+
+/// Without pidfds, the lock that the process has for itself will do.
+fn handle_without_pidfd(pidfile: &Path, pid: Pid, error: Errno) -> Result<Handle, Error> {
+    if let Errno::ENOSYS | Errno::EPERM = error {
+        if let Ok(Some(file)) = lookup::open(pidfile) {
+            if pidfile::says_alive(file.as_fd(), pid) {
+                return Ok(Handle::Pidfile(file));
+            }
+        }
+    }
+    let call = format_args!("pidfd_open of pid {pid}");
+    Err(failed(pidfile, call, error.into()))
+}
+
+fn unknown(pidfile: &Path, problem: String) -> Error {
+    failed(pidfile, "the service", io::Error::other(problem))
+}
