@@ -17,7 +17,7 @@ use crate::hooks::run;
 use crate::report::notify::notifier;
 use crate::report::pipe::{LONGEST_FAILURE, cut};
 use crate::report::{self, log};
-use crate::service::selfpipe::Bell;
+use crate::service::selfpipe::SelfPipe;
 use crate::service::shutdown;
 use crate::steps::streams;
 use crate::sys::{self, Previous};
@@ -29,7 +29,7 @@ static PREVIOUS: Previous = Previous::none();
 struct Requests {
     /// How often a signal has been noted.
     signals: AtomicUsize,
-    bell: Bell,
+    pipe: SelfPipe,
     callers: Mutex<Callers>,
 }
 
@@ -140,10 +140,10 @@ struct Failure {
 pub fn reloads() -> Reloads {
     static HANDLED: OnceLock<()> = OnceLock::new();
     REQUESTS.get_or_init(|| {
-        let bell = Bell::new().expect("cannot make the pipe of the requests to reload");
+        let pipe = SelfPipe::new().expect("cannot make the pipe of the requests to reload");
         Requests {
             signals: 0.into(),
-            bell,
+            pipe,
             callers: Mutex::default(),
         }
     });
@@ -169,7 +169,7 @@ extern "C" fn request(signal: libc::c_int, info: *mut libc::siginfo_t, context: 
 #[inline]
 pub(crate) fn adopt_requests() {
     if let Some(requests) = REQUESTS.get() {
-        requests.bell.adopt();
+        requests.pipe.adopt();
     }
 }
 
@@ -183,7 +183,7 @@ pub(crate) fn note(signal: libc::c_int) -> bool {
         return false;
     }
     requests.signals.fetch_add(1, Ordering::AcqRel);
-    requests.bell.ring()
+    requests.pipe.wake()
 }
 
 /// Requests a reload, for a caller who waits for `answer`, and returns the caller's number; `None`
@@ -242,12 +242,12 @@ impl Requests {
             }
         }
         if self.signals.load(Ordering::Acquire) == before {
-            self.bell.ring();
+            self.pipe.wake();
         }
     }
 
     fn take(&self) -> Option<Reload> {
-        self.bell.reset().then(Reload::begin)
+        self.pipe.take().then(Reload::begin)
     }
 
     /// Answers those whose requests are met.
@@ -272,7 +272,7 @@ impl Reloads {
     /// Waits for the next request, and blocks this thread meanwhile.
     pub fn wait(&mut self) -> Reload {
         loop {
-            requests().bell.wait(None);
+            requests().pipe.wait(None);
             if let Some(reload) = requests().take() {
                 return reload;
             }
@@ -301,7 +301,7 @@ impl Reloads {
         if let Some(reload) = requests.take() {
             return Poll::Ready(reload);
         }
-        requests.bell.wake(context);
+        requests.pipe.register(context);
         Poll::Pending
     }
 }

@@ -1,7 +1,8 @@
-//! A bell that a signal handler rings: for threads that wait, poll(2) loops, and tasks of any
-//! asynchronous runtime.
+//! The self-pipe: a signal handler writes to it, and wakes threads that wait, poll(2) loops, and
+//! tasks of any asynchronous runtime.
 
 use std::io;
+use std::mem;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
@@ -16,157 +17,152 @@ use crate::report::pipe::pipe;
 use crate::report::{self, log};
 use crate::sys::kept::Kept;
 
-/// How often a bell is looked at that cannot be heard.
-const LOOK: Duration = Duration::from_millis(100);
+/// How often the flag is checked where the pipe is lost.
+const CHECK_INTERVAL: Duration = Duration::from_millis(100);
 
-/// The service can close its pipe, or replace it by files of its own. These are left alone, and the
-/// bell is looked at instead.
+/// A request that signals make: a flag, and a pipe that is readable while the flag is set.
+///
+/// The service can close the pipe, or replace it by files of its own. Those files are left alone,
+/// and the flag is checked at intervals instead.
 #[derive(Debug)]
-pub(crate) struct Bell {
-    rung: AtomicBool,
+pub(crate) struct SelfPipe {
+    pending: AtomicBool,
     read: Kept,
     write: Kept,
-    lost: Once,
-    /// Whose it is: a child that the service forks gets signals of its own.
+    loss_reported: Once,
+    /// The process whose signals it notes. A child that the service forks has signals of its own.
     pid: AtomicI32,
-    waiting: Mutex<Waiting>,
+    tasks: Mutex<Tasks>,
 }
 
+/// The tasks that wait for the request, and whether a thread waits for them.
 #[derive(Debug, Default)]
-struct Waiting {
-    tasks: Vec<Waker>,
-    watched: bool,
+struct Tasks {
+    wakers: Vec<Waker>,
+    has_thread: bool,
 }
 
-impl Bell {
+impl SelfPipe {
     pub(crate) fn new() -> nix::Result<Self> {
         let (read, write) = pipe()?;
         Ok(Self {
-            rung: false.into(),
+            pending: false.into(),
             read: Kept::new(read)?,
             write: Kept::new(write)?,
-            lost: Once::new(),
+            loss_reported: Once::new(),
             pid: getpid().as_raw().into(),
-            waiting: Mutex::default(),
+            tasks: Mutex::default(),
         })
     }
 
-    /// From here on the bell is this process's, which is the daemon: `configure` may have made it
-    /// in the starter.
+    /// Makes it this process's, which is the daemon: `configure` may have made it in the starter.
     pub(crate) fn adopt(&self) {
         self.pid.store(getpid().as_raw(), Ordering::Release);
     }
 
-    /// Rings in the process whose bell it is; `false` in another. Calls only what signal-safety(7)
-    /// allows.
-    pub(crate) fn ring(&self) -> bool {
-        self.rung.store(true, Ordering::Release);
-        let ours = self.pid.load(Ordering::Acquire) == getpid().as_raw();
-        // Where nobody can read, there would be a SIGPIPE.
-        if ours
+    /// Notes a request and wakes those who wait for it; `false` in a process whose pipe it is not.
+    /// Calls only what signal-safety(7) allows.
+    pub(crate) fn wake(&self) -> bool {
+        self.pending.store(true, Ordering::Release);
+        let is_own = self.pid.load(Ordering::Acquire) == getpid().as_raw();
+        // Without a reader there would be a SIGPIPE.
+        if is_own
             && self.read.find().is_some()
             && let Some(write) = self.write.find()
         {
             // A full pipe is as readable as one with a byte.
             _ = nix::unistd::write(write, &[0]);
         }
-        ours
+        is_own
     }
 
-    /// Whether it has rung.
-    pub(crate) fn has_rung(&self) -> bool {
-        self.rung.load(Ordering::Acquire)
+    pub(crate) fn is_pending(&self) -> bool {
+        self.pending.load(Ordering::Acquire)
     }
 
-    /// Forgets that it rang, if it did.
-    pub(crate) fn reset(&self) -> bool {
+    /// Takes the request; `false` if there is none.
+    pub(crate) fn take(&self) -> bool {
         if let Some(read) = self.read.find() {
-            let mut rings = [0; 64];
-            while nix::unistd::read(read, &mut rings).is_ok_and(|count| count == rings.len()) {}
+            let mut bytes = [0; 64];
+            while nix::unistd::read(read, &mut bytes) == Ok(bytes.len()) {}
         }
-        self.rung.swap(false, Ordering::AcqRel)
+        self.pending.swap(false, Ordering::AcqRel)
     }
 
-    /// Waits until it rings or has rung, a signal comes, or the time is up.
+    /// Waits until there is a request, a signal comes, or the time is up.
     pub(crate) fn wait(&self, deadline: Option<Instant>) {
-        if let Err(error) = self.listen(deadline) {
-            self.lost.call_once(|| {
-                let text = format!(
-                    "{error}: its signals are noticed up to {} ms later",
-                    LOOK.as_millis()
-                );
+        if let Err(error) = self.wait_readable(deadline) {
+            self.loss_reported.call_once(|| {
+                let interval = CHECK_INTERVAL.as_millis();
+                let text = format!("{error}: its signals are noticed up to {interval} ms later");
                 log::complain(&report::name(), &text);
             });
-            self.look(deadline);
+            self.wait_pending(deadline);
         }
     }
 
-    fn listen(&self, deadline: Option<Instant>) -> io::Result<()> {
+    fn wait_readable(&self, deadline: Option<Instant>) -> io::Result<()> {
         // Without the other end, this one is always readable.
         self.write.get()?;
-        match poll(
-            &mut [PollFd::new(self.read.get()?, PollFlags::POLLIN)],
-            timeout(deadline),
-        ) {
+        let mut fds = [PollFd::new(self.read.get()?, PollFlags::POLLIN)];
+        match poll(&mut fds, timeout(deadline)) {
             Ok(_) | Err(Errno::EINTR) => Ok(()),
             Err(error) => Err(error.into()),
         }
     }
 
-    fn look(&self, deadline: Option<Instant>) {
-        while !self.has_rung() {
+    /// Checks the flag at intervals.
+    fn wait_pending(&self, deadline: Option<Instant>) {
+        while !self.is_pending() {
             let now = Instant::now();
-            if deadline.is_some_and(|deadline| deadline <= now) {
-                break;
+            let mut next = now + CHECK_INTERVAL;
+            if let Some(deadline) = deadline {
+                if deadline <= now {
+                    break;
+                }
+                next = next.min(deadline);
             }
-            let next = now + LOOK;
             // A signal interrupts it, unlike a sleep.
-            if poll(
-                &mut [],
-                timeout(Some(deadline.map_or(next, |deadline| deadline.min(next)))),
-            )
-            .is_err()
-            {
+            if poll(&mut [], timeout(Some(next))).is_err() {
                 break;
             }
         }
     }
 
-    /// Has a task woken when it rings. The first that waits starts a thread, which ends with the
-    /// ring.
-    pub(crate) fn wake(&'static self, context: &Context<'_>) {
-        let mut waiting = self.waiting();
-        if !waiting
-            .tasks
-            .iter()
-            .any(|task| task.will_wake(context.waker()))
-        {
-            waiting.tasks.push(context.waker().clone());
+    /// Has a task woken by the next request. The first task that waits starts a thread, which ends
+    /// with the request.
+    pub(crate) fn register(&'static self, context: &Context<'_>) {
+        let waker = context.waker();
+        let mut tasks = self.tasks();
+        if !tasks.wakers.iter().any(|known| known.will_wake(waker)) {
+            tasks.wakers.push(waker.clone());
         }
-        if !waiting.watched {
-            let watch = || {
-                self.wait(None);
-                let rung = std::mem::take(&mut *self.waiting());
-                rung.tasks.into_iter().for_each(Waker::wake);
-            };
-            waiting.watched = std::thread::Builder::new()
-                .name("signals".to_owned())
-                .spawn(watch)
-                .is_ok();
+        if tasks.has_thread {
+            return;
         }
-        if !waiting.watched {
-            // No thread to be had: the task has to ask again.
-            context.waker().wake_by_ref();
+        let thread = std::thread::Builder::new().name("signals".to_owned());
+        match thread.spawn(|| self.wake_tasks()) {
+            Ok(_) => tasks.has_thread = true,
+            // The task has to ask again.
+            Err(_) => waker.wake_by_ref(),
         }
     }
 
-    fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    fn wake_tasks(&self) {
+        self.wait(None);
+        let tasks = mem::take(&mut *self.tasks());
+        for waker in tasks.wakers {
+            waker.wake();
+        }
+    }
+
+    fn tasks(&self) -> MutexGuard<'_, Tasks> {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Rounded up, or the last millisecond would be spent asking; a wait beyond poll(2)'s longest is
-/// cut short.
+/// The time left, rounded up: rounded down, the last millisecond would be spent polling. A wait
+/// beyond poll(2)'s longest is cut short.
 fn timeout(deadline: Option<Instant>) -> PollTimeout {
     let Some(deadline) = deadline else {
         return PollTimeout::NONE;
@@ -175,7 +171,7 @@ fn timeout(deadline: Option<Instant>) -> PollTimeout {
     PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
 }
 
-impl AsFd for Bell {
+impl AsFd for SelfPipe {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.read.as_fd()
     }

@@ -14,7 +14,7 @@ use nix::sys::signal::Signal;
 use crate::control::handover;
 use crate::report;
 use crate::service::reload;
-use crate::service::selfpipe::Bell;
+use crate::service::selfpipe::SelfPipe;
 use crate::steps::pidfile;
 use crate::sys::{self, Previous};
 
@@ -35,8 +35,8 @@ static PREVIOUS: [Previous; 2] = [Previous::none(), Previous::none()];
 /// The request to terminate, see [`shutdown`].
 #[derive(Debug)]
 pub struct Shutdown {
-    /// Rings at the first request, and is never reset.
-    bell: Bell,
+    /// Pending from the first request on, and never taken.
+    pipe: SelfPipe,
 }
 
 /// The request to terminate: SIGTERM, as a manager or an administrator sends it, or SIGINT, as
@@ -100,8 +100,8 @@ pub struct Shutdown {
 pub fn shutdown() -> &'static Shutdown {
     static HANDLED: OnceLock<()> = OnceLock::new();
     let shutdown = SHUTDOWN.get_or_init(|| {
-        let bell = Bell::new().expect("cannot make the pipe of the termination request");
-        Shutdown { bell }
+        let pipe = SelfPipe::new().expect("cannot make the pipe of the termination request");
+        Shutdown { pipe }
     });
     HANDLED.get_or_init(|| {
         for (signal, previous) in REQUESTS.into_iter().zip(&PREVIOUS) {
@@ -116,7 +116,7 @@ pub fn shutdown() -> &'static Shutdown {
 #[inline]
 pub(crate) fn adopt_requests() {
     if let Some(shutdown) = SHUTDOWN.get() {
-        shutdown.bell.adopt();
+        shutdown.pipe.adopt();
     }
     reload::adopt_requests();
 }
@@ -188,13 +188,13 @@ pub(crate) fn note(signal: libc::c_int) -> bool {
     {
         return false;
     }
-    shutdown.bell.ring()
+    shutdown.pipe.wake()
 }
 
 impl Shutdown {
     /// Whether termination has been requested.
     pub fn requested(&self) -> bool {
-        let requested = self.bell.has_rung();
+        let requested = self.pipe.is_pending();
         if requested {
             report::stopping();
         }
@@ -221,7 +221,7 @@ impl Shutdown {
     /// Waits until termination is requested.
     pub fn wait(&self) {
         while !self.requested() {
-            self.bell.wait(None);
+            self.pipe.wait(None);
         }
     }
 
@@ -232,7 +232,7 @@ impl Shutdown {
             if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
                 return false;
             }
-            self.bell.wait(deadline);
+            self.pipe.wait(deadline);
         }
         true
     }
@@ -243,7 +243,7 @@ impl Shutdown {
 /// asks [`Shutdown::requested`] instead.
 impl AsFd for Shutdown {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.bell.as_fd()
+        self.pipe.as_fd()
     }
 }
 
@@ -265,8 +265,8 @@ impl Future for &'static Shutdown {
         if shutdown.requested() {
             return Poll::Ready(());
         }
-        // If it is requested just now, the bell that this waits for has already rung.
-        shutdown.bell.wake(context);
+        // If it is requested just now, the thread that waits for it ends at once.
+        shutdown.pipe.register(context);
         Poll::Pending
     }
 }
