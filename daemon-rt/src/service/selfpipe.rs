@@ -4,7 +4,7 @@
 use std::io;
 use std::mem;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
@@ -27,6 +27,7 @@ const CHECK_INTERVAL: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(crate) struct SelfPipe {
     pending: AtomicBool,
+    wakes: AtomicUsize,
     read: Kept,
     write: Kept,
     loss_reported: Once,
@@ -47,6 +48,7 @@ impl SelfPipe {
         let (read, write) = pipe()?;
         Ok(Self {
             pending: false.into(),
+            wakes: 0.into(),
             read: Kept::new(read)?,
             write: Kept::new(write)?,
             loss_reported: Once::new(),
@@ -63,17 +65,23 @@ impl SelfPipe {
     /// Notes a request and wakes those who wait for it; `false` in a process whose pipe it is not.
     /// Calls only what signal-safety(7) allows.
     pub(crate) fn wake(&self) -> bool {
+        self.wakes.fetch_add(1, Ordering::AcqRel);
         self.pending.store(true, Ordering::Release);
         let is_own = self.pid.load(Ordering::Acquire) == getpid().as_raw();
-        // Without a reader there would be a SIGPIPE.
-        if is_own
-            && self.read.find().is_some()
-            && let Some(write) = self.write.find()
-        {
-            // A full pipe is as readable as one with a byte.
-            _ = nix::unistd::write(write, &[0]);
+        if is_own {
+            // Without a reader there would be a SIGPIPE.
+            if let (Some(_), Some(write)) = (self.read.find(), self.write.find()) {
+                // A full pipe is as readable as one with a byte.
+                _ = nix::unistd::write(write, &[0]);
+            }
         }
         is_own
+    }
+
+    /// How often a request has been noted.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn wakes(&self) -> usize {
+        self.wakes.load(Ordering::Acquire)
     }
 
     pub(crate) fn is_pending(&self) -> bool {
@@ -94,7 +102,7 @@ impl SelfPipe {
         if let Err(error) = self.wait_readable(deadline) {
             self.loss_reported.call_once(|| {
                 let interval = CHECK_INTERVAL.as_millis();
-                let text = format!("{error}: its signals are noticed up to {interval} ms later");
+                let text = format!("{error}: signals are noticed up to {interval} ms late");
                 log::complain(&report::name(), &text);
             });
             self.wait_pending(deadline);

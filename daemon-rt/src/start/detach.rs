@@ -6,7 +6,7 @@ use crate::error::{During, Error};
 use crate::hooks::{Stages, run};
 use crate::report::pipe::{self, Failure, Message};
 use crate::report::{self, log};
-use crate::service::shutdown;
+use crate::service::requests;
 use crate::start::plan::Plan;
 use crate::start::starter::Starter;
 use crate::step::Step;
@@ -83,7 +83,7 @@ fn first_of_its_namespace() -> Error {
 
 /// Steps 12–14, with the hooks between them: the same in the foreground.
 pub(crate) fn initialize(plan: &Plan, service: &mut Stages<'_>) -> Result<(), Failure> {
-    shutdown::adopt_requests();
+    requests::adopt();
     // First, so that whoever finds this process by its pidfile finds the socket, too.
     plan.bind_control_socket()?;
     pidfile::write()?; // 12

@@ -47,7 +47,7 @@ impl Closing {
     #[track_caller]
     fn says_so_once_each(&self) {
         let said = |log: &str| {
-            log.matches(": its signals are noticed up to 100 ms later")
+            log.matches(": signals are noticed up to 100 ms late")
                 .count()
         };
         self.scene.wait_until("the log", || said(&self.log()) >= 2);
