@@ -24,3 +24,9 @@ pub(crate) fn pid(machine: &Machine) -> Option<u32> {
         .parse()
         .ok()
 }
+
+/// The same once it is ready.
+pub(crate) fn ready_pid(machine: &Machine) -> Option<u32> {
+    let pid = pid(machine)?;
+    (ctl(machine, "status").status == 0).then_some(pid)
+}

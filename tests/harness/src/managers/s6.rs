@@ -15,11 +15,19 @@ pub struct S6 {
 }
 
 impl S6 {
-    /// Boots a machine under s6, and returns when each service has its supervisor.
+    /// Boots a machine under s6, and returns when s6-svscan(8) can be controlled and each service has
+    /// its supervisor.
     ///
     /// A service with a file `down` waits for [`S6::svc`].
     pub fn boot(root: Root) -> Self {
         let machine = Machine::boot_with(root, ["s6-svscan", SERVICES]);
+        wait_until("s6-svscan's FIFO", || {
+            machine
+                .path(SERVICES)
+                .join(".s6-svscan/control")
+                .exists()
+                .then_some(())
+        });
         wait_until("the supervisors", || supervised(&machine, SERVICES));
         Self { machine }
     }

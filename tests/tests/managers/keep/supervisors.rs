@@ -7,12 +7,13 @@ use crate::ctl::{self, CTL, ctl};
 
 const RUN: &str = "export 'CTL=pidfile=/run/ctl.pid listen=/run/ctl.address'\nexec ctl run\n";
 
-/// The one process of the service, once its pidfile names the one that the manager has.
+/// The one process of the service, once it is ready and its pidfile names the one that the manager
+/// has.
 #[track_caller]
 fn kept(machine: &Machine, main: impl Fn() -> Option<u32>) -> u32 {
     wait_until("the service", || {
         let main = main()?;
-        (ctl::pid(machine) == Some(main) && machine.pids("ctl") == [main]).then_some(main)
+        (ctl::ready_pid(machine) == Some(main) && machine.pids("ctl") == [main]).then_some(main)
     })
 }
 
@@ -109,7 +110,7 @@ const RUN_BELOW: &str =
 #[track_caller]
 fn assert_wrapped(machine: &Machine, by: &str, restart: &str) {
     let service = wait_until("the service", || {
-        ctl::pid(machine).filter(|&pid| machine.pids("ctl") == [pid])
+        ctl::ready_pid(machine).filter(|&pid| machine.pids("ctl") == [pid])
     });
     let said = ctl(machine, "status").expect_success();
     assert!(said.contains(&format!("run by {by}")), "{said}");

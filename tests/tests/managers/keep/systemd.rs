@@ -28,8 +28,8 @@ fn assert_kept(machine: &Systemd) -> u32 {
         (machine.pids("ctl") == [main]).then_some(())
     });
     assert_eq!(machine.processes("ctl"), [main]);
-    wait_until("the pidfile", || {
-        (ctl::pid(machine) == Some(main)).then_some(())
+    wait_until("readiness", || {
+        (ctl::ready_pid(machine) == Some(main)).then_some(())
     });
     main
 }
