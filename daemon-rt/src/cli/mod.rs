@@ -175,7 +175,7 @@ impl Daemon {
         match &self.action {
             Action::Start | Action::Run => return Ok(None),
             Action::Restart { .. } => return control().map(|_| None),
-            Action::Stop { timeout } => match keeper::stop(&control()?, pidfile()?, *timeout)? {
+            Action::Stop { timeout } => match keeper::stop(&control()?, *timeout)? {
                 Stopped::NotRunning => say(&format!("{name} is not running")),
                 Stopped::Terminated { pid } => say(&format!("{name} has ended (pid {pid})")),
                 Stopped::Killed { pid } => {
@@ -195,7 +195,7 @@ impl Daemon {
                     .unwrap_or_else(|error| Status::Unknown(error.to_string()));
                 let keeper = match status {
                     Status::Running { pid, .. } => {
-                        Keeper::of(sys::pid_of(pid), pidfile()?).unwrap_or_default()
+                        keeper::find_keeper(sys::pid_of(pid), pidfile()?).unwrap_or_default()
                     }
                     _ => None,
                 };

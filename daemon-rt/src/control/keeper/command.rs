@@ -15,11 +15,11 @@ use crate::sys::{self, retry};
 
 /// Runs a command to its end.
 ///
-/// What it writes goes to memory, not to a pipe: it may leave a process behind that keeps its
-/// outputs open.
+/// Its output goes to memory and not to a pipe: it may leave a process behind that keeps its
+/// standard streams open.
 ///
 /// # Errors
-/// If it cannot be run, or has not ended in time. It is killed then.
+/// If it cannot be run, or has not ended in time; then it is killed.
 pub(super) fn run(words: &[String], limit: Duration) -> io::Result<Output> {
     let (mut out, mut err) = (memory()?, memory()?);
     let mut command = Command::new(&words[0]);
@@ -29,7 +29,7 @@ pub(super) fn run(words: &[String], limit: Duration) -> io::Result<Output> {
         .env("PATH", PATH)
         .env("LC_ALL", "C");
     if !geteuid().is_root() {
-        // Where the manager of a user is.
+        // Where the user's own manager is.
         command.env("XDG_RUNTIME_DIR", format!("/run/user/{}", geteuid()));
     }
     command
@@ -42,16 +42,27 @@ pub(super) fn run(words: &[String], limit: Duration) -> io::Result<Output> {
         child.kill()?;
         child.wait()?;
         ended?;
-        return Err(io::Error::new(
-            io::ErrorKind::TimedOut,
-            format!("it has not ended in {limit:?}"),
-        ));
+        let problem = format!("still running after {limit:?}");
+        return Err(io::Error::new(io::ErrorKind::TimedOut, problem));
     }
     Ok(Output {
         status: child.wait()?,
         stdout: written(&mut out)?,
         stderr: written(&mut err)?,
     })
+}
+
+/// Runs a command that answers with a text.
+pub(super) fn ask(words: &[String], limit: Duration) -> io::Result<String> {
+    match run(words, limit) {
+        Ok(output) => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
+        Err(error) => Err(named(&words.join(" "), &error)),
+    }
+}
+
+/// The error with the command that has failed.
+pub(super) fn named(command: &str, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("`{command}`: {error}"))
 }
 
 fn memory() -> io::Result<File> {

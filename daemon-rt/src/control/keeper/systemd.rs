@@ -1,41 +1,125 @@
-//! What systemd knows of a process, asked of systemd itself: the name of a control group alone says
-//! little, as all that a shell or cron starts below a service is in that service's group.
+//! Services of systemd, by what systemd itself says of them. The name of a control group alone says
+//! little: all that a shell or cron starts below a service is in that service's group.
 
 use std::io;
 use std::time::Duration;
 
-use nix::unistd::{Pid, Uid, geteuid};
+use nix::unistd::{Pid, Uid, geteuid, getpid};
 
 use super::command;
+use super::process::Process;
+use super::remedy::{Caller, Keeper, Remedy};
+use crate::manager::supervisor;
 
 /// How long systemd may take to answer. It answers while it starts or stops a service, too.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A unit, by the control group of a process in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Unit {
     pub(super) name: String,
     /// The user whose own systemd has the unit; `None` for the system's.
-    pub(super) user: Option<Uid>,
+    user: Option<Uid>,
 }
 
-/// What systemd says of a unit.
+/// Properties of a unit, as systemd shows them.
 #[derive(Debug, Default)]
-pub(super) struct Facts {
+pub(super) struct Properties {
     pub(super) main_pid: Option<Pid>,
     /// What `ExecStartPre=`, `ExecReload=` and the like run, and `ExecStart=` of `Type=forking`.
     pub(super) control_pid: Option<Pid>,
     pub(super) kind: String,
     pub(super) state: String,
-    pub(super) has_pidfile: bool,
+    has_pidfile: bool,
     pub(super) remains_after_exit: bool,
     /// The path of its control group, if it has one.
     group: String,
     kill_mode: String,
 }
 
+/// The unit that runs a service.
+pub(super) fn find_keeper(service: Process, parent: Option<Process>) -> io::Result<Option<Keeper>> {
+    if !is_booted() {
+        return Ok(None);
+    }
+    let Some(unit) = Unit::of(service.pid) else {
+        return Ok(None);
+    };
+    if let Some(user) = unit.user {
+        if user != geteuid() {
+            return Ok(keeper_of_user(&unit, user, service));
+        }
+    }
+    let properties = match unit.properties(PATIENCE) {
+        Ok(properties) => properties,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let caller = caller(&unit, &properties);
+    let main = match parent {
+        Some(parent) if Some(parent.pid) == properties.main_pid => Some(parent),
+        _ => None,
+    };
+    let is_main = match main {
+        Some(main) => main.is_pid_1_of(service.pid),
+        None => properties.main_pid == Some(service.pid),
+    };
+    if is_main {
+        return Ok(Some(keeper(unit, caller)));
+    }
+    // To restart the unit may be more than was asked for.
+    let why = match main {
+        Some(main) if main.session == service.session => {
+            format!(
+                "its main process is pid {}, which has started this one",
+                main.pid
+            )
+        }
+        _ if caller == Caller::Anyone && properties.ends(service.pid) => {
+            "it is in that unit's control group, and ends with it".to_owned()
+        }
+        _ => return Ok(None),
+    };
+    let advice = format!("{why}: run `{}`", unit.command("restart").join(" "));
+    let remedy = Remedy::RestartByHand(advice);
+    Ok(Some(Keeper::new("systemd", unit.name, remedy)))
+}
+
+/// A unit of another user's systemd, which does not answer this one.
+fn keeper_of_user(unit: &Unit, user: Uid, service: Process) -> Option<Keeper> {
+    if supervisor::comm(service.parent, &mut [0; 16])? != b"systemd" {
+        return None;
+    }
+    let name = &unit.name;
+    let advice = format!("run `systemctl --user restart {name}` (or stop) as user {user}");
+    Some(Keeper::new("systemd", name, Remedy::ByHand(advice)))
+}
+
+/// Has the unit restarted and stopped by systemctl(1).
+fn keeper(unit: Unit, caller: Caller) -> Keeper {
+    let remedy = Remedy::Commands {
+        restart: unit.command("restart"),
+        stop: unit.command("stop"),
+    };
+    Keeper {
+        caller,
+        ..Keeper::new("systemd", unit.name, remedy)
+    }
+}
+
+/// Who runs this process: the unit, if this process is in it.
+fn caller(unit: &Unit, properties: &Properties) -> Caller {
+    if Unit::of(getpid()).as_ref() != Some(unit) {
+        Caller::Anyone
+    } else if properties.kind == "forking" && properties.has_pidfile {
+        Caller::ManagerThatFollows
+    } else {
+        Caller::Manager
+    }
+}
+
 impl Unit {
-    /// The service in whose control group a process is. `None` in a scope, as of a login.
+    /// The service in whose control group a process is; `None` in a scope, as of a login.
     pub(super) fn of(process: Pid) -> Option<Self> {
         groups_of(process)
             .iter()
@@ -44,7 +128,7 @@ impl Unit {
 
     fn in_group(path: &str) -> Option<Self> {
         let mut parents = path.split('/');
-        // Below the unit's own group there may be groups of the service's.
+        // The service may have made groups below the unit's own.
         let is_unit = |name: &&str| {
             [".service", ".scope", ".slice"]
                 .iter()
@@ -66,86 +150,91 @@ impl Unit {
         })
     }
 
-    /// Whether the manager of this unit is the one that this process can ask.
-    pub(super) fn can_be_asked(&self) -> bool {
-        self.user.is_none_or(|user| user == geteuid())
-    }
-
     /// A command of systemctl(1) on the unit.
     pub(super) fn command(&self, verb: &str) -> Vec<String> {
-        let user = self.user.map(|_| "--user");
-        let words = ["systemctl"]
-            .into_iter()
-            .chain(user)
-            .chain([verb, self.name.as_str()]);
-        words.map(str::to_owned).collect()
+        let mut words = vec!["systemctl"];
+        if self.user.is_some() {
+            words.push("--user");
+        }
+        words.extend([verb, &self.name]);
+        words.into_iter().map(str::to_owned).collect()
     }
 
-    pub(super) fn facts(&self) -> io::Result<Facts> {
-        self.facts_within(PATIENCE)
-    }
-
-    pub(super) fn facts_within(&self, limit: Duration) -> io::Result<Facts> {
+    /// Asks systemd for the properties of the unit.
+    pub(super) fn properties(&self, patience: Duration) -> io::Result<Properties> {
         let mut show = self.command("show");
         show.push(
             "--property=MainPID,ControlPID,Type,SubState,PIDFile,RemainAfterExit,ControlGroup,KillMode".to_owned(),
         );
-        let answer = command::run(&show, limit)?;
+        let answer = command::run(&show, patience)?;
         if !answer.status.success() {
             return Err(io::Error::other(
                 String::from_utf8_lossy(&answer.stderr).trim().to_owned(),
             ));
         }
-        let mut facts = Facts::default();
-        for line in String::from_utf8_lossy(&answer.stdout).lines() {
-            let Some((property, value)) = line.split_once('=') else {
-                continue;
-            };
-            let pid = || value.parse().ok().filter(|&pid| pid > 0).map(Pid::from_raw);
-            match property {
-                "MainPID" => facts.main_pid = pid(),
-                "ControlPID" => facts.control_pid = pid(),
-                "Type" => value.clone_into(&mut facts.kind),
-                "SubState" => value.clone_into(&mut facts.state),
-                "PIDFile" => facts.has_pidfile = !value.is_empty(),
-                "ControlGroup" => value.clone_into(&mut facts.group),
-                "KillMode" => value.clone_into(&mut facts.kill_mode),
-                "RemainAfterExit" => facts.remains_after_exit = value == "yes",
-                _ => {}
-            }
-        }
-        Ok(facts)
+        Ok(Properties::read(&String::from_utf8_lossy(&answer.stdout)))
     }
 }
 
-impl Facts {
-    /// Whether the unit's stop ends this process, whoever has started it.
-    pub(super) fn end(&self, process: Pid) -> bool {
-        let is_below = |group: &String| {
-            let rest = group.strip_prefix(&self.group);
-            !self.group.is_empty()
-                && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+impl Properties {
+    fn read(text: &str) -> Self {
+        let mut properties = Self::default();
+        for line in text.lines() {
+            let Some((property, value)) = line.split_once('=') else {
+                continue;
+            };
+            match property {
+                "MainPID" => properties.main_pid = read_pid(value),
+                "ControlPID" => properties.control_pid = read_pid(value),
+                "Type" => value.clone_into(&mut properties.kind),
+                "SubState" => value.clone_into(&mut properties.state),
+                "PIDFile" => properties.has_pidfile = !value.is_empty(),
+                "ControlGroup" => value.clone_into(&mut properties.group),
+                "KillMode" => value.clone_into(&mut properties.kill_mode),
+                "RemainAfterExit" => properties.remains_after_exit = value == "yes",
+                _ => {}
+            }
+        }
+        properties
+    }
+
+    /// Whether to stop the unit ends this process, too.
+    fn ends(&self, process: Pid) -> bool {
+        let is_below = |group: &String| match group.strip_prefix(&self.group) {
+            Some(rest) => rest.is_empty() || rest.starts_with('/'),
+            None => false,
         };
         matches!(self.kill_mode.as_str(), "control-group" | "mixed")
+            && !self.group.is_empty()
             && groups_of(process).iter().any(is_below)
+    }
+}
+
+/// A pid as systemd shows it: 0 is none.
+fn read_pid(value: &str) -> Option<Pid> {
+    match value.parse() {
+        Ok(pid) if pid > 0 => Some(Pid::from_raw(pid)),
+        _ => None,
     }
 }
 
 /// The control groups of a process in systemd's hierarchy.
 fn groups_of(process: Pid) -> Vec<String> {
-    let groups = std::fs::read_to_string(format!("/proc/{process}/cgroup")).unwrap_or_default();
-    // 0::/system.slice/x.service, or before version 2 of control groups 1:name=systemd:/…
-    let groups = groups
-        .lines()
-        .filter(|line| line.starts_with("0::") || line.contains(":name=systemd:"));
+    let Ok(text) = std::fs::read_to_string(format!("/proc/{process}/cgroup")) else {
+        return Vec::new();
+    };
+    let mut groups = Vec::new();
+    for line in text.lines() {
+        // 0::/system.slice/x.service, or before version 2 of control groups 1:name=systemd:/…
+        if line.starts_with("0::") || line.contains(":name=systemd:") {
+            groups.extend(line.splitn(3, ':').nth(2).map(str::to_owned));
+        }
+    }
     groups
-        .filter_map(|line| line.splitn(3, ':').nth(2))
-        .map(str::to_owned)
-        .collect()
 }
 
 /// Whether systemd is the init of this system.
-pub(super) fn is_booted() -> bool {
+fn is_booted() -> bool {
     std::path::Path::new("/run/systemd/system").is_dir()
 }
 

@@ -1,0 +1,64 @@
+//! Processes between a service and its manager, as /proc shows them.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+
+use nix::unistd::{Pid, geteuid, getpid};
+
+use crate::sys::proc;
+
+#[derive(Clone, Copy)]
+pub(super) struct Process {
+    pub(super) pid: Pid,
+    pub(super) parent: Pid,
+    pub(super) session: i32,
+}
+
+impl Process {
+    pub(super) fn of(pid: Pid) -> Option<Self> {
+        let parent = Pid::from_raw(proc::field(pid, 1)?.parse().ok()?);
+        let session = proc::field(pid, 3)?.parse().ok()?;
+        Some(Self {
+            pid,
+            parent,
+            session,
+        })
+    }
+
+    /// Whether this is PID 1 of a pid namespace, and runs the same program as its child: this
+    /// library's PID 1.
+    pub(super) fn is_pid_1_of(self, child: Pid) -> bool {
+        if proc::innermost(self.pid) != Some(Pid::from_raw(1)) {
+            return false;
+        }
+        let program = |pid: Pid| std::fs::read_link(format!("/proc/{pid}/exe"));
+        match (program(self.pid), program(child)) {
+            (Ok(own), Ok(childs)) => own == childs,
+            _ => false,
+        }
+    }
+
+    /// Whether it belongs to root or to the caller.
+    pub(super) fn is_trusted(self) -> bool {
+        match std::fs::metadata(format!("/proc/{}", self.pid)) {
+            Ok(process) => process.uid() == 0 || process.uid() == geteuid().as_raw(),
+            Err(_) => false,
+        }
+    }
+
+    pub(super) fn directory(self) -> Option<PathBuf> {
+        std::fs::read_link(format!("/proc/{}/cwd", self.pid)).ok()
+    }
+
+    /// Whether this process was started by it, or by one that it has started, and so on.
+    pub(super) fn has_started_this(self) -> bool {
+        let mut process = Self::of(getpid());
+        while let Some(current) = process {
+            if current.parent == self.pid {
+                return true;
+            }
+            process = Self::of(current.parent);
+        }
+        false
+    }
+}
