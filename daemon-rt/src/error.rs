@@ -5,7 +5,6 @@ use std::io;
 use std::path::Path;
 
 use crate::step::Step;
-use crate::steps::pidfile::Holder;
 
 /// Why something could not be done: the step, the object and the source.
 ///
@@ -28,7 +27,7 @@ enum Kind {
     /// A service cannot be controlled.
     Control,
     /// Another instance holds the pidfile.
-    AlreadyRunning(Holder),
+    AlreadyRunning,
 }
 
 /// The starter's exit status where a hook returned an error.
@@ -75,11 +74,11 @@ impl Error {
         }
     }
 
-    pub(crate) fn already_running(holder: Holder, pidfile: &Path) -> Self {
+    pub(crate) fn already_running(holder: impl fmt::Display, pidfile: &Path) -> Self {
         Self {
-            kind: Kind::AlreadyRunning(holder),
+            kind: Kind::AlreadyRunning,
             object: pidfile.display().to_string(),
-            source: None,
+            source: Some(io::Error::other(holder.to_string())),
         }
     }
 
@@ -88,7 +87,7 @@ impl Error {
     pub fn step_number(&self) -> Option<u8> {
         match self.kind {
             Kind::Step(step) => Some(step.number()),
-            Kind::AlreadyRunning(_) => Some(Step::WritePidfile.number()),
+            Kind::AlreadyRunning => Some(Step::WritePidfile.number()),
             Kind::Usage | Kind::Opening | Kind::Control => None,
         }
     }
@@ -105,7 +104,7 @@ impl Error {
 
     /// Whether another instance holds the pidfile.
     pub(crate) fn is_already_running(&self) -> bool {
-        matches!(self.kind, Kind::AlreadyRunning(..))
+        matches!(self.kind, Kind::AlreadyRunning)
     }
 
     /// The exit status that stands for this error.
@@ -114,7 +113,7 @@ impl Error {
             Kind::Step(step) => status_of(step),
             Kind::Usage => USAGE,
             Kind::Opening | Kind::Control => HOOK_FAILED,
-            Kind::AlreadyRunning(_) => ALREADY_RUNNING,
+            Kind::AlreadyRunning => ALREADY_RUNNING,
         }
     }
 }
@@ -127,9 +126,7 @@ impl fmt::Display for Error {
             Kind::Usage => write!(f, "cannot use the setting: {object}")?,
             Kind::Control => write!(f, "cannot control the service: {object}")?,
             Kind::Opening => write!(f, "cannot open: {object}")?,
-            Kind::AlreadyRunning(holder) => {
-                return write!(f, "already running: {object}: {holder}");
-            }
+            Kind::AlreadyRunning => write!(f, "already running: {object}")?,
         }
         match &self.source {
             Some(source) => write!(f, ": {source}"),

@@ -62,14 +62,17 @@
 //! pidfds, capabilities and keyrings less can be promised there, and there is no [`control`].
 
 #![cfg_attr(
-    not(target_os = "linux"),
-    allow(dead_code, unused_imports, reason = "control needs Linux")
+    not(all(feature = "control", target_os = "linux")),
+    allow(dead_code, unused_imports, reason = "control asks for it")
 )]
 
 #[cfg(all(feature = "cli", target_os = "linux"))]
 mod cli;
-#[cfg_attr(not(target_os = "linux"), path = "control/none.rs")]
+#[cfg(all(feature = "control", target_os = "linux"))]
 pub mod control;
+#[cfg(not(all(feature = "control", target_os = "linux")))]
+#[path = "control/none.rs"]
+mod control;
 #[cfg(test)]
 mod corpus;
 mod daemon;
@@ -93,12 +96,13 @@ pub use cli::Action;
 #[cfg(all(feature = "cli", target_os = "linux"))]
 pub use cli::unit::Manager;
 pub use daemon::{Daemon, Mode, NameOrId, ParseModeError};
+#[cfg(feature = "macros")]
 pub use daemon_macros::daemon;
 pub use error::Error;
 pub use hooks::Ready;
 pub use manager::{Watchdog, watchdog};
 pub use report::notify::{remove_stored_fd, store_fd};
-pub use report::status;
 pub use service::listen::{Address, Listen, Listener, listen, listener_or, listeners};
 pub use service::reload::{Reload, Reloads, reloads};
 pub use service::shutdown::{Shutdown, shutdown};
+pub use service::status::status;

@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use crate::daemon::Daemon;
 
-mod ready;
+pub(crate) mod ready;
 mod result;
 pub(crate) mod run;
 mod traits;

@@ -2,6 +2,13 @@
 
 use std::time::Duration;
 
+use crate::control::handover;
+use crate::error::Error;
+use crate::report::log;
+use crate::service::listen;
+use crate::steps::pidfile;
+use crate::sys;
+
 use crate::hooks::run;
 use crate::report;
 
@@ -26,8 +33,8 @@ impl Ready {
     /// has failed and this process ends.
     pub fn notify(self) {
         std::mem::forget(self);
-        if let Err(error) = report::ready() {
-            report::fail(error.into());
+        if let Err(error) = announce() {
+            run::fail(error.into());
         }
     }
 }
@@ -38,7 +45,7 @@ impl Drop for Ready {
         // goes on does not.
         const GRACE: Duration = Duration::from_secs(1);
         let fail = || {
-            report::fail(run::failed(
+            run::fail(run::failed(
                 "main",
                 "it dropped `Ready` without calling `notify`",
             ))
@@ -53,4 +60,22 @@ impl Drop for Ready {
             fail();
         }
     }
+}
+
+/// Step 14: the service is ready, and whoever waits for that is told.
+pub(crate) fn announce() -> Result<(), Error> {
+    pidfile::verify()?;
+    handover::verify()?;
+    handover::answer_calls()?;
+    pidfile::ready();
+    let untaken = listen::untaken();
+    report::tell_starter(&untaken)?;
+    if !handover::await_go() {
+        let text = "the restart was given up before it was complete: the old instance goes on";
+        log::complain(&report::name(), text);
+        sys::exit_now(0);
+    }
+    listen::close_untaken();
+    report::ready(&untaken);
+    Ok(())
 }

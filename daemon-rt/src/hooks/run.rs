@@ -8,6 +8,8 @@ use crate::error::{self, HOOK_FAILED};
 use crate::hooks::BoxError;
 use crate::report::pipe::Failure;
 use crate::report::{self, log, syslog};
+use crate::steps::pidfile;
+use crate::sys;
 
 /// The status where a hook panicked: that of Rust's own runtime.
 pub(crate) const PANICKED: u8 = 101;
@@ -16,8 +18,6 @@ thread_local! {
     /// The hook that this thread runs. A panic of another thread does not fail the start.
     static RUNNING: Cell<Option<&'static str>> = const { Cell::new(None) };
     static PANIC: RefCell<String> = const { RefCell::new(String::new()) };
-    /// What is known of this thread's last panic, wherever it was.
-    static LAST: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
 /// Runs a hook, if there is one.
@@ -64,16 +64,6 @@ pub(crate) fn watch<T>(name: &'static str, function: impl FnOnce() -> T) -> Resu
     })
 }
 
-/// What is known of the panic for which this thread unwinds.
-pub(crate) fn last_panic() -> String {
-    let noted = LAST.take();
-    if noted.is_empty() {
-        "panicked".to_owned()
-    } else {
-        noted
-    }
-}
-
 fn panicked(name: &'static str, noted: String, payload: &(dyn Any + Send)) -> Failure {
     let how = if noted.is_empty() {
         format!("panicked: {}", message(payload))
@@ -110,10 +100,10 @@ fn note(info: &PanicHookInfo<'_>) {
         .location()
         .map_or_else(String::new, |location| format!(" at {location}"));
     let text = format!("panicked{place}: {}", message(info.payload()));
-    LAST.set(text.clone());
+    report::note_panic(text.clone());
     match RUNNING.get() {
         // Nobody will catch it.
-        Some(name) if cfg!(panic = "abort") => report::fail(panicked(name, text, info.payload())),
+        Some(name) if cfg!(panic = "abort") => fail(panicked(name, text, info.payload())),
         Some(_) => PANIC.set(text),
         None if log::goes_nowhere() => {
             let thread = std::thread::current();
@@ -133,4 +123,12 @@ fn message(payload: &(dyn Any + Send)) -> &str {
         (_, Some(text)) => text,
         _ => "(not a text)",
     }
+}
+
+/// Ends this process, whose start has failed: says so to whoever waits, and removes the pidfile.
+pub(crate) fn fail(failure: Failure) -> ! {
+    let status = failure.status;
+    report::failed(failure);
+    pidfile::remove();
+    sys::exit_now(status)
 }

@@ -1,17 +1,27 @@
 //! Sockets that the manager has opened for the service, see sd_listen_fds(3).
 
 use std::ffi::OsString;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{OwnedFd, RawFd};
 
 use nix::libc::pid_t;
 use nix::unistd::getpid;
 
-use crate::service::listen::{self, Origin, PassedFd, UNNAMED};
 use crate::sys::{self, FIRST, StartOfMain, is_init, parse, take_variable};
 
-/// Reads the variables of the protocol: the numbers of the descriptors that were passed to this
-/// process; `None` if they are not meant for it.
-pub(super) fn take(start: &StartOfMain) -> Option<Vec<RawFd>> {
+/// What systemd calls a socket that has no name.
+pub(crate) const UNNAMED: &str = "unknown";
+
+/// A descriptor that was passed to this process, with its name.
+pub(crate) struct PassedFd {
+    pub(crate) name: String,
+    pub(crate) fd: OwnedFd,
+}
+
+/// What was passed to this process, or what is wrong with the variables that say so.
+pub(crate) type Passed = Result<Vec<PassedFd>, String>;
+
+/// Reads the variables of the protocol; `None` if they are not meant for this process.
+pub(super) fn take(start: &StartOfMain) -> Option<Passed> {
     let pid = take_variable(start, "LISTEN_PID").and_then(|pid| parse::<pid_t>(&pid));
     let pidfd = take_variable(start, "LISTEN_PIDFDID").and_then(|id| parse::<u64>(&id));
     let count = take_variable(start, "LISTEN_FDS");
@@ -26,21 +36,13 @@ pub(super) fn take(start: &StartOfMain) -> Option<Vec<RawFd>> {
         return None;
     }
     match adopt(count, names) {
-        Ok(passed) => {
-            let numbers = passed.iter().map(|passed| passed.fd.as_raw_fd()).collect();
-            listen::pass(passed);
-            Some(numbers)
-        }
         Err(_) if !is_named => None,
-        Err(problem) => {
-            listen::pass_nothing(problem);
-            Some(Vec::new())
-        }
+        passed => Some(passed),
     }
 }
 
 /// Names may be missing or empty; names in excess mean nothing.
-fn adopt(count: Option<OsString>, names: Option<OsString>) -> Result<Vec<PassedFd>, String> {
+fn adopt(count: Option<OsString>, names: Option<OsString>) -> Passed {
     const MOST: RawFd = 1 << 16;
     let count = count.unwrap_or_default();
     let wrong = || {
@@ -60,11 +62,7 @@ fn adopt(count: Option<OsString>, names: Option<OsString>) -> Result<Vec<PassedF
     for fd in FIRST..FIRST + number {
         let fd = sys::adopt_inherited(fd).map_err(|_| wrong())?;
         let name = names.next().unwrap_or(UNNAMED).to_owned();
-        passed.push(PassedFd {
-            name,
-            origin: Origin::Manager,
-            fd,
-        });
+        passed.push(PassedFd { name, fd });
     }
     Ok(passed)
 }

@@ -1,11 +1,11 @@
 //! The new-style daemon's side of the service managers' protocols.
 
-mod activation;
+pub(crate) mod activation;
 pub(crate) mod supervisor;
 mod watchdog;
 
 use std::ffi::OsStr;
-use std::os::fd::RawFd;
+use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 
 use nix::libc::pid_t;
@@ -31,6 +31,7 @@ pub(crate) struct Surroundings {
     )]
     executed_by_systemd: bool,
     descriptors: Vec<RawFd>,
+    passed: activation::Passed,
 }
 
 impl Surroundings {
@@ -67,16 +68,17 @@ impl Surroundings {
                 ));
             }
         };
-        let descriptors = passed
-            .into_iter()
-            .flatten()
-            .chain(notify::set_up(socket, fd))
-            .collect();
+        let passed = passed.unwrap_or(Ok(Vec::new()));
+        let mut descriptors: Vec<RawFd> = notify::set_up(socket, fd).collect();
+        if let Ok(passed) = &passed {
+            descriptors.extend(passed.iter().map(|passed| passed.fd.as_raw_fd()));
+        }
         Ok(Self {
             mode,
             supervised,
             executed_by_systemd,
             descriptors,
+            passed,
         })
     }
 
@@ -104,6 +106,11 @@ impl Surroundings {
         } else {
             supervisor::hint()
         }
+    }
+
+    /// The sockets that the manager has passed.
+    pub(crate) fn take_passed(&mut self) -> activation::Passed {
+        std::mem::replace(&mut self.passed, Ok(Vec::new()))
     }
 
     /// The descriptors that belong to the protocols.

@@ -11,7 +11,6 @@ use nix::unistd::{dup, dup2_stderr};
 
 use crate::report::pipe::pipe;
 use crate::report::{self, syslog};
-use crate::steps::streams::is_null_device;
 use crate::sys;
 use crate::sys::safe_open::file_type;
 
@@ -51,8 +50,9 @@ pub(crate) fn complain(name: &str, text: &str) {
 
 /// Whether standard error is `/dev/null`.
 pub(crate) fn goes_nowhere() -> bool {
-    fstat(io::stderr())
-        .is_ok_and(|stderr| file_type(&stderr) == SFlag::S_IFCHR && is_null_device(stderr.st_rdev))
+    fstat(io::stderr()).is_ok_and(|stderr| {
+        file_type(&stderr) == SFlag::S_IFCHR && sys::is_null_device(stderr.st_rdev)
+    })
 }
 
 /// A text as it can be shown to a person: what steers a terminal, but line breaks and tabs, is

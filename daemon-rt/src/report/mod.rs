@@ -6,21 +6,18 @@ pub(crate) mod notify;
 pub(crate) mod pipe;
 pub(crate) mod syslog;
 
+use std::cell::RefCell;
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 
 use nix::syslog::Severity;
 
-use crate::control::handover;
 use crate::daemon::binary_name;
 use crate::error::{During, Error};
 use crate::report::notify::notifier;
 use crate::report::pipe::{Failure, Message, Reporter};
-use crate::service::listen;
 use crate::step::Step;
-use crate::steps::pidfile;
-use crate::sys;
 
-static AUDIENCE: Mutex<Audience> = Mutex::new(Audience {
+static REPORT: Mutex<Report> = Mutex::new(Report {
     starter: None,
     phase: Phase::Outside,
 });
@@ -30,7 +27,7 @@ static NAME: Mutex<Option<String>> = Mutex::new(None);
 /// What a message to the starter that fails is said to be.
 pub(crate) const TO_STARTER: &str = "the pipe to the starter";
 
-struct Audience {
+struct Report {
     starter: Option<Reporter>,
     phase: Phase,
 }
@@ -43,8 +40,8 @@ enum Phase {
     Ready,
 }
 
-fn audience() -> MutexGuard<'static, Audience> {
-    AUDIENCE.lock().unwrap_or_else(PoisonError::into_inner)
+fn report() -> MutexGuard<'static, Report> {
+    REPORT.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// From here on there is a start to speak of, by this name if one was set.
@@ -52,7 +49,7 @@ pub(crate) fn begin(name: Option<&String>) {
     if let Some(name) = name {
         *NAME.lock().unwrap_or_else(PoisonError::into_inner) = Some(name.clone());
     }
-    audience().phase = Phase::Starting;
+    report().phase = Phase::Starting;
 }
 
 /// From here on the starter listens at the other end of a pipe, and speaks for the daemon to a
@@ -60,11 +57,11 @@ pub(crate) fn begin(name: Option<&String>) {
 #[inline]
 pub(crate) fn set_starter(reporter: Reporter) {
     notifier().leave_readiness();
-    audience().starter = Some(reporter);
+    report().starter = Some(reporter);
 }
 
 pub(crate) fn is_starting() -> bool {
-    audience().phase == Phase::Starting
+    report().phase == Phase::Starting
 }
 
 pub(crate) fn name() -> String {
@@ -74,18 +71,11 @@ pub(crate) fn name() -> String {
         .unwrap_or_else(binary_name)
 }
 
-/// Says what the service is doing, in a few words.
-///
-/// Before the service is ready it is shown on the terminal of the person who started it: rewritten
-/// in place there, a line each where standard error is no terminal. Control characters become
-/// spaces, and of texts beyond 500 bytes the beginning is shown. A manager is told at any time
-/// (`STATUS=`), and before readiness waits for another 30 seconds (`EXTEND_TIMEOUT_USEC=`). It
-/// never blocks: a terminal that is stopped misses it.
-pub fn status(text: &str) {
-    pidfile::warn_if_lost();
-    let mut audience = audience();
-    let starting = audience.phase == Phase::Starting;
-    match &mut audience.starter {
+/// Tells the starter, the terminal or the manager what the service is doing.
+pub(crate) fn status(text: &str) {
+    let mut report = report();
+    let starting = report.phase == Phase::Starting;
+    match &mut report.starter {
         Some(starter) => starter.progress(text),
         None if starting && !notifier().exists() => {
             log::say(Severity::LOG_INFO, &name(), text);
@@ -98,55 +88,40 @@ pub fn status(text: &str) {
 pub(crate) fn stopping() {
     static TOLD: Once = Once::new();
     TOLD.call_once(|| {
-        pidfile::warn_if_lost();
         notifier().send("STOPPING=1");
     });
 }
 
-/// Step 14: the service is ready, and whoever waits for that is told.
-pub(crate) fn ready() -> Result<(), Error> {
-    pidfile::verify()?;
-    handover::verify()?;
-    handover::answer_calls()?;
-    pidfile::ready();
-    let untaken = listen::untaken();
-    if let Some(starter) = &mut audience().starter {
-        for line in &untaken {
-            starter
-                .tell(&Message::Warning(line.clone()))
-                .during(Step::Notify, TO_STARTER)?;
-        }
-        starter
-            .tell(&Message::Ready)
-            .during(Step::Notify, TO_STARTER)?;
-    } else {
-        notifier().check()?;
-    }
-    if !handover::await_go() {
-        log::complain(
-            &name(),
-            "the restart was given up before it was complete: the old instance goes on",
-        );
-        sys::exit_now(0);
-    }
-    listen::close_untaken();
-    let mut audience = audience();
-    audience.phase = Phase::Ready;
-    if audience.starter.take().is_none() {
-        for line in &untaken {
-            log::complain(&name(), line);
-        }
-        notifier().ready(None);
+/// Sends the starter what it is to print, and that the service is ready; `false` if nobody waits
+/// there, and the manager is to hear it.
+pub(crate) fn tell_starter(warnings: &[String]) -> Result<(), Error> {
+    let Some(starter) = &mut report().starter else {
+        return notifier().check();
+    };
+    let warnings = warnings.iter().cloned().map(Message::Warning);
+    for message in warnings.chain([Message::Ready]) {
+        starter.tell(&message).during(Step::Notify, TO_STARTER)?;
     }
     Ok(())
 }
 
-/// The start has failed: says so to whoever waits for it, and ends this process.
-pub(crate) fn fail(failure: Failure) -> ! {
-    let status = failure.status;
-    let mut audience = audience();
+/// The service is ready. Where no starter has been told so, the warnings are printed here, and the
+/// manager is told.
+pub(crate) fn ready(warnings: &[String]) {
+    let mut report = report();
+    report.phase = Phase::Ready;
+    if report.starter.take().is_none() {
+        for line in warnings {
+            log::complain(&name(), line);
+        }
+        notifier().ready(None);
+    }
+}
+
+/// Says that the start has failed to whoever waits for it.
+pub(crate) fn failed(failure: Failure) {
     let text = failure.text.clone();
-    let told = if let Some(starter) = &mut audience.starter {
+    let told = if let Some(starter) = &mut report().starter {
         starter.tell(&Message::Failed(failure)).unwrap_or(false)
     } else {
         notifier().failed(&failure);
@@ -156,6 +131,24 @@ pub(crate) fn fail(failure: Failure) -> ! {
         log::complain(&name(), &text);
     }
     log::flush();
-    pidfile::remove();
-    sys::exit_now(status)
+}
+
+thread_local! {
+    /// What is known of this thread's last panic.
+    static LAST_PANIC: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
+/// Notes a panic of this thread.
+pub(crate) fn note_panic(text: String) {
+    LAST_PANIC.set(text);
+}
+
+/// What is known of the panic for which this thread unwinds.
+pub(crate) fn last_panic() -> String {
+    let noted = LAST_PANIC.take();
+    if noted.is_empty() {
+        "panicked".to_owned()
+    } else {
+        noted
+    }
 }

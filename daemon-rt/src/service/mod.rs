@@ -6,3 +6,4 @@ pub(crate) mod reload;
 pub(crate) mod requests;
 mod selfpipe;
 pub(crate) mod shutdown;
+pub(crate) mod status;

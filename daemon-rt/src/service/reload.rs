@@ -15,7 +15,6 @@ use super::end;
 use super::requests::{self, RELOAD};
 use super::selfpipe::SelfPipe;
 use crate::error;
-use crate::hooks::run;
 use crate::report::notify::notifier;
 use crate::report::pipe::{LONGEST_FAILURE, cut};
 use crate::report::{self, log};
@@ -317,7 +316,7 @@ impl Drop for Reload {
     fn drop(&mut self) {
         if self.failure.is_none() && std::thread::panicking() {
             self.failure = Some(ReloadError {
-                text: run::last_panic(),
+                text: report::last_panic(),
                 errno: None,
             });
         }

@@ -13,8 +13,8 @@ use nix::libc;
 use super::end;
 use super::requests::{self, SHUTDOWN};
 use super::selfpipe::SelfPipe;
-use crate::control::handover;
 use crate::report;
+use crate::steps::pidfile;
 use crate::sys::{self, Previous};
 
 /// The signals that request termination, and the handlers that they had before.
@@ -141,7 +141,7 @@ impl Shutdown {
     /// }
     /// ```
     pub fn replaced(&self) -> bool {
-        handover::is_replaced()
+        pidfile::is_replaced()
     }
 
     /// Waits until termination is requested.

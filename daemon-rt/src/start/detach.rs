@@ -2,11 +2,12 @@
 
 use nix::unistd::{ForkResult, setsid};
 
+use crate::control::handover;
 use crate::error::{During, Error};
-use crate::hooks::{Stages, run};
+use crate::hooks::{Stages, ready, run};
 use crate::report::pipe::{self, Failure, Message};
 use crate::report::{self, log};
-use crate::service::requests;
+use crate::service::{end, requests};
 use crate::start::plan::Plan;
 use crate::start::starter::Starter;
 use crate::step::Step;
@@ -62,7 +63,7 @@ pub(crate) fn detach(
     starter.give_up()?;
     plan.still_ignored.reset()?; // 2, what the starter had put off
     signals::unblock_signals()?; // 3, the same
-    streams::connect_streams(&null, plan)?; // 9
+    streams::connect_streams(&null, &plan.logs, plan.privileges.owner())?; // 9
     drop(null);
     streams::set_umask(plan.umask); // 10
     streams::change_directory(plan.directory_outside_chroot())?; // 11
@@ -85,13 +86,19 @@ fn first_of_its_namespace() -> Error {
 pub(crate) fn initialize(plan: &Plan, service: &mut Stages<'_>) -> Result<(), Failure> {
     requests::adopt();
     // First, so that whoever finds this process by its pidfile finds the socket, too.
-    plan.bind_control_socket()?;
+    if let Some(pidfile) = plan.control_path() {
+        handover::bind_socket(pidfile)?;
+    }
+    if pidfile::is_held() {
+        // First: in the foreground nobody else would remove it if a signal came now.
+        end::handle_signals().during(Step::WritePidfile, "its removal when a signal comes")?;
+    }
     pidfile::write()?; // 12
     run::run("privileged_init", service.privileged_init.take())?;
-    privileges::drop(plan)?; // 13
+    privileges::give_up(&plan.privileges, &plan.working_directory)?; // 13
     run::run("init", service.init.take())?;
     if !service.defers_ready {
-        report::ready()?; // 14
+        ready::announce()?; // 14
     }
     Ok(())
 }

@@ -11,6 +11,7 @@ mod starter;
 
 use std::process::ExitCode;
 
+use crate::control::keeper;
 #[cfg(all(feature = "cli", target_os = "linux"))]
 use crate::control::keeper::unit_start;
 use crate::daemon::{Daemon, Mode};
@@ -19,6 +20,7 @@ use crate::hooks::{Ended, Service, Stages, run};
 use crate::manager::Surroundings;
 use crate::report::pipe::Failure;
 use crate::report::{self, log};
+use crate::service::listen;
 use crate::start::plan::Plan;
 use crate::step::Step;
 use crate::steps::descriptors::{self, KnownDescriptors};
@@ -56,7 +58,7 @@ fn run(daemon: &mut Daemon, mut service: Stages<'_>, start: &StartOfMain) -> Exi
         Err(failure) => {
             // What `configure` returned is the daemon's, not this process's, to drop.
             std::mem::forget(service);
-            report::fail(failure);
+            run::fail(failure);
         }
     }
 }
@@ -71,7 +73,8 @@ fn begin(
 ) -> Result<Option<ExitCode>, Failure> {
     let environment = InheritedEnvironment::find(start);
     report::begin(daemon.name.as_ref());
-    let surroundings = Surroundings::take(start)?;
+    let mut surroundings = Surroundings::take(start)?;
+    listen::pass_from_manager(surroundings.take_passed());
     run::watch_panics();
 
     let mut keep: Vec<_> = surroundings.descriptors().collect();
@@ -114,8 +117,8 @@ fn begin(
     if mode == Mode::Detach && sys::is_init() {
         return Err(detached_from_pid_1(daemon).into());
     }
-    if let (Some((prepare, patience)), Some(pidfile)) = (daemon.restart, &plan.pidfile) {
-        if let Some(done) = prepare(pidfile, patience)? {
+    if let (Some(patience), Some(pidfile)) = (daemon.restart, &plan.pidfile) {
+        if let Some(done) = keeper::prepare_restart(pidfile, patience)? {
             log::flush();
             return Ok(Some(done));
         }
@@ -164,8 +167,8 @@ fn serve(service: Stages<'_>) -> ExitCode {
     };
     match run::watch("main", deferred) {
         Ok(Ok(ended)) => report(ended),
-        Ok(Err(failure)) => report::fail(failure),
-        Err(failure) if report::is_starting() => report::fail(failure),
+        Ok(Err(failure)) => run::fail(failure),
+        Err(failure) if report::is_starting() => run::fail(failure),
         Err(_) => ExitCode::from(run::PANICKED),
     }
 }

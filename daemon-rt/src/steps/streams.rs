@@ -15,10 +15,9 @@ use nix::unistd::{Uid, chdir, dup2_stderr, dup2_stdin, dup2_stdout, fchown};
 use crate::error::{During, Error};
 use crate::report;
 use crate::report::log::complain;
-use crate::start::plan::Plan;
 use crate::step::Step;
-use crate::sys::FIRST;
 use crate::sys::safe_open::{SafePath, file_type};
+use crate::sys::{self, FIRST};
 
 pub(crate) const NULL: &str = "/dev/null";
 
@@ -34,7 +33,7 @@ pub(crate) fn open_null() -> Result<OwnedFd, Error> {
             Mode::empty(),
         )?;
         let found = fstat(&null)?;
-        if file_type(&found) != SFlag::S_IFCHR || !is_null_device(found.st_rdev) {
+        if file_type(&found) != SFlag::S_IFCHR || !sys::is_null_device(found.st_rdev) {
             return Err(io::Error::other("it is not the null device"));
         }
         Ok(null)
@@ -49,35 +48,36 @@ pub(crate) fn open_null() -> Result<OwnedFd, Error> {
     }
 }
 
-/// Whether a device number is that of `/dev/null`, which a mistaken `-o /dev/null` of root's can
-/// turn into a file.
-#[cfg(target_os = "linux")]
-pub(crate) fn is_null_device(device: nix::libc::dev_t) -> bool {
-    device == nix::libc::makedev(1, 3)
-}
-
-/// Elsewhere the number differs from system to system.
-#[cfg(not(target_os = "linux"))]
-pub(crate) fn is_null_device(_: nix::libc::dev_t) -> bool {
-    true
+/// The files to which the service writes; `None` stands for `/dev/null`.
+pub(crate) struct Logs {
+    pub(crate) stdout: Option<PathBuf>,
+    pub(crate) stderr: Option<PathBuf>,
 }
 
 /// Step 9: standard input from `/dev/null`, output and error there or appended to a log.
 #[inline]
-pub(crate) fn connect_streams(null: &OwnedFd, plan: &Plan) -> Result<(), Error> {
-    let none = plan.stdout.is_none() && plan.stderr.is_none();
-    let [out, err] = if none { [None, None] } else { open_logs(plan)? };
+pub(crate) fn connect_streams(
+    null: &OwnedFd,
+    logs: &Logs,
+    owner: Option<Uid>,
+) -> Result<(), Error> {
+    let none = logs.stdout.is_none() && logs.stderr.is_none();
+    let [out, err] = if none {
+        [None, None]
+    } else {
+        open_logs(logs, owner)?
+    };
     dup2_stdin(null).during(Step::ConnectStreams, "standard input")?;
     dup2_stdout(out.as_ref().unwrap_or(null)).during(Step::ConnectStreams, "standard output")?;
     dup2_stderr(err.as_ref().unwrap_or(null)).during(Step::ConnectStreams, "standard error")
 }
 
-fn open_logs(plan: &Plan) -> Result<[Option<OwnedFd>; 2], Error> {
+fn open_logs(logs: &Logs, owner: Option<Uid>) -> Result<[Option<OwnedFd>; 2], Error> {
     let open = |path: &Option<PathBuf>| {
         let Some(path) = path else { return Ok(None) };
-        open_log(path, plan.privileges.owner(), LOG_MODE).map(Some)
+        open_log(path, owner, LOG_MODE).map(Some)
     };
-    let opened = [open(&plan.stdout)?, open(&plan.stderr)?];
+    let opened = [open(&logs.stdout)?, open(&logs.stderr)?];
     let log = |path: &Option<PathBuf>| {
         path.clone().map(|path| Log {
             path,
@@ -85,7 +85,7 @@ fn open_logs(plan: &Plan) -> Result<[Option<OwnedFd>; 2], Error> {
             inherited: false,
         })
     };
-    _ = LOGS.set([log(&plan.stdout), log(&plan.stderr)]);
+    _ = LOGS.set([log(&logs.stdout), log(&logs.stderr)]);
     Ok(opened)
 }
 

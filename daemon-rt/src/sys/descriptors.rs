@@ -8,6 +8,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::libc;
+use nix::sys::socket::{setsockopt, sockopt};
 
 use super::StartOfMain;
 #[cfg(target_os = "linux")]
@@ -176,4 +177,46 @@ pub(crate) fn unread(pipe: BorrowedFd<'_>) -> io::Result<usize> {
     let result = unsafe { libc::ioctl(pipe.as_raw_fd(), libc::FIONREAD, &raw mut bytes) };
     Errno::result(result)?;
     Ok(usize::try_from(bytes).unwrap_or(0))
+}
+
+/// Whether a device number is that of `/dev/null`, which a mistaken `-o /dev/null` of root's can
+/// turn into a file.
+#[cfg(target_os = "linux")]
+pub(crate) fn is_null_device(device: libc::dev_t) -> bool {
+    device == libc::makedev(1, 3)
+}
+
+/// Elsewhere the number differs from system to system.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn is_null_device(_: libc::dev_t) -> bool {
+    true
+}
+
+/// Has a socket not linger when it is closed. Who has sent it can undo that while it has a copy.
+pub(crate) fn disarm(socket: &OwnedFd) {
+    _ = setsockopt(
+        socket,
+        sockopt::Linger,
+        &libc::linger {
+            l_onoff: 0,
+            l_linger: 0,
+        },
+    );
+}
+
+/// Closes descriptors that come from a process that may be hostile, or the connection to one, in a
+/// thread that no one waits for: to close the last copy of a socket that lingers (`SO_LINGER`)
+/// blocks, also where it waits in a queue that is closed.
+pub(crate) fn close_aside(fds: Vec<OwnedFd>) {
+    if fds.is_empty() {
+        return;
+    }
+    for socket in &fds {
+        disarm(socket);
+    }
+    // Where there is no thread to be had they stay open.
+    let fds = mem::ManuallyDrop::new(fds);
+    _ = std::thread::Builder::new()
+        .name("control".to_owned())
+        .spawn(move || drop(mem::ManuallyDrop::into_inner(fds)));
 }

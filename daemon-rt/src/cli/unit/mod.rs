@@ -91,7 +91,7 @@ impl Facts {
         Self {
             description,
             arguments,
-            reloads: daemon.control.is_some(),
+            reloads: daemon.control_socket,
             privileged_init,
             sockets,
         }

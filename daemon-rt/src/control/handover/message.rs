@@ -1,15 +1,11 @@
 //! What is said over the control socket: a word or a few, and descriptors.
 
 use std::io::{self, IoSlice, IoSliceMut};
-use std::mem;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
-use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::{
-    ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg, setsockopt, sockopt,
-};
+use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
 
 use crate::service::listen::Origin;
 use crate::sys::{self, retry};
@@ -81,35 +77,6 @@ pub(super) fn receive(connection: &OwnedFd, patience: Option<Duration>) -> io::R
     let length = message.bytes;
     text.truncate(length);
     Ok(Message { text, fds })
-}
-
-/// Has a socket not linger when it is closed. Who has sent it can undo that while it has a copy.
-pub(super) fn disarm(socket: &OwnedFd) {
-    _ = setsockopt(
-        socket,
-        sockopt::Linger,
-        &libc::linger {
-            l_onoff: 0,
-            l_linger: 0,
-        },
-    );
-}
-
-/// Closes descriptors that come from a process that may be hostile, or the connection to one, in a
-/// thread that no one waits for: to close the last copy of a socket that lingers (`SO_LINGER`)
-/// blocks, also where it waits in a queue that is closed.
-pub(crate) fn close_aside(fds: Vec<OwnedFd>) {
-    if fds.is_empty() {
-        return;
-    }
-    for socket in &fds {
-        disarm(socket);
-    }
-    // Where there is no thread to be had they stay open.
-    let fds = mem::ManuallyDrop::new(fds);
-    _ = std::thread::Builder::new()
-        .name("control".to_owned())
-        .spawn(move || drop(mem::ManuallyDrop::into_inner(fds)));
 }
 
 /// The text of a message with sockets: how many there are in all messages, and of each one here who

@@ -19,14 +19,14 @@
 //! With no word, because R is gone, N goes on if the pidfile names it, and tells O then; else it
 //! ends. O goes on unless the pidfile names another.
 
-use std::ffi::OsString;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::control::instance::Instance;
 use crate::report::log::printable;
+use crate::sys;
 
 mod call;
 mod ending;
@@ -36,16 +36,12 @@ mod restart;
 mod service;
 
 use call::{Call, call};
-pub(crate) use call::{connect_to_service, has_socket};
-pub(crate) use message::close_aside;
 use message::{left, receive, send};
 pub(crate) use restart::{
     await_go, clean_up, commit, is_restart, is_under_way, keep_daemons_end, prepare_restart,
     see_off, verify,
 };
-pub(crate) use service::{
-    answer_calls, bind_socket, is_passed_on, is_replaced, keep_listener, remove_socket,
-};
+pub(crate) use service::{answer_calls, bind_socket};
 
 /// What is asked for, and answered, over the control socket.
 mod word {
@@ -64,8 +60,6 @@ mod word {
     pub(super) const COMMIT_AFTER_ME: &[u8] = b"commit after me";
 }
 
-const CONTROL: &str = ".control";
-const NEW_CONTROL: &str = ".control.new";
 /// How long the old instance may take to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long to wait before what has failed is tried again.
@@ -98,7 +92,7 @@ pub(crate) fn ask_to_reload(
         Err(error) => (Err(error), Vec::new()),
     };
     unasked.push(connection);
-    close_aside(unasked);
+    sys::close_aside(unasked);
     match text?.as_slice() {
         word::RELOADED => Ok(Answer::Done),
         answer if answer.starts_with(word::FAILED) => {
@@ -112,12 +106,6 @@ pub(crate) fn ask_to_reload(
         word::CANNOT => Err(io::Error::other("it does not reload: SIGHUP would end it")),
         _ => Err(io::Error::other("it has ended, or does not answer")),
     }
-}
-
-fn beside(pidfile: &Path, ending: &str) -> PathBuf {
-    let mut path = OsString::from(pidfile);
-    path.push(ending);
-    path.into()
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

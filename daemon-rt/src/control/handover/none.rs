@@ -19,27 +19,8 @@ pub(crate) fn bind_socket(path: &Path) -> Result<(), Error> {
     ))
 }
 
-pub(crate) fn is_passed_on(_: BorrowedFd<'_>) -> bool {
-    false
-}
-
-pub(crate) fn is_replaced() -> bool {
-    false
-}
-
 pub(crate) fn see_off() -> Option<String> {
     None
-}
-
-pub(crate) fn close_aside(fds: Vec<OwnedFd>) {
-    drop(fds);
-}
-
-pub(crate) fn remove_socket() {}
-
-#[expect(clippy::unnecessary_wraps, reason = "on Linux it can fail")]
-pub(crate) fn keep_listener(_: &str, _: Origin, _: BorrowedFd<'_>) -> Result<(), Error> {
-    Ok(())
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "on Linux it can fail")]

@@ -17,16 +17,15 @@ use nix::unistd::{Pid, read};
 
 use super::ending::Old;
 use super::lock::lock_restart;
-use super::message::{close_aside, disarm, read_sockets};
-use super::service::remove_socket_at;
-use super::{
-    CONTROL, Call, NEW_CONTROL, PATIENCE, PAUSE, beside, call, left, locked, receive, send, word,
-};
+use super::message::read_sockets;
+use super::{Call, PATIENCE, PAUSE, call, left, locked, receive, send, word};
 use crate::control::instance::{self, Instance};
 use crate::error::{During, Error};
-use crate::service::listen::{self, PassedFd};
+use crate::manager::activation::PassedFd;
+use crate::service::listen;
 use crate::step::Step;
 use crate::steps::pidfile;
+use crate::steps::pidfile::socket::{CONTROL, NEW_CONTROL, beside};
 use crate::sys::kept::Kept;
 use crate::sys::safe_open::{ReadyPath, SafePath, same_file};
 use crate::sys::{self, proc};
@@ -174,8 +173,8 @@ fn take_over(
     let passed = sockets
         .into_iter()
         .zip(received)
-        .map(|((origin, name), fd)| PassedFd { name, origin, fd });
-    listen::pass(passed.inspect(|passed| disarm(&passed.fd)));
+        .map(|((origin, name), fd)| (origin, PassedFd { name, fd }));
+    listen::pass(passed.inspect(|passed| sys::disarm(&passed.1.fd)));
     pidfile::take_over(path, lock)?;
     let (go_read, go_write) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
     let (go_read, go_write) = (Some(Kept::new(go_read)?), Some(go_write.into()));
@@ -391,14 +390,14 @@ pub(crate) fn verify() -> Result<(), Error> {
 
 /// In N: ready, it waits until R has committed; `false` if R is gone and has not.
 pub(crate) fn await_go() -> bool {
-    close_aside(std::mem::take(&mut *locked(&LEFT_OPEN)));
+    sys::close_aside(std::mem::take(&mut *locked(&LEFT_OPEN)));
     let Some(takeover) = takeover().take() else {
         return true;
     };
     if !takeover.go_read.as_ref().is_some_and(hears_go) {
         if !pidfile::names_this_process() {
             if let Ok(path) = ReadyPath::new(&beside(&takeover.path, NEW_CONTROL)) {
-                remove_socket_at(&path);
+                pidfile::remove_socket_at(&path);
             }
             return false;
         }

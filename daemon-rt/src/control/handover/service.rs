@@ -3,9 +3,8 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;
-use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use nix::libc;
@@ -18,24 +17,19 @@ use nix::sys::socket::{
 use nix::sys::stat::{FileStat, Mode, fstat, umask};
 use nix::unistd::{Pid, geteuid, getpid};
 
-use super::call::at_place;
 use super::message::{MOST_DESCRIPTORS, write_sockets};
 use super::restart::socket_path;
-use super::{CONTROL, PATIENCE, PAUSE, beside, locked, receive, send, word};
+use super::{PATIENCE, PAUSE, receive, send, word};
 use crate::error::{During, Error};
-use crate::report::{self, pipe};
 use crate::service::end::ends_by;
-use crate::service::listen::Origin;
-use crate::service::reload;
 use crate::service::requests::note;
+use crate::service::{listen, reload};
 use crate::step::Step;
-use crate::steps::pidfile;
+use crate::steps::pidfile::socket::{CONTROL, at_place, beside};
+use crate::steps::pidfile::{self, SocketFile};
 use crate::sys::kept::{is_still, lost};
-use crate::sys::safe_open::{ReadyPath, SafePath, remove_known};
+use crate::sys::safe_open::{ReadyPath, SafePath};
 use crate::sys::{self, retry};
-
-/// A longer name of a socket is cut.
-const LONGEST_NAME: usize = 255;
 
 static SOCKET: OnceLock<ControlSocket> = OnceLock::new();
 
@@ -44,27 +38,8 @@ struct ControlSocket {
     socket: UnixListener,
     /// To know the socket again: the service can close or replace any descriptor.
     itself: FileStat,
-    path: ReadyPath,
-    file: FileStat,
-    directory: FileStat,
-    /// Copies of what the service listens on.
-    sockets: Mutex<Vec<Kept>>,
-    /// Begins to listen; a pointer for the reason that `Daemon` gives.
-    answer: fn(&'static ControlSocket) -> Result<(), Error>,
+    path: PathBuf,
 }
-
-/// A copy of a socket on which the service listens.
-#[derive(Clone)]
-struct Kept {
-    name: String,
-    origin: Origin,
-    fd: Arc<OwnedFd>,
-}
-
-/// How many hand-overs are under way of which it is not known yet what has come of them.
-static HANDING_OVER: AtomicUsize = AtomicUsize::new(0);
-/// The service has opened sockets when it was ready, which a successor cannot take in time.
-static OPENS_LATE: AtomicBool = AtomicBool::new(false);
 
 /// Binds the control socket beside the pidfile, which this process holds.
 pub(crate) fn bind_socket(pidfile: &Path) -> Result<(), Error> {
@@ -83,79 +58,23 @@ pub(crate) fn bind_socket(pidfile: &Path) -> Result<(), Error> {
             None,
         )?;
         // Nothing may fail after the bind(2) that does not remove the file again.
-        let (itself, later) = (fstat(&socket)?, ReadyPath::new(&beside(pidfile, CONTROL))?);
+        let (itself, later) = (fstat(&socket)?, beside(pidfile, CONTROL));
+        let ready_path = ReadyPath::new(&later)?;
         let before = umask(Mode::from_bits_truncate(0o177));
         let bound = at_place(&place, &path, |address| bind(socket.as_raw_fd(), address));
         umask(before);
         bound??;
         let file = place.stat().inspect_err(|_| _ = place.remove())?;
-        let (socket, sockets, answer) = (socket.into(), Mutex::default(), begin_to_answer);
+        pidfile::set_socket(SocketFile::new(ready_path, directory, file));
         Ok(ControlSocket {
-            socket,
+            socket: socket.into(),
             itself,
             path: later,
-            file,
-            directory,
-            sockets,
-            answer,
         })
     };
     let made = made().during(Step::WritePidfile, path.display())?;
+    listen::keep_copies();
     _ = SOCKET.set(made);
-    Ok(())
-}
-
-/// Whether the pidfile is, or is about to be, another instance's: a restart is under way, or is
-/// over and this process has not heard of it yet. Only what signal-safety(7) allows is called here.
-pub(crate) fn is_passed_on(lock: BorrowedFd<'_>) -> bool {
-    SOCKET.get().is_some() && (pidfile::is_restarting(lock) || !pidfile::names_this_process())
-}
-
-/// Removes the control socket, if it is this process's. Only what signal-safety(7) allows is called
-/// here.
-pub(crate) fn remove_socket() {
-    if let Some(control) = SOCKET.get() {
-        remove_socket_at(&control.path);
-    }
-}
-
-pub(super) fn remove_socket_at(path: &ReadyPath) {
-    if let Some(control) = SOCKET.get() {
-        remove_known(path, &control.directory, &control.file);
-    }
-}
-
-/// Whether a successor has taken the service over, or is about to: it has been given the sockets.
-pub(crate) fn is_replaced() -> bool {
-    let named =
-        |lock| pidfile::read_pid(lock).is_ok_and(|named| named.is_some_and(|pid| pid != getpid()));
-    HANDING_OVER.load(Ordering::Acquire) > 0
-        || pidfile::is_disowned()
-        || (SOCKET.get().is_some() && pidfile::lock_descriptor().is_some_and(named))
-}
-
-/// Keeps a copy of a socket on which the service listens, to hand it over one day.
-pub(crate) fn keep_listener(
-    name: &str,
-    origin: Origin,
-    socket: BorrowedFd<'_>,
-) -> Result<(), Error> {
-    let Some(control) = SOCKET.get() else {
-        return Ok(());
-    };
-    if !report::is_starting() {
-        OPENS_LATE.store(true, Ordering::Release);
-        return Ok(());
-    }
-    let copy = socket
-        .try_clone_to_owned()
-        .map_err(|error| Error::opening(format!("a copy of {name}"), error))?;
-    let name = pipe::cut(name, LONGEST_NAME).into_owned();
-    locked(&control.sockets).push(Kept {
-        name,
-        origin,
-        fd: Arc::new(copy),
-    });
     Ok(())
 }
 
@@ -164,17 +83,13 @@ pub(crate) fn answer_calls() -> Result<(), Error> {
     let Some(control) = SOCKET.get() else {
         return Ok(());
     };
-    (control.answer)(control)
-}
-
-fn begin_to_answer(control: &'static ControlSocket) -> Result<(), Error> {
     let listening = || -> io::Result<()> {
         if !is_still(control.socket.as_fd(), &control.itself) {
             return Err(lost(control.socket.as_fd()));
         }
         Ok(listen(&control.socket, Backlog::new(8)?)?)
     };
-    listening().during(Step::Notify, control.path.as_path().display())?;
+    listening().during(Step::Notify, control.path.display())?;
     // One that is blocked waits for sigwait(3) or signalfd(2).
     let hangup_waits = SigSet::thread_get_mask()
         .during(Step::Notify, Signal::SIGHUP)?
@@ -203,7 +118,7 @@ fn answer_all(control: &'static ControlSocket, hangup_waits: bool) {
             // waiting. Whatever is wrong with one caller is nothing to the others, nor to the
             // service.
             Ok((caller, _)) => {
-                _ = spawn(move || _ = answer(control, &Arc::new(caller.into()), hangup_waits));
+                _ = spawn(move || _ = answer(&Arc::new(caller.into()), hangup_waits));
             }
             // No descriptor is left, say: wait for one.
             Err(_) => std::thread::sleep(Duration::from_millis(100)),
@@ -211,11 +126,7 @@ fn answer_all(control: &'static ControlSocket, hangup_waits: bool) {
     }
 }
 
-fn answer(
-    control: &ControlSocket,
-    connection: &Arc<OwnedFd>,
-    hangup_waits: bool,
-) -> io::Result<()> {
+fn answer(connection: &Arc<OwnedFd>, hangup_waits: bool) -> io::Result<()> {
     let peer = getsockopt(connection, sockopt::PeerCredentials)?;
     if peer.uid() != 0 && peer.uid() != geteuid().as_raw() {
         return Ok(());
@@ -226,7 +137,7 @@ fn answer(
             send(connection, word::CANNOT, &[])
         }
         word::RELOAD => send(connection, word::SIGNAL, &[]),
-        word::HAND_OVER => hand_over(control, connection, Pid::from_raw(peer.pid())),
+        word::HAND_OVER => hand_over(connection, Pid::from_raw(peer.pid())),
         _ => Ok(()),
     }
 }
@@ -257,15 +168,14 @@ fn reload(caller: &Arc<OwnedFd>) -> io::Result<bool> {
 
 /// O's side of the restart. Whatever goes wrong, the pidfile says whether this process still owns
 /// the service.
-fn hand_over(control: &ControlSocket, connection: &OwnedFd, restarter: Pid) -> io::Result<()> {
+fn hand_over(connection: &OwnedFd, restarter: Pid) -> io::Result<()> {
     let restarter = sys::pidfd_open(restarter);
-    let sockets = locked(&control.sockets).clone();
-    // A service that has made its sockets itself has to end before another can make them.
-    let can = !sockets.is_empty() && !OPENS_LATE.load(Ordering::Acquire);
-    let Some(lock) = pidfile::lock_descriptor().filter(|_| can) else {
-        return send(connection, word::CANNOT, &[]);
+    let sockets = listen::copies_for_successor();
+    let lock = match pidfile::lock_descriptor() {
+        Some(lock) if !sockets.is_empty() => lock,
+        _ => return send(connection, word::CANNOT, &[]),
     };
-    HANDING_OVER.fetch_add(1, Ordering::AcqRel);
+    pidfile::begin_hand_over();
     let committed = match send_sockets(connection, lock, &sockets) {
         Ok(()) => hears_commit(connection, lock),
         Err(_) => None,
@@ -276,9 +186,9 @@ fn hand_over(control: &ControlSocket, connection: &OwnedFd, restarter: Pid) -> i
         for mark in mark {
             pidfile::set_old(mark.as_fd());
         }
-        locked(&control.sockets).clear();
+        listen::drop_copies();
     }
-    HANDING_OVER.fetch_sub(1, Ordering::AcqRel);
+    pidfile::end_hand_over();
     let Some((commit, mark)) = committed else {
         return Ok(());
     };
@@ -304,7 +214,11 @@ fn hand_over(control: &ControlSocket, connection: &OwnedFd, restarter: Pid) -> i
 }
 
 /// Sends the lock, and then the sockets, a message at a time: as many as one carries.
-fn send_sockets(connection: &OwnedFd, lock: BorrowedFd<'_>, sockets: &[Kept]) -> io::Result<()> {
+fn send_sockets(
+    connection: &OwnedFd,
+    lock: BorrowedFd<'_>,
+    sockets: &[listen::Copy],
+) -> io::Result<()> {
     let (first, rest) = sockets.split_at(sockets.len().min(MOST_DESCRIPTORS - 1));
     let others = rest.chunks(MOST_DESCRIPTORS);
     for (number, part) in std::iter::once(first).chain(others).enumerate() {

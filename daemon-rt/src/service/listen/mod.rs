@@ -2,6 +2,7 @@
 //! opened.
 
 mod address;
+mod copies;
 mod kind;
 mod listener;
 mod open;
@@ -13,12 +14,13 @@ use std::os::fd::{AsFd, AsRawFd};
 use nix::sys::socket::{Shutdown, shutdown};
 
 pub use address::Address;
+pub(crate) use copies::{Copy, copies_for_successor, drop_copies, keep_copies};
 pub use listener::Listener;
 pub use open::Listen;
-pub(crate) use passed::{Origin, PassedFd, UNNAMED, pass, pass_nothing};
+pub(crate) use passed::{Origin, pass, pass_from_manager};
 
-use crate::control::handover;
 use crate::error::Error;
+use crate::sys;
 use address::Local;
 use passed::{Asked, Came, Passed, State, passed};
 
@@ -166,7 +168,7 @@ fn take_or<T: Listen>(
     drop(passed);
     let socket = open()?;
     note_opened(asked, &socket);
-    handover::keep_listener(asked.name, Origin::Service, socket.as_fd())?;
+    copies::keep(asked.name, Origin::Service, socket.as_fd())?;
     Ok(socket)
 }
 
@@ -194,7 +196,7 @@ fn take(came: &mut Came) -> Result<Listener, Error> {
     let taking = |error| Error::opening(format!("the socket {described}"), error);
     if let State::Here(fd) = &came.state {
         // First, so that it is not lost where this fails.
-        handover::keep_listener(&came.name, came.origin, fd.get().map_err(taking)?)?;
+        copies::keep(&came.name, came.origin, fd.get().map_err(taking)?)?;
     }
     match std::mem::replace(&mut came.state, State::Taken) {
         State::Here(fd) => Ok(Listener::new(
@@ -285,5 +287,5 @@ pub(crate) fn close_untaken() {
         }
     }
     // A hostile instance may have sent what takes for ever to close.
-    handover::close_aside(aside);
+    sys::close_aside(aside);
 }

@@ -2,16 +2,14 @@
 
 use std::fmt::Write;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::address::Local;
 use super::kind::Kind;
 use crate::error::Error;
+use crate::manager::activation::{self, PassedFd, UNNAMED};
 use crate::sys::kept::Kept;
-
-/// As systemd calls what has no name.
-pub(crate) const UNNAMED: &str = "unknown";
 
 static PASSED: Mutex<Passed> = Mutex::new(Passed {
     came: Vec::new(),
@@ -58,13 +56,6 @@ pub(crate) enum Origin {
     Service,
 }
 
-/// A descriptor, with its name.
-pub(crate) struct PassedFd {
-    pub(crate) name: String,
-    pub(crate) origin: Origin,
-    pub(crate) fd: OwnedFd,
-}
-
 /// What a service asks for.
 pub(super) struct Asked<'a> {
     pub(super) name: &'a str,
@@ -77,13 +68,21 @@ pub(super) fn passed() -> MutexGuard<'static, Passed> {
     PASSED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Notes what came from the manager, if anything did.
+pub(crate) fn pass_from_manager(passed_fds: activation::Passed) {
+    match passed_fds {
+        Ok(fds) => pass(fds.into_iter().map(|fd| (Origin::Manager, fd))),
+        Err(problem) => passed().problem = Some(problem),
+    }
+}
+
 /// Notes what came.
-pub(crate) fn pass(fds: impl IntoIterator<Item = PassedFd>) {
+pub(crate) fn pass(fds: impl IntoIterator<Item = (Origin, PassedFd)>) {
     let mut came = Vec::new();
     let mut problem = None;
-    for fd in fds {
+    for (origin, fd) in fds {
         let name = fd.name.clone();
-        match look_at(fd) {
+        match look_at(origin, fd) {
             Ok(one) => came.push(one),
             Err(error) => problem = Some(format!("{name} cannot be looked at: {error}")),
         }
@@ -93,7 +92,7 @@ pub(crate) fn pass(fds: impl IntoIterator<Item = PassedFd>) {
     passed.problem = problem;
 }
 
-fn look_at(PassedFd { name, origin, fd }: PassedFd) -> nix::Result<Came> {
+fn look_at(origin: Origin, PassedFd { name, fd }: PassedFd) -> nix::Result<Came> {
     let (kind, local) = (Kind::of(fd.as_fd())?, Local::of(fd.as_fd())?);
     Ok(Came {
         name,
@@ -102,11 +101,6 @@ fn look_at(PassedFd { name, origin, fd }: PassedFd) -> nix::Result<Came> {
         origin,
         state: State::Here(Kept::new(fd)?),
     })
-}
-
-/// Notes that what came cannot be told.
-pub(crate) fn pass_nothing(problem: String) {
-    passed().problem = Some(problem);
 }
 
 impl Came {

@@ -30,3 +30,7 @@ pub(super) fn is_starting(_: BorrowedFd<'_>) -> bool {
 pub(super) fn life_of(_: BorrowedFd<'_>, _: Pid) -> Life {
     Life::Unsaid
 }
+
+pub(super) fn is_restarting(_: BorrowedFd<'_>) -> bool {
+    false
+}

@@ -15,8 +15,14 @@ mod lock;
 #[cfg_attr(not(target_os = "linux"), path = "marks_none.rs")]
 mod marks;
 mod own;
-#[cfg_attr(not(target_os = "linux"), path = "peer_none.rs")]
+#[cfg_attr(
+    not(all(feature = "control", target_os = "linux")),
+    path = "peer_none.rs"
+)]
 mod peer;
+#[cfg(all(feature = "control", target_os = "linux"))]
+pub(crate) mod socket;
+mod succession;
 #[cfg(test)]
 mod tests;
 mod write;
@@ -24,16 +30,21 @@ mod write;
 pub(crate) use holder::Holder;
 pub(crate) use lock::{lock, probe, take_over};
 pub(crate) use own::{
-    in_foreground, left_behind, lock_descriptor, names_this_process, own, ready, remove, verify,
-    warn_if_lost,
+    in_foreground, is_held, left_behind, lock_descriptor, names_this_process, own, ready, remove,
+    verify, warn_if_lost,
 };
+pub(crate) use succession::is_replaced;
 pub(crate) use write::{read_pid, write};
 
-#[cfg(target_os = "linux")]
+/// For those who ask about a service, and for restarts.
+#[cfg(all(feature = "control", target_os = "linux"))]
 pub(crate) use self::{
     holder::{Found, Phase, find, says_alive},
     lock::remove_stale,
-    marks::{Life, is_foreground, is_restarting, old_instances, restart_lock, set_old},
-    own::{disown, is_disowned, is_held_here, remove_beside},
+    marks::{Life, is_foreground, old_instances, restart_lock, set_old},
+    own::{is_held_here, remove_beside},
     peer::listener,
+    succession::{
+        SocketFile, begin_hand_over, disown, end_hand_over, remove_socket_at, set_socket,
+    },
 };

@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Mutex, Once, OnceLock, PoisonError};
 
 use nix::errno::Errno;
@@ -12,8 +12,8 @@ use nix::sys::uio::pread;
 use nix::unistd::{Pid, getpid};
 
 use super::marks;
+use super::succession::{SocketFile, is_passed_on, remove_socket};
 use super::write::{line, read_pid};
-use crate::control::handover;
 use crate::error::{During, Error};
 use crate::report::{self, log};
 use crate::step::Step;
@@ -35,7 +35,7 @@ pub(super) struct Held {
     pub(super) file: FileStat,
     directory: FileStat,
     /// A [`State`].
-    state: AtomicU8,
+    pub(super) state: AtomicU8,
     /// In whose memory the state counts. A process that the service forks has a copy, and removes
     /// nothing.
     owner: AtomicI32,
@@ -43,6 +43,10 @@ pub(super) struct Held {
     reachable: AtomicBool,
     /// The service does not detach.
     foreground: AtomicBool,
+    /// The control socket beside it, once there is one.
+    pub(super) socket: OnceLock<SocketFile>,
+    /// How many hand-overs are under way of which it is not known yet what has come of them.
+    pub(super) handing_over: AtomicUsize,
 }
 
 /// Whose the file is.
@@ -84,6 +88,8 @@ impl Held {
             owner: getpid().as_raw().into(),
             reachable: true.into(),
             foreground: false.into(),
+            socket: OnceLock::new(),
+            handing_over: 0.into(),
         })
     }
 
@@ -109,7 +115,7 @@ impl Held {
         }
     }
 
-    fn is(&self, state: State) -> bool {
+    pub(super) fn is(&self, state: State) -> bool {
         self.state.load(Ordering::Acquire) == state as u8
     }
 }
@@ -129,25 +135,6 @@ pub(crate) fn own() {
         .fetch_update(Ordering::AcqRel, Ordering::Acquire, owned);
 }
 
-/// Another instance has taken the service over, and shares the lock: here it is let go of, so that
-/// this process is in nobody's way for as long as its last requests take.
-#[cfg(target_os = "linux")]
-pub(crate) fn disown() {
-    if let Some(held) = held() {
-        held.state.store(State::GivenUp as u8, Ordering::Release);
-        // That also takes away what says that this process is the service.
-        if is_still(held.lock.as_fd(), &held.file) {
-            _ = sys::detach_fd(held.lock.as_fd());
-        }
-    }
-}
-
-/// Whether another instance has taken the service over.
-#[cfg(target_os = "linux")]
-pub(crate) fn is_disowned() -> bool {
-    held().is_some_and(|held| held.is(State::GivenUp))
-}
-
 /// The service does not detach, and says so when it writes its pid.
 pub(crate) fn in_foreground() {
     if let Some(held) = held() {
@@ -160,6 +147,11 @@ pub(crate) fn ready() {
     if let Some(held) = held() {
         marks::set_ready(held.lock.as_fd());
     }
+}
+
+/// Whether this process holds a pidfile.
+pub(crate) fn is_held() -> bool {
+    held().is_some()
 }
 
 /// The descriptor that holds the lock.
@@ -241,14 +233,13 @@ pub(crate) fn remove() {
     // Without the lock it can be another instance's by now.
     if is_still(held.lock.as_fd(), &held.file)
         && held.owner.load(Ordering::Acquire) == getpid().as_raw()
-        && (held.is(State::Locked)
-            || held.is(State::Owned) && !handover::is_passed_on(held.lock.as_fd()))
+        && (held.is(State::Locked) || held.is(State::Owned) && !is_passed_on(held))
         && held.reachable.load(Ordering::Acquire)
         && lstat(held.path.as_c_str()).is_ok_and(|found| same_file(&found, &held.file))
     {
         // Where that fails: the lock, which ends with the process, is what counts.
         remove_known(&held.path, &held.directory, &held.file);
-        handover::remove_socket();
+        remove_socket(held);
     }
 }
 

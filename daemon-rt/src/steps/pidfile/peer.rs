@@ -10,7 +10,7 @@ use nix::sys::socket::{MsgFlags, getsockopt, recv, send, sockopt};
 use nix::unistd::Pid;
 
 use super::marks::Life;
-use crate::control::handover;
+use super::socket;
 use crate::sys::retry;
 
 /// How long a service may take to show that it lives.
@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_millis(200);
 
 /// The process that listens, if it lives.
 pub(crate) fn listener(pidfile: &Path) -> Option<Life> {
-    let connection = handover::connect_to_service(pidfile, PATIENCE)?;
+    let connection = socket::connect_to_service(pidfile, PATIENCE)?;
     if !lives(&connection) {
         return None;
     }
@@ -33,7 +33,7 @@ pub(crate) fn listener(pidfile: &Path) -> Option<Life> {
 
 /// The same, after a look whether there is a socket at all.
 pub(super) fn listener_if_any(pidfile: &Path) -> Option<Life> {
-    if !handover::has_socket(pidfile) {
+    if !socket::exists(pidfile) {
         return None;
     }
     listener(pidfile)

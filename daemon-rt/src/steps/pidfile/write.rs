@@ -10,7 +10,6 @@ use nix::unistd::{Pid, ftruncate, getpid};
 
 use super::own::{held, own};
 use crate::error::{During, Error};
-use crate::service::end;
 use crate::step::Step;
 use crate::sys::retry;
 
@@ -20,8 +19,6 @@ pub(super) const LONGEST_LINE: usize = 12;
 /// Writes the pid of this process, the daemon. The file is never empty meanwhile.
 pub(crate) fn write() -> Result<(), Error> {
     let Some(held) = held() else { return Ok(()) };
-    // First: in the foreground nobody else would remove it if a signal came now.
-    end::handle_signals().during(Step::WritePidfile, "its removal when a signal comes")?;
     if let Some(writer) = held.take_writer() {
         write_to(&writer, &held.file).during(Step::WritePidfile, held.path.as_path().display())?;
         own();

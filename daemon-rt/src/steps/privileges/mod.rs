@@ -4,8 +4,9 @@ mod accounts;
 pub(crate) mod capability;
 mod ids;
 
+use std::ffi::CStr;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::unistd::{Uid, chdir, chroot, fchdir, geteuid};
@@ -13,7 +14,6 @@ use nix::unistd::{Uid, chdir, chroot, fchdir, geteuid};
 use crate::daemon::Daemon;
 use crate::error::{During, Error};
 use crate::report::syslog;
-use crate::start::plan::Plan;
 use crate::step::Step;
 use crate::steps::pidfile;
 use crate::steps::privileges::accounts::{Identity, Variables, look_up};
@@ -23,6 +23,8 @@ use crate::sys::{SingleThreaded, safe_open};
 /// Whom the service becomes.
 #[derive(Debug, Default)]
 pub(crate) struct Privileges {
+    /// The directory that becomes the root.
+    chroot: Option<PathBuf>,
     /// `None`: as it is.
     identity: Option<Identity>,
     /// A bit each.
@@ -32,7 +34,7 @@ pub(crate) struct Privileges {
 
 impl Privileges {
     /// The settings checked, without looking up any name.
-    pub(crate) fn of(daemon: &Daemon) -> Result<Self, Error> {
+    pub(crate) fn of(daemon: &Daemon, chroot: Option<PathBuf>) -> Result<Self, Error> {
         let mut capabilities = 0;
         for name in &daemon.capabilities {
             let bit = capability::bit(name)
@@ -44,6 +46,7 @@ impl Privileges {
             return Err(Error::usage("capabilities", problem));
         }
         Ok(Self {
+            chroot,
             identity: None,
             capabilities,
             no_new_privs: daemon.no_new_privs,
@@ -58,6 +61,11 @@ impl Privileges {
         Ok(variables)
     }
 
+    /// Whether the service gets another root directory.
+    pub(crate) fn changes_root(&self) -> bool {
+        self.chroot.is_some()
+    }
+
     /// The user to whom log files are given.
     pub(crate) fn owner(&self) -> Option<Uid> {
         self.identity
@@ -67,20 +75,20 @@ impl Privileges {
     }
 }
 
-/// Step 13.
-pub(crate) fn drop(plan: &Plan) -> Result<(), Error> {
+/// Step 13. Inside a chroot the working directory is this one.
+pub(crate) fn give_up(privileges: &Privileges, directory: &CStr) -> Result<(), Error> {
     let Privileges {
+        chroot,
         identity,
         capabilities,
         no_new_privs,
-    } = &plan.privileges;
-    if let Some(root) = &plan.chroot {
+    } = privileges;
+    if let Some(root) = chroot {
         syslog::connect_log();
         enter(root).during(
             Step::DropPrivileges,
             format_args!("chroot {}", root.display()),
         )?;
-        let directory = plan.working_directory.as_c_str();
         let inside = || format!("{} in the chroot", path_of(directory).display());
         chdir(directory).map_err(|error| Error::step(Step::ChangeDirectory, inside(), error))?;
         pidfile::left_behind();
@@ -111,14 +119,12 @@ fn enter(root: &Path) -> io::Result<()> {
 
 /// Capabilities belong to threads: one that `privileged_init` has left behind would keep them all.
 fn only_thread() -> Result<(), Error> {
-    SingleThreaded::check()
-        .map(std::mem::drop)
-        .map_err(|threads| {
-            let error = io::Error::other(
-                "each has privileges of its own: start them in `init`, not in `privileged_init`",
-            );
-            Error::step(Step::DropPrivileges, threads, error)
-        })
+    SingleThreaded::check().map(drop).map_err(|threads| {
+        let error = io::Error::other(
+            "each has privileges of its own: start them in `init`, not in `privileged_init`",
+        );
+        Error::step(Step::DropPrivileges, threads, error)
+    })
 }
 
 impl Identity {

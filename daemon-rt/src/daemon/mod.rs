@@ -1,16 +1,14 @@
 //! `Daemon`: the settings as the user gave them.
 
+pub(crate) mod path;
+mod values;
+
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::time::Duration;
 
-use crate::control::{handover, keeper};
 use crate::error::Error;
-
-pub(crate) type BindControlSocket = fn(&Path) -> Result<(), Error>;
-/// `Some` if a manager has restarted the service, so that no start is to follow.
-pub(crate) type PrepareRestart = fn(&Path, Duration) -> Result<Option<ExitCode>, Error>;
+pub use values::{Mode, NameOrId, ParseModeError};
 
 /// The settings of a service, and its start.
 ///
@@ -37,16 +35,13 @@ pub struct Daemon {
     pub(crate) no_new_privs: Option<bool>,
     pub(crate) start_timeout: Option<Duration>,
     pub(crate) mode: Mode,
-    /// What binds a control socket beside the pidfile, if the service is to answer on one. A
-    /// pointer, as in `restart`: a program that has no use for it is not linked with all the code
-    /// behind it.
-    pub(crate) control: Option<BindControlSocket>,
+    /// Whether the service answers on a control socket beside the pidfile.
+    pub(crate) control_socket: bool,
     /// Set where the command line is this library's to read.
     #[cfg(all(feature = "cli", target_os = "linux"))]
     pub(crate) version: Option<String>,
-    /// Whether this start replaces the instance that runs, and how long that may take to end if it
-    /// has to end first.
-    pub(crate) restart: Option<(PrepareRestart, Duration)>,
+    /// Where this start replaces the instance that runs: how long that may take to end.
+    pub(crate) restart: Option<Duration>,
     #[cfg(all(feature = "cli", target_os = "linux"))]
     pub(crate) action: crate::cli::Action,
 }
@@ -67,104 +62,6 @@ pub(crate) enum Pidfile {
     /// `/run/NAME.pid` for root, `$XDG_RUNTIME_DIR/NAME.pid` otherwise.
     Default,
     At(PathBuf),
-}
-
-/// Whether the service detaches from what started it.
-///
-/// Its text is that of the attribute's argument `mode`:
-///
-/// ```
-/// use daemon_rt::Mode;
-///
-/// assert_eq!("foreground".parse(), Ok(Mode::Foreground));
-/// assert_eq!(Mode::Detach.to_string(), "detach");
-/// assert!("background".parse::<Mode>().is_err());
-/// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Mode {
-    /// In the foreground where something supervises this very process, detached otherwise.
-    #[default]
-    Auto,
-    /// The traditional daemon of daemon(7).
-    Detach,
-    /// In the foreground: the same hooks, pidfile, privileges and statuses, without detaching.
-    Foreground,
-}
-
-impl Mode {
-    const TEXTS: [(&str, Self); 3] = [
-        ("auto", Self::Auto),
-        ("detach", Self::Detach),
-        ("foreground", Self::Foreground),
-    ];
-}
-
-/// A text is not the name of a [`Mode`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ParseModeError(());
-
-impl std::str::FromStr for Mode {
-    type Err = ParseModeError;
-
-    fn from_str(text: &str) -> Result<Self, ParseModeError> {
-        let found = Self::TEXTS.into_iter().find(|(known, _)| *known == text);
-        found.map(|(_, mode)| mode).ok_or(ParseModeError(()))
-    }
-}
-
-impl std::fmt::Display for Mode {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match Self::TEXTS.into_iter().find(|(_, mode)| mode == self) {
-            Some((text, _)) => f.pad(text),
-            None => Ok(()),
-        }
-    }
-}
-
-impl std::fmt::Display for ParseModeError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("a mode is \"auto\", \"detach\" or \"foreground\"")
-    }
-}
-
-impl std::error::Error for ParseModeError {}
-
-/// A user or group, by name or by number.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum NameOrId {
-    /// A name; one of digits only that nobody bears is taken as a number.
-    Name(String),
-    /// A number, with or without an entry in the system's database.
-    Id(u32),
-}
-
-impl From<&str> for NameOrId {
-    fn from(name: &str) -> Self {
-        Self::Name(name.to_owned())
-    }
-}
-
-impl From<String> for NameOrId {
-    fn from(name: String) -> Self {
-        Self::Name(name)
-    }
-}
-
-impl From<u32> for NameOrId {
-    fn from(id: u32) -> Self {
-        Self::Id(id)
-    }
-}
-
-impl std::fmt::Display for NameOrId {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Name(name) => f.write_str(name),
-            Self::Id(id) => write!(f, "{id}"),
-        }
-    }
 }
 
 impl Daemon {
@@ -339,8 +236,9 @@ impl Daemon {
     ///
     /// The pidfile's path may have any length, but without /proc both must be shorter than 108
     /// bytes; its name may have about 75 bytes.
+    #[cfg(feature = "control")]
     pub fn control_socket(&mut self) -> &mut Self {
-        self.control = Some(handover::bind_socket);
+        self.control_socket = true;
         self
     }
 
@@ -361,8 +259,9 @@ impl Daemon {
     /// restarted by that manager's own command, and this process ends when the new instance runs.
     /// Where there is no such command, as for what PID 1 of a container runs, the restart fails and
     /// says what to do.
+    #[cfg(feature = "control")]
     pub fn restart(&mut self, patience: Duration) -> &mut Self {
-        self.restart = Some((keeper::prepare_restart, patience));
+        self.restart = Some(patience);
         self.mode = Mode::Detach;
         self.control_socket()
     }
@@ -388,7 +287,7 @@ impl Daemon {
     /// # Errors
     /// If the path that was set is not valid, or the usual place cannot be told.
     pub fn get_pidfile(&self) -> Result<Option<PathBuf>, Error> {
-        crate::start::plan::pidfile(self)
+        path::pidfile(self)
     }
 
     /// The user that was set.

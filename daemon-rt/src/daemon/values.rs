@@ -1,0 +1,99 @@
+//! The types of the settings.
+
+/// Whether the service detaches from what started it.
+///
+/// Its text is that of the attribute's argument `mode`:
+///
+/// ```
+/// use daemon_rt::Mode;
+///
+/// assert_eq!("foreground".parse(), Ok(Mode::Foreground));
+/// assert_eq!(Mode::Detach.to_string(), "detach");
+/// assert!("background".parse::<Mode>().is_err());
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Mode {
+    /// In the foreground where something supervises this very process, detached otherwise.
+    #[default]
+    Auto,
+    /// The traditional daemon of daemon(7).
+    Detach,
+    /// In the foreground: the same hooks, pidfile, privileges and statuses, without detaching.
+    Foreground,
+}
+
+impl Mode {
+    const TEXTS: [(&str, Self); 3] = [
+        ("auto", Self::Auto),
+        ("detach", Self::Detach),
+        ("foreground", Self::Foreground),
+    ];
+}
+
+/// A text is not the name of a [`Mode`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParseModeError(());
+
+impl std::str::FromStr for Mode {
+    type Err = ParseModeError;
+
+    fn from_str(text: &str) -> Result<Self, ParseModeError> {
+        let found = Self::TEXTS.into_iter().find(|(known, _)| *known == text);
+        found.map(|(_, mode)| mode).ok_or(ParseModeError(()))
+    }
+}
+
+impl std::fmt::Display for Mode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match Self::TEXTS.into_iter().find(|(_, mode)| mode == self) {
+            Some((text, _)) => f.pad(text),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::fmt::Display for ParseModeError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a mode is \"auto\", \"detach\" or \"foreground\"")
+    }
+}
+
+impl std::error::Error for ParseModeError {}
+
+/// A user or group, by name or by number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NameOrId {
+    /// A name; one of digits only that nobody bears is taken as a number.
+    Name(String),
+    /// A number, with or without an entry in the system's database.
+    Id(u32),
+}
+
+impl From<&str> for NameOrId {
+    fn from(name: &str) -> Self {
+        Self::Name(name.to_owned())
+    }
+}
+
+impl From<String> for NameOrId {
+    fn from(name: String) -> Self {
+        Self::Name(name)
+    }
+}
+
+impl From<u32> for NameOrId {
+    fn from(id: u32) -> Self {
+        Self::Id(id)
+    }
+}
+
+impl std::fmt::Display for NameOrId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Name(name) => f.write_str(name),
+            Self::Id(id) => write!(f, "{id}"),
+        }
+    }
+}
