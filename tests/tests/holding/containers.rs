@@ -233,7 +233,7 @@ fn c2_a_service_that_has_closed_its_lock_is_not_said_to_have_ended() {
         !held.command("status").run().status.success()
     });
     let words = format!(
-        "pid {}, which it names, lives but does not hold the lock",
+        "the pidfile names pid {}, which runs but does not hold its lock",
         service.pid()
     );
     let status = held.says("status", 4);
