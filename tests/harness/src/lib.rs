@@ -35,6 +35,7 @@
 //! | `witness` | what is left of a scene's services, by the programs that processes run |
 //! | [`rough`] | what a service does whose code is not polite |
 //! | `require` | [`require!`]: tests that need root or a tool, and say so |
+//! | [`trace`] | a start, followed from system call to system call |
 //! | [`keeper`] | the keeper of a scene |
 //! | `protocol`, `enter`, `sys` | what test and keeper say to each other; what the keeper does before it executes |
 
@@ -55,6 +56,7 @@ mod scene;
 mod stranger;
 mod sys;
 mod terminal;
+pub mod trace;
 mod witness;
 
 use std::path::PathBuf;

@@ -4,7 +4,7 @@
 //! | module | holds |
 //! | --- | --- |
 //! | `moments` | E01, E03, E04: a process of the start dies at any of its system calls |
-//! | `tracer` | how they are made to die just then |
+//! | `strike` | how they are made to die just then |
 //! | `children` | E02, rule 2: what `init` has started ends with it, what the starter had is spared |
 //! | `interrupted` | E04, rule 10: the starter is interrupted, killed, suspended |
 //! | `timeout` | E05: `start_timeout` |
@@ -23,9 +23,9 @@ mod later;
 mod moments;
 mod progress;
 mod statuses;
+mod strike;
 mod texts;
 mod timeout;
-mod tracer;
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;

@@ -5,7 +5,7 @@ use std::ops::RangeFrom;
 use daemon_harness::{Scene, Started};
 use nix::sys::signal::Signal;
 
-use crate::tracer::{Stricken, Target, strike};
+use crate::strike::{Stricken, Target, strike};
 use crate::{failed, nothing_left, ready, service, stop};
 
 /// Strikes at each of these calls, until there is none that late; each time the outcome is checked.

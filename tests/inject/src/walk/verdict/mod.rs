@@ -14,10 +14,10 @@ use std::time::{Duration, Instant};
 
 use daemon_harness::{Descriptor, Proc, Running, Scene, Started, text_of};
 
-use crate::faults::Fault;
-use crate::manager::Manager;
-use crate::scenarios::{Expected, Old, Scenario};
-use crate::tracer::{Call, Role, Seen};
+use crate::walk::faults::Fault;
+use crate::walk::manager::Manager;
+use crate::walk::scenarios::{Expected, Old, Scenario};
+use crate::walk::strike::{Call, Role, Seen};
 
 /// A start, and what befell it.
 pub(crate) struct Case<'s> {

@@ -9,9 +9,9 @@ use super::{
     Case, Outcome, PROMPT, TOO_LONG, Violations, check, ended, good, managed, nobody_left,
     nothing_left, reached, says_why,
 };
-use crate::manager::Manager;
-use crate::scenarios::IN_MAIN;
-use crate::tracer::Role;
+use crate::walk::manager::Manager;
+use crate::walk::services::full::IN_MAIN;
+use crate::walk::strike::Role;
 
 /// Waits until the service is in its main loop or has ended, and looks at it; then it is ended.
 pub(super) fn judge(

@@ -3,9 +3,9 @@
 use daemon_harness::Started;
 
 use super::{Case, Violations, check, is_aborted, only_process};
-use crate::manager::Heard;
-use crate::scenarios::Scenario;
-use crate::tracer::Role;
+use crate::walk::manager::Heard;
+use crate::walk::scenarios::Scenario;
+use crate::walk::strike::Role;
 
 /// Readiness is told once and in both ways where the service is ready, and else never; then the
 /// exit status is told. What could not be said was warned of.

@@ -10,8 +10,8 @@ use super::{
     Case, Outcome, SOON, Violations, check, detached, nobody_left, only_process, owns_pidfile,
     reached, says_why, soon,
 };
-use crate::scenarios::{Old, address, control};
-use crate::tracer::Role;
+use crate::walk::scenarios::{Old, address, control};
+use crate::walk::strike::Role;
 
 pub(super) fn outcome(case: &Case<'_>, started: &Started, old: &Old) -> Result<Outcome, String> {
     if started.status.success() && case.killed(Role::Daemon) {

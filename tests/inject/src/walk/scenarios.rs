@@ -1,18 +1,17 @@
 //! The starts that are walked, and what comes of each if nothing fails.
 
-use std::fs;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::{env, fs};
 
-use daemon_harness::{Launch, Proc, Scene, Stdio, bin};
+use daemon_harness::{Launch, Proc, Scene, Stdio};
 
-use crate::manager::Manager;
-use crate::tracer::Role;
+use super::manager::Manager;
+use super::services::{deferred, full, handing_over};
+use super::strike::Role;
 
 /// The name that the service is given, with which each message begins.
 const NAME: &str = "full";
-/// What a service in the foreground says when it has come to its main loop.
-pub(crate) const IN_MAIN: &str = "in the main loop";
 
 /// The starts. Each makes calls that the others do not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,11 +109,12 @@ impl Scenario {
         }
     }
 
+    /// What the service is called by.
     fn program(self) -> &'static str {
         match self {
-            Self::Deferred => "deferred",
-            Self::Restart => "ctl",
-            _ => "svc",
+            Self::Deferred => deferred::NAME,
+            Self::Restart => handing_over::NAME,
+            _ => full::NAME,
         }
     }
 
@@ -182,7 +182,8 @@ impl Scenario {
         }
         let [out, err] = self.logs(scene);
         let launch = scene
-            .launch(bin(self.program()))
+            .launch(this_program())
+            .arg0(self.program())
             .stdin(Stdio::Pipe) // Not /dev/null, which it is to become.
             .set("name", NAME)
             .set("pidfile", self.pidfile(scene))
@@ -202,25 +203,15 @@ impl Scenario {
             .set("stderr", &err)
             .env("KEPT", "kept")
             .env("SECRET", "hunter2");
-        if self == Self::Deferred {
-            return dropping(launch).args(["status=half way", "notify", "shutdown"]);
-        }
-        let launch = launch
-            .arg("configure:print=configured\n")
-            .arg("init:status=half way");
         match self {
             Self::Ordinary => launch.ordinary(ORDINARY),
-            Self::Failing => dropping(launch).arg("init:err=on purpose"),
+            Self::Failing => dropping(launch).arg(full::FAIL),
             Self::Notifying => dropping(launch).set("mode", "detach").descriptors([7, 63]),
             Self::Foreground => dropping(launch)
                 .set("mode", "foreground")
                 .ignoring_all()
                 .blocking_all()
-                .args([
-                    "init:expect_shutdown",
-                    &format!("main:eprintln={IN_MAIN}"),
-                    "main:shutdown",
-                ]),
+                .arg(full::SAY_WHEN),
             Self::Hostile => {
                 scene.file("service.pid", "999999999\n");
                 scene.file("service.pid.control", "");
@@ -284,16 +275,17 @@ impl Scenario {
 
 /// A command to the service that can hand over, which root starts and which gives that up.
 pub(crate) fn control<'s>(scene: &'s Scene, command: &str) -> Launch<'s> {
-    let (pidfile, address) = (
-        Scenario::Restart.pidfile(scene),
-        scene.path("service/address"),
-    );
-    let settings = format!(
-        "pidfile={} user=nobody listen={}",
-        pidfile.display(),
-        address.display()
-    );
-    scene.launch(bin("ctl")).arg(command).env("CTL", settings)
+    scene
+        .launch(this_program())
+        .arg0(handing_over::NAME)
+        .arg(command)
+        .env(handing_over::PIDFILE, Scenario::Restart.pidfile(scene))
+        .env(handing_over::ADDRESS, scene.path("service/address"))
+}
+
+/// The services are this program.
+fn this_program() -> PathBuf {
+    env::current_exe().expect("the path of this program")
 }
 
 /// Where it answers.
