@@ -167,7 +167,7 @@ impl Daemon {
         let control = || -> Result<Control, Error> {
             let pidfile = pidfile()?;
             Ok(if self.leaves_pidfile() {
-                Control::of_one_that_leaves_its_pidfile(pidfile)
+                Control::leaving_pidfile(pidfile)
             } else {
                 Control::new(pidfile)
             })

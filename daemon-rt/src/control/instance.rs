@@ -59,7 +59,7 @@ impl Instance {
                     Ok(process) => Handle::Pidfd(process),
                     Err(error) => return Err(failed(pidfile, "fstat of a pidfd", error.into())),
                 },
-                // No process has the number, or a thread has it, for which newer kernels say ENOENT.
+                // No process has the number, or a thread has (newer kernels: ENOENT).
                 Err(Errno::ESRCH | Errno::EINVAL | Errno::ENOENT) if began.elapsed() < DOUBT => {
                     continue;
                 }
@@ -94,7 +94,7 @@ impl Instance {
                 });
             }
         }
-        // A number that is not there any more may have become another process's before it was opened.
+        // Before it was opened, a number that has gone may have become another process's.
         let still = lookup::old_instances(pidfile)?;
         opened.retain(|instance| still.contains(&instance.pid));
         Ok(opened)

@@ -1,4 +1,4 @@
-//! Controlling a service from outside, by its pidfile, without ever hitting another process.
+//! Control of a service from outside, by its pidfile. A signal never hits another process.
 
 pub(crate) mod handover;
 mod instance;
@@ -24,20 +24,20 @@ use crate::error::Error;
 use crate::steps::pidfile::{self, Holder, Phase};
 use crate::sys::{self, proc};
 
-/// The control of a service, by its pidfile.
+/// Controls a service by its pidfile.
 ///
-/// A service of this library says by locks on single bytes of its pidfile that it runs, whether it
+/// A service of this library locks single bytes of its pidfile, which tell that it runs, whether it
 /// is ready, and which process it is. So asking takes no lock, never makes a start fail, and needs
-/// neither /proc nor a right over the service. Where nothing is said (another program's pidfile)
-/// its flock(2) is tested by sharing it for a moment.
+/// neither /proc nor a right over the service. Where there are no such locks (another program's
+/// pidfile) its flock(2) is tested by sharing it for a moment.
 ///
-/// Before a signal is sent the lock is checked once more after a descriptor of the process
-/// (pidfd_open(2)) is open, so that a process that has got the number of a dead daemon is never
-/// hit. Waiting is for an event, not by asking again and again. Without pidfd_open(2) (before Linux
-/// 5.3, or where a filter forbids it) the locks have to do.
+/// Before a signal is sent, the process is opened (pidfd_open(2)) and the lock is checked once
+/// more: a process that has got the number of a dead daemon is never hit. Waiting is for an event,
+/// not by asking again and again. Without pidfd_open(2) (before Linux 5.3, or where a filter
+/// forbids it) the locks have to do.
 ///
-/// Root trusts no file that another user can write. An ordinary user can control the services of
-/// that user alone.
+/// Root trusts no file that another user can write. An ordinary user can control only services of
+/// their own.
 ///
 /// ```no_run
 /// use daemon_rt::control::{Control, Status};
@@ -51,13 +51,13 @@ use crate::sys::{self, proc};
 #[derive(Clone, Debug)]
 pub struct Control {
     pidfile: PathBuf,
-    /// The service cannot remove its pidfile: one that no process holds says nothing.
+    /// The service cannot remove its pidfile: if no process holds it, the service is not running.
     leaves_pidfile: bool,
 }
 
 impl Control {
-    /// The control of the service that has this pidfile. A relative path means the current
-    /// directory of now.
+    /// Controls the service that has this pidfile. A relative path is resolved now, against the
+    /// current directory.
     pub fn new(pidfile: impl Into<PathBuf>) -> Self {
         let pidfile = pidfile.into();
         let pidfile = std::path::absolute(&pidfile).unwrap_or(pidfile);
@@ -67,10 +67,9 @@ impl Control {
         }
     }
 
-    /// The same for a service that cannot remove its pidfile at its end: where no process holds it,
-    /// that says nothing, and the service is not running.
+    /// Controls a service that cannot remove its pidfile at its end.
     #[cfg(feature = "cli")]
-    pub(crate) fn of_one_that_leaves_its_pidfile(pidfile: impl Into<PathBuf>) -> Self {
+    pub(crate) fn leaving_pidfile(pidfile: impl Into<PathBuf>) -> Self {
         Self {
             leaves_pidfile: true,
             ..Self::new(pidfile)
@@ -125,7 +124,19 @@ impl Control {
     /// it; this does not.
     ///
     /// # Errors
-    /// If it cannot be told whether the service runs, or the caller may not end it.
+    /// If it is not known whether the service runs, or the caller is not permitted to end it.
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    ///
+    /// use daemon_rt::control::{Control, Stopped};
+    ///
+    /// let stopped = Control::new("/run/greeter.pid").stop(Duration::from_secs(10))?;
+    /// if let Stopped::Killed { pid } = stopped {
+    ///     println!("the greeter did not end in 10 s and was killed (pid {pid})");
+    /// }
+    /// # Ok::<(), daemon_rt::Error>(())
+    /// ```
     pub fn stop(&self, patience: Duration) -> Result<Stopped, Error> {
         let began = Instant::now();
         let old = Instance::old(&self.pidfile)?;
@@ -137,28 +148,48 @@ impl Control {
             }
         }
         if self.leaves_pidfile || stopped != Stopped::NotRunning {
-            // Where it cannot be removed, it says that the service has died.
+            // A pidfile that cannot be removed says that the service has died.
             _ = pidfile::remove_stale(&self.pidfile, || handover::clean_up(&self.pidfile));
         }
         Ok(stopped)
     }
 
-    /// Sends a signal to the service, by its number.
+    /// Sends a signal, by its number, to the main process of the service.
     ///
     /// # Errors
-    /// If the service does not run, that cannot be told, or the caller may not signal it.
+    /// If the service does not run, that is not known, or the caller is not permitted to signal it.
+    ///
+    /// ```no_run
+    /// use daemon_rt::control::Control;
+    ///
+    /// const SIGUSR1: i32 = 10;
+    /// Control::new("/run/greeter.pid").signal(SIGUSR1)?;
+    /// # Ok::<(), daemon_rt::Error>(())
+    /// ```
     pub fn signal(&self, signal: i32) -> Result<(), Error> {
         self.running()?.signal(&self.pidfile, signal)
     }
 
-    /// Has the service reload: waits until it is done, for at most `patience`, where the service
-    /// uses [`reloads`](crate::reloads) and has a control socket (the argument `cli`), and just
-    /// sends SIGHUP elsewhere.
+    /// Has the service reload. Where the service uses [`reloads`](crate::reloads) and has a control
+    /// socket (the argument `cli`), this waits for at most `patience` until it has reloaded;
+    /// elsewhere it just sends SIGHUP.
     ///
     /// # Errors
-    /// If the service does not run, does not reload in time, says that it could not
-    /// ([`Reload::failed`], or a panic), or the caller may not make it; also where a service with a
-    /// control socket says that SIGHUP would end it.
+    /// If the service does not run, does not reload in time, or has failed to ([`Reload::failed`],
+    /// or a panic); if the caller is not permitted to ask; if a service with a control socket says
+    /// that SIGHUP would end it.
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    ///
+    /// use daemon_rt::control::{Control, Reloaded};
+    ///
+    /// let reloaded = Control::new("/run/greeter.pid").reload(Duration::from_secs(30))?;
+    /// if reloaded == Reloaded::Done {
+    ///     println!("the greeter has reloaded");
+    /// }
+    /// # Ok::<(), daemon_rt::Error>(())
+    /// ```
     ///
     /// [`Reload::failed`]: crate::Reload::failed
     pub fn reload(&self, patience: Duration) -> Result<Reloaded, Error> {

@@ -1,8 +1,8 @@
 //! The keeper of a service: the manager that runs it, and that is asked to stop and to restart it.
 //!
-//! A service that is stopped or replaced behind its manager's back is lost to it: the manager starts
-//! it again, or takes it for dead. So the control commands do as service(8) does, and leave that to
-//! the manager.
+//! A service that is stopped or replaced behind its manager's back is lost to it: the manager
+//! starts it again, or takes it for dead. So the control commands do as service(8) does, and leave
+//! that to the manager.
 //!
 //! | module | holds |
 //! | --- | --- |
