@@ -33,9 +33,9 @@ enum Kind {
 /// The starter's exit status where a hook returned an error.
 pub(crate) const HOOK_FAILED: u8 = 1;
 /// The starter's exit status where a setting is wrong.
-const USAGE: u8 = 2;
+pub(crate) const USAGE: u8 = 2;
 /// The starter's exit status where another instance runs; a failed step N is this and N.
-const ALREADY_RUNNING: u8 = 80;
+pub(crate) const ALREADY_RUNNING: u8 = 80;
 
 impl Error {
     pub(crate) fn step(

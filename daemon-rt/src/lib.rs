@@ -67,7 +67,7 @@
 )]
 
 #[cfg(all(feature = "cli", target_os = "linux"))]
-mod cli;
+pub mod cli;
 #[cfg(all(feature = "control", target_os = "linux"))]
 pub mod control;
 #[cfg(not(all(feature = "control", target_os = "linux")))]
@@ -91,10 +91,6 @@ mod sys;
 #[doc = include_str!("../../README.md")]
 struct Readme;
 
-#[cfg(all(feature = "cli", target_os = "linux"))]
-pub use cli::Action;
-#[cfg(all(feature = "cli", target_os = "linux"))]
-pub use cli::unit::Manager;
 pub use daemon::{Daemon, Mode, NameOrId, ParseModeError};
 #[cfg(feature = "macros")]
 pub use daemon_macros::daemon;

@@ -109,7 +109,7 @@ fn begin(
     let mut plan = Plan::new(daemon, environment, still_ignored)?;
     #[cfg(all(feature = "cli", target_os = "linux"))]
     if let Some(code) =
-        daemon.perform(plan.pidfile.as_deref(), service.privileged_init.is_some())?
+        daemon.run_command(plan.pidfile.as_deref(), service.privileged_init.is_some())?
     {
         log::flush();
         return Ok(Some(code));

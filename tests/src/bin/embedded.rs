@@ -4,7 +4,8 @@ use std::io;
 use std::path::PathBuf;
 
 use clap::Parser;
-use daemon_rt::{Action, Daemon, daemon, shutdown};
+use daemon_rt::cli::Action;
+use daemon_rt::{Daemon, daemon, shutdown};
 
 /// Keeps a note.
 #[derive(Parser)]

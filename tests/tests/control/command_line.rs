@@ -32,6 +32,10 @@ fn help_names_every_command_and_starts_nothing() {
     let scene = Scene::new();
     let ctl = Ctl::new(&scene);
     let help = ctl.succeeds("--help");
+    assert!(
+        help.starts_with("Start and control the service\n"),
+        "{help}"
+    );
     for command in COMMANDS {
         assert!(
             help.lines()

@@ -1,7 +1,7 @@
 //! launchd: a property list for /Library/LaunchDaemons.
 
+use super::input::{UnitInput, lines};
 use super::quote::xml;
-use super::{Sheet, lines};
 
 const HEAD: &str = r#"<?xml version="1.0" encoding="UTF-8"?>
 <!DOCTYPE plist PUBLIC "-//Apple//DTD PLIST 1.0//EN" "http://www.apple.com/DTDs/PropertyList-1.0.dtd">
@@ -12,38 +12,34 @@ const UNLESS_IT_ENDED_WELL: &str = "<dict>
         <false/>
     </dict>";
 
-pub(super) fn property_list(sheet: &Sheet<'_>) -> String {
-    let arguments = sheet
-        .command("run")
-        .into_iter()
-        .map(|word| format!("        {}", string(word)));
+pub(super) fn property_list(input: &UnitInput<'_>) -> String {
+    let command = input.command("run");
+    let arguments = lines(
+        command
+            .iter()
+            .map(|word| format!("        {}", string(word))),
+    );
     let mut entries = vec![
-        ("Label", string(&sheet.name)),
+        ("Label", string(&input.name)),
         (
             "ProgramArguments",
-            format!("<array>\n{}    </array>", lines(arguments)),
+            format!("<array>\n{arguments}    </array>"),
         ),
-        ("WorkingDirectory", string(sheet.directory_outside_chroot())),
+        ("WorkingDirectory", string(input.directory_outside_chroot())),
     ];
-    // A property list has no octal numbers.
-    entries.extend(sheet.umask().map(|_| {
-        (
+    if input.umask().is_some() {
+        // A property list has no octal numbers.
+        entries.push((
             "Umask",
-            format!("<integer>{}</integer>", sheet.daemon.umask),
-        )
-    }));
-    entries.extend(
-        sheet
-            .stdout
-            .as_deref()
-            .map(|path| ("StandardOutPath", string(path))),
-    );
-    entries.extend(
-        sheet
-            .stderr
-            .as_deref()
-            .map(|path| ("StandardErrorPath", string(path))),
-    );
+            format!("<integer>{}</integer>", input.daemon.umask),
+        ));
+    }
+    if let Some(path) = &input.stdout {
+        entries.push(("StandardOutPath", string(path)));
+    }
+    if let Some(path) = &input.stderr {
+        entries.push(("StandardErrorPath", string(path)));
+    }
     entries.push(("RunAtLoad", "<true/>".to_owned()));
     entries.push(("KeepAlive", UNLESS_IT_ENDED_WELL.to_owned()));
     let entries = lines(

@@ -1,49 +1,54 @@
 //! OpenRC: a script for openrc-run, whose supervise-daemon keeps the service running.
 
+use super::input::{UnitInput, lines};
 use super::quote::{shell, shell_line};
-use super::{Sheet, lines};
 
-pub(super) fn script(sheet: &Sheet<'_>) -> String {
-    let command = sheet.command("run");
+pub(super) fn script(input: &UnitInput<'_>) -> String {
+    let mut functions = vec!["depend() {\n\tuse logger net\n}\n".to_owned()];
+    if let Some(directory) = input.runtime_directory() {
+        let directory = shell(directory);
+        functions.push(format!(
+            "start_pre() {{\n\tcheckpath --directory {directory}\n}}\n"
+        ));
+    }
+    if input.options.reloads {
+        functions.push(reload(input));
+    }
+    format!(
+        "#!/sbin/openrc-run\n\n{}\n{}",
+        lines(settings(input)),
+        functions.join("\n")
+    )
+}
+
+fn settings(input: &UnitInput<'_>) -> Vec<String> {
+    let command = input.command("run");
+    let directory = evaluated(&[input.directory_outside_chroot()]);
     let mut settings = vec![
-        format!("name={}", sheet.name),
-        format!("description={}", shell(&sheet.description)),
+        format!("name={}", input.name),
+        format!("description={}", shell(&input.description)),
         String::new(),
         // Not `pidfile`: that is the supervisor's here, and the service has its own.
         "supervisor=supervise-daemon".to_owned(),
         format!("command={}", evaluated(&command[..1])),
         format!("command_args={}", evaluated(&command[1..])),
-        "# OpenRC 0.60 and later: started when it says that it is ready.".to_owned(),
+        "# OpenRC 0.60 and later: started when the service says that it is ready.".to_owned(),
         "notify=socket:ready".to_owned(),
-        format!(
-            "directory={}",
-            evaluated(&[sheet.directory_outside_chroot()])
-        ),
+        format!("directory={directory}"),
     ];
-    settings.extend(sheet.umask().map(|mask| format!("umask={mask}")));
-    settings.extend(
-        sheet
-            .stdout
-            .as_deref()
-            .map(|path| format!("output_log={}", evaluated(&[path]))),
-    );
-    settings.extend(
-        sheet
-            .stderr
-            .as_deref()
-            .map(|path| format!("error_log={}", evaluated(&[path]))),
-    );
-    if sheet.facts.reloads {
+    if let Some(mask) = input.umask() {
+        settings.push(format!("umask={mask}"));
+    }
+    if let Some(path) = &input.stdout {
+        settings.push(format!("output_log={}", evaluated(&[path])));
+    }
+    if let Some(path) = &input.stderr {
+        settings.push(format!("error_log={}", evaluated(&[path])));
+    }
+    if input.options.reloads {
         settings.push("extra_started_commands=reload".to_owned());
     }
-    let settings = lines(settings);
-    let functions = [
-        Some("depend() {\n\tuse logger net\n}\n".to_owned()),
-        start_pre(sheet),
-        reload(sheet),
-    ];
-    let functions: Vec<_> = functions.into_iter().flatten().collect();
-    format!("#!/sbin/openrc-run\n\n{settings}\n{}", functions.join("\n"))
+    settings
 }
 
 /// Words that openrc-run evaluates once more.
@@ -51,19 +56,10 @@ fn evaluated(words: &[&str]) -> String {
     shell(&shell_line(words))
 }
 
-fn start_pre(sheet: &Sheet<'_>) -> Option<String> {
-    let directory = shell(sheet.runtime_directory()?);
-    Some(format!(
-        "start_pre() {{\n\tcheckpath --directory {directory}\n}}\n"
-    ))
-}
-
-fn reload(sheet: &Sheet<'_>) -> Option<String> {
-    let reload = match sheet.pidfile {
-        Some(_) => shell_line(&sheet.command("reload")),
+fn reload(input: &UnitInput<'_>) -> String {
+    let reload = match input.pidfile {
+        Some(_) => shell_line(&input.command("reload")),
         None => r#"supervise-daemon "$RC_SVCNAME" --signal HUP"#.to_owned(),
     };
-    let function =
-        format!("reload() {{\n\tebegin \"Reloading $name\"\n\t{reload}\n\teend $?\n}}\n");
-    sheet.facts.reloads.then_some(function)
+    format!("reload() {{\n\tebegin \"Reloading $name\"\n\t{reload}\n\teend $?\n}}\n")
 }

@@ -1,4 +1,4 @@
-//! How each format writes a text that it would otherwise read as something else. None of these
+//! How each format writes a text that it would otherwise read as something else. No text here
 //! holds control characters.
 
 /// A word for sh(1).
@@ -30,18 +30,17 @@ pub(super) fn systemd_word(word: &str) -> String {
     format!("\"{}\"", word.replace('\\', r"\\").replace('"', "\\\""))
 }
 
-/// A command line in a systemd unit: in the arguments, but not in the path, variables are replaced.
+/// A command line in a systemd unit. Variables are replaced in the arguments, but not in the path.
 pub(super) fn systemd_line(words: &[&str]) -> String {
     let Some((path, arguments)) = words.split_first() else {
         return String::new();
     };
-    let arguments = arguments
-        .iter()
-        .map(|argument| systemd_word(&argument.replace('$', "$$")));
-    std::iter::once(systemd_word(path))
-        .chain(arguments)
-        .collect::<Vec<_>>()
-        .join(" ")
+    let mut line = systemd_word(path);
+    for argument in arguments {
+        line.push(' ');
+        line += &systemd_word(&argument.replace('$', "$$"));
+    }
+    line
 }
 
 /// A value in a supervisord file. It has no escape for a comment's `;` and `#` after a space.
@@ -49,20 +48,24 @@ pub(super) fn supervisord_value(value: &str) -> String {
     value.replace('%', "%%")
 }
 
-/// A command line in a supervisord file: backslashes, as in quotes ` ;` would still begin a
-/// comment.
+/// A command line in a supervisord file.
 pub(super) fn supervisord_line(words: &[&str]) -> String {
-    let plain = |c: char| c.is_alphanumeric() || "_-+=:,./@%".contains(c);
-    join(words, |word| {
-        let escaped = word
-            .chars()
-            .flat_map(|c| (!plain(c)).then_some('\\').into_iter().chain([c]));
-        supervisord_value(&if word.is_empty() {
-            "''".to_owned()
-        } else {
-            escaped.collect()
-        })
-    })
+    join(words, supervisord_word)
+}
+
+/// Backslashes, not quotes: even in quotes ` ;` would begin a comment.
+fn supervisord_word(word: &str) -> String {
+    if word.is_empty() {
+        return "''".to_owned();
+    }
+    let mut escaped = String::new();
+    for c in word.chars() {
+        if !c.is_alphanumeric() && !"_-+=:,./@%".contains(c) {
+            escaped.push('\\');
+        }
+        escaped.push(c);
+    }
+    supervisord_value(&escaped)
 }
 
 /// Character data in XML.
@@ -73,11 +76,8 @@ pub(super) fn xml(text: &str) -> String {
 }
 
 fn join(words: &[&str], quote: impl Fn(&str) -> String) -> String {
-    words
-        .iter()
-        .map(|word| quote(word))
-        .collect::<Vec<_>>()
-        .join(" ")
+    let words: Vec<_> = words.iter().map(|word| quote(word)).collect();
+    words.join(" ")
 }
 
 #[cfg(test)]

@@ -1,84 +1,75 @@
-//! s6 and runit: a service directory. As it is several files, what is printed is a shell script
-//! that makes them.
+//! s6 and runit: a service directory. It is several files, so what is printed is a shell script
+//! that creates them.
 
+use super::input::{NO_RETRY, UnitInput, WHY_NO_RETRY, lines};
 use super::quote::{shell, shell_line};
-use super::{Sheet, lines};
 
 /// The descriptor on which s6 is told of readiness.
 const NOTIFICATION_FD: u8 = 3;
 
-pub(super) fn s6(sheet: &Sheet<'_>) -> String {
+pub(super) fn s6(input: &UnitInput<'_>) -> String {
     let readiness = format!("export DAEMON_NOTIFY_FD={NOTIFICATION_FD}");
     let files = [
         file("notification-fd", &NOTIFICATION_FD.to_string()),
-        script("run", &run(sheet, Some(readiness))),
+        script("run", &run(input, Some(readiness))),
         script("finish", &finish("exit 125")),
     ];
-    archive(sheet, "s6", "/etc/s6/sv", &files)
+    archive(input, "s6", "/etc/s6/sv", &files)
 }
 
 /// runit has no notion of readiness.
-pub(super) fn runit(sheet: &Sheet<'_>) -> String {
-    archive(
-        sheet,
-        "runit",
-        "/etc/sv",
-        &[
-            script("run", &run(sheet, None)),
-            script("finish", &finish("sv down .")),
-        ],
-    )
+pub(super) fn runit(input: &UnitInput<'_>) -> String {
+    let files = [
+        script("run", &run(input, None)),
+        script("finish", &finish("sv down .")),
+    ];
+    archive(input, "runit", "/etc/sv", &files)
 }
 
-fn run(sheet: &Sheet<'_>, readiness: Option<String>) -> String {
+fn run(input: &UnitInput<'_>, readiness: Option<String>) -> String {
     let mut run = Vec::new();
-    run.extend(
-        sheet
-            .runtime_directory()
-            .map(|path| format!("mkdir -p {}", shell(path))),
-    );
-    run.extend(sheet.umask().map(|mask| format!("umask {mask}")));
-    // What the settings say nothing of is for the logger, which has standard output.
-    if sheet.stderr.is_none() {
+    if let Some(directory) = input.runtime_directory() {
+        run.push(format!("mkdir -p {}", shell(directory)));
+    }
+    if let Some(mask) = input.umask() {
+        run.push(format!("umask {mask}"));
+    }
+    // A stream that is not set goes to the logger, which reads standard output.
+    if input.stderr.is_none() {
         run.push("exec 2>&1".to_owned());
     }
-    run.extend(
-        sheet
-            .stdout
-            .as_deref()
-            .map(|path| format!("exec >>{}", shell(path))),
-    );
-    run.extend(
-        sheet
-            .stderr
-            .as_deref()
-            .map(|path| format!("exec 2>>{}", shell(path))),
-    );
+    if let Some(path) = &input.stdout {
+        run.push(format!("exec >>{}", shell(path)));
+    }
+    if let Some(path) = &input.stderr {
+        run.push(format!("exec 2>>{}", shell(path)));
+    }
     run.extend(readiness);
     // The service directory is no place to stay.
-    run.push(format!(
-        "cd {} || exit",
-        shell(sheet.directory_outside_chroot())
-    ));
-    run.push(format!("exec {}", shell_line(&sheet.command("run"))));
+    let directory = shell(input.directory_outside_chroot());
+    run.push(format!("cd {directory} || exit"));
+    run.push(format!("exec {}", shell_line(&input.command("run"))));
     lines(run)
 }
 
 fn finish(stay_down: &str) -> String {
+    let statuses = NO_RETRY.map(|status| status.to_string()).join(" | ");
     lines([
-        "# A wrong setting, another instance: it would only fail again.",
+        &format!("# {WHY_NO_RETRY}"),
         "case $1 in",
-        &format!("2 | 80) {stay_down} ;;"),
+        &format!("{statuses}) {stay_down} ;;"),
         "esac",
     ])
 }
 
-/// The commands that make the directory below the one that is named, or else the `usual` one.
-fn archive(sheet: &Sheet<'_>, manager: &str, usual: &str, files: &[String]) -> String {
-    let name = &sheet.name;
+/// The commands that create the directory below the one that is named, or else the `usual` one.
+fn archive(input: &UnitInput<'_>, manager: &str, usual: &str, files: &[String]) -> String {
+    let name = &input.name;
     lines([
         "#!/bin/sh",
-        &format!("# Makes the service directory of {name}: {name} unit {manager} | sh -s {usual}"),
+        &format!(
+            "# Creates the service directory of {name}: {name} unit {manager} | sh -s {usual}"
+        ),
         "set -e",
         &format!("mkdir -p \"${{1:-{usual}}}/{name}\""),
         &format!("cd \"${{1:-{usual}}}/{name}\""),

@@ -1,40 +1,38 @@
 //! supervisord: a `[program]` section for its conf.d directory.
 
+use super::input::{NO_RETRY, UnitInput, WHY_NO_RETRY, lines, refuse};
 use super::quote::{supervisord_line, supervisord_value};
-use super::{Sheet, lines, refuse};
 use crate::error::Error;
 
-pub(super) fn program(sheet: &Sheet<'_>) -> Result<String, Error> {
+pub(super) fn program(input: &UnitInput<'_>) -> Result<String, Error> {
     let mut program = vec![
-        format!("[program:{}]", sheet.name),
-        format!("command = {}", supervisord_line(&sheet.command("run"))),
-        format!("directory = {}", value(sheet.directory_outside_chroot())?),
+        format!("[program:{}]", input.name),
+        format!("command = {}", supervisord_line(&input.command("run"))),
+        format!("directory = {}", value(input.directory_outside_chroot())?),
     ];
-    program.extend(sheet.umask().map(|mask| format!("umask = {mask}")));
+    if let Some(mask) = input.umask() {
+        program.push(format!("umask = {mask}"));
+    }
     program.push("autorestart = unexpected".to_owned());
-    program
-        .push("; 2, 80: a wrong setting, another instance: it would only fail again.".to_owned());
-    program.push("exitcodes = 0,2,80".to_owned());
-    if let Some(path) = &sheet.stdout {
+    program.push(format!("; {WHY_NO_RETRY}"));
+    let statuses = NO_RETRY.map(|status| status.to_string()).join(",");
+    program.push(format!("exitcodes = 0,{statuses}"));
+    if let Some(path) = &input.stdout {
         program.push(format!("stdout_logfile = {}", value(path)?));
     }
-    if sheet.stderr == sheet.stdout {
+    if input.stderr == input.stdout {
         program.push("redirect_stderr = true".to_owned());
-    } else if let Some(path) = &sheet.stderr {
+    } else if let Some(path) = &input.stderr {
         program.push(format!("stderr_logfile = {}", value(path)?));
     }
     Ok(lines(program))
 }
 
 fn value(text: &str) -> Result<String, Error> {
-    if [" ;", " #", "\u{a0};", "\u{a0}#"]
-        .iter()
-        .any(|comment| text.contains(comment))
-    {
-        return Err(refuse(
-            text,
-            "a supervisord file cannot hold a path with a space before ';' or '#'",
-        ));
+    let comments = [" ;", " #", "\u{a0};", "\u{a0}#"];
+    if comments.iter().any(|comment| text.contains(comment)) {
+        let problem = "a supervisord file cannot hold a path with a space before ';' or '#'";
+        return Err(refuse(text, problem));
     }
     Ok(supervisord_value(text))
 }

@@ -2,26 +2,27 @@
 //! show them.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::path::Path;
 use std::time::Duration;
 
+use super::input::{NO_RETRY, UnitInput, WHY_NO_RETRY, lines, refuse};
 use super::quote::{systemd_line, systemd_value, systemd_word};
-use super::{Sheet, lines, refuse};
-use crate::daemon::NameOrId;
+use crate::daemon::Daemon;
 use crate::error::Error;
 
 /// Who gives up root.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Drop {
+enum Dropper {
     /// systemd, before it executes the service.
     Manager,
-    /// The service, as everywhere.
+    /// The service, as under every other manager.
     Service,
-    /// Nobody: the service stays root.
-    Nobody,
+    /// Neither: the service stays root.
+    Neither,
 }
 
-/// What a daemon can be denied, and the capabilities for whose sake it must not be.
+/// Restrictions of a daemon, each with the capabilities that are of no use under it.
 const HARDENING: [(&str, &[&str]); 14] = [
     ("LockPersonality=yes", &[]),
     (
@@ -49,7 +50,7 @@ const HARDENING: [(&str, &[&str]); 14] = [
     ("SystemCallErrorNumber=EPERM", &[]),
 ];
 
-/// The capabilities whose system calls are not among those of ordinary services.
+/// The capabilities whose system calls are not in systemd's set `@system-service`.
 const BEYOND_SYSTEM_SERVICE: [&str; 11] = [
     "CAP_SYS_ADMIN",
     "CAP_SYS_BOOT",
@@ -64,52 +65,43 @@ const BEYOND_SYSTEM_SERVICE: [&str; 11] = [
     "CAP_SYSLOG",
 ];
 
-pub(super) fn unit(sheet: &Sheet<'_>) -> Result<String, Error> {
-    if sheet.executable.contains(['"', '\'', '\\']) {
-        let problem = "systemd executes nothing with quotes or backslashes in its path";
-        return Err(refuse(
-            format!("the path of the binary {}", sheet.executable),
-            problem,
-        ));
+pub(super) fn units(input: &UnitInput<'_>) -> Result<String, Error> {
+    if input.executable.contains(['"', '\'', '\\']) {
+        let object = format!("the path of the binary {}", input.executable);
+        let problem = "systemd cannot execute a path with quotes or backslashes";
+        return Err(refuse(object, problem));
     }
-    let service = format!(
-        "# /etc/systemd/system/{}.service\n{}",
-        sheet.name,
-        service(sheet)
-    );
-    if sheet.facts.sockets.is_empty() {
-        return Ok(service);
+    let (name, service) = (&input.name, service(input));
+    let mut units = format!("# /etc/systemd/system/{name}.service\n{service}");
+    if !input.options.sockets.is_empty() {
+        let socket = socket(input);
+        _ = write!(units, "\n# /etc/systemd/system/{name}.socket\n{socket}");
     }
-    Ok(format!(
-        "{service}\n# /etc/systemd/system/{}.socket\n{}",
-        sheet.name,
-        socket(sheet)
-    ))
+    Ok(units)
 }
 
-fn service(sheet: &Sheet<'_>) -> String {
-    let drop = Drop::of(sheet);
+fn service(input: &UnitInput<'_>) -> String {
+    let dropper = Dropper::of(input);
     let mut unit = vec![
-        format!("Description={}", systemd_value(&sheet.description)),
-        "After=network.target".into(),
+        format!("Description={}", systemd_value(&input.description)),
+        "After=network.target".to_owned(),
     ];
     let mut install = vec!["WantedBy=multi-user.target".to_owned()];
-    if !sheet.facts.sockets.is_empty() {
-        unit.push(format!("Requires={}.socket", sheet.name));
-        install.push(format!("Also={}.socket", sheet.name));
+    if !input.options.sockets.is_empty() {
+        unit.push(format!("Requires={}.socket", input.name));
+        install.push(format!("Also={}.socket", input.name));
     }
-    let service = [
-        start(sheet, drop),
-        surroundings(sheet),
-        privileges(sheet, drop),
-        sandbox(sheet, drop),
-    ];
-    let service = service
-        .map(lines)
-        .into_iter()
-        .filter(|part| !part.is_empty())
-        .collect::<Vec<_>>()
-        .join("\n");
+    let mut service = lines(start(input, dropper));
+    for part in [
+        execution(input),
+        privileges(input, dropper),
+        sandbox(input, dropper),
+    ] {
+        if !part.is_empty() {
+            service.push('\n');
+            service += &lines(part);
+        }
+    }
     format!(
         "[Unit]\n{}\n[Service]\n{service}\n[Install]\n{}",
         lines(unit),
@@ -117,15 +109,15 @@ fn service(sheet: &Sheet<'_>) -> String {
     )
 }
 
-fn socket(sheet: &Sheet<'_>) -> String {
-    let addresses = sheet
-        .facts
+fn socket(input: &UnitInput<'_>) -> String {
+    let addresses = input
+        .options
         .sockets
         .iter()
         .map(|address| format!("ListenStream={}", systemd_value(address)));
     format!(
         "[Unit]\nDescription=Sockets of {}\n\n[Socket]\n{}\n[Install]\nWantedBy=sockets.target\n",
-        systemd_value(&sheet.description),
+        systemd_value(&input.description),
         lines(addresses)
     )
 }
@@ -134,70 +126,67 @@ fn socket(sheet: &Sheet<'_>) -> String {
 ///
 /// `Type=notify-reload` would be the right type, but a systemd before 253 takes it for `simple`,
 /// and readiness is lost. No `PIDFile=` either: it would tell the service to detach.
-fn start(sheet: &Sheet<'_>, drop: Drop) -> Vec<String> {
+fn start(input: &UnitInput<'_>, dropper: Dropper) -> Vec<String> {
     let mut lines = vec![
         "Type=notify".to_owned(),
-        format!("ExecStart={}", systemd_line(&sheet.command("run"))),
+        format!("ExecStart={}", systemd_line(&input.command("run"))),
     ];
-    if sheet.facts.reloads {
+    if input.options.reloads {
         // The command returns when the service has reloaded; without a pidfile it cannot find the
         // service.
-        let reload = match sheet.pidfile {
-            Some(_) => systemd_line(&sheet.command("reload")),
+        let reload = match input.pidfile {
+            Some(_) => systemd_line(&input.command("reload")),
             None => "/bin/kill -HUP $MAINPID".to_owned(),
         };
-        // With all of root's power: what is left of it below may signal no other user's process.
-        let power = if drop == Drop::Service { "+" } else { "" };
+        // With all of root's power: what is left of it below must not signal another user's
+        // process.
+        let power = match dropper {
+            Dropper::Service => "+",
+            Dropper::Manager | Dropper::Neither => "",
+        };
         lines.push(format!("ExecReload={power}{reload}"));
     }
-    lines.extend(
-        sheet
-            .daemon
-            .start_timeout
-            .map(|limit| format!("TimeoutStartSec={}", time(limit))),
-    );
-    lines.push("Restart=on-failure".to_owned());
-    lines.push("# A wrong setting, another instance: it would only fail again.".to_owned());
-    lines.push("RestartPreventExitStatus=2 80".to_owned());
-    lines
-}
-
-/// What the service leaves to its manager. The journal takes what nothing else is said of.
-fn surroundings(sheet: &Sheet<'_>) -> Vec<String> {
-    let mut lines = Vec::new();
-    if sheet.directory_outside_chroot() != "/" {
-        lines.push(format!(
-            "WorkingDirectory={}",
-            systemd_value(&sheet.directory)
-        ));
+    if let Some(limit) = input.daemon.start_timeout {
+        lines.push(format!("TimeoutStartSec={}", time(limit)));
     }
-    lines.extend(sheet.umask().map(|mask| format!("UMask={mask}")));
-    let append = |path: &String| format!("append:{}", systemd_value(path));
-    lines.extend(
-        sheet
-            .stdout
-            .as_ref()
-            .map(|path| format!("StandardOutput={}", append(path))),
-    );
-    // By default it goes where standard output goes.
-    let error = sheet
-        .stderr
-        .as_ref()
-        .map(append)
-        .or_else(|| sheet.stdout.is_some().then(|| "journal".to_owned()));
-    lines.extend(error.map(|target| format!("StandardError={target}")));
+    lines.push("Restart=on-failure".to_owned());
+    lines.push(format!("# {WHY_NO_RETRY}"));
+    let statuses = NO_RETRY.map(|status| status.to_string()).join(" ");
+    lines.push(format!("RestartPreventExitStatus={statuses}"));
     lines
 }
 
-impl Drop {
-    fn of(sheet: &Sheet<'_>) -> Self {
-        let daemon = sheet.daemon;
-        if !daemon.user.as_ref().is_some_and(is_ordinary) {
-            return Self::Nobody;
+/// What the service leaves to its manager. Streams that are not set go to the journal.
+fn execution(input: &UnitInput<'_>) -> Vec<String> {
+    let mut lines = Vec::new();
+    if input.directory_outside_chroot() != "/" {
+        let directory = systemd_value(&input.directory);
+        lines.push(format!("WorkingDirectory={directory}"));
+    }
+    if let Some(mask) = input.umask() {
+        lines.push(format!("UMask={mask}"));
+    }
+    if let Some(path) = &input.stdout {
+        lines.push(format!("StandardOutput=append:{}", systemd_value(path)));
+    }
+    if let Some(path) = &input.stderr {
+        lines.push(format!("StandardError=append:{}", systemd_value(path)));
+    } else if input.stdout.is_some() {
+        // By default it goes where standard output goes.
+        lines.push("StandardError=journal".to_owned());
+    }
+    lines
+}
+
+impl Dropper {
+    fn of(input: &UnitInput<'_>) -> Self {
+        let daemon = input.daemon;
+        if !daemon.gives_up_root() {
+            return Self::Neither;
         }
-        let needs_root = sheet.facts.privileged_init
-            || sheet.pidfile.is_some()
-            || sheet.chroot.is_some()
+        let needs_root = input.options.privileged_init
+            || input.pidfile.is_some()
+            || input.chroot.is_some()
             || daemon.groups.is_some() // systemd only adds to the user's own
             || daemon.no_new_privs == Some(false); // systemd sets it with nearly all of the sandbox, unless as root
         if needs_root {
@@ -208,105 +197,111 @@ impl Drop {
     }
 }
 
-fn is_ordinary(user: &NameOrId) -> bool {
-    !matches!(user.to_string().as_str(), "root" | "0")
-}
-
-fn privileges(sheet: &Sheet<'_>, drop: Drop) -> Vec<String> {
-    let daemon = sheet.daemon;
-    let kept = daemon.capabilities.join(" ");
-    let mut lines = Vec::new();
-    match drop {
-        Drop::Nobody => {}
-        Drop::Manager => {
-            lines.extend(daemon.user.as_ref().map(|user| format!("User={user}")));
-            lines.extend(daemon.group.as_ref().map(|group| format!("Group={group}")));
-            lines.push(format!("CapabilityBoundingSet={kept}"));
-            if !kept.is_empty() {
-                lines.push(format!("AmbientCapabilities={kept}"));
-            }
-        }
-        // What a child may gain by a set-user-id program would be bounded, too.
-        Drop::Service if daemon.no_new_privs == Some(false) => {}
-        Drop::Service => {
-            let user = daemon
-                .user
-                .as_ref()
-                .map(ToString::to_string)
-                .unwrap_or_default();
-            lines.push(format!(
-                "# Started as root, it becomes {} by itself.",
-                systemd_value(&user)
-            ));
-            let bound = format!("CapabilityBoundingSet={}", needed_to_drop(sheet).join(" "));
-            if sheet.facts.privileged_init {
-                lines.push("# Add what it needs as root before that, and uncomment:".to_owned());
-                lines.push(format!("#{bound}"));
-            } else {
-                lines.push(bound);
-            }
-        }
-    }
-    if drop != Drop::Nobody && daemon.no_new_privs != Some(false)
-        || daemon.no_new_privs == Some(true)
-    {
+fn privileges(input: &UnitInput<'_>, dropper: Dropper) -> Vec<String> {
+    let mut lines = match dropper {
+        Dropper::Manager => dropped_by_manager(input.daemon),
+        Dropper::Service => dropped_by_service(input),
+        Dropper::Neither => Vec::new(),
+    };
+    let no_new_privs = match input.daemon.no_new_privs {
+        Some(on) => on,
+        None => dropper != Dropper::Neither,
+    };
+    if no_new_privs {
         lines.push("NoNewPrivileges=yes".to_owned());
     }
     lines
 }
 
-/// What becoming another user takes, with what is kept.
-fn needed_to_drop<'a>(sheet: &'a Sheet<'_>) -> Vec<&'a str> {
+fn dropped_by_manager(daemon: &Daemon) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let Some(user) = &daemon.user {
+        lines.push(format!("User={user}"));
+    }
+    if let Some(group) = &daemon.group {
+        lines.push(format!("Group={group}"));
+    }
+    let kept = daemon.capabilities.join(" ");
+    lines.push(format!("CapabilityBoundingSet={kept}"));
+    if !kept.is_empty() {
+        lines.push(format!("AmbientCapabilities={kept}"));
+    }
+    lines
+}
+
+fn dropped_by_service(input: &UnitInput<'_>) -> Vec<String> {
+    let Some(user) = &input.daemon.user else {
+        return Vec::new();
+    };
+    if input.daemon.no_new_privs == Some(false) {
+        // A bound would hold for the children, too, which may gain more by a set-user-id program.
+        return Vec::new();
+    }
+    let user = systemd_value(&user.to_string());
+    let mut lines = vec![format!("# Started as root, it becomes {user} by itself.")];
+    let bound = format!("CapabilityBoundingSet={}", needed_to_drop(input).join(" "));
+    if input.options.privileged_init {
+        lines.push("# Add what privileged_init needs, and uncomment:".to_owned());
+        lines.push(format!("#{bound}"));
+    } else {
+        lines.push(bound);
+    }
+    lines
+}
+
+/// The capabilities that it takes to become another user, and those that are kept.
+fn needed_to_drop<'a>(input: &'a UnitInput<'_>) -> Vec<&'a str> {
     let mut needed = vec!["CAP_SETGID", "CAP_SETUID"];
     // A directory may be closed to all but the user who owns it.
-    if sheet.directory != "/" || sheet.chroot.is_some() {
+    if input.directory != "/" || input.chroot.is_some() {
         needed.push("CAP_DAC_READ_SEARCH");
     }
-    if sheet.chroot.is_some() {
+    if input.chroot.is_some() {
         needed.push("CAP_SYS_CHROOT");
     }
-    needed.extend(sheet.daemon.capabilities.iter().map(String::as_str));
+    needed.extend(input.daemon.capabilities.iter().map(String::as_str));
     needed
 }
 
-fn sandbox(sheet: &Sheet<'_>, drop: Drop) -> Vec<String> {
-    let used = used_paths(sheet);
-    let any_in = |places: &[&str]| {
-        used.iter()
-            .any(|path| places.iter().any(|place| path.starts_with(place)))
+fn sandbox(input: &UnitInput<'_>, dropper: Dropper) -> Vec<String> {
+    let used = used_paths(input);
+    let is_used = |places: &[&str]| {
+        let is_below = |path: &&Path| places.iter().any(|place| path.starts_with(place));
+        used.iter().any(is_below)
     };
     let mut lines = vec![
-        "# It writes here, and nowhere else: add what it needs to ReadWritePaths=.".to_owned(),
+        "# It can write here, and nowhere else: add what it needs to ReadWritePaths=.".to_owned(),
         "ProtectSystem=strict".to_owned(),
     ];
-    lines.extend(writable(sheet, drop));
-    let home = if any_in(&["/home", "/root", "/run/user"]) {
+    lines.extend(writable(input, dropper));
+    let home = if is_used(&["/home", "/root", "/run/user"]) {
         "read-only"
     } else {
         "yes"
     };
     lines.push(format!("ProtectHome={home}"));
-    if !any_in(&["/tmp", "/var/tmp"]) {
+    if !is_used(&["/tmp", "/var/tmp"]) {
         lines.push("PrivateTmp=yes".to_owned());
     }
-    // What stays root has every capability, and a reason for it that is not among the settings.
+    // A service that stays root has every capability, and a reason for it that is not among the
+    // settings.
     let has = |capability: &&str| {
-        drop == Drop::Nobody
-            || sheet
+        dropper == Dropper::Neither
+            || input
                 .daemon
                 .capabilities
                 .iter()
                 .any(|kept| kept == capability)
     };
-    let allowed = HARDENING
-        .iter()
-        .filter(|(_, capabilities)| !capabilities.iter().any(has));
-    lines.extend(allowed.map(|(line, _)| (*line).to_owned()));
+    for (restriction, capabilities) in HARDENING {
+        if !capabilities.iter().any(has) {
+            lines.push(restriction.to_owned());
+        }
+    }
     if !BEYOND_SYSTEM_SERVICE.iter().any(has) {
-        let chroot = if sheet.chroot.is_some() {
-            " chroot"
-        } else {
-            ""
+        let chroot = match input.chroot {
+            Some(_) => " chroot",
+            None => "",
         };
         lines.push(format!("SystemCallFilter=@system-service{chroot}"));
     }
@@ -314,77 +309,86 @@ fn sandbox(sheet: &Sheet<'_>, drop: Drop) -> Vec<String> {
 }
 
 /// The paths that the sandbox must not hide.
-fn used_paths<'a>(sheet: &'a Sheet<'_>) -> Vec<&'a Path> {
-    let paths = [
-        Some(&sheet.executable),
-        Some(&sheet.directory),
-        sheet.chroot.as_ref(),
-        sheet.pidfile.as_ref(),
-    ];
-    paths.into_iter().flatten().map(Path::new).collect()
+fn used_paths<'a>(input: &'a UnitInput<'_>) -> Vec<&'a Path> {
+    let mut paths = vec![Path::new(&input.executable), Path::new(&input.directory)];
+    paths.extend(input.chroot.as_ref().map(Path::new));
+    paths.extend(input.pidfile.as_ref().map(Path::new));
+    paths
 }
 
 /// The directories that the service writes, as far as its settings tell: those of pidfile and data.
-fn writable(sheet: &Sheet<'_>, drop: Drop) -> Vec<String> {
-    let pidfile = sheet
-        .pidfile
-        .as_deref()
-        .and_then(|path| Path::new(path).parent());
-    let inside = sheet.directory.trim_start_matches('/');
-    let data = Path::new(sheet.chroot.as_deref().unwrap_or("/")).join(inside);
+fn writable(input: &UnitInput<'_>, dropper: Dropper) -> Vec<String> {
     let mut values: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-    let mut add = |path: &Path, may_create: bool| {
-        let (setting, value) = managed(path)
-            .filter(|_| may_create)
-            .unwrap_or(("ReadWritePaths", path.to_str().unwrap_or_default()));
+    let mut add = |(setting, value): (&'static str, &str)| {
         let value = systemd_word(value);
         let list = values.entry(setting).or_default();
         if !list.contains(&value) {
             list.push(value);
         }
     };
-    // Root's, as it has to be.
-    if let Some(directory) = pidfile {
-        add(directory, true);
+    let pidfile = input.pidfile.as_ref().map(Path::new);
+    if let Some(directory) = pidfile.and_then(Path::parent) {
+        add(created(directory));
     }
+    let root = match &input.chroot {
+        Some(chroot) => Path::new(chroot),
+        None => Path::new("/"),
+    };
+    let data = root.join(input.directory.trim_start_matches('/'));
     if data != Path::new("/") {
-        // systemd would create it for the user as whom it starts the service, and that may be root
-        // for now.
-        add(&data, drop != Drop::Service);
+        match dropper {
+            // systemd would create it for root, as whom it starts the service.
+            Dropper::Service => add(existing(&data)),
+            Dropper::Manager | Dropper::Neither => add(created(&data)),
+        }
     }
-    let preserve = values.contains_key("RuntimeDirectory") && pidfile.is_some();
-    let mut lines: Vec<_> = values
-        .iter()
-        .map(|(setting, values)| format!("{setting}={}", values.join(" ")))
-        .collect();
-    if preserve {
+    let mut lines = Vec::new();
+    for (setting, values) in &values {
+        lines.push(format!("{setting}={}", values.join(" ")));
+    }
+    if pidfile.is_some() && values.contains_key(RUNTIME_DIRECTORY) {
         // A start that finds another instance running must not take that one's pidfile away.
         lines.push("RuntimeDirectoryPreserve=yes".to_owned());
     }
     lines
 }
 
-/// The setting by which systemd creates such a directory, and the name that it has there.
-fn managed(path: &Path) -> Option<(&'static str, &str)> {
+const RUNTIME_DIRECTORY: &str = "RuntimeDirectory";
+
+/// The setting that makes a directory writable, and its value: systemd creates the directory if
+/// that can be.
+fn created(path: &Path) -> (&'static str, &str) {
     const PLACES: [(&str, &str); 4] = [
-        ("/run", "RuntimeDirectory"),
+        ("/run", RUNTIME_DIRECTORY),
         ("/var/lib", "StateDirectory"),
         ("/var/cache", "CacheDirectory"),
         ("/var/log", "LogsDirectory"),
     ];
-    let named = |(place, setting)| Some((setting, path.strip_prefix(place).ok()?.to_str()?));
-    // A colon would begin the name of a symbolic link.
-    PLACES
-        .into_iter()
-        .find_map(named)
-        .filter(|(_, name)| !name.is_empty() && !name.contains([':', ' ']))
+    for (place, setting) in PLACES {
+        let Ok(name) = path.strip_prefix(place) else {
+            continue;
+        };
+        match name.to_str() {
+            // A colon would begin the name of a symbolic link.
+            Some(name) if !name.is_empty() && !name.contains([':', ' ']) => return (setting, name),
+            _ => {}
+        }
+    }
+    existing(path)
+}
+
+/// The same for a directory that must be there.
+fn existing(path: &Path) -> (&'static str, &str) {
+    ("ReadWritePaths", path.to_str().unwrap_or_default())
 }
 
 fn time(limit: Duration) -> String {
     const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
-    match limit {
-        limit if limit > YEAR => "infinity".to_owned(),
-        limit if limit.subsec_millis() == 0 => format!("{}s", limit.as_secs()),
-        limit => format!("{}ms", limit.as_millis()),
+    if limit > YEAR {
+        "infinity".to_owned()
+    } else if limit.subsec_millis() == 0 {
+        format!("{}s", limit.as_secs())
+    } else {
+        format!("{}ms", limit.as_millis())
     }
 }

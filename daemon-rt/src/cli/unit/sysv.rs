@@ -1,41 +1,22 @@
 //! System V init: an LSB init script. The service detaches by itself, and its own commands do the
 //! work.
 
+use super::input::{UnitInput, refuse};
 use super::quote::{shell, shell_line};
-use super::{Sheet, refuse};
-use crate::error::Error;
+use crate::error::{ALREADY_RUNNING, Error};
 
-pub(super) fn script(sheet: &Sheet<'_>) -> Result<String, Error> {
-    if sheet.pidfile.is_none() {
-        return Err(refuse(
-            "pidfile",
-            "an init script finds the service by its pidfile: set one",
-        ));
+pub(super) fn script(input: &UnitInput<'_>) -> Result<String, Error> {
+    if input.pidfile.is_none() {
+        let problem = "an init script finds the service by its pidfile: set one";
+        return Err(refuse("pidfile", problem));
     }
-    let (name, description) = (&sheet.name, &sheet.description);
-    let (executable, call) = (shell(&sheet.executable), shell_line(&sheet.call()));
-    // LSB: without a way to reload, force-reload restarts.
-    let force_reload = if sheet.facts.reloads {
-        "reload"
-    } else {
-        "restart"
-    };
-    let (commands, usage) = if sheet.facts.reloads {
-        (
-            "stop | restart | reload | status",
-            "start|stop|restart|try-restart|reload|force-reload|status",
-        )
-    } else {
-        (
-            "stop | restart | status",
-            "start|stop|restart|try-restart|force-reload|status",
-        )
-    };
-    let runtime_directory = sheet.runtime_directory().map_or_else(String::new, |path| {
-        format!("    mkdir -p {} || exit\n", shell(path))
-    });
-    Ok(format!(
-        r#"#!/bin/sh
+    Ok(header(input) + &without_binary(input) + &commands(input))
+}
+
+fn header(input: &UnitInput<'_>) -> String {
+    let (name, description) = (&input.name, &input.description);
+    format!(
+        "#!/bin/sh
 ### BEGIN INIT INFO
 # Provides:          {name}
 # Required-Start:    $remote_fs $syslog
@@ -46,30 +27,58 @@ pub(super) fn script(sheet: &Sheet<'_>) -> Result<String, Error> {
 # Default-Stop:      0 1 6
 # Short-Description: {description}
 ### END INIT INFO
+"
+    )
+}
 
+fn without_binary(input: &UnitInput<'_>) -> String {
+    let executable = shell(&input.executable);
+    format!(
+        "
 if ! test -x {executable}; then
-    # Removed, but not purged: that is no reason for a failed shutdown.
+    # The package is removed, but not purged: a shutdown must not fail for that.
     case $1 in
     stop) exit 0 ;;
     status) exit 4 ;;
     *) exit 5 ;;
     esac
 fi
+"
+    )
+}
 
+fn commands(input: &UnitInput<'_>) -> String {
+    let call = shell_line(&input.call());
+    let create_directory = match input.runtime_directory() {
+        Some(path) => format!("    mkdir -p {} || exit\n", shell(path)),
+        None => String::new(),
+    };
+    // LSB: without a way to reload, force-reload restarts.
+    let (force_reload, own, usage) = if input.options.reloads {
+        (
+            "reload",
+            "stop | restart | reload | status",
+            "reload|force-reload",
+        )
+    } else {
+        ("restart", "stop | restart | status", "force-reload")
+    };
+    format!(
+        r#"
 control() {{
     {call} "$@"
 }}
 
 case $1 in
 start)
-{runtime_directory}    # Returns when the service is ready, or has failed.
+{create_directory}    # Returns when the service is ready, or has failed.
     DAEMON_MODE=detach control start
     status=$?
-    # It runs already, as was wished.
-    test "$status" -ne 80 || status=0
+    # LSB: a start of what runs already succeeds.
+    test "$status" -ne {ALREADY_RUNNING} || status=0
     exit "$status"
     ;;
-{commands})
+{own})
     control "$1"
     ;;
 force-reload)
@@ -80,10 +89,10 @@ try-restart)
     control restart
     ;;
 *)
-    echo "Usage: $0 {{{usage}}}" >&2
+    echo "Usage: $0 {{start|stop|restart|try-restart|{usage}|status}}" >&2
     exit 2
     ;;
 esac
 "#
-    ))
+    )
 }

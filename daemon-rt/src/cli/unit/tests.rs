@@ -1,14 +1,14 @@
-//! What is printed, kept in `golden/`: `BLESS=1` writes it anew, and the diff shows what has
+//! What is printed, kept in `golden/`: `BLESS=1` writes it again, and the diff shows what has
 //! changed.
 
 use std::path::Path;
 use std::time::Duration;
 
-use super::{Facts, Manager, unit};
+use super::{Manager, UnitOptions, render};
 use crate::daemon::Daemon;
 
 /// A service with everything in its settings.
-fn full() -> (Daemon, Facts) {
+fn full() -> (Daemon, UnitOptions) {
     let mut daemon = Daemon::new();
     daemon
         .name("greeter")
@@ -22,37 +22,37 @@ fn full() -> (Daemon, Facts) {
     daemon
         .stdout("/var/log/greeter.log")
         .stderr("/var/log/greeter.log");
-    let facts = Facts {
+    let options = UnitOptions {
         description: "Greets over TCP\nand more".into(),
         arguments: vec!["--config".into(), "/etc/my greeter.toml".into()],
         reloads: true,
         privileged_init: false,
         sockets: Vec::new(),
     };
-    (daemon, facts)
+    (daemon, options)
 }
 
 /// A service with as little in its settings as is of use.
-fn small() -> (Daemon, Facts) {
+fn small() -> (Daemon, UnitOptions) {
     let mut daemon = Daemon::new();
     daemon.name("greeter").user("daemon");
-    let facts = Facts {
+    let options = UnitOptions {
         description: String::new(),
         arguments: Vec::new(),
         reloads: false,
         privileged_init: false,
         sockets: Vec::new(),
     };
-    (daemon, facts)
+    (daemon, options)
 }
 
-fn text((daemon, facts): &(Daemon, Facts), manager: Manager) -> String {
-    unit(daemon, manager, Path::new("/usr/bin/greeter"), facts).expect("it can be printed")
+fn text((daemon, options): &(Daemon, UnitOptions), manager: Manager) -> String {
+    render(daemon, manager, Path::new("/usr/bin/greeter"), options).expect("it can be printed")
 }
 
 #[track_caller]
-fn refused((daemon, facts): &(Daemon, Facts), manager: Manager) -> String {
-    unit(daemon, manager, Path::new("/usr/bin/greeter"), facts)
+fn refused((daemon, options): &(Daemon, UnitOptions), manager: Manager) -> String {
+    render(daemon, manager, Path::new("/usr/bin/greeter"), options)
         .expect_err("it cannot be printed")
         .to_string()
 }
@@ -91,23 +91,23 @@ fn each_manager_is_told_all_that_the_settings_say() {
 
 #[test]
 fn systemd_gives_up_root_where_nothing_needs_it_and_opens_the_sockets() {
-    let (mut daemon, mut facts) = small();
+    let (mut daemon, mut options) = small();
     daemon
         .capabilities(["CAP_NET_BIND_SERVICE"])
         .working_directory("/var/lib/greeter");
-    facts.sockets = vec!["80".into(), "/run/greeter.socket".into()];
+    options.sockets = vec!["80".into(), "/run/greeter.socket".into()];
     assert_golden(
         "activated.service",
-        &text(&(daemon, facts), Manager::Systemd),
+        &text(&(daemon, options), Manager::Systemd),
     );
 }
 
 #[test]
 fn the_service_gives_up_root_where_something_needs_it() {
-    let needs_root = |change: fn(&mut Daemon, &mut Facts)| {
-        let (mut daemon, mut facts) = small();
-        change(&mut daemon, &mut facts);
-        !text(&(daemon, facts), Manager::Systemd).contains("\nUser=daemon\n")
+    let needs_root = |change: fn(&mut Daemon, &mut UnitOptions)| {
+        let (mut daemon, mut options) = small();
+        change(&mut daemon, &mut options);
+        !text(&(daemon, options), Manager::Systemd).contains("\nUser=daemon\n")
     };
     assert!(!needs_root(|_, _| {}));
     assert!(needs_root(|daemon, _| _ = daemon.default_pidfile()));
@@ -115,14 +115,14 @@ fn the_service_gives_up_root_where_something_needs_it() {
     assert!(needs_root(|daemon, _| _ = daemon.groups(["adm"])));
     assert!(needs_root(|daemon, _| _ = daemon.no_new_privs(false)));
     assert!(needs_root(|daemon, _| _ = daemon.user("root")));
-    assert!(needs_root(|_, facts| facts.privileged_init = true));
+    assert!(needs_root(|_, options| options.privileged_init = true));
 }
 
 #[test]
 fn what_stays_root_is_denied_little() {
-    let (mut daemon, facts) = small();
+    let (mut daemon, options) = small();
     daemon.user(0);
-    let text = text(&(daemon, facts), Manager::Systemd);
+    let text = text(&(daemon, options), Manager::Systemd);
     for line in [
         "SystemCallFilter=",
         "RestrictAddressFamilies=",
@@ -136,9 +136,9 @@ fn what_stays_root_is_denied_little() {
 
 #[test]
 fn what_the_service_keeps_it_may_use() {
-    let (mut daemon, facts) = small();
+    let (mut daemon, options) = small();
     daemon.capabilities(["CAP_SYS_TIME", "CAP_NET_RAW"]);
-    let text = text(&(daemon, facts), Manager::Systemd);
+    let text = text(&(daemon, options), Manager::Systemd);
     for line in [
         "ProtectClock=",
         "SystemCallFilter=",
@@ -154,9 +154,9 @@ fn what_the_service_keeps_it_may_use() {
 
 #[test]
 fn a_chroot_is_possible_and_writable() {
-    let (mut daemon, facts) = small();
+    let (mut daemon, options) = small();
     daemon.chroot("/srv/50% jail").working_directory("/data");
-    let text = text(&(daemon, facts), Manager::Systemd);
+    let text = text(&(daemon, options), Manager::Systemd);
     assert!(
         text.contains(
             "CapabilityBoundingSet=CAP_SETGID CAP_SETUID CAP_DAC_READ_SEARCH CAP_SYS_CHROOT\n"
@@ -176,9 +176,10 @@ fn a_chroot_is_possible_and_writable() {
 
 #[test]
 fn a_binary_at_home_or_in_tmp_is_not_hidden() {
-    let (daemon, facts) = small();
-    let text =
-        |path| unit(&daemon, Manager::Systemd, Path::new(path), &facts).expect("it can be printed");
+    let (daemon, options) = small();
+    let text = |path| {
+        render(&daemon, Manager::Systemd, Path::new(path), &options).expect("it can be printed")
+    };
     assert!(text("/home/me/greeter").contains("ProtectHome=read-only"));
     assert!(!text("/tmp/greeter").contains("PrivateTmp"));
 }
@@ -191,20 +192,20 @@ fn sysv_needs_a_pidfile() {
 #[test]
 fn what_no_format_can_hold_is_refused() {
     for name in ["two words", "-x", ".x", "a@b"] {
-        let (mut daemon, facts) = small();
+        let (mut daemon, options) = small();
         daemon.name(name);
-        assert!(refused(&(daemon, facts), Manager::Systemd).contains(name));
+        assert!(refused(&(daemon, options), Manager::Systemd).contains(name));
     }
     for directory in ["/a\nExecStart=/bin/evil", "/a ", "/a\\"] {
-        let (mut daemon, facts) = small();
+        let (mut daemon, options) = small();
         daemon.working_directory(directory);
-        assert!(refused(&(daemon, facts), Manager::Launchd).contains("working_directory"));
+        assert!(refused(&(daemon, options), Manager::Launchd).contains("working_directory"));
     }
-    let (mut daemon, facts) = small();
+    let (mut daemon, options) = small();
     daemon.working_directory("/a ;b");
-    assert!(refused(&(daemon, facts), Manager::Supervisord).contains("/a ;b"));
-    let (daemon, facts) = small();
-    let refused = unit(&daemon, Manager::Systemd, Path::new("/it's"), &facts)
+    assert!(refused(&(daemon, options), Manager::Supervisord).contains("/a ;b"));
+    let (daemon, options) = small();
+    let refused = render(&daemon, Manager::Systemd, Path::new("/it's"), &options)
         .expect_err("systemd does so, too");
     assert!(refused.to_string().contains("/it's"));
 }

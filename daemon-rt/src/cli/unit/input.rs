@@ -1,0 +1,193 @@
+//! What goes into a service file, whichever manager it is for.
+
+use std::path::{Path, PathBuf};
+
+use crate::daemon::{Daemon, Pidfile};
+use crate::error::{self, Error};
+
+/// The exit statuses after which another start would fail, too: a wrong setting, and another
+/// instance that runs.
+pub(super) const NO_RETRY: [u8; 2] = [error::USAGE, error::ALREADY_RUNNING];
+/// Says so in a service file.
+pub(super) const WHY_NO_RETRY: &str =
+    "No retry: a setting is wrong, or another instance is running.";
+
+/// What a service file says that is not among the settings.
+pub(crate) struct UnitOptions {
+    /// One line; the service's name if empty.
+    pub(super) description: String,
+    /// What stands before the command (`run`) on the service's command line.
+    pub(super) arguments: Vec<String>,
+    /// SIGHUP has the service reload.
+    pub(super) reloads: bool,
+    /// There is a `privileged_init`.
+    pub(super) privileged_init: bool,
+    /// The addresses of the stream sockets that the service takes from its manager, as
+    /// `ListenStream=` has them.
+    pub(super) sockets: Vec<String>,
+}
+
+impl UnitOptions {
+    /// The service file calls this binary with the arguments before `unit` that it was called with
+    /// now.
+    pub(crate) fn new(
+        daemon: &Daemon,
+        description: String,
+        sockets: Vec<String>,
+        privileged_init: bool,
+    ) -> Self {
+        let mut arguments: Vec<String> = std::env::args_os()
+            .skip(1)
+            .map(|argument| argument.to_string_lossy().into_owned())
+            .collect();
+        match arguments.iter().rposition(|argument| argument == "unit") {
+            Some(unit) => arguments.truncate(unit),
+            None => arguments.clear(),
+        }
+        Self {
+            description,
+            arguments,
+            // The command `reload` does no harm to a service that does not reload.
+            reloads: daemon.control_socket,
+            privileged_init,
+            sockets,
+        }
+    }
+}
+
+/// The settings as service files take them: text that every format can hold, and absolute paths.
+pub(super) struct UnitInput<'a> {
+    pub(super) daemon: &'a Daemon,
+    pub(super) options: &'a UnitOptions,
+    pub(super) name: String,
+    pub(super) description: String,
+    pub(super) executable: String,
+    /// `/` if not set; inside the `chroot` if there is one.
+    pub(super) directory: String,
+    pub(super) pidfile: Option<String>,
+    pub(super) stdout: Option<String>,
+    pub(super) stderr: Option<String>,
+    pub(super) chroot: Option<String>,
+}
+
+impl<'a> UnitInput<'a> {
+    pub(super) fn new(
+        daemon: &'a Daemon,
+        executable: &Path,
+        options: &'a UnitOptions,
+    ) -> Result<Self, Error> {
+        let name = plain_name(daemon.get_name())?;
+        let directory = match &daemon.working_directory {
+            Some(directory) => directory.as_path(),
+            None => Path::new("/"),
+        };
+        // A relative path is resolved by the service, in its working directory.
+        let path = |setting, path: &Option<PathBuf>| match path {
+            Some(path) => text(setting, &directory.join(path).to_string_lossy()).map(Some),
+            None => Ok(None),
+        };
+        let pidfile = match &daemon.pidfile {
+            Some(Pidfile::Default) => Some(PathBuf::from(format!("/run/{name}.pid"))),
+            Some(Pidfile::At(path)) => Some(path.clone()),
+            None => None,
+        };
+        let description = match options.description.lines().next() {
+            Some(line) if !line.trim().is_empty() => line.trim(),
+            _ => &name,
+        };
+        for argument in options.arguments.iter().chain(&options.sockets) {
+            text("the argument", argument)?;
+        }
+        Ok(Self {
+            daemon,
+            options,
+            description: text("description", description)?,
+            executable: text("the path of the binary", &executable.to_string_lossy())?,
+            pidfile: path("pidfile", &pidfile)?,
+            stdout: path("stdout", &daemon.stdout)?,
+            stderr: path("stderr", &daemon.stderr)?,
+            chroot: path("chroot", &daemon.chroot)?,
+            directory: text("working_directory", &directory.to_string_lossy())?,
+            name,
+        })
+    }
+
+    /// The command line up to the command.
+    pub(super) fn call(&self) -> Vec<&str> {
+        let mut line = vec![self.executable.as_str()];
+        line.extend(self.options.arguments.iter().map(String::as_str));
+        line
+    }
+
+    /// The command line with this command.
+    pub(super) fn command(&self, command: &'a str) -> Vec<&str> {
+        let mut line = self.call();
+        line.push(command);
+        line
+    }
+
+    /// The directory in which the manager starts the service. Inside a chroot the service goes to
+    /// its own by itself.
+    pub(super) fn directory_outside_chroot(&self) -> &str {
+        if self.chroot.is_some() {
+            "/"
+        } else {
+            &self.directory
+        }
+    }
+
+    /// The directory of the pidfile, if it is one below `/run`: it has to be created after each
+    /// boot.
+    pub(super) fn runtime_directory(&self) -> Option<&str> {
+        let directory = Path::new(self.pidfile.as_deref()?).parent()?.to_str()?;
+        if directory.starts_with("/run/") {
+            Some(directory)
+        } else {
+            None
+        }
+    }
+
+    /// `None` where it is daemon(7)'s 0. That undoes what a terminal has left behind, and a manager
+    /// leaves nothing.
+    pub(super) fn umask(&self) -> Option<String> {
+        match self.daemon.umask {
+            0 => None,
+            mask => Some(format!("{mask:04o}")),
+        }
+    }
+}
+
+/// Refuses a name that some format would take for something else.
+fn plain_name(name: String) -> Result<String, Error> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    if name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.chars().all(is_plain) {
+        return Ok(name);
+    }
+    let problem = "a service file needs a name of letters, digits, '-', '_' and '.' that starts with a letter or digit";
+    Err(refuse(format!("name {name:?}"), problem))
+}
+
+/// Refuses a text that some format cannot hold. Some end a value at the line's end, and trim it;
+/// none has an escape for all of these.
+fn text(what: &str, value: &str) -> Result<String, Error> {
+    let unfit = |c: char| c.is_control() || c == char::REPLACEMENT_CHARACTER;
+    if value.contains(unfit) || value.trim() != value || value.ends_with('\\') {
+        let problem = "a service file cannot hold control characters, invalid UTF-8, a space at either end, or a '\\' at the end";
+        return Err(refuse(format!("{what} {value:?}"), problem));
+    }
+    Ok(value.to_owned())
+}
+
+pub(super) fn refuse(object: impl Into<String>, problem: impl Into<String>) -> Error {
+    Error::usage(object, problem)
+}
+
+/// Lines, each with its end.
+pub(super) fn lines(lines: impl IntoIterator<Item = impl AsRef<str>>) -> String {
+    let mut text = String::new();
+    for line in lines {
+        text += line.as_ref();
+        text.push('\n');
+    }
+    text
+}
