@@ -12,9 +12,12 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+#[cfg(target_os = "linux")]
+use nix::sys::prctl::set_child_subreaper;
 #[cfg(target_vendor = "apple")]
 use nix::sys::signal::SigmaskHow;
 use nix::sys::signal::{SigSet, Signal, kill, killpg};
+use nix::sys::wait::WaitPidFlag;
 use nix::syslog::Severity;
 use nix::unistd::{Pid, getsid};
 
@@ -25,7 +28,7 @@ use crate::report::pipe::{Failure, Message, Receiver};
 use crate::report::{self, log};
 use crate::start::plan::Plan;
 use crate::step::Step;
-use crate::steps::pidfile;
+use crate::steps::{pidfile, signals};
 use crate::sys::{self, Action, End, proc};
 
 /// The exit status where `init` panicked is that of Rust's own runtime, 101; the following are the
@@ -115,7 +118,7 @@ impl Starter {
             .thread_block()
             .during(Step::ExitStarter, "the signals")?;
         #[cfg(target_os = "linux")]
-        sys::prctl(sys::Prctl::ChildSubreaper).during(Step::ExitStarter, "the daemon's orphans")?;
+        set_child_subreaper(true).during(Step::ExitStarter, "the daemon's orphans")?;
         // Before there is a child: where SIGCHLD is ignored, nobody learns how one has ended.
         let at_death =
             sys::handle_for_now(libc::SIGCHLD, wake).during(Step::ExitStarter, Signal::SIGCHLD)?;
@@ -165,7 +168,7 @@ impl Starter {
         }
         match outcome {
             Outcome::Ready => {
-                _ = sys::wait(intermediate, true, true);
+                _ = sys::wait(intermediate, WaitPidFlag::empty());
                 notifier().ready(start.daemon);
                 // The manager accepts that from its own child only, which is about to end.
                 notifier().barrier();
@@ -184,7 +187,7 @@ impl Starter {
                     &format!("interrupted by {signal} before the daemon was ready"),
                 );
                 sys::die_of(signal as libc::c_int);
-                _ = sys::unblock_signals();
+                _ = signals::unblock_signals();
                 sys::exit_now(status::KILLED + signal as u8)
             }
         }
@@ -199,7 +202,7 @@ impl Starter {
         for signal in self.interruptions() {
             _ = sys::reset(signal as libc::c_int);
         }
-        _ = sys::unblock_signals();
+        _ = signals::unblock_signals();
         if let Some(line) = handover::see_off() {
             log::say(Severity::LOG_WARNING, &report::name(), &line);
         }
@@ -391,7 +394,7 @@ impl Start {
 
     /// Who has died too early.
     fn deaths(&mut self) -> Result<Deaths, Error> {
-        let end_of = |pid| match sys::wait(pid, false, false) {
+        let end_of = |pid| match sys::wait(pid, WaitPidFlag::WNOWAIT | WaitPidFlag::WNOHANG) {
             // Not this process's child yet: the intermediate process has not ended.
             Err(Errno::ECHILD) => Ok(None),
             result => result.during(Step::ExitStarter, format_args!("process {pid}")),
@@ -442,7 +445,7 @@ impl Start {
         self.swept = Instant::now();
         for pid in self.orphans(had_children) {
             if Some(pid) != self.daemon {
-                _ = sys::wait(pid, true, false);
+                _ = sys::wait(pid, WaitPidFlag::WNOHANG);
             }
         }
     }
@@ -478,7 +481,7 @@ impl Start {
     fn end(&self, had_children: bool) {
         // Before setsid(2) there is no group of that number, and nothing else yet either.
         _ = kill(self.intermediate, Signal::SIGKILL);
-        _ = sys::wait(self.intermediate, false, true);
+        _ = sys::wait(self.intermediate, WaitPidFlag::WNOWAIT);
         let mut immortal = Vec::new();
         loop {
             _ = killpg(self.intermediate, Signal::SIGKILL);
@@ -493,7 +496,9 @@ impl Start {
             for pid in orphans {
                 // What has become another user's by a set-uid program cannot be ended by an
                 // ordinary user.
-                if kill(pid, Signal::SIGKILL).is_err() || sys::wait(pid, true, true).is_err() {
+                if kill(pid, Signal::SIGKILL).is_err()
+                    || sys::wait(pid, WaitPidFlag::empty()).is_err()
+                {
                     immortal.push(pid);
                 }
             }
@@ -504,7 +509,7 @@ impl Start {
         while sys::reap_of_group(self.intermediate) && began.elapsed() < DYING {
             std::thread::sleep(DYING / 1000);
         }
-        _ = sys::wait(self.intermediate, true, true);
+        _ = sys::wait(self.intermediate, WaitPidFlag::empty());
     }
 
     /// The daemon and the orphans of it that the starter has adopted. Each is a child of this

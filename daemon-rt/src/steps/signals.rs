@@ -1,6 +1,7 @@
 //! Steps 2 and 3: signal actions and the signal mask.
 
 use nix::libc;
+use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 
 use crate::error::{During, Error};
 use crate::step::Step;
@@ -58,5 +59,7 @@ fn reset(signal: libc::c_int) -> Result<(), Error> {
 /// Lets every signal through.
 #[inline]
 pub(crate) fn unblock_signals() -> Result<(), Error> {
-    sys::unblock_signals().during(Step::UnblockSignals, "all signals")
+    // nix's `thread_set_mask` never fails: pthread_sigmask(3) returns its error number, not -1.
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)
+        .during(Step::UnblockSignals, "all signals")
 }

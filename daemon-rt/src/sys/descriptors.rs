@@ -82,23 +82,6 @@ pub(crate) fn adopt_received(fd: RawFd) -> OwnedFd {
     unsafe { OwnedFd::from_raw_fd(fd) }
 }
 
-/// The address family of a socket.
-pub(crate) fn socket_family(socket: BorrowedFd<'_>) -> nix::Result<c_int> {
-    // SAFETY: all zeros are a valid address of no family.
-    let mut address: libc::sockaddr_storage = unsafe { mem::zeroed() };
-    let mut length = libc::socklen_t::try_from(mem::size_of_val(&address)).expect("it is small");
-    // SAFETY: `address` has room for `length` bytes, and both are writable.
-    let result = unsafe {
-        libc::getsockname(
-            socket.as_raw_fd(),
-            (&raw mut address).cast(),
-            &raw mut length,
-        )
-    };
-    Errno::result(result)?;
-    Ok(c_int::from(address.ss_family))
-}
-
 /// The number that the kernel gives this process as long as the machine runs, and no other process,
 /// see pidfd_open(2); `None` before Linux 6.9.
 #[cfg(target_os = "linux")]
@@ -179,20 +162,20 @@ pub(crate) fn unread(pipe: BorrowedFd<'_>) -> io::Result<usize> {
     Ok(usize::try_from(bytes).unwrap_or(0))
 }
 
-/// Whether a device number is that of `/dev/null`, which a mistaken `-o /dev/null` of root's can
-/// turn into a file.
+/// Checks whether a device number is that of `/dev/null`: root's mistaken `-o /dev/null` can have
+/// put a file there.
 #[cfg(target_os = "linux")]
 pub(crate) fn is_null_device(device: libc::dev_t) -> bool {
     device == libc::makedev(1, 3)
 }
 
-/// Elsewhere the number differs from system to system.
+/// Believes it: the number differs from system to system.
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn is_null_device(_: libc::dev_t) -> bool {
     true
 }
 
-/// Has a socket not linger when it is closed. Who has sent it can undo that while it has a copy.
+/// Makes a socket not linger when it is closed. Its sender can undo that as long as it has a copy.
 pub(crate) fn disarm(socket: &OwnedFd) {
     _ = setsockopt(
         socket,
@@ -204,9 +187,9 @@ pub(crate) fn disarm(socket: &OwnedFd) {
     );
 }
 
-/// Closes descriptors that come from a process that may be hostile, or the connection to one, in a
-/// thread that no one waits for: to close the last copy of a socket that lingers (`SO_LINGER`)
-/// blocks, also where it waits in a queue that is closed.
+/// Closes descriptors that a hostile process may have sent, or the connection to one, in a thread of
+/// their own: closing the last copy of a socket that lingers (`SO_LINGER`) blocks, even if it is
+/// still in a queue that is closed.
 pub(crate) fn close_aside(fds: Vec<OwnedFd>) {
     if fds.is_empty() {
         return;
@@ -214,7 +197,7 @@ pub(crate) fn close_aside(fds: Vec<OwnedFd>) {
     for socket in &fds {
         disarm(socket);
     }
-    // Where there is no thread to be had they stay open.
+    // They stay open if there cannot be a thread.
     let fds = mem::ManuallyDrop::new(fds);
     _ = std::thread::Builder::new()
         .name("control".to_owned())

@@ -5,7 +5,7 @@ use std::ptr;
 
 use nix::errno::Errno;
 use nix::libc;
-use nix::unistd::{Gid, Uid};
+use nix::unistd::Gid;
 
 /// As many as Linux allows a process, see setgroups(2).
 pub(crate) const MOST_GROUPS: usize = 1 << 16;
@@ -38,21 +38,6 @@ pub(crate) fn groups_of(user: &CStr, primary: Gid) -> nix::Result<Vec<Gid>> {
     }
 }
 
-/// Whether this process can take on root's user id, found out by trying. (nix also works out why
-/// not.)
-#[cfg(not(target_vendor = "apple"))]
-pub(crate) fn regains_root() -> bool {
-    // SAFETY: setresuid(2) touches no memory.
-    unsafe { libc::setresuid(0, 0, 0) == 0 }
-}
-
-/// The same for the group.
-#[cfg(not(target_vendor = "apple"))]
-pub(crate) fn regains_root_group() -> bool {
-    // SAFETY: as above.
-    unsafe { libc::setresgid(0, 0, 0) == 0 }
-}
-
 /// One of the operations of prctl(2) that take numbers only and touch no memory.
 #[cfg(target_os = "linux")]
 #[derive(Clone, Copy)]
@@ -60,11 +45,9 @@ pub(crate) enum Prctl {
     GetSecurebits,
     SetSecurebits(libc::c_ulong),
     ClearAmbient,
-    NoNewPrivs,
-    ChildSubreaper,
-    KeepCapabilities(bool),
 }
 
+/// Calls prctl(2).
 #[cfg(target_os = "linux")]
 pub(crate) fn prctl(operation: Prctl) -> nix::Result<c_int> {
     let (option, first): (c_int, libc::c_ulong) = match operation {
@@ -74,36 +57,10 @@ pub(crate) fn prctl(operation: Prctl) -> nix::Result<c_int> {
             libc::PR_CAP_AMBIENT,
             libc::PR_CAP_AMBIENT_CLEAR_ALL as libc::c_ulong,
         ),
-        Prctl::NoNewPrivs => (libc::PR_SET_NO_NEW_PRIVS, 1),
-        Prctl::ChildSubreaper => (libc::PR_SET_CHILD_SUBREAPER, 1),
-        Prctl::KeepCapabilities(on) => (libc::PR_SET_KEEPCAPS, on.into()),
     };
     let none: libc::c_ulong = 0;
     // SAFETY: none of these operations reads or writes memory of the process.
     Errno::result(unsafe { libc::prctl(option, first, none, none, none) })
-}
-
-/// The user id that file access is checked against, which setresuid(2) sets along and nothing else
-/// shows.
-#[cfg(target_os = "linux")]
-#[expect(
-    clippy::cast_sign_loss,
-    reason = "an id is returned as an int, bit for bit"
-)]
-pub(crate) fn file_system_uid() -> Uid {
-    // SAFETY: an invalid id changes nothing; the current one is returned.
-    Uid::from_raw(unsafe { libc::setfsuid(u32::MAX) } as u32)
-}
-
-/// The same for the group.
-#[cfg(target_os = "linux")]
-#[expect(
-    clippy::cast_sign_loss,
-    reason = "an id is returned as an int, bit for bit"
-)]
-pub(crate) fn file_system_gid() -> Gid {
-    // SAFETY: as above.
-    Gid::from_raw(unsafe { libc::setfsgid(u32::MAX) } as u32)
 }
 
 /// The supplementary groups of this process; EINVAL where there are more than there is room for.

@@ -9,7 +9,13 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::libc;
+#[cfg(target_os = "linux")]
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::wait::WaitPidFlag;
+use nix::time::ClockId;
 use nix::unistd::{ForkResult, Pid, getpid};
+
+use super::retry;
 
 /// The proof that this process has one thread, so that a fork copies all of it.
 pub(crate) struct SingleThreaded(());
@@ -39,9 +45,8 @@ impl SingleThreaded {
 /// The number of threads; 0 where there are several and nobody tells how many.
 #[cfg(target_os = "linux")]
 fn threads() -> libc::nlink_t {
-    // SAFETY: for CLONE_THREAD unshare(2) changes nothing: it only fails where there is another
-    // thread (or where a filter forbids it).
-    if unsafe { libc::unshare(libc::CLONE_THREAD) } == 0 {
+    // It changes nothing: it only fails if there is another thread, or if a filter forbids it.
+    if unshare(CloneFlags::CLONE_THREAD).is_ok() {
         return 1;
     }
     // A directory has two links of its own and one for each directory in it.
@@ -91,55 +96,54 @@ pub(crate) enum End {
     Killed { signal: c_int, core: bool },
 }
 
-/// How the child `pid` ended; `None` if it has not. `reap` takes the zombie away, `block` waits for
-/// the end.
-pub(crate) fn wait(pid: Pid, reap: bool, block: bool) -> nix::Result<Option<End>> {
-    let options = libc::WEXITED
-        | if reap { 0 } else { libc::WNOWAIT }
-        | if block { 0 } else { libc::WNOHANG };
-    wait_for(
-        libc::P_PID,
-        libc::id_t::try_from(pid.as_raw()).unwrap_or(0),
-        options,
-    )
-    .map(|ended| ended.map(|(_, end)| end))
+/// Returns how the child `pid` ended, and reaps it; `None` if it has not ended. `WNOHANG` does not
+/// wait for that, `WNOWAIT` leaves the zombie.
+pub(crate) fn wait(pid: Pid, options: WaitPidFlag) -> nix::Result<Option<End>> {
+    match wait_for(libc::P_PID, pid, options)? {
+        Some((_, end)) => Ok(Some(end)),
+        None => Ok(None),
+    }
 }
 
 /// Whether a process is a child of this one, running or not.
 pub(crate) fn is_child(pid: Pid) -> bool {
-    wait(pid, false, false).is_ok()
+    wait(pid, WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT).is_ok()
 }
 
-/// Takes away the zombie of some child that has ended, if there is one.
+/// Whether this process has a child of any kind, running or not.
+pub(crate) fn has_children() -> bool {
+    let options = WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+    wait_for(libc::P_ALL, ANY, options) != Err(Errno::ECHILD)
+}
+
+/// Reaps a child that has ended, if there is one.
 pub(crate) fn reap_any() -> Option<(Pid, End)> {
-    wait_for(libc::P_ALL, 0, libc::WEXITED | libc::WNOHANG)
-        .ok()
-        .flatten()
+    wait_for(libc::P_ALL, ANY, WaitPidFlag::WNOHANG).unwrap_or(None)
 }
 
-/// Reaps one of a process group that has ended, if any has; `false` where nobody in it is a child
-/// of this process.
+/// Reaps one process of a group, if one has ended; `false` if this process has no child in it.
 pub(crate) fn reap_of_group(group: Pid) -> bool {
-    let group = libc::id_t::try_from(group.as_raw()).unwrap_or(0);
-    wait_for(libc::P_PGID, group, libc::WEXITED | libc::WNOHANG).is_ok()
+    wait_for(libc::P_PGID, group, WaitPidFlag::WNOHANG).is_ok()
 }
 
+/// For `P_ALL`, which asks for no number.
+const ANY: Pid = Pid::from_raw(0);
+
+/// Calls waitid(2). (nix's reaps a child that died of a real-time signal and then returns EINVAL,
+/// and macOS has none.)
 fn wait_for(
     which: libc::idtype_t,
-    id: libc::id_t,
-    options: c_int,
+    id: Pid,
+    options: WaitPidFlag,
 ) -> nix::Result<Option<(Pid, End)>> {
+    let id = libc::id_t::try_from(id.as_raw()).unwrap_or(0);
+    let options = (options | WaitPidFlag::WEXITED).bits();
     // SAFETY: all zeros are a valid siginfo_t, whose pid 0 says that there was nothing to report.
     let mut info: libc::siginfo_t = unsafe { mem::zeroed() };
-    loop {
+    retry(|| {
         // SAFETY: `info` is writable and of the right type.
-        let result = unsafe { libc::waitid(which, id, &raw mut info, options) };
-        match Errno::result(result) {
-            Ok(_) => break,
-            Err(Errno::EINTR) => {}
-            Err(error) => return Err(error),
-        }
-    }
+        Errno::result(unsafe { libc::waitid(which, id, &raw mut info, options) })
+    })?;
     // SAFETY: waitid(2) has filled in the fields of a SIGCHLD, or left the zeros.
     let who = unsafe { info.si_pid() };
     // SAFETY: as above.
@@ -152,14 +156,6 @@ fn wait_for(
         },
     };
     Ok((who != 0).then(|| (Pid::from_raw(who), end)))
-}
-
-/// Whether this process has a child of any kind, running or not.
-pub(crate) fn has_children() -> bool {
-    let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
-    // SAFETY: a null pointer tells waitid(2) that the details are not wanted.
-    let result = unsafe { libc::waitid(libc::P_ALL, 0, ptr::null_mut(), options) };
-    Errno::result(result) != Err(Errno::ECHILD)
 }
 
 /// A descriptor that means this one process, whoever may get its number later.
@@ -187,15 +183,14 @@ pub(crate) fn pidfd_send_signal(process: BorrowedFd<'_>, signal: c_int) -> nix::
     Errno::result(result).map(drop)
 }
 
-/// The time of day where this process is; `None` if the C library cannot tell.
+/// The time of day in the time zone of this process; `None` if the C library cannot tell.
 pub(crate) fn local_time() -> Option<libc::tm> {
-    // SAFETY: a null pointer tells time(2) that the result is only returned.
-    let now = unsafe { libc::time(ptr::null_mut()) };
+    let now = ClockId::CLOCK_REALTIME.now().ok()?.tv_sec();
     // SAFETY: all zeros are a valid tm.
     let mut time: libc::tm = unsafe { mem::zeroed() };
     // SAFETY: both outlive the call, and `time` is writable.
     let result = unsafe { libc::localtime_r(&raw const now, &raw mut time) };
-    (!result.is_null()).then_some(time)
+    if result.is_null() { None } else { Some(time) }
 }
 
 /// The number of a process as std has it.

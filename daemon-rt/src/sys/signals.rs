@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::errno::Errno;
 use nix::libc;
+use nix::sys::signal::SigSet;
 use nix::unistd::Pid;
 
 /// The handler of a signal: it may do only what signal-safety(7) allows.
@@ -111,8 +112,7 @@ fn set_action(signal: c_int, action: libc::sighandler_t, flags: c_int) -> nix::R
     let (mut new, mut old): (libc::sigaction, libc::sigaction) = unsafe { mem::zeroed() };
     new.sa_sigaction = action;
     new.sa_flags = libc::SA_RESTART | flags;
-    // SAFETY: the set is writable.
-    unsafe { libc::sigfillset(&raw mut new.sa_mask) };
+    new.sa_mask = *SigSet::all().as_ref();
     // SAFETY: the action is the default one or a handler of the kind that the flags name, written
     // for signal context.
     let result = unsafe { libc::sigaction(signal, &raw const new, &raw mut old) };
@@ -238,18 +238,6 @@ pub(crate) fn reset(signal: c_int) -> nix::Result<()> {
     set_action(signal, libc::SIG_DFL, 0).map(drop)
 }
 
-/// Lets every signal through.
-#[inline]
-pub(crate) fn unblock_signals() -> nix::Result<()> {
-    // SAFETY: all zeros are a valid signal set, the empty one.
-    let none: libc::sigset_t = unsafe { mem::zeroed() };
-    // SAFETY: the set is readable, and the old one is not asked for.
-    match unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const none, ptr::null_mut()) } {
-        0 => Ok(()),
-        error => Err(Errno::from_raw(error)),
-    }
-}
-
 /// Ends this process by the default action of `signal`, as if it had never been handled.
 pub(crate) fn die_of(signal: c_int) {
     _ = reset(signal);
@@ -265,17 +253,16 @@ pub(crate) fn kill(pid: Pid, signal: c_int) -> nix::Result<()> {
 
 /// Waits for any signal, all being blocked; also says whether the kernel sent it for a terminal.
 pub(crate) fn next_signal() -> (c_int, bool) {
-    // SAFETY: all zeros are a valid signal set, and a valid siginfo_t.
-    let (mut all, mut info): (libc::sigset_t, libc::siginfo_t) = unsafe { mem::zeroed() };
-    // SAFETY: the set is writable.
-    unsafe { libc::sigfillset(&raw mut all) };
+    let all = SigSet::all();
+    // SAFETY: all zeros are a valid siginfo_t.
+    let mut info: libc::siginfo_t = unsafe { mem::zeroed() };
     loop {
         #[cfg(not(target_vendor = "apple"))]
         // SAFETY: the set is readable and `info` writable.
-        let signal = unsafe { libc::sigwaitinfo(&raw const all, &raw mut info) };
+        let signal = unsafe { libc::sigwaitinfo(all.as_ref(), &raw mut info) };
         #[cfg(target_vendor = "apple")]
         // SAFETY: the set is readable and `info.si_signo` writable.
-        let signal = match unsafe { libc::sigwait(&raw const all, &raw mut info.si_signo) } {
+        let signal = match unsafe { libc::sigwait(all.as_ref(), &raw mut info.si_signo) } {
             0 => info.si_signo,
             _ => -1,
         };

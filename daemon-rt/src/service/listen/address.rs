@@ -7,11 +7,11 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::libc;
-use nix::sys::socket::{SockaddrIn, SockaddrIn6, UnixAddr, getsockname};
+use nix::sys::socket::{
+    AddressFamily, SockaddrIn, SockaddrIn6, SockaddrLike, SockaddrStorage, UnixAddr, getsockname,
+};
 use nix::sys::stat::{SFlag, lstat};
 
-use crate::sys;
 use crate::sys::safe_open::file_type;
 
 /// Where to [`listen`](crate::listen).
@@ -123,14 +123,18 @@ impl Local {
     /// If the system does not tell where a socket is bound.
     pub(crate) fn of(fd: BorrowedFd<'_>) -> nix::Result<Self> {
         let raw = fd.as_raw_fd();
-        let family = match sys::socket_family(fd) {
+        let family = match getsockname::<SockaddrStorage>(raw) {
             Err(Errno::ENOTSOCK) => return Ok(Self::None),
-            family => family?,
+            address => address?.family(),
         };
         Ok(match family {
-            libc::AF_INET => Self::Ip(SocketAddr::V4(getsockname::<SockaddrIn>(raw)?.into())),
-            libc::AF_INET6 => Self::Ip(SocketAddr::V6(getsockname::<SockaddrIn6>(raw)?.into())),
-            libc::AF_UNIX => Self::of_unix(&getsockname::<UnixAddr>(raw)?),
+            Some(AddressFamily::Inet) => {
+                Self::Ip(SocketAddr::V4(getsockname::<SockaddrIn>(raw)?.into()))
+            }
+            Some(AddressFamily::Inet6) => {
+                Self::Ip(SocketAddr::V6(getsockname::<SockaddrIn6>(raw)?.into()))
+            }
+            Some(AddressFamily::Unix) => Self::of_unix(&getsockname::<UnixAddr>(raw)?),
             _ => Self::None,
         })
     }

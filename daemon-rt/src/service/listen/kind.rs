@@ -1,13 +1,13 @@
 //! What a descriptor is, as far as the types of the standard library tell it apart.
 
 use std::fmt;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsRawFd, BorrowedFd};
 
-use nix::libc;
-use nix::sys::socket::{SockType, getsockopt, sockopt};
+use nix::sys::socket::{
+    AddressFamily, SockType, SockaddrLike, SockaddrStorage, getsockname, getsockopt, sockopt,
+};
 use nix::sys::stat::{SFlag, fstat};
 
-use crate::sys;
 use crate::sys::safe_open::file_type;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,9 +63,9 @@ impl Kind {
     }
 
     fn of_socket(fd: BorrowedFd<'_>) -> nix::Result<Self> {
-        let unix = match sys::socket_family(fd)? {
-            libc::AF_UNIX => true,
-            libc::AF_INET | libc::AF_INET6 => false,
+        let unix = match getsockname::<SockaddrStorage>(fd.as_raw_fd())?.family() {
+            Some(AddressFamily::Unix) => true,
+            Some(AddressFamily::Inet | AddressFamily::Inet6) => false,
             _ => return Ok(Self::Other),
         };
         let listens = getsockopt(&fd, sockopt::AcceptConn)?;

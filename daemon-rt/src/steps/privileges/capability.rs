@@ -65,6 +65,7 @@ pub(crate) use none::{are_only, gain_no_more, join_new_keyring, keep_only, prepa
 #[cfg(target_os = "linux")]
 mod linux {
     use nix::errno::Errno;
+    use nix::sys::prctl::{set_keepcaps, set_no_new_privs};
 
     use crate::sys::{self, Capabilities, Prctl, prctl};
 
@@ -78,7 +79,7 @@ mod linux {
             }
         }
         if capabilities != 0 {
-            prctl(Prctl::KeepCapabilities(true))?;
+            set_keepcaps(true)?;
         }
         Ok(())
     }
@@ -86,7 +87,7 @@ mod linux {
     pub(crate) fn keep_only(capabilities: u64) -> nix::Result<()> {
         exactly(capabilities).set()?;
         if capabilities != 0 {
-            prctl(Prctl::KeepCapabilities(false))?;
+            set_keepcaps(false)?;
         }
         match prctl(Prctl::ClearAmbient) {
             // Linux before 4.3 has no ambient set.
@@ -110,7 +111,7 @@ mod linux {
     }
 
     pub(crate) fn gain_no_more() -> nix::Result<()> {
-        prctl(Prctl::NoNewPrivs).map(drop)
+        set_no_new_privs()
     }
 
     /// Leaves the caller's session keyring, which may hold its keys. That the kernel has no

@@ -3,13 +3,19 @@
 use nix::unistd::{self, Gid, Uid};
 
 #[cfg(not(target_vendor = "apple"))]
-pub(crate) use with_saved_ids::{
-    gids, regains_root, regains_root_group, same_groups, set_gid, set_groups, set_uid, uids,
-};
+pub(crate) use with_saved_ids::{gids, same_groups, set_gid, set_groups, set_uid, uids};
 #[cfg(target_vendor = "apple")]
-pub(crate) use without_saved_ids::{
-    gids, regains_root, regains_root_group, same_groups, set_gid, set_groups, set_uid, uids,
-};
+pub(crate) use without_saved_ids::{gids, same_groups, set_gid, set_groups, set_uid, uids};
+
+/// Whether this process can take on root's user id, found out by trying.
+pub(crate) fn regains_root() -> bool {
+    set_uid(Uid::from_raw(0)).is_ok()
+}
+
+/// Whether this process can take on root's group id, found out by trying.
+pub(crate) fn regains_root_group() -> bool {
+    set_gid(Gid::from_raw(0)).is_ok()
+}
 
 #[cfg(not(target_vendor = "apple"))]
 mod with_saved_ids {
@@ -17,13 +23,13 @@ mod with_saved_ids {
 
     use super::{Gid, Uid, unistd};
     use crate::sys;
-    pub(crate) use crate::sys::{regains_root, regains_root_group};
 
     /// The real, effective, saved and, where there is one, file-system user ids.
     pub(crate) fn uids() -> nix::Result<impl Iterator<Item = Uid>> {
         let ids = unistd::getresuid()?;
+        // An invalid id changes nothing; the call returns the present one.
         #[cfg(target_os = "linux")]
-        let more = [sys::file_system_uid()];
+        let more = [unistd::setfsuid(Uid::from_raw(u32::MAX))];
         #[cfg(not(target_os = "linux"))]
         let more = [];
         Ok([ids.real, ids.effective, ids.saved].into_iter().chain(more))
@@ -33,7 +39,7 @@ mod with_saved_ids {
     pub(crate) fn gids() -> nix::Result<impl Iterator<Item = Gid>> {
         let ids = unistd::getresgid()?;
         #[cfg(target_os = "linux")]
-        let more = [sys::file_system_gid()];
+        let more = [unistd::setfsgid(Gid::from_raw(u32::MAX))];
         #[cfg(not(target_os = "linux"))]
         let more = [];
         Ok([ids.real, ids.effective, ids.saved].into_iter().chain(more))
@@ -93,14 +99,6 @@ mod without_saved_ids {
 
     pub(crate) fn set_gid(gid: Gid) -> nix::Result<()> {
         unistd::setgid(gid)
-    }
-
-    pub(crate) fn regains_root() -> bool {
-        set_uid(Uid::from_raw(0)).is_ok()
-    }
-
-    pub(crate) fn regains_root_group() -> bool {
-        set_gid(Gid::from_raw(0)).is_ok()
     }
 
     #[expect(clippy::unnecessary_wraps, reason = "elsewhere it can fail")]

@@ -8,6 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use nix::fcntl::OFlag;
+use nix::sys::wait::WaitPidFlag;
 use nix::unistd::{ForkResult, Gid, Uid, pipe2};
 
 use super::{Found, Identity};
@@ -77,7 +78,7 @@ pub(super) fn look_up(
             drop(write);
             let answer = receive(&mut read.into());
             // Reaped by somebody else, perhaps: a handler of `configure`'s.
-            _ = sys::wait(child, true, true);
+            _ = sys::wait(child, WaitPidFlag::empty());
             decode(&answer.map_err(during)?)
                 .ok_or_else(|| during(io::ErrorKind::InvalidData.into()))?
         }
