@@ -1,5 +1,5 @@
-//! POSIX access control lists, see acl(5): they can let a directory be written by others than its
-//! mode tells.
+//! POSIX access control lists, see acl(5): they can let more people write a directory than its mode
+//! shows.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -9,12 +9,12 @@ use nix::sys::stat::Mode;
 
 use crate::sys;
 
-/// Whether the list of a directory lets others than root write it. Where there is a list the
-/// group's bits of the mode are its mask: without the right to write there it lets no one.
+/// Checks whether the list of a directory lets anyone but root write it. With a list, the group's
+/// bits of the mode are its mask: without the write bit there, the list lets no one.
 pub(crate) fn lets_others_write(directory: &OwnedFd) -> nix::Result<bool> {
-    // Far more than a list of people has.
+    // Far more than the lists that people write.
     let mut list = [0; 4096];
-    // The descriptor was opened to search, and cannot be asked.
+    // The given descriptor was opened with O_PATH, and has no attributes.
     let readable = openat(
         directory,
         ".",
@@ -29,17 +29,17 @@ pub(crate) fn lets_others_write(directory: &OwnedFd) -> nix::Result<bool> {
     }
 }
 
-/// Whether an entry for a user or a group that is not root's has the right to write. Behind a
-/// version of four bytes each entry has eight: its kind, its rights, and whom it is for.
+/// Checks whether an entry gives the right to write to a user or a group other than root's. A
+/// version of four bytes is followed by entries of eight: type, rights, id.
 fn names_another_writer(list: &[u8]) -> bool {
     const USER: u16 = 0x02;
     const GROUP: u16 = 0x08;
     const WRITE: u16 = 0x02;
-    list.get(4..)
-        .unwrap_or_default()
-        .chunks_exact(8)
-        .any(|entry| {
-            let number = |at: usize| u16::from_le_bytes([entry[at], entry[at + 1]]);
-            matches!(number(0), USER | GROUP) && number(2) & WRITE != 0 && entry[4..] != [0; 4]
-        })
+    let Some(entries) = list.get(4..) else {
+        return false;
+    };
+    entries.chunks_exact(8).any(|entry| {
+        let number = |at: usize| u16::from_le_bytes([entry[at], entry[at + 1]]);
+        matches!(number(0), USER | GROUP) && number(2) & WRITE != 0 && entry[4..] != [0; 4]
+    })
 }

@@ -1,4 +1,4 @@
-//! Descriptors by their numbers, and locks on open files.
+//! Descriptors by their numbers, locks and extended attributes of open files.
 
 use std::ffi::{CStr, c_int};
 use std::io;
@@ -9,6 +9,12 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::libc;
 use nix::sys::socket::{setsockopt, sockopt};
+#[cfg(target_os = "linux")]
+use nix::sys::stat::fstat;
+#[cfg(target_os = "linux")]
+use nix::sys::statfs::{FsType, fstatfs};
+#[cfg(target_os = "linux")]
+use nix::unistd::getpid;
 
 use super::StartOfMain;
 #[cfg(target_os = "linux")]
@@ -17,7 +23,7 @@ use super::process::pidfd_open;
 /// The first descriptor that is not one of the three standard streams.
 pub(crate) const FIRST: RawFd = 3;
 
-/// Closes the inherited descriptors `first..=last` in one call, whether or not they are open.
+/// Closes the inherited descriptors `first..=last` in one call. They need not be open.
 pub(crate) fn close_range(_: &StartOfMain, first: RawFd, last: RawFd) -> nix::Result<()> {
     #[cfg(target_os = "linux")]
     {
@@ -32,14 +38,13 @@ pub(crate) fn close_range(_: &StartOfMain, first: RawFd, last: RawFd) -> nix::Re
     }
 }
 
-/// Closes one inherited descriptor; that it is not open is no error.
+/// Closes one inherited descriptor. It need not be open.
 pub(crate) fn close(_: &StartOfMain, fd: RawFd) {
     // SAFETY: by the promise nothing in this process owns this descriptor.
     unsafe { libc::close(fd) };
 }
 
-/// A descriptor that is looked at, not owned: whether it is open at all is for the caller's next
-/// call to find out.
+/// Borrows a descriptor by its number. It need not be open: the caller's next call finds that out.
 pub(crate) fn borrow_raw<'a>(fd: RawFd) -> BorrowedFd<'a> {
     assert!(fd >= 0, "a descriptor is never negative");
     // SAFETY: not -1, the one value that the type excludes. The callers only ask fstat(2), poll(2)
@@ -47,22 +52,22 @@ pub(crate) fn borrow_raw<'a>(fd: RawFd) -> BorrowedFd<'a> {
     unsafe { BorrowedFd::borrow_raw(fd) }
 }
 
-/// Has a descriptor lead where standard input leads, and so lets go of what it led to; it stays
-/// open for its owner.
+/// Makes a descriptor lead where standard input leads, and so closes what it led to. The descriptor
+/// stays open for its owner. (nix's dup3(2) wants a mutable one.)
 #[cfg(target_os = "linux")]
 pub(crate) fn detach_fd(fd: BorrowedFd<'_>) -> nix::Result<()> {
-    // SAFETY: both are plain numbers, of descriptors that are open and stay so; dup3(2) exchanges
-    // in one step.
+    // SAFETY: both are numbers of open descriptors, and stay so: dup3(2) exchanges in one step.
     Errno::result(unsafe { libc::dup3(libc::STDIN_FILENO, fd.as_raw_fd(), libc::O_CLOEXEC) })
         .map(drop)
 }
 
-/// Takes over an inherited descriptor that the environment names, to be closed on exec.
+/// Takes over an inherited descriptor that the environment names, and makes it close-on-exec.
+///
+/// # Errors
+/// If it is not open, or does not come from the environment.
 pub(crate) fn adopt_inherited(fd: RawFd) -> io::Result<OwnedFd> {
-    // Fails where it is not open.
     let flags = FdFlag::from_bits_retain(fcntl(borrow_raw(fd), FcntlArg::F_GETFD)?);
-    // exec(2) would have closed it: it is this process's own, or was taken over for another
-    // variable.
+    // exec(2) would have closed it: it is this process's own, or was taken over for another variable.
     if flags.contains(FdFlag::FD_CLOEXEC) {
         return Err(io::Error::other(
             "it is not an inherited descriptor, or another variable names it as well",
@@ -70,19 +75,19 @@ pub(crate) fn adopt_inherited(fd: RawFd) -> io::Result<OwnedFd> {
     }
     fcntl(borrow_raw(fd), FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
     // SAFETY: it is open, was inherited, and the environment passes it on for this process to own.
-    // No one else does: what is taken over here gets the flag that was just looked for, and so does
-    // what the standard library opens.
+    // It has no other owner: what is taken over here and what the standard library opens has the
+    // flag that was just looked for.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Takes over a descriptor that a message has brought.
+/// Takes over a descriptor that came with a message.
 #[cfg(target_os = "linux")]
 pub(crate) fn adopt_received(fd: RawFd) -> OwnedFd {
-    // SAFETY: recvmsg(2) has just made it for the receiver, which hands it on to no one else.
+    // SAFETY: recvmsg(2) has just made it for the receiver, which gives it to no other owner.
     unsafe { OwnedFd::from_raw_fd(fd) }
 }
 
-/// The number that the kernel gives this process as long as the machine runs, and no other process,
+/// Returns the number that the kernel gives this process and no other as long as the machine runs,
 /// see pidfd_open(2); `None` before Linux 6.9.
 #[cfg(target_os = "linux")]
 #[allow(
@@ -90,51 +95,46 @@ pub(crate) fn adopt_received(fd: RawFd) -> OwnedFd {
     reason = "an inode number has 32 bits on some systems"
 )]
 pub(crate) fn own_pidfd_id() -> Option<u64> {
-    const PIDFS: nix::sys::statfs::FsType = nix::sys::statfs::FsType(0x5049_4446);
-    let fd = pidfd_open(nix::unistd::getpid()).ok()?;
+    const PIDFS: FsType = FsType(0x5049_4446);
+    let fd = pidfd_open(getpid()).ok()?;
     // Before, all pidfds shared one inode of another file system.
-    let of_pids =
-        nix::sys::statfs::fstatfs(&fd).is_ok_and(|found| found.filesystem_type() == PIDFS);
-    of_pids
-        .then(|| nix::sys::stat::fstat(&fd).ok())
-        .flatten()
-        .map(|found| u64::from(found.st_ino))
+    if fstatfs(&fd).ok()?.filesystem_type() != PIDFS {
+        return None;
+    }
+    Some(u64::from(fstat(&fd).ok()?.st_ino))
 }
 
+/// Returns `None`: there are no such numbers.
 #[cfg(not(target_os = "linux"))]
-#[allow(
-    clippy::useless_conversion,
-    reason = "an inode number has 32 bits on some systems"
-)]
 pub(crate) fn own_pidfd_id() -> Option<u64> {
     None
 }
 
-/// Takes the exclusive flock(2) of an open file, which all copies of the descriptor share, without
-/// waiting. There is no unlocking: the lock ends with the last copy.
+/// Takes the exclusive flock(2) of an open file without waiting. All copies of the descriptor share
+/// it, and it ends with the last copy. (nix's `Flock` unlocks for all of them when it is dropped.)
 pub(crate) fn try_lock(file: BorrowedFd<'_>) -> nix::Result<()> {
-    // SAFETY: flock(2) touches no memory.
-    let result = unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) };
-    Errno::result(result).map(drop)
+    flock(file, libc::LOCK_EX | libc::LOCK_NB)
 }
 
-/// Whether another open file has the exclusive flock(2) of this file: if not, this one shares it
-/// for a moment.
+/// Checks whether another open file has the exclusive flock(2) of this file. If not, this one holds
+/// a shared lock for a moment.
 #[cfg(target_os = "linux")]
 pub(crate) fn is_locked(file: BorrowedFd<'_>) -> nix::Result<bool> {
-    // SAFETY: flock(2) touches no memory.
-    let result = unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_SH | libc::LOCK_NB) };
-    match Errno::result(result) {
+    match flock(file, libc::LOCK_SH | libc::LOCK_NB) {
         Err(Errno::EWOULDBLOCK) => return Ok(true),
-        result => _ = result?,
+        result => result?,
     }
-    // SAFETY: as above.
-    let result = unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_UN) };
-    Errno::result(result).map(|_| false)
+    flock(file, libc::LOCK_UN)?;
+    Ok(false)
 }
 
-/// The length of an extended attribute of a file, which is copied to the buffer; ERANGE if it has
-/// no room.
+fn flock(file: BorrowedFd<'_>, operation: c_int) -> nix::Result<()> {
+    // SAFETY: flock(2) touches no memory.
+    Errno::result(unsafe { libc::flock(file.as_raw_fd(), operation) }).map(drop)
+}
+
+/// Copies an extended attribute of a file to the buffer, and returns its length; ERANGE if there is
+/// not enough room.
 #[cfg(target_os = "linux")]
 pub(crate) fn attribute(
     file: BorrowedFd<'_>,
@@ -153,7 +153,7 @@ pub(crate) fn attribute(
     Errno::result(length).map(isize::unsigned_abs)
 }
 
-/// How many bytes wait to be read from a pipe.
+/// Returns the number of bytes that can be read from a pipe.
 pub(crate) fn unread(pipe: BorrowedFd<'_>) -> io::Result<usize> {
     let mut bytes: c_int = 0;
     // SAFETY: FIONREAD writes one int.

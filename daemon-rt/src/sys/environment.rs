@@ -11,16 +11,21 @@ unsafe extern "C" {
     static mut environ: *mut *mut c_char;
 }
 
-/// The memory in which the kernel laid down the inherited environment, which /proc/PID/environ
-/// shows for ever.
+/// The memory in which the kernel has put the inherited environment. /proc/PID/environ shows it for
+/// ever.
 pub(crate) struct InheritedEnvironment {
     start: *mut u8,
     length: usize,
 }
 
 impl InheritedEnvironment {
-    /// Notes where that memory is. The strings lie one after the other, up to that of the program's
-    /// own path; entries that something before `main` has put elsewhere are left out.
+    const NONE: Self = Self {
+        start: ptr::null_mut(),
+        length: 0,
+    };
+
+    /// Finds that memory. The strings lie one after the other, and the program's own path follows
+    /// them. Entries that were put elsewhere before `main` are left out.
     #[cfg(target_os = "linux")]
     #[expect(clippy::cast_possible_truncation, reason = "both are addresses")]
     pub(crate) fn find(start: &StartOfMain) -> Self {
@@ -29,38 +34,33 @@ impl InheritedEnvironment {
         // SAFETY: as above. The kernel puts these bytes below the strings.
         let below = unsafe { libc::getauxval(libc::AT_RANDOM) } as usize;
         let on_stack = |entry: &*mut c_char| (below..end).contains(&(*entry as usize));
-        let first = pointers(start).filter(on_stack).min();
-        first.map_or(
-            Self {
-                start: ptr::null_mut(),
-                length: 0,
-            },
-            |first| Self {
-                start: first.cast(),
-                length: end - first as usize,
-            },
-        )
-    }
-
-    #[cfg(not(target_os = "linux"))]
-    pub(crate) fn find(_: &StartOfMain) -> Self {
+        let Some(first) = pointers(start).filter(on_stack).min() else {
+            return Self::NONE;
+        };
         Self {
-            start: ptr::null_mut(),
-            length: 0,
+            start: first.cast(),
+            length: end - first as usize,
         }
     }
 
-    /// Overwrites that memory, after [`set_environment`] has made sure that nothing points to it
-    /// any more.
+    /// Finds none: where it is differs from system to system.
+    #[cfg(not(target_os = "linux"))]
+    pub(crate) fn find(_: &StartOfMain) -> Self {
+        Self::NONE
+    }
+
+    /// Overwrites that memory. Before, [`set_environment`] has to replace the environment, so that
+    /// no pointer into it is left.
     pub(crate) fn erase(&self) {
         if self.length > 0 {
             // SAFETY: these bytes of the initial stack are writable, belong to the process, and by
-            // the promise that `find` was given nobody else keeps a pointer into them.
+            // the promise that `find` was given no other code keeps a pointer into them.
             unsafe { ptr::write_bytes(self.start, 0, self.length) };
         }
     }
 }
 
+/// The pointers of `environ`.
 fn pointers(_: &StartOfMain) -> impl Iterator<Item = *mut c_char> {
     // SAFETY: by the promise no other thread changes the environment meanwhile.
     let mut next = unsafe { environ };
@@ -80,10 +80,10 @@ fn pointers(_: &StartOfMain) -> impl Iterator<Item = *mut c_char> {
     })
 }
 
-/// The entries of the environment as they are, with or without an `=`.
+/// Returns the entries of the environment as they are, with or without an `=`.
 pub(crate) fn environment(start: &StartOfMain) -> impl Iterator<Item = &CStr> {
     // SAFETY: each entry is a string that ends with a NUL byte, and it stays where it is while the
-    // caller holds `start`: by the promise nobody else changes the environment.
+    // caller holds `start`: by the promise no other code changes the environment.
     pointers(start).map(|entry| unsafe { CStr::from_ptr(entry) })
 }
 
@@ -102,14 +102,15 @@ pub(crate) fn unset(_: &StartOfMain, name: &str) {
     unsafe { std::env::remove_var(name) };
 }
 
-/// A variable's value, taken out of the environment so that nothing started later can see it.
+/// Takes a variable out of the environment, so that no process that is started later sees it, and
+/// returns its value.
 pub(crate) fn take_variable(start: &StartOfMain, name: &str) -> Option<OsString> {
     let value = std::env::var_os(name)?;
     unset(start, name);
     Some(value)
 }
 
-/// A number in a variable.
+/// Reads a number in a variable's value.
 pub(crate) fn parse<T: std::str::FromStr>(value: &OsString) -> Option<T> {
     value.to_str()?.parse().ok()
 }

@@ -1,4 +1,4 @@
-//! User and group ids, and what prctl(2) says of privileges.
+//! Groups, the operations of prctl(2) that nix does not have, and the session keyring.
 
 use std::ffi::{CStr, c_char, c_int};
 use std::ptr;
@@ -7,18 +7,18 @@ use nix::errno::Errno;
 use nix::libc;
 use nix::unistd::Gid;
 
-/// As many as Linux allows a process, see setgroups(2).
+/// The most that Linux allows a process, see setgroups(2).
 pub(crate) const MOST_GROUPS: usize = 1 << 16;
 
-/// The groups of a user, the primary one first. (nix asks for no more of them than sysconf(3)
-/// allows, which with musl are 32, whatever the kernel allows.)
+/// Returns the groups of a user, the primary one first. (nix stops at the limit of sysconf(3), which
+/// is 32 with musl, whatever the kernel allows.)
 #[cfg(not(target_vendor = "apple"))]
 pub(crate) fn groups_of(user: &CStr, primary: Gid) -> nix::Result<Vec<Gid>> {
-    // The C library takes memory for as many as it is told there is room for: first for as many as
-    // people have.
-    let mut groups = vec![0; 64];
-    loop {
-        let mut count = c_int::try_from(groups.len()).unwrap_or(c_int::MAX);
+    // More than people have. The C library allocates as much memory as it is told there is room for.
+    const USUAL: usize = 64;
+    for room in [USUAL, MOST_GROUPS] {
+        let mut groups = vec![0; room];
+        let mut count = length_of(&groups);
         // SAFETY: the name ends with a NUL byte, and there is room for `count` groups.
         let result = unsafe {
             libc::getgrouplist(
@@ -29,21 +29,27 @@ pub(crate) fn groups_of(user: &CStr, primary: Gid) -> nix::Result<Vec<Gid>> {
             )
         };
         let found = usize::try_from(count).unwrap_or(0);
-        match result {
-            -1 if found <= groups.len() => return Err(Errno::last()),
-            -1 if groups.len() == MOST_GROUPS => return Err(Errno::EINVAL),
-            -1 => groups.resize(MOST_GROUPS, 0),
-            _ => return Ok(groups[..found].iter().copied().map(Gid::from_raw).collect()),
+        if result >= 0 {
+            return Ok(groups[..found].iter().copied().map(Gid::from_raw).collect());
+        }
+        if found <= room {
+            return Err(Errno::last());
         }
     }
+    Err(Errno::EINVAL)
 }
 
-/// One of the operations of prctl(2) that take numbers only and touch no memory.
+#[cfg(not(target_vendor = "apple"))]
+fn length_of(groups: &[libc::gid_t]) -> c_int {
+    c_int::try_from(groups.len()).expect("at most MOST_GROUPS")
+}
+
+/// An operation of prctl(2) that takes only numbers, and touches no memory.
 #[cfg(target_os = "linux")]
 #[derive(Clone, Copy)]
 pub(crate) enum Prctl {
     GetSecurebits,
-    SetSecurebits(libc::c_ulong),
+    ClearSecurebits,
     ClearAmbient,
 }
 
@@ -52,7 +58,7 @@ pub(crate) enum Prctl {
 pub(crate) fn prctl(operation: Prctl) -> nix::Result<c_int> {
     let (option, first): (c_int, libc::c_ulong) = match operation {
         Prctl::GetSecurebits => (libc::PR_GET_SECUREBITS, 0),
-        Prctl::SetSecurebits(bits) => (libc::PR_SET_SECUREBITS, bits),
+        Prctl::ClearSecurebits => (libc::PR_SET_SECUREBITS, 0),
         Prctl::ClearAmbient => (
             libc::PR_CAP_AMBIENT,
             libc::PR_CAP_AMBIENT_CLEAR_ALL as libc::c_ulong,
@@ -63,16 +69,17 @@ pub(crate) fn prctl(operation: Prctl) -> nix::Result<c_int> {
     Errno::result(unsafe { libc::prctl(option, first, none, none, none) })
 }
 
-/// The supplementary groups of this process; EINVAL where there are more than there is room for.
-/// (nix reads from /proc first how many there may be.)
+/// Returns the supplementary groups of this process; EINVAL if there is not enough room. (nix makes
+/// five system calls of the one: glibc looks up the limit in /proc first.)
 #[cfg(not(target_vendor = "apple"))]
 pub(crate) fn groups(room: &mut [libc::gid_t]) -> nix::Result<&mut [libc::gid_t]> {
-    let length = c_int::try_from(room.len()).unwrap_or(c_int::MAX);
+    let length = length_of(room);
     // SAFETY: there is room for `length`.
     let count = Errno::result(unsafe { libc::getgroups(length, room.as_mut_ptr()) })?;
     Ok(&mut room[..usize::try_from(count).unwrap_or(0)])
 }
 
+/// Gives this process a new, anonymous session keyring, see keyctl(2).
 #[cfg(target_os = "linux")]
 pub(crate) fn join_new_keyring() -> nix::Result<()> {
     const JOIN_SESSION_KEYRING: c_int = 1;

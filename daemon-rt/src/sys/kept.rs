@@ -1,4 +1,5 @@
-//! Descriptors that outlive calls of the service's own code, which can close or replace any number.
+//! Descriptors that the library keeps while the service runs. The service's own code can close or
+//! replace any number.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -8,8 +9,8 @@ use nix::sys::stat::{FileStat, fstat};
 
 use crate::sys::safe_open::same_file;
 
-/// A descriptor of the library's. It is known again by its file before each use, so that no byte
-/// goes into a file of the service's, and none of its files is closed.
+/// A descriptor of the library's. Its file is compared before each use, so that no byte is written
+/// to a file of the service's, and no descriptor of the service's is closed.
 #[derive(Debug)]
 pub(crate) struct Kept {
     /// `None` only while it is dropped.
@@ -18,18 +19,19 @@ pub(crate) struct Kept {
 }
 
 impl Kept {
+    /// Remembers which file the descriptor leads to.
     pub(crate) fn new(fd: OwnedFd) -> nix::Result<Self> {
         let file = fstat(&fd)?;
         Ok(Self { fd: Some(fd), file })
     }
 
-    /// The descriptor.
+    /// Returns the descriptor.
     ///
     /// # Errors
     /// If the service has closed or replaced it.
     #[inline]
     pub(crate) fn get(&self) -> io::Result<BorrowedFd<'_>> {
-        let fd = self.fd.as_ref().ok_or(io::ErrorKind::NotFound)?.as_fd();
+        let fd = self.as_fd();
         if is_still(fd, &self.file) {
             Ok(fd)
         } else {
@@ -37,43 +39,48 @@ impl Kept {
         }
     }
 
-    /// The same without a reason why not. Calls only what signal-safety(7) allows.
+    /// Returns the descriptor; `None` if the service has closed or replaced it. Calls only what
+    /// signal-safety(7) allows.
     pub(crate) fn find(&self) -> Option<BorrowedFd<'_>> {
-        let fd = self.fd.as_ref()?.as_fd();
-        is_still(fd, &self.file).then_some(fd)
+        let fd = self.as_fd();
+        if is_still(fd, &self.file) {
+            Some(fd)
+        } else {
+            None
+        }
     }
 
-    /// The descriptor, for another owner.
+    /// Gives the descriptor to another owner.
     ///
     /// # Errors
     /// If the service has closed or replaced it.
     pub(crate) fn into_fd(mut self) -> io::Result<OwnedFd> {
         self.get()?;
-        self.fd.take().ok_or(io::ErrorKind::NotFound.into())
+        Ok(self.fd.take().expect(NOT_DROPPED))
     }
 }
 
-/// Whatever it leads to by now.
+const NOT_DROPPED: &str = "it is taken only where it ends";
+
+/// The file may be another one by now.
 impl AsFd for Kept {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd
-            .as_ref()
-            .expect("it is taken only where it ends")
-            .as_fd()
+        self.fd.as_ref().expect(NOT_DROPPED).as_fd()
     }
 }
 
 impl Drop for Kept {
     fn drop(&mut self) {
-        if self.get().is_err() {
+        let Some(fd) = self.fd.take() else { return };
+        if !is_still(fd.as_fd(), &self.file) {
             // The number is the service's now, or closed.
-            std::mem::forget(self.fd.take());
+            std::mem::forget(fd);
         }
     }
 }
 
-/// Whether a descriptor still leads to this file. Any failure but `EBADF` says nothing of it: then
-/// it is taken to be ours.
+/// Checks whether a descriptor still leads to this file. An error other than `EBADF` says nothing
+/// about that: then it counts as ours.
 #[inline]
 pub(crate) fn is_still(fd: BorrowedFd<'_>, file: &FileStat) -> bool {
     match fstat(fd) {
@@ -82,7 +89,7 @@ pub(crate) fn is_still(fd: BorrowedFd<'_>, file: &FileStat) -> bool {
     }
 }
 
-/// What is said of a descriptor that does not.
+/// The error for a descriptor that does not.
 #[cold]
 pub(crate) fn lost(fd: BorrowedFd<'_>) -> io::Error {
     io::Error::other(format!(

@@ -1,19 +1,23 @@
-//! The only directory with `unsafe`: what neither std nor nix offers as a safe function, one
-//! operation a block. Above these calls stand the few helpers that every room needs.
+//! The only directory with `unsafe`: the operations that neither std nor nix has as safe functions,
+//! one a block. It also has the few helpers that every room needs.
 #![allow(unsafe_code)]
 
 use nix::errno::Errno;
 
 #[cfg(target_os = "linux")]
+#[forbid(unsafe_code)]
 mod acl;
 #[cfg(target_os = "linux")]
 mod capability;
 mod descriptors;
 mod environment;
 mod ids;
+#[forbid(unsafe_code)]
 pub(crate) mod kept;
+#[forbid(unsafe_code)]
 pub(crate) mod proc;
 mod process;
+#[forbid(unsafe_code)]
 pub(crate) mod safe_open;
 mod signals;
 
@@ -25,14 +29,16 @@ pub(crate) use ids::*;
 pub(crate) use process::*;
 pub(crate) use signals::*;
 
-/// The promise that [`Daemon::run`] asks of its caller: this is the first thing that `main` does,
-/// so that nothing in this process yet owns a descriptor above 2, relies on the environment's
-/// memory, or runs beside this thread.
+/// The promise that `Daemon::run` asks of its caller: it is called first in `main`. So no code in
+/// this process owns a descriptor above 2 yet, relies on the memory of the environment, or runs
+/// beside this thread.
 pub(crate) struct StartOfMain(());
 
 impl StartOfMain {
+    /// Believes the promise.
+    ///
     /// # Safety
-    /// The promise has to be true.
+    /// It has to be true.
     pub(crate) unsafe fn promised() -> Self {
         Self(())
     }

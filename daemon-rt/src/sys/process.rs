@@ -21,11 +21,11 @@ use super::retry;
 pub(crate) struct SingleThreaded(());
 
 impl SingleThreaded {
-    /// Looks at the number of threads; for a moment again, as one that was joined may linger in the
-    /// kernel.
+    /// Looks at the number of threads, for a moment again and again: one that was joined may linger
+    /// in the kernel.
     ///
     /// # Errors
-    /// How many threads run, in words.
+    /// The number of threads, in words.
     pub(crate) fn check() -> Result<Self, String> {
         const LINGER: Duration = Duration::from_millis(10);
         let mut began = None;
@@ -42,7 +42,7 @@ impl SingleThreaded {
     }
 }
 
-/// The number of threads; 0 where there are several and nobody tells how many.
+/// The number of threads; 0 if there are several and the system does not tell how many.
 #[cfg(target_os = "linux")]
 fn threads() -> libc::nlink_t {
     // It changes nothing: it only fails if there is another thread, or if a filter forbids it.
@@ -50,7 +50,10 @@ fn threads() -> libc::nlink_t {
         return 1;
     }
     // A directory has two links of its own and one for each directory in it.
-    nix::sys::stat::stat(c"/proc/self/task").map_or(0, |task| task.st_nlink.saturating_sub(2))
+    match nix::sys::stat::stat(c"/proc/self/task") {
+        Ok(task) => task.st_nlink.saturating_sub(2),
+        Err(_) => 0,
+    }
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -58,22 +61,23 @@ fn threads() -> libc::nlink_t {
     1
 }
 
+/// Forks this process.
 #[inline]
 pub(crate) fn fork(_alone: &SingleThreaded) -> nix::Result<ForkResult> {
-    // SAFETY: the only thread calls fork, so that no lock (allocator, stdio) is held by a thread
-    // that the child lacks, and the child may do whatever its parent could.
+    // SAFETY: the only thread calls fork. So no lock (allocator, stdio) is held by a thread that the
+    // child lacks, and the child may do all that its parent could.
     unsafe { nix::unistd::fork() }
 }
 
-/// Ends the process at once: no destructor, no atexit(3) handler, which are the daemon's to run,
-/// and no flush.
+/// Ends the process at once: no destructors, no atexit(3) handlers, no flush. Those are left to the
+/// daemon.
 pub(crate) fn exit_now(status: u8) -> ! {
     // SAFETY: _exit(2) has no precondition.
     unsafe { libc::_exit(c_int::from(status)) }
 }
 
-/// Has `function` called at exit(3): by std at the end of `main`, or by `std::process::exit`
-/// anywhere.
+/// Registers `function` to be called at exit(3), which std calls at the end of `main` and in
+/// `std::process::exit`.
 pub(crate) fn at_exit(function: extern "C" fn()) -> io::Result<()> {
     // SAFETY: the function is a plain one of this library, which is never unloaded while its
     // program runs.
@@ -83,13 +87,13 @@ pub(crate) fn at_exit(function: extern "C" fn()) -> io::Result<()> {
     }
 }
 
-/// Writes out what C code has buffered on its streams, so that a fork does not double it.
+/// Flushes the streams of C code, so that a fork does not double what they have buffered.
 pub(crate) fn flush_c_streams() {
-    // SAFETY: fflush(3) takes a null pointer to mean all open output streams.
+    // SAFETY: a null pointer means all open output streams to fflush(3).
     unsafe { libc::fflush(ptr::null_mut()) };
 }
 
-/// How a process ended.
+/// The end of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
     Exited(u8),
@@ -105,12 +109,12 @@ pub(crate) fn wait(pid: Pid, options: WaitPidFlag) -> nix::Result<Option<End>> {
     }
 }
 
-/// Whether a process is a child of this one, running or not.
+/// Checks whether a process is a child of this one, running or not.
 pub(crate) fn is_child(pid: Pid) -> bool {
     wait(pid, WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT).is_ok()
 }
 
-/// Whether this process has a child of any kind, running or not.
+/// Checks whether this process has a child of any kind, running or not.
 pub(crate) fn has_children() -> bool {
     let options = WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
     wait_for(libc::P_ALL, ANY, options) != Err(Errno::ECHILD)
@@ -118,7 +122,7 @@ pub(crate) fn has_children() -> bool {
 
 /// Reaps a child that has ended, if there is one.
 pub(crate) fn reap_any() -> Option<(Pid, End)> {
-    wait_for(libc::P_ALL, ANY, WaitPidFlag::WNOHANG).unwrap_or(None)
+    wait_for(libc::P_ALL, ANY, WaitPidFlag::WNOHANG).ok()?
 }
 
 /// Reaps one process of a group, if one has ended; `false` if this process has no child in it.
@@ -148,25 +152,30 @@ fn wait_for(
     let who = unsafe { info.si_pid() };
     // SAFETY: as above.
     let status = unsafe { info.si_status() };
+    if who == 0 {
+        return Ok(None);
+    }
     let end = match info.si_code {
-        libc::CLD_EXITED => End::Exited(u8::try_from(status & 0xff).unwrap_or(u8::MAX)),
+        libc::CLD_EXITED => End::Exited(status.to_le_bytes()[0]),
         code => End::Killed {
             signal: status,
             core: code == libc::CLD_DUMPED,
         },
     };
-    Ok((who != 0).then(|| (Pid::from_raw(who), end)))
+    Ok(Some((Pid::from_raw(who), end)))
 }
 
-/// A descriptor that means this one process, whoever may get its number later.
+/// Opens a descriptor that means this one process, even if another gets its number later.
 #[cfg(target_os = "linux")]
 pub(crate) fn pidfd_open(pid: Pid) -> nix::Result<OwnedFd> {
     // SAFETY: pidfd_open(2) touches no memory.
     let fd = Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), 0) })?;
-    // SAFETY: it was just opened, and nobody else knows of it.
-    Ok(unsafe { OwnedFd::from_raw_fd(RawFd::try_from(fd).unwrap_or(RawFd::MAX)) })
+    let fd = RawFd::try_from(fd).expect("a descriptor is an int");
+    // SAFETY: it was just opened, and has no other owner.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
+/// Sends a signal to the process that a descriptor means.
 #[cfg(target_os = "linux")]
 pub(crate) fn pidfd_send_signal(process: BorrowedFd<'_>, signal: c_int) -> nix::Result<()> {
     let none = ptr::null::<libc::siginfo_t>();
@@ -183,7 +192,7 @@ pub(crate) fn pidfd_send_signal(process: BorrowedFd<'_>, signal: c_int) -> nix::
     Errno::result(result).map(drop)
 }
 
-/// The time of day in the time zone of this process; `None` if the C library cannot tell.
+/// Returns the time of day in this process's time zone; `None` if the C library cannot tell it.
 pub(crate) fn local_time() -> Option<libc::tm> {
     let now = ClockId::CLOCK_REALTIME.now().ok()?.tv_sec();
     // SAFETY: all zeros are a valid tm.
@@ -203,7 +212,7 @@ pub(crate) fn pid_of(id: u32) -> Pid {
     Pid::from_raw(i32::try_from(id).expect("a pid is positive"))
 }
 
-/// Whether this process is PID 1.
+/// Checks whether this process is PID 1.
 pub(crate) fn is_init() -> bool {
     getpid().as_raw() == 1
 }

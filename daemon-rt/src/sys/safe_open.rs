@@ -1,5 +1,5 @@
-//! Opening a file for root where nobody else can have a hand in it: the same checks for pidfile and
-//! logs.
+//! Opens files where only root can change the path to them: the same checks for the pidfile, the
+//! logs and the sockets.
 
 use std::ffi::{CStr, CString, OsStr};
 use std::io;
@@ -16,10 +16,9 @@ use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, lstat, stat};
 use nix::unistd::{UnlinkatFlags, geteuid, unlink, unlinkat};
 
-/// A regular file with one link, in a directory that, where root opens it, no one else can write.
+/// The name of a file in an open directory. Where root opens it, only root can write the directory.
 pub(crate) struct SafePath {
     directory: OwnedFd,
-    /// Ready for the system calls.
     name: CString,
 }
 
@@ -35,7 +34,7 @@ impl SafePath {
         })
     }
 
-    /// What is at the path, without following a symbolic link.
+    /// Returns the status of what is at the path, without following a symbolic link.
     pub(crate) fn stat(&self) -> nix::Result<FileStat> {
         fstatat(
             &self.directory,
@@ -44,19 +43,20 @@ impl SafePath {
         )
     }
 
-    /// Opens the file, which exists.
+    /// Opens the file, which must exist, be a regular file and have one link.
     pub(crate) fn open(&self, flags: OFlag) -> io::Result<(OwnedFd, FileStat)> {
-        // Looked at before as well, as opening can already do something: wake a writer of a FIFO,
-        // rewind a tape.
-        regular(&self.stat()?)?;
+        // Before as well, because opening can have an effect: it wakes a writer of a FIFO, or
+        // rewinds a tape.
+        check_file(&self.stat()?)?;
         self.open_as(flags, Mode::empty())
     }
 
-    /// Creates the file; it is an error if there is one.
+    /// Creates the file, which must not exist.
     pub(crate) fn create(&self, flags: OFlag, mode: Mode) -> io::Result<(OwnedFd, FileStat)> {
         self.open_as(flags | OFlag::O_CREAT | OFlag::O_EXCL, mode)
     }
 
+    /// Removes the file.
     pub(crate) fn remove(&self) -> nix::Result<()> {
         unlinkat(
             &self.directory,
@@ -65,13 +65,13 @@ impl SafePath {
         )
     }
 
-    /// The directory, to know it again by.
+    /// Returns the status of the directory, to know it again by.
     pub(crate) fn directory(&self) -> nix::Result<FileStat> {
         fstat(&self.directory)
     }
 
-    /// A path that leads there through the open directory, so that nobody can exchange what is on
-    /// the way. It needs /proc.
+    /// Returns a path that leads through the open directory, so that no directory on the way can be
+    /// exchanged. It needs /proc.
     #[cfg(target_os = "linux")]
     pub(crate) fn by_descriptor(&self) -> PathBuf {
         Path::new("/proc/self/fd")
@@ -79,7 +79,7 @@ impl SafePath {
             .join(OsStr::from_bytes(self.name.to_bytes()))
     }
 
-    /// Gives this name to the file that has another one in the same directory.
+    /// Renames another file of the directory to this name.
     #[cfg(target_os = "linux")]
     pub(crate) fn rename_from(&self, name: &OsStr) -> nix::Result<()> {
         nix::fcntl::renameat(&self.directory, name, &self.directory, self.name.as_c_str())
@@ -89,11 +89,11 @@ impl SafePath {
         let safe = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
         let file = openat(&self.directory, self.name.as_c_str(), flags | safe, mode)?;
         let found = fstat(&file)?;
-        regular(&found)?;
+        check_file(&found)?;
         Ok((file, found))
     }
 
-    /// Whether the path still leads to this file.
+    /// Checks whether the path still leads to this file.
     pub(crate) fn still_is(&self, file: &FileStat) -> nix::Result<bool> {
         match self.stat() {
             Ok(found) => Ok(same_file(&found, file)),
@@ -103,13 +103,13 @@ impl SafePath {
     }
 }
 
-/// Opens a directory that, where root does, no one else can write or exchange.
+/// Opens a directory. Where root opens it, only root can write or exchange it.
 pub(crate) fn open_directory(path: &Path) -> io::Result<OwnedFd> {
     directory::open(path)
 }
 
-/// The path of a file, ready for the system calls in each form: a signal handler must not take the
-/// memory for that.
+/// The path of a file in each form that the system calls want: a signal handler must not allocate
+/// the memory for it.
 #[derive(Debug)]
 pub(crate) struct ReadyPath {
     whole: CString,
@@ -118,6 +118,7 @@ pub(crate) struct ReadyPath {
 }
 
 impl ReadyPath {
+    /// Makes the forms.
     pub(crate) fn new(path: &Path) -> io::Result<Self> {
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
             return Err(io::Error::other("this is not the path of a file"));
@@ -130,17 +131,19 @@ impl ReadyPath {
         })
     }
 
+    /// Returns the whole path, for system calls.
     pub(crate) fn as_c_str(&self) -> &CStr {
         &self.whole
     }
 
+    /// Returns the whole path.
     pub(crate) fn as_path(&self) -> &Path {
         Path::new(OsStr::from_bytes(self.whole.to_bytes()))
     }
 }
 
-/// Removes a file, if its path still leads into this directory and there to this file. Only what
-/// signal-safety(7) allows is called here.
+/// Removes a file, if its path still leads into this directory and there to this file. Calls only
+/// what signal-safety(7) allows.
 pub(crate) fn remove_known(path: &ReadyPath, directory: &FileStat, file: &FileStat) {
     let ReadyPath {
         whole,
@@ -148,9 +151,7 @@ pub(crate) fn remove_known(path: &ReadyPath, directory: &FileStat, file: &FileSt
         name,
     } = path;
     let (whole, parent, name) = (whole.as_c_str(), parent.as_c_str(), name.as_c_str());
-    let is =
-        |found: nix::Result<FileStat>, known| found.is_ok_and(|found| same_file(&found, known));
-    // The user as whom the service runs may often not do it.
+    // The service's user often has no right to remove it.
     match directory::open_unchecked(parent) {
         Ok(open)
             if is(fstat(&open), directory)
@@ -158,7 +159,7 @@ pub(crate) fn remove_known(path: &ReadyPath, directory: &FileStat, file: &FileSt
         {
             _ = unlinkat(&open, name, UnlinkatFlags::NoRemoveDir);
         }
-        // The service has used up its descriptors, or the system has: then without one.
+        // The service or the system has no descriptor left.
         Err(Errno::EMFILE | Errno::ENFILE)
             if is(stat(parent), directory) && is(lstat(whole), file) =>
         {
@@ -168,16 +169,21 @@ pub(crate) fn remove_known(path: &ReadyPath, directory: &FileStat, file: &FileSt
     }
 }
 
+fn is(found: nix::Result<FileStat>, known: &FileStat) -> bool {
+    matches!(found, Ok(found) if same_file(&found, known))
+}
+
+/// Checks whether two statuses are those of one file.
 pub(crate) fn same_file(a: &FileStat, b: &FileStat) -> bool {
     (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino)
 }
 
-/// The type bits of a file's mode.
+/// Returns the type bits of a file's mode.
 pub(crate) fn file_type(found: &FileStat) -> SFlag {
     SFlag::from_bits_truncate(found.st_mode & SFlag::S_IFMT.bits())
 }
 
-fn regular(found: &FileStat) -> io::Result<()> {
+fn check_file(found: &FileStat) -> io::Result<()> {
     let problem = match file_type(found) {
         SFlag::S_IFREG if found.st_nlink > 1 => "it has more than one hard link",
         SFlag::S_IFREG => return Ok(()),
@@ -190,8 +196,15 @@ fn regular(found: &FileStat) -> io::Result<()> {
     Err(io::Error::other(problem))
 }
 
-/// For an ordinary user any directory will do: whoever can write it can at most disturb that user's
-/// own service.
+/// The place of a directory in a path.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    OnTheWay,
+    Last,
+}
+
+/// For an ordinary user any directory will do: who can write it can at most disturb that user's own
+/// service.
 #[cfg(not(target_os = "linux"))]
 mod directory {
     use nix::NixPath;
@@ -201,7 +214,7 @@ mod directory {
     pub(super) fn open(path: &Path) -> io::Result<OwnedFd> {
         let directory = open_unchecked(path)?;
         if super::geteuid().is_root() {
-            super::check_directory(&super::fstat(&directory)?, path, true)?;
+            super::check_directory(&super::fstat(&directory)?, path, super::Place::Last)?;
         }
         Ok(directory)
     }
@@ -222,12 +235,13 @@ mod directory {
     use nix::fcntl::{open as open_at_path, readlinkat};
 
     use super::{
-        Errno, FileStat, Mode, OFlag, OwnedFd, Path, SFlag, file_type, fstat, geteuid, io, openat,
+        Errno, FileStat, Mode, OFlag, OwnedFd, Path, Place, SFlag, file_type, fstat, geteuid, io,
+        openat,
     };
     use crate::sys::acl;
 
     const SEARCH: OFlag = OFlag::O_PATH.union(OFlag::O_CLOEXEC);
-    /// As many symbolic links as the kernel follows, see path_resolution(7).
+    /// The kernel follows as many symbolic links, see path_resolution(7).
     const MOST_LINKS: usize = 40;
 
     pub(super) fn open(path: &Path) -> io::Result<OwnedFd> {
@@ -241,8 +255,8 @@ mod directory {
         open_at_path(path, SEARCH | OFlag::O_DIRECTORY, Mode::empty())
     }
 
-    /// Goes down to the directory name by name, so that each directory on the way, symbolic links'
-    /// targets included, is checked before it is relied on and cannot be exchanged afterwards.
+    /// Goes down to the directory name by name. So each directory on the way, those of symbolic
+    /// links included, is checked before it is used, and cannot be exchanged afterwards.
     fn walk(path: &Path) -> io::Result<OwnedFd> {
         let mut names = names_of(path);
         let mut links = 0;
@@ -272,13 +286,25 @@ mod directory {
                 here = next;
                 so_far.push(&name);
             }
-            super::check_directory(&found, &so_far, names.is_empty())?;
-            let group_writes = found.st_mode & Mode::S_IWGRP.bits() != 0;
-            if names.is_empty() && group_writes && acl::lets_others_write(&here)? {
-                return Err(super::written_by_others(&so_far));
+            let place = if names.is_empty() {
+                Place::Last
+            } else {
+                Place::OnTheWay
+            };
+            super::check_directory(&found, &so_far, place)?;
+            if place == Place::Last {
+                check_list(&here, &found, &so_far)?;
             }
         }
         Ok(here)
+    }
+
+    fn check_list(directory: &OwnedFd, found: &FileStat, path: &Path) -> io::Result<()> {
+        let group_writes = found.st_mode & Mode::S_IWGRP.bits() != 0;
+        if group_writes && acl::lets_others_write(directory)? {
+            return Err(super::written_by_others(path));
+        }
+        Ok(())
     }
 
     fn root() -> io::Result<(OwnedFd, PathBuf)> {
@@ -303,28 +329,31 @@ mod directory {
     }
 }
 
-/// Whether only root can change what is in a directory. On the way to the last one a sticky
-/// directory such as /tmp will do, for there nobody can exchange what belongs to root.
-fn check_directory(found: &FileStat, path: &Path, last: bool) -> io::Result<()> {
+/// Makes sure that only root can change what is in a directory. On the way to the last one a sticky
+/// directory such as /tmp will do: what belongs to root cannot be exchanged there.
+fn check_directory(found: &FileStat, path: &Path, place: Place) -> io::Result<()> {
     if file_type(found) != SFlag::S_IFDIR {
         return Err(Errno::ENOTDIR.into());
     }
+    if found.st_uid != 0 {
+        return Err(io::Error::other(format!(
+            "the directory {} belongs to user id {}",
+            path.display(),
+            found.st_uid
+        )));
+    }
     let mode = Mode::from_bits_truncate(found.st_mode);
-    // A group that can write a directory on the way (Ubuntu's /var/log is syslog's) can at most put
-    // another directory of root's there.
-    let group_writes = last && mode.contains(Mode::S_IWGRP) && found.st_gid != 0;
-    let others_write = mode.contains(Mode::S_IWOTH) || group_writes;
-    let who = if found.st_uid != 0 {
-        format!("belongs to user id {}", found.st_uid)
-    } else if others_write && (last || !mode.contains(Mode::S_ISVTX)) {
-        return Err(written_by_others(path));
-    } else {
-        return Ok(());
+    let everyone_writes = mode.contains(Mode::S_IWOTH);
+    let others_write = match place {
+        // A group that can write it (Ubuntu's /var/log is syslog's) can at most put another
+        // directory of root's there.
+        Place::OnTheWay => everyone_writes && !mode.contains(Mode::S_ISVTX),
+        Place::Last => everyone_writes || mode.contains(Mode::S_IWGRP) && found.st_gid != 0,
     };
-    Err(io::Error::other(format!(
-        "the directory {} {who}",
-        path.display()
-    )))
+    if others_write {
+        return Err(written_by_others(path));
+    }
+    Ok(())
 }
 
 fn written_by_others(path: &Path) -> io::Error {

@@ -1,4 +1,4 @@
-//! Signal actions, masks and handlers.
+//! Signal actions and handlers, and signals sent and received.
 
 use std::ffi::{c_int, c_void};
 use std::mem;
@@ -11,41 +11,46 @@ use nix::libc;
 use nix::sys::signal::SigSet;
 use nix::unistd::Pid;
 
-/// The handler of a signal: it may do only what signal-safety(7) allows.
+/// A signal handler. It must do only what signal-safety(7) allows.
 pub(crate) type Handler = extern "C" fn(c_int);
 
-/// The same with what the kernel tells of the signal, for a handler that has another to call: see
-/// [`Previous::call`].
+/// A signal handler that gets all that the kernel tells (SA_SIGINFO), so that it can call the
+/// previous one: see [`Previous::call`].
 pub(crate) type SiginfoHandler = extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void);
 
 /// The highest signal number, real-time signals included.
 pub(crate) const LAST_SIGNAL: c_int = 64;
 
+/// Checks whether a signal has its default action.
 pub(crate) fn is_default(signal: c_int) -> bool {
-    action(signal).is_ok_and(|action| action.sa_sigaction == libc::SIG_DFL)
+    has_action(signal, libc::SIG_DFL)
 }
 
-/// Whether some handler is called at a signal.
+/// Checks whether the kernel calls a handler at a signal.
 #[cfg(target_os = "linux")]
 pub(crate) fn is_handled(signal: c_int) -> bool {
-    action(signal).is_ok_and(|action| is_function(&action))
+    matches!(action(signal), Ok(action) if is_function(&action))
 }
 
-/// Whether it is this handler that the kernel calls at a signal.
+/// Checks whether the kernel calls this handler at a signal.
 pub(crate) fn is_handled_by(signal: c_int, handler: Handler) -> bool {
-    action(signal).is_ok_and(|action| action.sa_sigaction == handler as libc::sighandler_t)
+    has_action(signal, handler as libc::sighandler_t)
 }
 
-/// The same for a handler that takes all arguments.
+/// Checks whether the kernel calls this handler with SA_SIGINFO at a signal.
 pub(crate) fn is_handled_by_siginfo(signal: c_int, handler: SiginfoHandler) -> bool {
-    action(signal).is_ok_and(|action| action.sa_sigaction == handler as libc::sighandler_t)
+    has_action(signal, handler as libc::sighandler_t)
+}
+
+fn has_action(signal: c_int, wanted: libc::sighandler_t) -> bool {
+    matches!(action(signal), Ok(action) if action.sa_sigaction == wanted)
 }
 
 fn is_function(action: &libc::sigaction) -> bool {
     ![libc::SIG_DFL, libc::SIG_IGN, libc::SIG_ERR].contains(&action.sa_sigaction)
 }
 
-/// What happens at a signal.
+/// The present action of a signal.
 fn action(signal: c_int) -> nix::Result<libc::sigaction> {
     // SAFETY: all zeros are a valid sigaction.
     let mut old: libc::sigaction = unsafe { mem::zeroed() };
@@ -54,10 +59,10 @@ fn action(signal: c_int) -> nix::Result<libc::sigaction> {
     Errno::result(result).map(|_| old)
 }
 
-/// What happened at a signal before it was changed.
+/// The former action of a signal.
 pub(crate) struct Action(libc::sigaction);
 
-/// Has `handler` called at a signal until [`restore`] is called.
+/// Installs a handler until [`restore`] is called.
 pub(crate) fn handle_for_now(signal: c_int, handler: Handler) -> nix::Result<Action> {
     set_action(signal, handler as libc::sighandler_t, 0)
 }
@@ -67,7 +72,7 @@ pub(crate) fn reset_for_now(signal: c_int) -> nix::Result<Action> {
     set_action(signal, libc::SIG_DFL, 0)
 }
 
-/// Puts back what happened at a signal.
+/// Gives a signal its former action back.
 #[inline]
 pub(crate) fn restore(signal: c_int, Action(old): &Action) -> nix::Result<()> {
     // SAFETY: the action is one that sigaction(2) has reported for this signal, so its handler, if
@@ -75,17 +80,17 @@ pub(crate) fn restore(signal: c_int, Action(old): &Action) -> nix::Result<()> {
     Errno::result(unsafe { libc::sigaction(signal, &raw const *old, ptr::null_mut()) }).map(drop)
 }
 
-/// Has `handler` called at a signal; interrupted calls are restarted, and no other signal
-/// interrupts the handler.
+/// Installs a handler. System calls that it interrupts are restarted, and no other signal interrupts
+/// the handler.
 pub(crate) fn handle(signal: c_int, handler: Handler) -> nix::Result<()> {
     set_action(signal, handler as libc::sighandler_t, 0).map(drop)
 }
 
-/// Has `handler` called at a signal in place of `own`, or in addition to whoever else handles it
-/// now, whom it has to call by `previous`.
+/// Installs `handler` in place of `own`, or in front of another part's handler, which it has to call
+/// by `previous`.
 ///
-/// As that other handler's author chose them, its mask and flags stay: one that was to interrupt
-/// calls (no SA_RESTART), or to run on another stack, still does.
+/// The mask and the flags of that other handler stay as its author chose them: one that is to
+/// interrupt system calls (no SA_RESTART), or to run on another stack, still does.
 pub(crate) fn chain_handler(
     signal: c_int,
     handler: SiginfoHandler,
@@ -99,7 +104,7 @@ pub(crate) fn chain_handler(
     // Kept before the new handler can be called.
     _ = previous.action.set(action);
     action.sa_sigaction = handler as libc::sighandler_t;
-    // `Previous` sees to it that what is to be called once is called once.
+    // `Previous` calls a handler once that is to be called once.
     action.sa_flags = action.sa_flags & !libc::SA_RESETHAND | libc::SA_SIGINFO;
     // SAFETY: the action is an `SiginfoHandler`, which is written for signal context and gets what
     // SA_SIGINFO promises.
@@ -119,16 +124,17 @@ fn set_action(signal: c_int, action: libc::sighandler_t, flags: c_int) -> nix::R
     Errno::result(result).map(|_| Action(old))
 }
 
-/// The handler of another part of the program, which one of this library's has replaced and has to
-/// call. It is read in signal handlers: nothing in it takes memory or waits.
+/// The handler of another part of the program, which a handler of this library has replaced and has
+/// to call. It is read in signal handlers: it neither allocates nor waits.
 #[derive(Debug)]
 pub(crate) struct Previous {
     action: OnceLock<libc::sigaction>,
-    /// Whether a handler that was to be called once only (SA_RESETHAND) has been called.
+    /// Set when a handler that is to be called once (SA_RESETHAND) has been called.
     spent: AtomicBool,
 }
 
 impl Previous {
+    /// No handler, yet.
     pub(crate) const fn none() -> Self {
         Self {
             action: OnceLock::new(),
@@ -136,14 +142,14 @@ impl Previous {
         }
     }
 
-    /// Whether there is a handler to be called.
+    /// Checks whether there is a handler to call.
     #[cfg(target_os = "linux")]
     pub(crate) fn is_handler(&self) -> bool {
         self.action.get().is_some() && !self.spent.load(Ordering::Acquire)
     }
 
-    /// Calls the previous handler with what the kernel has told the present one; `false` if there
-    /// is none.
+    /// Calls the previous handler with what the kernel has told the present one. Returns `false` if
+    /// there is none.
     pub(crate) fn call(
         &self,
         signal: c_int,
@@ -158,7 +164,7 @@ impl Previous {
         }
         let function = action.sa_sigaction as *const ();
         if action.sa_flags & libc::SA_SIGINFO != 0 {
-            // SAFETY: the kernel had this address, with this flag, as that of a function with these
+            // SAFETY: with this flag, the kernel had this address as that of a function with these
             // arguments.
             let function = unsafe { mem::transmute::<*const (), SiginfoHandler>(function) };
             function(signal, info, context);
@@ -171,19 +177,19 @@ impl Previous {
     }
 }
 
-/// The kernel's own sigaction(2): the C library's refuses the signals that it keeps for itself
-/// (glibc: 32 and 33), which a caller can have ignored all the same.
+/// The kernel's own sigaction(2). The C library's refuses the signals that it keeps for itself
+/// (glibc: 32 and 33), but a caller can have ignored them all the same.
 #[cfg(target_os = "linux")]
 mod kernel {
     use super::{Errno, c_int, ptr};
 
-    // Its structure begins with the handler (on MIPS after the flags). Its size is at most that of
-    // these words; the mask has 8 bytes (16 on MIPS).
+    // Its structure begins with the handler (on MIPS after the flags), and is no larger than these
+    // words. Its mask has 8 bytes (16 on MIPS).
     const MIPS: bool = cfg!(any(target_arch = "mips", target_arch = "mips64"));
     const MASK_BYTES: usize = if MIPS { 16 } else { 8 };
     type Action = [usize; 16];
 
-    /// Whether a signal is ignored.
+    /// Checks whether a signal is ignored.
     pub(crate) fn is_ignored(signal: c_int) -> nix::Result<bool> {
         let mut old: Action = [0; 16];
         let none = ptr::null::<usize>();
@@ -202,7 +208,7 @@ mod kernel {
 
     /// Puts a signal back to its default action.
     pub(crate) fn reset(signal: c_int) -> nix::Result<()> {
-        // Zeros stand for SIG_DFL, no flags, an empty mask.
+        // Zeros mean SIG_DFL, no flags, an empty mask.
         let new: Action = [0; 16];
         let none = ptr::null_mut::<usize>();
         // SAFETY: the array is larger than the kernel's structure, and the default action calls
@@ -223,12 +229,12 @@ mod kernel {
 #[cfg(target_os = "linux")]
 pub(crate) use kernel::{is_ignored, reset};
 
-/// Whether a signal is ignored; one that there is not is said not to be.
+/// Checks whether a signal is ignored. One that does not exist is not.
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn is_ignored(signal: c_int) -> nix::Result<bool> {
     match action(signal) {
         Err(Errno::EINVAL) => Ok(false),
-        action => action.map(|action| action.sa_sigaction == libc::SIG_IGN),
+        action => Ok(action?.sa_sigaction == libc::SIG_IGN),
     }
 }
 
@@ -238,20 +244,21 @@ pub(crate) fn reset(signal: c_int) -> nix::Result<()> {
     set_action(signal, libc::SIG_DFL, 0).map(drop)
 }
 
-/// Ends this process by the default action of `signal`, as if it had never been handled.
+/// Ends this process by the default action of a signal, as if it had never been handled.
 pub(crate) fn die_of(signal: c_int) {
     _ = reset(signal);
     // It takes effect at the latest when the mask lets the signal through.
     _ = kill(nix::unistd::getpid(), signal);
 }
 
-/// Sends a signal, real-time ones included.
+/// Sends a signal. (nix knows no real-time ones.)
 pub(crate) fn kill(pid: Pid, signal: c_int) -> nix::Result<()> {
     // SAFETY: kill(2) touches no memory.
     Errno::result(unsafe { libc::kill(pid.as_raw(), signal) }).map(drop)
 }
 
-/// Waits for any signal, all being blocked; also says whether the kernel sent it for a terminal.
+/// Waits for any signal, all of them being blocked. Also returns whether the kernel has sent it, for
+/// a terminal. (nix's does not, and knows no real-time signals.)
 pub(crate) fn next_signal() -> (c_int, bool) {
     let all = SigSet::all();
     // SAFETY: all zeros are a valid siginfo_t.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use nix::unistd::{Pid, geteuid, getpid};
 
-use crate::sys::proc;
+use crate::sys::proc::{self, Field};
 
 #[derive(Clone, Copy)]
 pub(super) struct Process {
@@ -16,8 +16,8 @@ pub(super) struct Process {
 
 impl Process {
     pub(super) fn of(pid: Pid) -> Option<Self> {
-        let parent = Pid::from_raw(proc::field(pid, 1)?.parse().ok()?);
-        let session = proc::field(pid, 3)?.parse().ok()?;
+        let parent = Pid::from_raw(proc::field(pid, Field::Parent)?.parse().ok()?);
+        let session = proc::field(pid, Field::Session)?.parse().ok()?;
         Some(Self {
             pid,
             parent,

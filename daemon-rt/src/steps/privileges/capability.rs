@@ -73,7 +73,7 @@ mod linux {
     /// the securebits. Where it has locked them, [`keep_only`] does what they prevent.
     pub(crate) fn prepare(capabilities: u64) -> nix::Result<()> {
         if prctl(Prctl::GetSecurebits)? != 0 {
-            match prctl(Prctl::SetSecurebits(0)) {
+            match prctl(Prctl::ClearSecurebits) {
                 Ok(_) | Err(Errno::EPERM) => {}
                 Err(error) => return Err(error),
             }
