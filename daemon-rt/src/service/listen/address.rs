@@ -1,4 +1,5 @@
-//! Where to listen, as the service says it; and where a socket listens, as the kernel says it.
+//! The address to listen at, as the service gives it, and the address of a socket, as the kernel
+//! gives it.
 
 use std::fmt;
 use std::io;
@@ -14,7 +15,7 @@ use nix::sys::stat::{SFlag, lstat};
 
 use crate::sys::safe_open::file_type;
 
-/// Where to [`listen`](crate::listen).
+/// An address to [`listen`](crate::listen) at.
 ///
 /// TCP and UDP take `"127.0.0.1:80"`, `"[::]:80"`, `"localhost:80"`, a [`SocketAddr`], or an
 /// [`IpAddr`] or host with a port. A Unix socket takes a path, or on Linux `"@NAME"` for an
@@ -40,14 +41,14 @@ impl Address {
             Form::Path(_) => {
                 return Err(io::Error::new(
                     io::ErrorKind::InvalidInput,
-                    "a path is a Unix socket's address",
+                    "a path is an address for Unix sockets only",
                 ));
             }
         };
         if found.is_empty() {
             return Err(io::Error::new(
                 io::ErrorKind::NotFound,
-                "the name has no address",
+                "the host has no address",
             ));
         }
         Ok(found)
@@ -64,7 +65,7 @@ impl Address {
             Form::Path(path) => Ok(Local::Path(path.clone())),
             Form::Host(..) | Form::Ip(_) => Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
-                "a Unix socket's address is a path",
+                "the address of a Unix socket is a path",
             )),
         }
     }
@@ -108,7 +109,7 @@ from! {
     PathBuf: path => Form::Path(path);
 }
 
-/// Where a socket listens.
+/// The local address of a socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Local {
     Ip(SocketAddr),
@@ -120,7 +121,7 @@ pub enum Local {
 
 impl Local {
     /// # Errors
-    /// If the system does not tell where a socket is bound.
+    /// If the system does not tell the address of a socket.
     pub(crate) fn of(fd: BorrowedFd<'_>) -> nix::Result<Self> {
         let raw = fd.as_raw_fd();
         let family = match getsockname::<SockaddrStorage>(raw) {
@@ -152,34 +153,37 @@ impl Local {
 
     pub(super) fn port(&self) -> Option<u16> {
         match self {
-            Self::Ip(address) => Some(address.port()).filter(|&port| port != 0),
+            Self::Ip(address) if address.port() != 0 => Some(address.port()),
             _ => None,
         }
     }
 
-    /// Clients can find it: the path of a Unix socket may have been removed.
-    pub(crate) fn can_be_found(&self) -> bool {
+    /// Whether clients can find it: the path of a Unix socket may have been removed.
+    pub(crate) fn is_reachable(&self) -> bool {
         match self {
             Self::Path(path) => lstat(path).is_ok_and(|found| file_type(&found) == SFlag::S_IFSOCK),
             _ => true,
         }
     }
 
-    /// A socket that is here listens where it is asked for: port 0 asks for any.
+    /// Whether a socket at this address is at the one that is asked for. Port 0 asks for any port.
     pub(crate) fn meets(&self, asked: &Self) -> bool {
         match (self, asked) {
             (Self::None, _) => false,
-            (Self::Ip(here), Self::Ip(asked)) => {
-                let scopes = [here, asked].map(|address| match address {
-                    SocketAddr::V6(address) => address.scope_id(),
-                    SocketAddr::V4(_) => 0,
-                });
-                here.ip() == asked.ip()
-                    && scopes[0] == scopes[1]
-                    && (asked.port() == 0 || here.port() == asked.port())
+            (Self::Ip(own), Self::Ip(asked)) => {
+                own.ip() == asked.ip()
+                    && scope_id(own) == scope_id(asked)
+                    && (asked.port() == 0 || own.port() == asked.port())
             }
-            (here, asked) => here == asked,
+            (own, asked) => own == asked,
         }
+    }
+}
+
+fn scope_id(address: &SocketAddr) -> u32 {
+    match address {
+        SocketAddr::V6(address) => address.scope_id(),
+        SocketAddr::V4(_) => 0,
     }
 }
 

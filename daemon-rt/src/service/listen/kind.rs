@@ -1,4 +1,4 @@
-//! What a descriptor is, as far as the types of the standard library tell it apart.
+//! The kind of a descriptor, as far as the types of the standard library tell kinds apart.
 
 use std::fmt;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -53,7 +53,7 @@ impl Kind {
     };
 
     /// # Errors
-    /// If the system does not tell: then it must not be taken for something that it may not be.
+    /// If the system does not tell the kind.
     pub(crate) fn of(fd: BorrowedFd<'_>) -> nix::Result<Self> {
         match file_type(&fstat(fd)?) {
             SFlag::S_IFIFO => Ok(Self::Fifo),
@@ -80,8 +80,8 @@ impl Kind {
         Ok(Self::Socket { unix, role })
     }
 
-    /// Clients reach the service by it, under its address.
-    pub(crate) fn is_reached(self) -> bool {
+    /// Whether clients reach the service through it, at its address.
+    pub(crate) fn is_for_clients(self) -> bool {
         match self {
             Self::Socket { role, .. } => !matches!(role, Role::Stream | Role::SeqPacket),
             Self::Fifo => true,

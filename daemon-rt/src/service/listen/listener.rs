@@ -1,4 +1,4 @@
-//! `Listener`: a descriptor that was passed, before the service has said what it takes it for.
+//! `Listener`: a descriptor that was passed, of any kind.
 
 use std::fs::File;
 use std::io;
@@ -9,12 +9,12 @@ use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use super::kind::Kind;
 use crate::error::Error;
 
-/// A descriptor that was opened for the service: a socket or FIFO on which it listens, or one that
-/// was stored by [`store_fd`](crate::store_fd).
+/// A descriptor that was opened for the service: a socket or FIFO to listen on, or one that was
+/// stored by [`store_fd`](crate::store_fd).
 ///
-/// `TryFrom` turns it into the type of the standard library that it is, and so into those of the
-/// asynchronous runtimes (which want it non-blocking first); its kind is checked. `OwnedFd` takes
-/// every kind.
+/// `TryFrom` converts it to the type of the standard library for its kind, which it checks. From
+/// there it goes to the types of the asynchronous runtimes, which need it non-blocking first. To
+/// `OwnedFd` it converts whatever its kind.
 #[derive(Debug)]
 pub struct Listener {
     fd: OwnedFd,
@@ -26,13 +26,13 @@ impl Listener {
         Self { fd, name }
     }
 
-    /// Its name: `FileDescriptorName=` of a systemd unit, or that under which the older instance
-    /// took it.
+    /// Returns its name: `FileDescriptorName=` of a systemd unit, or the name by which the older
+    /// instance took it.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The descriptor, if it is of the wanted kind.
+    /// Returns the descriptor if it is of the wanted kind.
     pub(super) fn checked(self, wanted: Kind) -> Result<OwnedFd, Error> {
         let problem = match Kind::of(self.fd.as_fd()) {
             Ok(found) if found == wanted => return Ok(self.fd),

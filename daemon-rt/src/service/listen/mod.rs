@@ -277,7 +277,7 @@ pub(crate) fn close_untaken() {
         };
         // The old instance may keep its copy for long, and whoever connects would wait for nobody.
         // The manager goes on listening on its own.
-        let is_clients = came.origin == Origin::Service && came.kind.is_reached();
+        let is_clients = came.origin == Origin::Service && came.kind.is_for_clients();
         if let (true, Ok(fd)) = (is_clients, fd.get()) {
             _ = shutdown(fd.as_raw_fd(), Shutdown::Both);
         }

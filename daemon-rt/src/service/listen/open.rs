@@ -4,7 +4,9 @@ use std::fs::File;
 use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::net::{UnixDatagram, UnixListener};
+#[cfg(target_os = "linux")]
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr as UnixSocketAddr, UnixDatagram, UnixListener};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -19,58 +21,55 @@ use crate::sys;
 use crate::sys::safe_open::{SafePath, file_type};
 
 /// The types of the standard library that [`listen`](crate::listen) returns: [`TcpListener`],
-/// [`UdpSocket`], [`UnixListener`] and [`UnixDatagram`]. Others cannot implement it.
+/// [`UdpSocket`], [`UnixListener`] and [`UnixDatagram`]. Sealed.
 #[diagnostic::on_unimplemented(
-    message = "a socket of the standard library is wanted, not `{Self}`",
-    label = "not `TcpListener`, `UdpSocket`, `UnixListener` or `UnixDatagram` of std",
-    note = "for tokio: take the one of std, call `set_nonblocking(true)`, and give it to `from_std` in the runtime"
+    message = "`{Self}` is not a socket of the standard library",
+    label = "expected `TcpListener`, `UdpSocket`, `UnixListener` or `UnixDatagram` of std",
+    note = "for tokio: take the socket of std, call `set_nonblocking(true)`, and pass it to `from_std` in the runtime"
 )]
-pub trait Listen: AsFd + From<OwnedFd> + sealed::Open {}
+pub trait Listen: AsFd + From<OwnedFd> + Open {}
 
 impl Listen for TcpListener {}
 impl Listen for UdpSocket {}
 impl Listen for UnixListener {}
 impl Listen for UnixDatagram {}
 
-pub(super) mod sealed {
-    use super::{Address, Kind, Local, io};
+/// Cannot be named outside of this crate, and seals [`Listen`].
+pub trait Open: Sized {
+    const KIND: Kind;
 
-    pub trait Open: Sized {
-        const KIND: Kind;
+    /// The places of an address. A name may stand for several, of which one is taken.
+    fn places(address: &Address) -> io::Result<Vec<Local>>;
 
-        /// Where this address is; a name may stand for several places, of which one is taken.
-        fn places(address: &Address) -> io::Result<Vec<Local>>;
-
-        fn open(places: &[Local]) -> io::Result<Self>;
-    }
+    fn open(places: &[Local]) -> io::Result<Self>;
 }
 
-impl sealed::Open for TcpListener {
+impl Open for TcpListener {
     const KIND: Kind = Kind::TCP_LISTENER;
 
     fn places(address: &Address) -> io::Result<Vec<Local>> {
-        Ok(address.resolve()?.into_iter().map(Local::Ip).collect())
+        ip_places(address)
     }
 
     fn open(places: &[Local]) -> io::Result<Self> {
-        // With SO_REUSEADDR, so that connections of an instance that has ended are in no one's way.
-        Self::bind(&*addresses(places))
+        // With SO_REUSEADDR: connections of an instance that has ended do not keep the address.
+        Self::bind(&*ip_addresses(places))
     }
 }
 
-impl sealed::Open for UdpSocket {
+impl Open for UdpSocket {
     const KIND: Kind = Kind::UDP;
 
     fn places(address: &Address) -> io::Result<Vec<Local>> {
-        <TcpListener as sealed::Open>::places(address)
+        ip_places(address)
     }
 
     fn open(places: &[Local]) -> io::Result<Self> {
-        Self::bind(&*addresses(places))
+        Self::bind(&*ip_addresses(places))
     }
 }
 
-impl sealed::Open for UnixListener {
+impl Open for UnixListener {
     const KIND: Kind = Kind::UNIX_LISTENER;
 
     fn places(address: &Address) -> io::Result<Vec<Local>> {
@@ -78,16 +77,11 @@ impl sealed::Open for UnixListener {
     }
 
     fn open(places: &[Local]) -> io::Result<Self> {
-        match places {
-            #[cfg(target_os = "linux")]
-            [Local::Abstract(name)] => Self::bind_addr(&abstract_address(name)?),
-            [Local::Path(path)] => bind_at(path, SockType::Stream, || Self::bind(path)),
-            _ => Err(io::ErrorKind::InvalidInput.into()),
-        }
+        open_unix(places, SockType::Stream, Self::bind_addr)
     }
 }
 
-impl sealed::Open for UnixDatagram {
+impl Open for UnixDatagram {
     const KIND: Kind = Kind::UNIX_DATAGRAM;
 
     fn places(address: &Address) -> io::Result<Vec<Local>> {
@@ -95,16 +89,15 @@ impl sealed::Open for UnixDatagram {
     }
 
     fn open(places: &[Local]) -> io::Result<Self> {
-        match places {
-            #[cfg(target_os = "linux")]
-            [Local::Abstract(name)] => Self::bind_addr(&abstract_address(name)?),
-            [Local::Path(path)] => bind_at(path, SockType::Datagram, || Self::bind(path)),
-            _ => Err(io::ErrorKind::InvalidInput.into()),
-        }
+        open_unix(places, SockType::Datagram, Self::bind_addr)
     }
 }
 
-fn addresses(places: &[Local]) -> Vec<SocketAddr> {
+fn ip_places(address: &Address) -> io::Result<Vec<Local>> {
+    Ok(address.resolve()?.into_iter().map(Local::Ip).collect())
+}
+
+fn ip_addresses(places: &[Local]) -> Vec<SocketAddr> {
     let mut addresses = Vec::new();
     for place in places {
         if let Local::Ip(address) = place {
@@ -114,34 +107,49 @@ fn addresses(places: &[Local]) -> Vec<SocketAddr> {
     addresses
 }
 
-#[cfg(target_os = "linux")]
-fn abstract_address(name: &[u8]) -> io::Result<std::os::unix::net::SocketAddr> {
-    use std::os::linux::net::SocketAddrExt;
-    std::os::unix::net::SocketAddr::from_abstract_name(name)
+fn open_unix<T>(
+    places: &[Local],
+    socket_type: SockType,
+    bind: fn(&UnixSocketAddr) -> io::Result<T>,
+) -> io::Result<T> {
+    match places {
+        #[cfg(target_os = "linux")]
+        [Local::Abstract(name)] => bind(&UnixSocketAddr::from_abstract_name(name)?),
+        [Local::Path(path)] => {
+            let address = UnixSocketAddr::from_pathname(path)?;
+            bind_at(path, socket_type, || bind(&address))
+        }
+        _ => Err(io::ErrorKind::InvalidInput.into()),
+    }
 }
 
-/// Binds a Unix socket to a path. What an instance has left there that has ended is replaced.
-fn bind_at<T>(path: &Path, role: SockType, bind: impl Fn() -> io::Result<T>) -> io::Result<T> {
+/// Binds a Unix socket to a path, and replaces the socket file of an instance that has ended.
+fn bind_at<T>(
+    path: &Path,
+    socket_type: SockType,
+    bind: impl Fn() -> io::Result<T>,
+) -> io::Result<T> {
     // Between bind(2) and listen(2) the socket of another start looks abandoned.
     let _turn = take_turn(path);
     match bind() {
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-            remove_abandoned(path, role, &error)?;
+            remove_abandoned(path, socket_type, &error)?;
             bind()
         }
         result => result,
     }
 }
 
-/// Has the starts that bind in one directory do it one after the other. Another program's lock on
-/// the directory is waited for, but not for ever.
+/// Has the starts that bind in one directory do so one after the other, by a lock on the directory.
+/// If another program holds that lock, this waits only for a second.
 fn take_turn(path: &Path) -> Option<File> {
     const PATIENCE: Duration = Duration::from_secs(1);
     const PAUSE: Duration = Duration::from_millis(5);
-    let parent = path
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty());
-    let directory = File::open(parent.unwrap_or(Path::new("."))).ok()?;
+    let directory = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let directory = File::open(directory).ok()?;
     let began = Instant::now();
     while sys::try_lock(directory.as_fd()) == Err(Errno::EWOULDBLOCK) && began.elapsed() < PATIENCE
     {
@@ -150,35 +158,37 @@ fn take_turn(path: &Path) -> Option<File> {
     Some(directory)
 }
 
-fn remove_abandoned(path: &Path, role: SockType, in_use: &io::Error) -> io::Result<()> {
-    let but =
+fn remove_abandoned(path: &Path, socket_type: SockType, in_use: &io::Error) -> io::Result<()> {
+    let in_use_by =
         |problem: &str| io::Error::new(io::ErrorKind::AddrInUse, format!("{in_use}: {problem}"));
     let found = nix::sys::stat::lstat(path)?;
     if file_type(&found) != SFlag::S_IFSOCK {
-        return Err(but("there is a file that is not a socket"));
+        return Err(in_use_by("the file there is not a socket"));
     }
-    if !is_abandoned(path, role)? {
-        return Err(but("another process listens there"));
+    if !is_abandoned(path, socket_type)? {
+        return Err(in_use_by("another process listens there"));
     }
-    // Root removes nothing by a path on which another user has a hand.
-    let place = SafePath::of(&std::path::absolute(path)?).map_err(|error| {
-        but(&format!(
-            "the abandoned socket there is not replaced: {error}"
-        ))
-    })?;
+    // Root does not remove by a path that another user can change.
+    let place = match SafePath::of(&std::path::absolute(path)?) {
+        Ok(place) => place,
+        Err(error) => {
+            let problem = format!("cannot replace the abandoned socket there: {error}");
+            return Err(in_use_by(&problem));
+        }
+    };
     if place.still_is(&found)? {
         place.remove()?;
     }
     Ok(())
 }
 
-/// A connection is refused: no process has this socket any more.
-fn is_abandoned(path: &Path, role: SockType) -> io::Result<bool> {
-    let probe = socket(AddressFamily::Unix, role, SockFlag::empty(), None)?;
+/// Whether no process has this socket any more: a connection is refused.
+fn is_abandoned(path: &Path, socket_type: SockType) -> io::Result<bool> {
+    let probe = socket(AddressFamily::Unix, socket_type, SockFlag::empty(), None)?;
     fcntl(&probe, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
     fcntl(&probe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
     match connect(probe.as_raw_fd(), &UnixAddr::new(path)?) {
-        // The last: it is a socket of another type, and live.
+        // EPROTOTYPE: a socket of another type, which is in use.
         Ok(()) | Err(Errno::EAGAIN | Errno::EINPROGRESS | Errno::EPROTOTYPE) => Ok(false),
         Err(Errno::ECONNREFUSED | Errno::ENOENT) => Ok(true),
         Err(error) => Err(error.into()),

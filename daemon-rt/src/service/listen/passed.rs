@@ -121,7 +121,7 @@ impl Came {
         asked
             .places
             .is_some_and(|places| places.iter().any(|place| self.local.meets(place)))
-            && (self.origin == Origin::Manager || self.local.can_be_found())
+            && (self.origin == Origin::Manager || self.local.is_reachable())
     }
 
     /// For messages.
