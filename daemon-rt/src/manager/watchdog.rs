@@ -1,4 +1,4 @@
-//! The manager's watchdog: a service that stops answering is restarted.
+//! The manager's watchdog, which restarts a service that stops pinging it.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -11,16 +11,18 @@ use crate::sys::{StartOfMain, is_init, parse, take_variable};
 
 static LIMIT: OnceLock<Duration> = OnceLock::new();
 
-/// Reads `WATCHDOG_USEC` and `WATCHDOG_PID`, which name another process where a wrapper was
-/// started.
+/// Reads `WATCHDOG_USEC` and `WATCHDOG_PID`. If the manager started a wrapper, they are meant for
+/// another process.
 pub(super) fn take(start: &StartOfMain) {
-    let limit = take_variable(start, "WATCHDOG_USEC")
-        .and_then(|usec| parse(&usec))
-        .filter(|&usec: &u64| usec > 0);
-    let pid = take_variable(start, "WATCHDOG_PID").map(|pid| parse::<pid_t>(&pid));
-    let ours = is_init() || pid.is_none_or(|pid| pid == Some(getpid().as_raw()));
-    if let Some(usec) = limit.filter(|_| ours) {
-        _ = LIMIT.set(Duration::from_micros(usec));
+    let limit = take_variable(start, "WATCHDOG_USEC");
+    let is_meant = match take_variable(start, "WATCHDOG_PID") {
+        Some(pid) => parse::<pid_t>(&pid) == Some(getpid().as_raw()) || is_init(),
+        None => true,
+    };
+    let Some(limit) = limit else { return };
+    match parse(&limit) {
+        Some(usec) if is_meant && usec > 0 => _ = LIMIT.set(Duration::from_micros(usec)),
+        _ => {}
     }
 }
 
@@ -28,20 +30,21 @@ pub(super) fn take(start: &StartOfMain) {
 #[derive(Clone, Copy, Debug)]
 pub struct Watchdog(());
 
-/// The watchdog of the manager that runs this service, if it has one (`WatchdogSec=` of a systemd
-/// unit): a service that does not [`Watchdog::ping`] in time is killed and started again.
+/// Returns the manager's watchdog (`WatchdogSec=` of a systemd unit). The manager kills and restarts
+/// a service that does not [`ping`](Watchdog::ping) in time.
 pub fn watchdog() -> Watchdog {
     Watchdog(())
 }
 
 impl Watchdog {
-    /// How often to ping: half the time after which the manager gives the service up, as
-    /// sd_watchdog_enabled(3) recommends. `None` where there is no watchdog.
+    /// Returns how often to ping: at half the limit of the manager, as sd_watchdog_enabled(3)
+    /// recommends. `None` if there is no watchdog.
     pub fn interval(self) -> Option<Duration> {
-        LIMIT.get().map(|&limit| limit / 2)
+        let limit = LIMIT.get()?;
+        Some(*limit / 2)
     }
 
-    /// Tells the manager that the service is alive; does nothing where there is no watchdog.
+    /// Tells the manager that the service is alive. Does nothing if there is no watchdog.
     pub fn ping(self) {
         if LIMIT.get().is_some() {
             notifier().send("WATCHDOG=1");

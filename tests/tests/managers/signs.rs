@@ -201,7 +201,7 @@ fn d5_an_init_that_respawns_it_is_told() {
     wait_until("the hint", || {
         machine
             .console()
-            .contains("if init (pid 1) is to keep it running")
+            .contains("if init (pid 1) supervises it")
             .then_some(())
     });
 }
@@ -223,7 +223,7 @@ fn d5_busybox_as_pid_1_is_told_too() {
     wait_until("the hint", || {
         machine
             .console()
-            .contains("if busybox (pid 1) is to keep it running")
+            .contains("if busybox (pid 1) supervises it")
             .then_some(())
     });
 }
