@@ -1,13 +1,12 @@
-//! Steps 14 and 15: what the daemon tells its starter, and what the starter makes of it.
+//! The pipe from the daemon to its starter, steps 14 and 15.
 //!
-//! The daemon's side of a pipe carries bounded messages. The pipe is non-blocking and never fills:
-//! progress is sent only while little else waits to be read, so that even a pipe of two pages has
-//! room for the result.
+//! It carries messages of limited length, is non-blocking and never full: progress is sent only
+//! while little else waits to be read, so that even a pipe of two pages has room for the result.
 
 use std::borrow::Cow;
 use std::io::{self, IoSlice};
 use std::mem;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -27,30 +26,29 @@ mod tests;
 pub(crate) const LONGEST_FAILURE: usize = 4000;
 /// The longest text of a progress message, in bytes.
 pub(crate) const LONGEST_PROGRESS: usize = 500;
-/// How many bytes may wait to be read where progress is sent: a starter that is only slow misses
+/// The most bytes that may wait to be read when progress is sent. A starter that is only slow misses
 /// none of it.
 const BACKLOG: usize = 2000;
 
-/// What is said over the pipe.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Message {
     /// From the intermediate process: the daemon's pid.
     Forked(Pid),
-    /// What the daemon is doing.
+    /// The daemon's activity, for the terminal.
     Progress(String),
-    /// What the person who started it should know, although the start goes well.
+    /// A line for the terminal, although the start goes well.
     Warning(String),
     /// Initialization is complete.
     Ready,
-    /// The start failed: the exit status that stands for the cause, and the text for people.
     Failed(Failure),
 }
 
-/// Why a start failed, in the form in which the person who started it is told.
+/// The reason why a start failed, as it is reported.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Failure {
+    /// The exit status of the starter.
     pub(crate) status: u8,
-    /// The number of the system's error behind it, for a manager.
+    /// The error of the system behind it, for a manager.
     pub(crate) errno: Option<i32>,
     pub(crate) text: String,
 }
@@ -65,16 +63,16 @@ impl From<crate::Error> for Failure {
     }
 }
 
-/// A message is its kind, a status (0 but in failures), the length of its text in two bytes, a
-/// number in four (the pid in [`Message::Forked`], the system's error or 0 in failures, else 0),
-/// numbers little end first, and the text.
+/// The length of the header: the kind; the status of a failure, else 0; the length of the text that
+/// follows, two bytes; the pid of [`Message::Forked`], the errno of a failure, or 0, four bytes.
+/// Numbers are little-endian.
 const HEADER: usize = 8;
 /// The kernel has no higher ones.
 const HIGHEST_ERRNO: i32 = 4095;
 
 impl Message {
-    /// The message as it goes over the pipe. What a good start sends takes no memory: in a process
-    /// that was just forked that costs more than all the rest.
+    /// Encodes the message for the pipe. The messages of a good start take no memory: in a process
+    /// that was just forked that would cost more than all the rest.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "see `Reporter::tell`")]
     fn encode(&self) -> ([u8; HEADER], Cow<'_, str>) {
@@ -83,24 +81,23 @@ impl Message {
             Self::Progress(text) => (b'P', 0, 0, cut(text, LONGEST_PROGRESS)),
             Self::Warning(text) => (b'W', 0, 0, cut(text, LONGEST_PROGRESS)),
             Self::Ready => (b'R', 0, 0, "".into()),
-            Self::Failed(failure) => (
-                b'E',
-                failure.status,
-                failure
-                    .errno
-                    .filter(|errno| (0..=HIGHEST_ERRNO).contains(errno))
-                    .unwrap_or(0),
-                cut(&failure.text, LONGEST_FAILURE),
-            ),
+            Self::Failed(failure) => {
+                let errno = match failure.errno {
+                    Some(errno) if (0..=HIGHEST_ERRNO).contains(&errno) => errno,
+                    _ => 0,
+                };
+                let text = cut(&failure.text, LONGEST_FAILURE);
+                (b'E', failure.status, errno, text)
+            }
         };
         let [low, high] = u16::try_from(text.len())
-            .expect("texts are cut to less")
+            .expect("the texts are cut")
             .to_le_bytes();
         let [a, b, c, d] = number.to_le_bytes();
         ([kind, status, low, high, a, b, c, d], text)
     }
 
-    /// Takes the first message off `bytes`: `None` if it is not complete yet.
+    /// Takes the first message off `bytes`; `None` if it is not complete yet.
     pub(crate) fn decode(bytes: &mut &[u8]) -> Result<Option<Self>, Malformed> {
         let &[kind, status, low, high, a, b, c, d, ref rest @ ..] = *bytes else {
             return Ok(None);
@@ -130,21 +127,26 @@ impl Message {
     }
 }
 
-/// Something else than the daemon has written into the pipe.
+/// The bytes are not a message: another program has written into the pipe.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Malformed;
 
-/// Shortens a text to at most `longest` bytes, and says so where it does.
+/// Cuts a text to at most `longest` bytes, with a mark at the cut.
 pub(crate) fn cut(text: &str, longest: usize) -> Cow<'_, str> {
     if text.len() <= longest {
         return text.into();
     }
     let mark = format!("… [cut at {longest} bytes]");
-    let end = (0..=longest - mark.len())
-        .rev()
-        .find(|&at| text.is_char_boundary(at))
-        .unwrap_or(0);
+    let end = char_boundary(text, longest - mark.len());
     format!("{}{mark}", &text[..end]).into()
+}
+
+/// Returns the last boundary of a character that is not behind `at`.
+pub(super) fn char_boundary(text: &str, mut at: usize) -> usize {
+    while !text.is_char_boundary(at) {
+        at -= 1;
+    }
+    at
 }
 
 /// The daemon's end of the pipe.
@@ -157,7 +159,7 @@ pub(crate) struct Receiver {
     ended: bool,
 }
 
-/// The pipe between them, closed on exec.
+/// Creates the pipe, closed on exec.
 pub(crate) fn channel() -> nix::Result<(Reporter, Receiver)> {
     let (read, write) = pipe()?;
     Ok((
@@ -170,7 +172,7 @@ pub(crate) fn channel() -> nix::Result<(Reporter, Receiver)> {
     ))
 }
 
-/// A pipe whose ends are closed on exec and do not block.
+/// Creates a pipe whose ends are closed on exec and do not block.
 #[cfg(not(target_vendor = "apple"))]
 pub(crate) fn pipe() -> nix::Result<(OwnedFd, OwnedFd)> {
     nix::unistd::pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)
@@ -187,29 +189,30 @@ pub(crate) fn pipe() -> nix::Result<(OwnedFd, OwnedFd)> {
 }
 
 impl Reporter {
-    /// Says what the daemon is doing, if the starter has read most of what was said so far: a
-    /// starter that is suspended misses it.
+    /// Sends what the daemon is doing, unless much waits to be read: a starter that is suspended
+    /// misses it.
     pub(crate) fn progress(&mut self, text: &str) {
         let Ok(pipe) = self.0.get() else { return };
-        if sys::unread(pipe).is_ok_and(|bytes| bytes <= BACKLOG) {
-            let message = Message::Progress(text.to_owned());
-            let (header, text) = message.encode();
-            _ = writev(
-                pipe,
-                &[IoSlice::new(&header), IoSlice::new(text.as_bytes())],
-            );
+        match sys::unread(pipe) {
+            Ok(bytes) if bytes <= BACKLOG => {}
+            _ => return,
         }
+        let message = Message::Progress(text.to_owned());
+        let (header, text) = message.encode();
+        _ = writev(
+            pipe,
+            &[IoSlice::new(&header), IoSlice::new(text.as_bytes())],
+        );
     }
 
-    /// Tells the starter something it has to know; `false` if the starter is gone, which is not an
-    /// error.
+    /// Sends a message; `false` if the starter is gone, which is not an error.
     ///
     /// # Errors
     /// If a hook has closed or replaced the descriptor, among others.
     #[inline(always)]
     #[expect(
         clippy::inline_always,
-        reason = "a new process has to map each page of code and constants anew"
+        reason = "a new process has to map each page of code and constants again"
     )]
     pub(crate) fn tell(&mut self, message: &Message) -> io::Result<bool> {
         let (header, text) = message.encode();
@@ -238,17 +241,17 @@ impl Reporter {
 
 impl Receiver {
     /// The descriptor to wait on.
-    pub(crate) fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
         self.pipe.as_fd()
     }
 
-    /// Whether nobody holds the other end any more.
+    /// Whether no process holds the other end any more.
     pub(crate) fn ended(&self) -> bool {
         self.ended
     }
 
-    /// Has `heed` called with each message that is there.
-    pub(crate) fn read(&mut self, mut heed: impl FnMut(Message)) -> io::Result<()> {
+    /// Reads the messages that are there, and calls `on_message` with each.
+    pub(crate) fn read(&mut self, mut on_message: impl FnMut(Message)) -> io::Result<()> {
         let mut buffer = [0; 512];
         loop {
             let length = match read(&self.pipe, &mut buffer) {
@@ -257,16 +260,16 @@ impl Receiver {
                 Err(Errno::EAGAIN) => return Ok(()),
                 Err(error) => return Err(error.into()),
             };
-            // Only the beginning of a message is kept: that of a good start comes in one piece, and
-            // takes no memory.
+            // Only an incomplete message is kept: those of a good start come in one piece, and take
+            // no memory.
             let mut unread = mem::take(&mut self.unread);
             let mut rest = &buffer[..length];
             if !unread.is_empty() {
                 unread.extend(rest);
                 rest = &unread;
             }
-            while let Some(message) = Message::decode(&mut rest).map_err(|Malformed| malformed())? {
-                heed(message);
+            while let Some(message) = Message::decode(&mut rest)? {
+                on_message(message);
             }
             self.unread = rest.to_vec();
             self.ended = length == 0;
@@ -277,6 +280,8 @@ impl Receiver {
     }
 }
 
-fn malformed() -> io::Error {
-    io::Error::other("it does not speak the protocol")
+impl From<Malformed> for io::Error {
+    fn from(_: Malformed) -> Self {
+        Self::other("malformed message")
+    }
 }
