@@ -69,7 +69,7 @@ impl Surroundings {
             }
         };
         let passed = passed.unwrap_or(Ok(Vec::new()));
-        let mut descriptors: Vec<RawFd> = notify::set_up(socket, fd).collect();
+        let mut descriptors = notify::connect_to_manager(socket, fd);
         if let Ok(passed) = &passed {
             descriptors.extend(passed.iter().map(|passed| passed.fd.as_raw_fd()));
         }

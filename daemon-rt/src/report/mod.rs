@@ -56,7 +56,7 @@ pub(crate) fn begin(name: Option<&String>) {
 /// manager until the daemon is ready.
 #[inline]
 pub(crate) fn set_starter(reporter: Reporter) {
-    notifier().leave_readiness();
+    notifier().close_fd();
     report().starter = Some(reporter);
 }
 
@@ -80,7 +80,8 @@ pub(crate) fn status(text: &str) {
         None if starting && !notifier().exists() => {
             log::say(Severity::LOG_INFO, &name(), text);
         }
-        None => notifier().status(text, starting),
+        None if starting => notifier().progress(text),
+        None => notifier().status(text),
     }
 }
 
@@ -96,7 +97,7 @@ pub(crate) fn stopping() {
 /// there, and the manager is to hear it.
 pub(crate) fn tell_starter(warnings: &[String]) -> Result<(), Error> {
     let Some(starter) = &mut report().starter else {
-        return notifier().check();
+        return notifier().verify();
     };
     let warnings = warnings.iter().cloned().map(Message::Warning);
     for message in warnings.chain([Message::Ready]) {

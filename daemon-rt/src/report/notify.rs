@@ -1,14 +1,16 @@
-//! Telling the manager: sd_notify(3) through `NOTIFY_SOCKET`, a newline through `DAEMON_NOTIFY_FD`,
-//! or both.
+//! Notifying the manager: sd_notify(3) through `NOTIFY_SOCKET`, a newline through
+//! `DAEMON_NOTIFY_FD`, or both.
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{
     AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, SockaddrLike, UnixAddr, connect,
@@ -23,83 +25,79 @@ use crate::step::Step;
 use crate::sys::kept::Kept;
 use crate::sys::{self, FIRST, parse, retry};
 
-/// How long a manager that reads slowly is waited for: then it is warned of, and the service goes
+/// How long to wait for a manager that reads slowly. Then there is a warning, and the service goes
 /// on.
 pub(crate) const PATIENCE: u16 = 5000; // milliseconds
-/// How long a manager may wait after a message of progress before it gives the start up.
+/// How long a manager waits after a progress message before it gives up the start.
 const EXTENSION: Duration = Duration::from_secs(30);
 
 static NOTIFIER: OnceLock<Notifier> = OnceLock::new();
 
-/// The ways to whom a manager named in the environment; both if there are both.
+/// The connections to the manager that the environment names.
 #[derive(Debug, Default)]
 pub(crate) struct Notifier {
     socket: Option<Kept>,
-    /// Goes to PID 1, which passes on what this process, its child, says.
+    /// A socket to PID 1, which relays the messages of this process, its child.
     relay: OnceLock<Kept>,
-    /// Closed once readiness has been written.
-    fd: Option<Mutex<Option<Kept>>>,
+    /// The readiness descriptor, closed after readiness has been written.
+    fd: Mutex<Option<Kept>>,
     /// Whether the last reload failed, and the manager shows that.
     reload_failed: AtomicBool,
 }
 
-/// The manager's, which may be none.
+/// The connections of this process; without a manager there are none.
 pub(crate) fn notifier() -> &'static Notifier {
     NOTIFIER.get_or_init(Notifier::default)
 }
 
-/// Takes what the environment names: connected now, as it may be out of reach after a chroot(2).
-/// Whatever is wrong with it is worth a warning, not a failed start. Returns the descriptors that
-/// are to stay open.
-pub(crate) fn set_up(
-    socket: Option<OsString>,
-    fd: Option<OsString>,
-) -> impl Iterator<Item = RawFd> {
-    let socket = socket.and_then(|address| {
-        let warn = |error: io::Error| {
-            warn(
+/// Connects to what the environment names: now, as it may be out of reach after a chroot(2). A
+/// failure is a warning, and does not fail the start. Returns the descriptors that must stay open.
+pub(crate) fn connect_to_manager(
+    address: Option<OsString>,
+    number: Option<OsString>,
+) -> Vec<RawFd> {
+    let mut notifier = Notifier::default();
+    let mut fds = Vec::new();
+    if let Some(address) = address {
+        match open(&address) {
+            Ok(socket) => {
+                fds.push(socket.as_fd().as_raw_fd());
+                notifier.socket = Some(socket);
+            }
+            Err(error) => warn(
                 &format!("NOTIFY_SOCKET {}", address.to_string_lossy()),
                 &error,
-            );
-        };
-        open(&address).map_err(warn).ok()
-    });
-    let fd = fd.and_then(|number| {
-        let warn = |error: io::Error| {
-            warn(
+            ),
+        }
+    }
+    if let Some(number) = number {
+        match adopt(&number) {
+            Ok(fd) => {
+                fds.push(fd.as_fd().as_raw_fd());
+                notifier.fd = Mutex::new(Some(fd));
+            }
+            Err(error) => warn(
                 &format!("DAEMON_NOTIFY_FD {}", number.to_string_lossy()),
                 &error,
-            );
-        };
-        adopt(&number).map_err(warn).ok()
-    });
-    let numbers: Vec<_> = socket
-        .iter()
-        .chain(&fd)
-        .filter_map(|kept| Some(kept.get().ok()?.as_raw_fd()))
-        .collect();
-    let fd = fd.map(|fd| Mutex::new(Some(fd)));
-    _ = NOTIFIER.set(Notifier {
-        socket,
-        relay: OnceLock::new(),
-        fd,
-        reload_failed: false.into(),
-    });
-    numbers.into_iter()
+            ),
+        }
+    }
+    _ = NOTIFIER.set(notifier);
+    fds
 }
 
-fn warn(what: &str, error: &io::Error) {
+fn warn(object: &str, error: &io::Error) {
     log::complain(
         &report::name(),
-        &format!("cannot tell the manager: {what}: {error}"),
+        &format!("cannot notify the manager: {object}: {error}"),
     );
 }
 
 fn adopt(number: &OsString) -> io::Result<Kept> {
-    let fd: RawFd = parse(number)
-        .filter(|&fd| fd >= FIRST)
-        .ok_or(io::ErrorKind::InvalidInput)?;
-    Ok(Kept::new(sys::adopt_inherited(fd)?)?)
+    match parse::<RawFd>(number) {
+        Some(fd) if fd >= FIRST => Ok(Kept::new(sys::adopt_inherited(fd)?)?),
+        _ => Err(io::ErrorKind::InvalidInput.into()),
+    }
 }
 
 fn open(address: &OsStr) -> io::Result<Kept> {
@@ -117,34 +115,39 @@ fn open(address: &OsStr) -> io::Result<Kept> {
         ),
         #[cfg(target_os = "linux")]
         other if other.starts_with(b"vsock") => vsock(address),
-        _ => Err(io::Error::other("it is no address of a socket")),
+        _ => Err(not_an_address()),
     }
 }
 
-/// `vsock:CID:PORT`, from inside a virtual machine to its host's manager; `vsock-stream:` and the
-/// like fix the type.
+fn not_an_address() -> io::Error {
+    io::Error::other("not the address of a socket")
+}
+
+/// Connects to `vsock:CID:PORT`, from a virtual machine to the manager of its host. `vsock-stream:`
+/// and the like fix the type of the socket.
 #[cfg(target_os = "linux")]
 fn vsock(address: &OsStr) -> io::Result<Kept> {
-    let malformed = || io::Error::other("it is no address of a socket");
-    let mut parts = address.to_str().ok_or_else(malformed)?.split(':');
-    let types: &[SockType] = match parts.next() {
-        Some("vsock") => &[SockType::Datagram, SockType::SeqPacket, SockType::Stream],
-        Some("vsock-dgram") => &[SockType::Datagram],
-        Some("vsock-seqpacket") => &[SockType::SeqPacket],
-        Some("vsock-stream") => &[SockType::Stream],
-        _ => return Err(malformed()),
+    let Some(address) = address.to_str() else {
+        return Err(not_an_address());
     };
-    let (Some(cid), Some(port), None) = (parts.next(), parts.next(), parts.next()) else {
-        return Err(malformed());
+    let parts: Vec<&str> = address.split(':').collect();
+    let [scheme, cid, port] = parts[..] else {
+        return Err(not_an_address());
     };
-    let (cid, port) = (
-        cid.parse().map_err(|_| malformed())?,
-        port.parse().map_err(|_| malformed())?,
-    );
+    let types: &[SockType] = match scheme {
+        "vsock" => &[SockType::Datagram, SockType::SeqPacket, SockType::Stream],
+        "vsock-dgram" => &[SockType::Datagram],
+        "vsock-seqpacket" => &[SockType::SeqPacket],
+        "vsock-stream" => &[SockType::Stream],
+        _ => return Err(not_an_address()),
+    };
+    let (Ok(cid), Ok(port)) = (cid.parse(), port.parse()) else {
+        return Err(not_an_address());
+    };
     let address = nix::sys::socket::VsockAddr::new(cid, port);
-    let mut result = Err(malformed());
-    for &kind in types {
-        result = open_to(AddressFamily::Vsock, kind, &address);
+    let mut result = Err(not_an_address());
+    for &socket_type in types {
+        result = open_to(AddressFamily::Vsock, socket_type, &address);
         if result.is_ok() {
             break;
         }
@@ -152,18 +155,19 @@ fn vsock(address: &OsStr) -> io::Result<Kept> {
     result
 }
 
-fn open_to(family: AddressFamily, kind: SockType, address: &dyn SockaddrLike) -> io::Result<Kept> {
-    let fd = socket(family, kind, SockFlag::empty(), None)?;
-    nix::fcntl::fcntl(
-        &fd,
-        nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::FD_CLOEXEC),
-    )?;
+fn open_to(
+    family: AddressFamily,
+    socket_type: SockType,
+    address: &dyn SockaddrLike,
+) -> io::Result<Kept> {
+    let fd = socket(family, socket_type, SockFlag::empty(), None)?;
+    fcntl(&fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
     connect(fd.as_raw_fd(), address)?;
     Ok(Kept::new(fd)?)
 }
 
 impl Notifier {
-    /// Whether there is a manager that listens for more than readiness.
+    /// Whether there is a manager to send more to than readiness.
     pub(crate) fn exists(&self) -> bool {
         self.socket.is_some()
     }
@@ -173,83 +177,79 @@ impl Notifier {
         self.socket.as_ref()?.get().ok()
     }
 
-    /// From here on PID 1 speaks to the manager for this process.
-    pub(crate) fn speak_through(&self, relay: Kept) {
+    /// Sends through PID 1 from now on.
+    pub(crate) fn send_through(&self, relay: Kept) {
         _ = self.relay.set(relay);
     }
 
-    /// The service is ready; `main` names its main process where that is not the one that the
-    /// manager started.
+    /// The socket to send to.
+    fn peer(&self) -> Option<&Kept> {
+        self.relay.get().or(self.socket.as_ref())
+    }
+
+    /// Reports that the service is ready. `main` is its main process if that is not the one that
+    /// the manager started.
     pub(crate) fn ready(&self, main: Option<Pid>) {
         if self.exists() {
-            let main = main.map_or_else(String::new, |pid| format!("MAINPID={pid}\n"));
-            self.send(&format!("{main}READY=1"));
+            match main {
+                Some(pid) => self.send(&format!("MAINPID={pid}\nREADY=1")),
+                None => self.send("READY=1"),
+            }
         }
-        if let Some(fd) = self.take_fd() {
-            if let Err(error) = fd.get().and_then(|fd| Ok(retry(|| write(fd, b"\n"))?)) {
+        if let Some(fd) = self.fd().take() {
+            if let Err(error) = write_newline(&fd) {
                 warn("DAEMON_NOTIFY_FD", &error);
             }
         }
     }
 
     /// Fails if the service has closed or replaced the descriptors that lead to the manager.
-    pub(crate) fn check(&self) -> Result<(), Error> {
-        if let Some(socket) = self.relay.get().or(self.socket.as_ref()) {
+    pub(crate) fn verify(&self) -> Result<(), Error> {
+        if let Some(socket) = self.peer() {
             socket.get().during(Step::Notify, "NOTIFY_SOCKET")?;
         }
-        if let Some(fd) = &self.fd {
-            if let Some(fd) = &*fd.lock().unwrap_or_else(PoisonError::into_inner) {
-                fd.get().during(Step::Notify, "DAEMON_NOTIFY_FD")?;
-            }
+        if let Some(fd) = &*self.fd() {
+            fd.get().during(Step::Notify, "DAEMON_NOTIFY_FD")?;
         }
         Ok(())
     }
 
-    /// Another process writes to the readiness descriptor.
+    /// Closes the readiness descriptor: another process writes to its copy.
     #[inline]
-    pub(crate) fn leave_readiness(&self) {
-        drop(self.take_fd());
+    pub(crate) fn close_fd(&self) {
+        drop(self.fd().take());
     }
 
     #[inline]
-    fn take_fd(&self) -> Option<Kept> {
-        self.fd
-            .as_ref()?
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
+    fn fd(&self) -> MutexGuard<'_, Option<Kept>> {
+        self.fd.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What the service is doing; before it is ready that is also a reason to wait for longer.
-    pub(crate) fn status(&self, text: &str, starting: bool) {
-        let text = text.replace('\n', " ");
-        let more = if starting {
-            format!("\nEXTEND_TIMEOUT_USEC={}", EXTENSION.as_micros())
-        } else {
-            String::new()
-        };
-        // Lossy: the next one tells more.
-        _ = self.transmit(&format!("STATUS={text}{more}"), &[], 0);
+    /// Reports what the service is doing. It can be lost: the next one is newer.
+    pub(crate) fn status(&self, text: &str) {
+        _ = self.transmit(&format!("STATUS={}", one_line(text)), &[], 0);
     }
 
-    /// The start has failed. Waits until the manager knows, for afterwards it could not tell whose
-    /// message it was.
+    /// The same before the service is ready: the manager waits longer, too.
+    pub(crate) fn progress(&self, text: &str) {
+        let (text, extension) = (one_line(text), EXTENSION.as_micros());
+        let message = format!("STATUS={text}\nEXTEND_TIMEOUT_USEC={extension}");
+        _ = self.transmit(&message, &[], 0);
+    }
+
+    /// Reports that the start has failed. Waits until the manager has read that: after the end of
+    /// this process it could not tell whose message it was.
     pub(crate) fn failed(&self, failure: &Failure) {
-        if !self.exists() {
-            return;
+        if self.exists() {
+            let text = one_line(&failure.text);
+            let errno = errno_line(failure.errno);
+            let status = failure.status;
+            self.send(&format!("STATUS={text}\n{errno}EXIT_STATUS={status}"));
+            self.barrier();
         }
-        let text = failure.text.replace('\n', " ");
-        let errno = failure
-            .errno
-            .map_or_else(String::new, |errno| format!("ERRNO={errno}\n"));
-        self.send(&format!(
-            "STATUS={text}\n{errno}EXIT_STATUS={}",
-            failure.status
-        ));
-        self.barrier();
     }
 
-    /// The service reloads. What is said of an earlier reload that failed is said no more.
+    /// Reports that the service reloads, and clears the report of an earlier reload that failed.
     pub(crate) fn reloading(&self) {
         let Ok(now) = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC) else {
             return;
@@ -262,66 +262,60 @@ impl Notifier {
         ));
     }
 
-    /// The service has reloaded.
+    /// Reports that the service has reloaded.
     pub(crate) fn reloaded(&self) {
         self.send("READY=1");
     }
 
-    /// The service could not reload, and goes on as it was: the protocol has no other end of a
-    /// reload.
+    /// Reports that the service could not reload, and goes on as before: the protocol has no other
+    /// end of a reload.
     pub(crate) fn reload_failed(&self, reason: &str, errno: Option<i32>) {
         self.reload_failed.store(true, Ordering::Release);
-        let reason = reason.replace('\n', " ");
-        let errno = errno.map_or_else(String::new, |errno| format!("ERRNO={errno}\n"));
+        let reason = one_line(reason);
+        let errno = errno_line(errno);
         self.send(&format!("STATUS=cannot reload: {reason}\n{errno}READY=1"));
     }
 
-    /// Sends a message, and warns if that cannot be done.
+    /// Sends a message, and warns if that fails.
     pub(crate) fn send(&self, message: &str) {
         if let Err(error) = self.transmit(message, &[], PATIENCE) {
             warn("NOTIFY_SOCKET", &error);
         }
     }
 
-    /// Waits until the manager has read everything so far: it closes the descriptor that comes with
-    /// this message.
+    /// Waits until the manager has read every message so far.
     pub(crate) fn barrier(&self) {
-        let wait = || -> io::Result<()> {
-            let (read, write) = nix::unistd::pipe()?;
-            self.transmit("BARRIER=1", &[write.as_fd()], PATIENCE)?;
-            drop(write);
-            poll(
-                &mut [PollFd::new(read.as_fd(), PollFlags::POLLIN)],
-                PollTimeout::from(PATIENCE),
-            )?;
-            Ok(())
-        };
         if self.exists() {
-            _ = wait();
+            _ = self.wait_for_barrier();
         }
     }
 
+    /// The manager closes the descriptor that comes with this message.
+    fn wait_for_barrier(&self) -> io::Result<()> {
+        let (read, write) = nix::unistd::pipe()?;
+        self.transmit("BARRIER=1", &[write.as_fd()], PATIENCE)?;
+        drop(write);
+        poll(
+            &mut [PollFd::new(read.as_fd(), PollFlags::POLLIN)],
+            PollTimeout::from(PATIENCE),
+        )?;
+        Ok(())
+    }
+
     fn transmit(&self, message: &str, fds: &[BorrowedFd<'_>], patience: u16) -> io::Result<()> {
-        let Some(socket) = self.relay.get().or(self.socket.as_ref()) else {
+        let Some(socket) = self.peer() else {
             return Ok(());
         };
+        let socket = socket.get()?;
         let fds: Vec<RawFd> = fds.iter().map(AsRawFd::as_raw_fd).collect();
         let rights = [ControlMessage::ScmRights(&fds)];
         let control = if fds.is_empty() { &[] } else { &rights[..] };
-        // SIGPIPE is ignored, as Rust's runtime has it.
+        // Rust's runtime ignores SIGPIPE.
         let flags = MsgFlags::MSG_DONTWAIT;
-        let socket = socket.get()?;
-        let send = || {
-            sendmsg::<()>(
-                socket.as_raw_fd(),
-                &[IoSlice::new(message.as_bytes())],
-                control,
-                flags,
-                None,
-            )
-        };
+        let text = [IoSlice::new(message.as_bytes())];
+        let send = || sendmsg::<()>(socket.as_raw_fd(), &text, control, flags, None);
         match send() {
-            Err(nix::errno::Errno::EAGAIN) if patience > 0 => {
+            Err(Errno::EAGAIN) if patience > 0 => {
                 poll(
                     &mut [PollFd::new(socket, PollFlags::POLLOUT)],
                     PollTimeout::from(patience),
@@ -334,23 +328,40 @@ impl Notifier {
     }
 }
 
-/// Gives the manager a descriptor to keep, under a name, until the service is started again:
-/// [`listeners`] returns it then. Connections survive a restart that way.
+fn write_newline(fd: &Kept) -> io::Result<()> {
+    let fd = fd.get()?;
+    retry(|| write(fd, b"\n"))?;
+    Ok(())
+}
+
+fn one_line(text: &str) -> String {
+    text.replace('\n', " ")
+}
+
+fn errno_line(errno: Option<i32>) -> String {
+    match errno {
+        Some(errno) => format!("ERRNO={errno}\n"),
+        None => String::new(),
+    }
+}
+
+/// Gives the manager a descriptor to store, under a name, until the service is started again. Then
+/// [`listeners`] returns it: so connections survive a restart.
 ///
 /// Follows `FDSTORE=1` of sd_notify(3); the unit must set `FileDescriptorStoreMax=`. The manager
-/// drops what it stores when the other end hangs up; a TCP connection is closed for its peer by
-/// [`TcpStream::shutdown`](std::net::TcpStream::shutdown) alone, for the manager has a copy of it.
+/// drops a descriptor when the other end hangs up. To close a stored TCP connection for its peer,
+/// call [`TcpStream::shutdown`](std::net::TcpStream::shutdown): the manager has a copy.
 ///
 /// # Errors
-/// If there is no manager that stores descriptors, or it cannot be reached. The name must be
-/// shorter than 256 bytes and without control characters and `:`.
+/// If there is no manager that stores descriptors, or it cannot be reached. The name must be 1 to
+/// 255 bytes without control characters and `:`.
 ///
 /// [`listeners`]: crate::listeners
 pub fn store_fd(name: &str, fd: impl AsFd) -> io::Result<()> {
     to_store(name, "FDSTORE=1", &[fd.as_fd()])
 }
 
-/// Has the manager forget the descriptors that it keeps under a name, see [`store_fd`].
+/// Has the manager drop the descriptors that it stores under a name, see [`store_fd`].
 ///
 /// # Errors
 /// As [`store_fd`].
@@ -359,17 +370,23 @@ pub fn remove_stored_fd(name: &str) -> io::Result<()> {
 }
 
 fn to_store(name: &str, request: &str, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
-    if name.is_empty() || name.len() > 255 || name.contains(|c: char| c.is_control() || c == ':') {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "this cannot be the name of a stored descriptor",
-        ));
-    }
+    check_fd_name(name)?;
     if !notifier().exists() {
         return Err(io::Error::new(
             io::ErrorKind::NotConnected,
-            "no manager that stores descriptors runs this service",
+            "there is no manager that stores descriptors",
         ));
     }
     notifier().transmit(&format!("{request}\nFDNAME={name}"), fds, PATIENCE)
+}
+
+/// Fails if a descriptor cannot have this name, see `FDNAME=` in sd_notify(3).
+pub(crate) fn check_fd_name(name: &str) -> io::Result<()> {
+    if name.is_empty() || name.len() > 255 || name.contains(|c: char| c.is_control() || c == ':') {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "the name must be 1 to 255 bytes without control characters and ':'",
+        ));
+    }
+    Ok(())
 }

@@ -28,14 +28,14 @@ pub(crate) fn serve_as_init(alone: &SingleThreaded) -> Result<(), Error> {
         ForkResult::Child => {
             drop(relay);
             if let Some(end) = service_end {
-                notifier().speak_through(end);
+                notifier().send_through(end);
             }
             sys::restore(libc::SIGCHLD, &at_death).during(Step::ResetSignals, "SIGCHLD")?;
             signals::unblock_signals()
         }
         ForkResult::Parent { child } => {
             drop(service_end);
-            notifier().leave_readiness();
+            notifier().close_fd();
             init(child, relay)
         }
     }

@@ -286,7 +286,7 @@ impl Starter {
     /// Shows what the daemon is doing, where a person reads it: in one line of a terminal, else a
     /// line each.
     fn show(&mut self, text: &str) {
-        notifier().status(text, true);
+        notifier().progress(text);
         let text: String = text
             .chars()
             .map(|c| if log::steers(c) { ' ' } else { c })

@@ -119,7 +119,7 @@ fn e42_what_is_no_socket_of_the_kind_is_left_alone() {
     ];
     for name in names {
         for started in starts(&scene, path(name), PROMPTLY) {
-            started.assert_says(&["cannot tell the manager: NOTIFY_SOCKET", name]);
+            started.assert_says(&["cannot notify the manager: NOTIFY_SOCKET", name]);
         }
     }
     assert_eq!(seen(&place), before);
@@ -147,7 +147,7 @@ fn e42_addresses_at_the_limits_of_their_length() {
                 format!("{first}{}", "x".repeat(length - 1)),
                 PROMPTLY,
             ) {
-                started.assert_says(&["cannot tell the manager: NOTIFY_SOCKET"]);
+                started.assert_says(&["cannot notify the manager: NOTIFY_SOCKET"]);
             }
         }
     }
@@ -283,9 +283,9 @@ fn e42_a_manager_that_reads_nothing_only_delays() {
         .run();
     detached
         .assert_ready()
-        .assert_says(&["cannot tell the manager: NOTIFY_SOCKET"]);
+        .assert_says(&["cannot notify the manager: NOTIFY_SOCKET"]);
     foreground
         .wait()
         .assert_exited(9)
-        .assert_says(&["cannot tell the manager: NOTIFY_SOCKET"]);
+        .assert_says(&["cannot notify the manager: NOTIFY_SOCKET"]);
 }

@@ -302,7 +302,7 @@ fn e42_a_bad_or_dead_socket_is_a_warning() {
         launch
             .run()
             .assert_exited(9)
-            .assert_says(&["svc: cannot tell the manager: NOTIFY_SOCKET"]);
+            .assert_says(&["svc: cannot notify the manager: NOTIFY_SOCKET"]);
     }
 }
 
@@ -323,7 +323,7 @@ fn e42_a_vsock_address_is_understood() {
             .run();
         started
             .assert_exited(9)
-            .assert_says(&["svc: cannot tell the manager: NOTIFY_SOCKET vsock"]);
+            .assert_says(&["svc: cannot notify the manager: NOTIFY_SOCKET vsock"]);
         assert!(
             !started.stderr.contains("it is no address"),
             "{}",
@@ -343,7 +343,7 @@ fn e42_a_bad_readiness_descriptor_is_a_warning() {
         launch
             .run()
             .assert_exited(9)
-            .assert_says(&["svc: cannot tell the manager: DAEMON_NOTIFY_FD"]);
+            .assert_says(&["svc: cannot notify the manager: DAEMON_NOTIFY_FD"]);
     }
 }
 
@@ -358,7 +358,7 @@ fn e42_a_manager_that_dies_does_not_end_the_service() {
     scene.wait_until("a warning", || {
         running
             .stderr()
-            .contains("svc: cannot tell the manager: NOTIFY_SOCKET")
+            .contains("svc: cannot notify the manager: NOTIFY_SOCKET")
     });
     running.signal(libc::SIGTERM);
     assert!(running.wait().status.success());

@@ -334,6 +334,6 @@ fn descriptors_are_stored_only_by_a_manager_and_under_a_sound_name() {
             .set("mode", "foreground")
             .run()
             .assert_exited(1)
-            .assert_says(&["cannot be the name of a stored descriptor"]);
+            .assert_says(&["the name must be 1 to 255 bytes"]);
     }
 }

@@ -20,6 +20,7 @@ pub use open::Listen;
 pub(crate) use passed::{Origin, pass, pass_from_manager};
 
 use crate::error::Error;
+use crate::report::notify::check_fd_name;
 use crate::sys;
 use address::Local;
 use passed::{Asked, Came, Passed, State, passed};
@@ -158,7 +159,12 @@ fn take_or<T: Listen>(
     asked: &Asked<'_>,
     open: impl FnOnce() -> Result<T, Error>,
 ) -> Result<T, Error> {
-    check_name(asked)?;
+    if let Err(error) = check_fd_name(asked.name) {
+        return Err(Error::opening(
+            format!("the socket {:?}", asked.name),
+            error,
+        ));
+    }
     let mut passed = passed();
     if let Some(found) = passed.find(asked)? {
         let came = &mut passed.came[found];
@@ -170,18 +176,6 @@ fn take_or<T: Listen>(
     note_opened(asked, &socket);
     copies::keep(asked.name, Origin::Service, socket.as_fd())?;
     Ok(socket)
-}
-
-fn check_name(asked: &Asked<'_>) -> Result<(), Error> {
-    let name = asked.name;
-    if name.is_empty() || name.len() > 255 || name.contains(|c: char| c.is_control() || c == ':') {
-        let problem = "a name is 1 to 255 bytes, without control characters and ':'";
-        return Err(Error::opening(
-            format!("the socket {name:?}"),
-            io::Error::other(problem),
-        ));
-    }
-    Ok(())
 }
 
 fn take(came: &mut Came) -> Result<Listener, Error> {

@@ -40,7 +40,7 @@ fn ready(case: &Case<'_>, started: &Started, heard: &Heard) -> Violations {
     let warned = |of: &str| {
         started
             .stderr
-            .contains(&format!("cannot tell the manager: {of}"))
+            .contains(&format!("cannot notify the manager: {of}"))
     };
     check(
         readiness(heard) == [&expected] || warned("NOTIFY_SOCKET"),
