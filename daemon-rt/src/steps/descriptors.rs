@@ -1,7 +1,7 @@
 //! Step 1: the inherited descriptors.
 
 use std::io;
-use std::os::fd::RawFd;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 
 use nix::errno::Errno;
@@ -15,12 +15,12 @@ use crate::step::Step;
 use crate::sys::safe_open::same_file;
 use crate::sys::{self, FIRST, StartOfMain, retry};
 
-/// Closes every inherited descriptor but the three standard ones and those in `keep`.
+/// Closes every inherited descriptor except the three standard ones and those in `keep`.
 pub(crate) fn close_descriptors(start: &StartOfMain, keep: &[RawFd]) -> Result<(), Error> {
     let mut keep = keep.to_vec();
     keep.sort_unstable();
     let mut first = FIRST;
-    for &kept in keep.iter().filter(|&&fd| fd >= FIRST) {
+    for kept in keep {
         if kept > first {
             close_gap(start, first, kept - 1)?;
         }
@@ -29,8 +29,8 @@ pub(crate) fn close_descriptors(start: &StartOfMain, keep: &[RawFd]) -> Result<(
     close_gap(start, first, RawFd::MAX)
 }
 
-/// One close_range(2) where the kernel has it and no filter refuses it; else one by one those that
-/// are open.
+/// Closes the descriptors `first..=last`: by one close_range(2) or, where the kernel has none or a
+/// filter refuses it, one by one.
 fn close_gap(start: &StartOfMain, first: RawFd, last: RawFd) -> Result<(), Error> {
     if sys::close_range(start, first, last).is_ok() {
         return Ok(());
@@ -39,65 +39,66 @@ fn close_gap(start: &StartOfMain, first: RawFd, last: RawFd) -> Result<(), Error
         Step::CloseDescriptors,
         format_args!("descriptors from {first} up"),
     )?;
-    open.into_iter()
-        .filter(|fd| (first..=last).contains(fd))
-        .for_each(|fd| sys::close(start, fd));
+    for fd in open {
+        if (first..=last).contains(&fd) {
+            sys::close(start, fd);
+        }
+    }
     Ok(())
 }
 
-/// The open descriptors, standard ones included, as the system lists them, or else found by asking
-/// for each.
-pub(crate) fn open_descriptors() -> io::Result<Vec<RawFd>> {
-    let Ok(directory) =
-        std::fs::read_dir("/dev/fd").or_else(|_| std::fs::read_dir("/proc/self/fd"))
-    else {
-        return probe_descriptors();
-    };
-    // It lists the descriptor of the directory as well, which is closed when the list is complete.
-    let numbers = directory.map(|entry| {
-        Ok(entry?
-            .file_name()
-            .to_str()
-            .and_then(|name| name.parse().ok()))
-    });
-    numbers
-        .filter_map(Result::transpose)
-        .collect::<io::Result<_>>()
-        .or_else(|_| probe_descriptors())
+/// The open descriptors, standard ones included, as the system lists them. If it does not, each
+/// number is tried.
+fn open_descriptors() -> io::Result<Vec<RawFd>> {
+    for directory in ["/dev/fd", "/proc/self/fd"] {
+        if let Ok(found) = list_descriptors(directory) {
+            return Ok(found);
+        }
+    }
+    probe_descriptors()
 }
 
-/// Asks poll(2), a thousand at a time, which descriptors up to the limit are not invalid. The limit
-/// may have been lowered since they were opened, hence at least 65,536.
+/// The list has the descriptor of the directory too, which is closed when the list is complete.
+fn list_descriptors(directory: &str) -> io::Result<Vec<RawFd>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(directory)? {
+        if let Some(Ok(fd)) = entry?.file_name().to_str().map(str::parse) {
+            found.push(fd);
+        }
+    }
+    Ok(found)
+}
+
+/// Asks poll(2), a thousand at a time, which descriptors up to the limit are valid. The limit may
+/// have been lowered after they were opened, so at least 65,536 are asked for.
 fn probe_descriptors() -> io::Result<Vec<RawFd>> {
     const LEAST: RawFd = 1 << 16;
-    const UNLIMITED: libc::rlim_t = 1 << 20;
+    const UNLIMITED: RawFd = 1 << 20;
+    const BATCH: RawFd = 1024;
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    let hard = if hard == libc::RLIM_INFINITY {
-        UNLIMITED
-    } else {
-        hard
+    let end = match RawFd::try_from(hard) {
+        _ if hard == libc::RLIM_INFINITY => UNLIMITED,
+        Ok(hard) => hard.max(LEAST),
+        Err(_) => RawFd::MAX,
     };
-    let end = RawFd::try_from(hard).unwrap_or(RawFd::MAX).max(LEAST);
-    let batch = usize::try_from(soft.clamp(1, 1024)).unwrap_or(1);
+    // poll(2) takes no more than the soft limit.
+    let batch = match RawFd::try_from(soft) {
+        Ok(soft) => soft.clamp(1, BATCH),
+        Err(_) => BATCH,
+    };
 
-    let mut open = Vec::new();
-    for first in (0..end).step_by(batch) {
-        let last = end.min(first.saturating_add(RawFd::try_from(batch).unwrap_or(1)));
-        let mut asked: Vec<_> = (first..last)
-            .map(|fd| PollFd::new(sys::borrow_raw(fd), PollFlags::empty()))
-            .collect();
+    let (mut open, mut first) = (Vec::new(), 0);
+    while first < end {
+        let last = end.min(first.saturating_add(batch));
+        let ask = |fd| PollFd::new(sys::borrow_raw(fd), PollFlags::empty());
+        let mut asked: Vec<_> = (first..last).map(ask).collect();
         retry(|| poll(&mut asked, PollTimeout::ZERO))?;
-        let valid = |answer: &PollFd| {
-            answer
-                .revents()
-                .is_some_and(|events| !events.contains(PollFlags::POLLNVAL))
-        };
-        open.extend(
-            (first..last)
-                .zip(&asked)
-                .filter(|(_, answer)| valid(answer))
-                .map(|(fd, _)| fd),
-        );
+        for fd in &asked {
+            if matches!(fd.revents(), Some(events) if !events.contains(PollFlags::POLLNVAL)) {
+                open.push(fd.as_fd().as_raw_fd());
+            }
+        }
+        first = last;
     }
     Ok(open)
 }
@@ -106,49 +107,47 @@ fn probe_descriptors() -> io::Result<Vec<RawFd>> {
 pub(crate) struct KnownDescriptors(Vec<(RawFd, nix::Result<FileStat>)>);
 
 impl KnownDescriptors {
-    /// Those that an argument names as `/dev/fd/N`, as a shell's `<(…)` does: `configure` may still
-    /// open them. Not those in `keep`, which are a protocol's.
+    /// Finds those that an argument names as `/dev/fd/N`, as a shell's `<(…)` does: `configure` may
+    /// still open them. Those in `keep` are a protocol's.
     pub(crate) fn named_by_arguments(keep: &[RawFd]) -> Self {
-        let named = std::env::args_os()
-            .skip(1)
-            .filter_map(|argument| named_in(argument.as_bytes()));
-        Self::known(named.filter(|fd| !keep.contains(fd)))
+        let arguments = std::env::args_os().skip(1);
+        Self::known(
+            arguments.filter_map(|argument| named_in(argument.as_bytes())),
+            keep,
+        )
     }
 
-    /// All but those in `keep`: in the foreground they are left alone, but `configure` may yet
+    /// Finds all but those in `keep`: in the foreground they stay open, but `configure` may yet
     /// decide to detach.
     pub(crate) fn all_but(keep: &[RawFd]) -> Self {
-        Self::known(
-            open_descriptors()
-                .unwrap_or_default()
-                .into_iter()
-                .filter(|fd| !keep.contains(fd)),
-        )
+        match open_descriptors() {
+            Ok(open) => Self::known(open.into_iter(), keep),
+            Err(_) => Self(Vec::new()),
+        }
     }
 
-    fn known(numbers: impl Iterator<Item = RawFd>) -> Self {
-        let known = numbers
-            .filter(|&fd| fd >= FIRST)
-            .map(|fd| (fd, fstat(sys::borrow_raw(fd))));
-        Self(
-            known
-                .filter(|(_, found)| *found != Err(Errno::EBADF))
-                .collect(),
-        )
+    fn known(numbers: impl Iterator<Item = RawFd>, keep: &[RawFd]) -> Self {
+        let mut known = Vec::new();
+        for fd in numbers {
+            if fd >= FIRST && !keep.contains(&fd) {
+                let found = fstat(sys::borrow_raw(fd));
+                if found != Err(Errno::EBADF) {
+                    known.push((fd, found));
+                }
+            }
+        }
+        Self(known)
     }
 
     pub(crate) fn numbers(&self) -> impl Iterator<Item = RawFd> {
         self.0.iter().map(|&(fd, _)| fd)
     }
 
-    /// Closes them, except where `configure` has closed one and the number means another file by
-    /// now.
+    /// Closes them. If `configure` has closed one, its number may mean another file by now: that is
+    /// left open.
     pub(crate) fn close(self, start: &StartOfMain) -> Result<(), Error> {
         for (fd, then) in self.0 {
-            let same = match fstat(sys::borrow_raw(fd)) {
-                Err(Errno::EBADF) => Ok(false),
-                now => now.and_then(|now| Ok(same_file(&now, &then?))),
-            };
+            let same = is_still(fd, then);
             if same.during(Step::CloseDescriptors, format_args!("descriptor {fd}"))? {
                 sys::close(start, fd);
             }
@@ -157,14 +156,22 @@ impl KnownDescriptors {
     }
 }
 
-/// The descriptor in an argument such as `/dev/fd/63` or `--config=/dev/fd/63`.
+fn is_still(fd: RawFd, then: nix::Result<FileStat>) -> nix::Result<bool> {
+    match fstat(sys::borrow_raw(fd)) {
+        Err(Errno::EBADF) => Ok(false),
+        now => Ok(same_file(&now?, &then?)),
+    }
+}
+
+/// Finds the descriptor in an argument such as `/dev/fd/63` or `--config=/dev/fd/63`.
 fn named_in(argument: &[u8]) -> Option<RawFd> {
     const MARKS: [&[u8]; 2] = [b"/dev/fd/", b"/proc/self/fd/"];
-    let digits = MARKS.iter().find_map(|mark| {
-        let at = argument
-            .windows(mark.len())
-            .position(|window| window == *mark)?;
-        Some(&argument[at + mark.len()..])
-    })?;
-    std::str::from_utf8(digits).ok()?.parse().ok()
+    for mark in MARKS {
+        let mut windows = argument.windows(mark.len());
+        if let Some(at) = windows.position(|window| window == mark) {
+            let digits = &argument[at + mark.len()..];
+            return std::str::from_utf8(digits).ok()?.parse().ok();
+        }
+    }
+    None
 }

@@ -7,49 +7,51 @@ use crate::error::{During, Error};
 use crate::step::Step;
 use crate::sys;
 
-/// The signals by which a caller may tell its child to outlive it, as nohup(1) does. The starter,
+/// The signals by which a caller can tell its child to outlive it, as nohup(1) does. The starter,
 /// which acts for the caller, goes on ignoring them; the daemon does not.
 const CALLERS: [libc::c_int; 3] = [libc::SIGINT, libc::SIGHUP, libc::SIGQUIT];
 
-/// Which of the signals that the caller ignored the starter goes on ignoring.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct StillIgnored([bool; CALLERS.len()]);
+/// The signals that the caller ignored and the starter goes on ignoring, a bit each.
+#[derive(Clone, Copy)]
+pub(crate) struct StillIgnored(u32);
 
 impl StillIgnored {
     pub(crate) fn contains(self, signal: libc::c_int) -> bool {
-        CALLERS
-            .iter()
-            .zip(self.0)
-            .any(|(&ignored, still)| still && ignored == signal)
+        self.0 & (1 << signal) != 0
     }
 
     /// Completes step 2 in the daemon.
     #[inline]
     pub(crate) fn reset(self) -> Result<(), Error> {
-        CALLERS
-            .into_iter()
-            .filter(|&signal| self.contains(signal))
-            .try_for_each(reset)
+        for signal in CALLERS {
+            if self.contains(signal) {
+                reset(signal)?;
+            }
+        }
+        Ok(())
     }
 }
 
-/// Puts every signal that is ignored back to its default. Handlers do not survive exec, so there
-/// are none but those that this program's own runtime has installed, and they stay; so does the
-/// ignored SIGPIPE, which is Rust's doing.
+/// Puts every ignored signal back to its default action. Handlers do not survive exec(2): those
+/// that there are belong to this program's own runtime, and stay. So does the ignored SIGPIPE,
+/// which is Rust's doing.
 pub(crate) fn reset_signals() -> Result<StillIgnored, Error> {
-    let is_ignored = |signal| {
-        sys::is_ignored(signal).during(Step::ResetSignals, format_args!("signal {signal}"))
-    };
-    let mut still = StillIgnored::default();
-    for (still, signal) in still.0.iter_mut().zip(CALLERS) {
-        *still = is_ignored(signal)?;
-    }
+    let mut still = StillIgnored(0);
     for signal in 1..=sys::LAST_SIGNAL {
-        if signal != libc::SIGPIPE && !CALLERS.contains(&signal) && is_ignored(signal)? {
+        if signal == libc::SIGPIPE || !is_ignored(signal)? {
+            continue;
+        }
+        if CALLERS.contains(&signal) {
+            still.0 |= 1 << signal;
+        } else {
             reset(signal)?;
         }
     }
     Ok(still)
+}
+
+fn is_ignored(signal: libc::c_int) -> Result<bool, Error> {
+    sys::is_ignored(signal).during(Step::ResetSignals, format_args!("signal {signal}"))
 }
 
 fn reset(signal: libc::c_int) -> Result<(), Error> {

@@ -114,7 +114,7 @@ fn d7_an_unknown_user_is_said_to_be_unknown() {
     let started = in_namespaces(&scene, &["--mount"], &script).run();
     started
         .assert_exited(93)
-        .assert_says(&["user nemo: there is none of this name"]);
+        .assert_says(&["user nemo: not found"]);
 }
 
 #[test]

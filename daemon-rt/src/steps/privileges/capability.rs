@@ -1,6 +1,6 @@
-//! What is left of root's power, see capabilities(7).
+//! The capabilities that a service keeps, see capabilities(7).
 
-/// In the order of their numbers, without `CAP_`.
+/// The names in the order of their numbers, without `CAP_`.
 const NAMES: [&str; 41] = [
     "CHOWN",
     "DAC_OVERRIDE",
@@ -45,16 +45,17 @@ const NAMES: [&str; 41] = [
     "CHECKPOINT_RESTORE",
 ];
 
-/// The bit of a capability.
+/// Returns the bit of a capability.
 pub(crate) fn bit(name: &str) -> Result<u64, &'static str> {
-    match name {
-        "CAP_SETUID" | "CAP_SETGID" => Err("whoever keeps it can become root again"),
-        _ => name
-            .strip_prefix("CAP_")
-            .and_then(|name| NAMES.iter().position(|&known| known == name))
-            .map(|number| 1 << number)
-            .ok_or("there is no capability of this name"),
+    if let "CAP_SETUID" | "CAP_SETGID" = name {
+        return Err("with it the service could become root again");
     }
+    if let Some(name) = name.strip_prefix("CAP_") {
+        if let Some(number) = NAMES.iter().position(|&known| known == name) {
+            return Ok(1 << number);
+        }
+    }
+    Err("unknown capability")
 }
 
 #[cfg(target_os = "linux")]
@@ -69,8 +70,8 @@ mod linux {
 
     use crate::sys::{self, Capabilities, Prctl, prctl};
 
-    /// Lets these capabilities survive the change of the user id, whatever the caller has made of
-    /// the securebits. Where it has locked them, [`keep_only`] does what they prevent.
+    /// Makes these capabilities survive the change of the user id, whatever securebits the caller
+    /// has set. If it has locked them, [`keep_only`] does what they prevent.
     pub(crate) fn prepare(capabilities: u64) -> nix::Result<()> {
         if prctl(Prctl::GetSecurebits)? != 0 {
             match prctl(Prctl::ClearSecurebits) {
@@ -84,6 +85,7 @@ mod linux {
         Ok(())
     }
 
+    /// Gives up all other capabilities.
     pub(crate) fn keep_only(capabilities: u64) -> nix::Result<()> {
         exactly(capabilities).set()?;
         if capabilities != 0 {
@@ -96,12 +98,13 @@ mod linux {
         }
     }
 
+    /// Checks that this process has exactly these capabilities.
     pub(crate) fn are_only(capabilities: u64) -> nix::Result<bool> {
         Ok(Capabilities::get()? == exactly(capabilities))
     }
 
-    /// For this process and not for what it executes: nothing is inheritable, and so nothing
-    /// ambient.
+    /// The sets of this process. The programs that it executes get none: no capability is
+    /// inheritable, so none is ambient.
     fn exactly(capabilities: u64) -> Capabilities {
         Capabilities {
             permitted: capabilities,
@@ -110,12 +113,13 @@ mod linux {
         }
     }
 
+    /// Makes sure that this process and what it executes never gain privileges.
     pub(crate) fn gain_no_more() -> nix::Result<()> {
         set_no_new_privs()
     }
 
-    /// Leaves the caller's session keyring, which may hold its keys. That the kernel has no
-    /// keyrings, or a filter forbids them, is no failure.
+    /// Leaves the caller's session keyring, which may hold its keys. It is not a failure if the
+    /// kernel has no keyrings, or a filter forbids them.
     pub(crate) fn join_new_keyring() -> nix::Result<()> {
         match sys::join_new_keyring() {
             Err(Errno::ENOSYS | Errno::EPERM | Errno::EACCES) => Ok(()),

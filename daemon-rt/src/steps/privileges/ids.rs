@@ -1,4 +1,4 @@
-//! The ids of this process, all that there are of each kind.
+//! All user, group and supplementary group ids of this process.
 
 use nix::unistd::{self, Gid, Uid};
 
@@ -7,12 +7,12 @@ pub(crate) use with_saved_ids::{gids, same_groups, set_gid, set_groups, set_uid,
 #[cfg(target_vendor = "apple")]
 pub(crate) use without_saved_ids::{gids, same_groups, set_gid, set_groups, set_uid, uids};
 
-/// Whether this process can take on root's user id, found out by trying.
+/// Tries whether this process can take on root's user id.
 pub(crate) fn regains_root() -> bool {
     set_uid(Uid::from_raw(0)).is_ok()
 }
 
-/// Whether this process can take on root's group id, found out by trying.
+/// Tries whether this process can take on root's group id.
 pub(crate) fn regains_root_group() -> bool {
     set_gid(Gid::from_raw(0)).is_ok()
 }
@@ -57,10 +57,10 @@ mod with_saved_ids {
         unistd::setgroups(groups)
     }
 
-    /// Whether the supplementary groups are these, which are sorted.
+    /// Checks whether the supplementary groups are these, which are sorted.
     pub(crate) fn same_groups(groups: &[Gid]) -> nix::Result<bool> {
-        // Few have room where no memory has to be taken, which costs much in a process that was
-        // just forked.
+        // Up to 32 need no allocation, which touches pages: that is slow in a process that was just
+        // forked.
         let (mut few, mut many) = ([0; 32], Vec::new());
         let found = match sys::groups(&mut few) {
             Err(Errno::EINVAL) => {

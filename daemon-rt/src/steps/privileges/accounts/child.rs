@@ -1,9 +1,11 @@
-//! Looking up in a short-lived child. The C library asks modules that nsswitch.conf(5) names, and
-//! some (sss, ldap, winbind) start threads and keep descriptors, which must not be there when this
-//! process forks and gives up its privileges.
+//! Looks up users and groups in a short-lived child. The C library asks modules that
+//! nsswitch.conf(5) names. Some (sss, ldap, winbind) start threads and keep descriptors, which must
+//! not be there when this process forks and gives up its privileges.
 
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -16,29 +18,35 @@ use crate::error::{During, Error};
 use crate::step::Step;
 use crate::sys::{self, SingleThreaded};
 
-/// Modules that leave nothing behind.
+/// The modules that leave no threads and descriptors behind.
 const TIDY: [&str; 6] = ["files", "compat", "db", "systemd", "altfiles", "extrausers"];
 const DATABASES: [&str; 3] = ["passwd", "group", "initgroups"];
+const OBJECT: &str = "the look-up of users and groups";
 
-/// Whether the modules that look up users and groups leave nothing behind.
+/// Checks whether all modules that look up users and groups are tidy.
 pub(super) fn are_modules_tidy() -> bool {
-    // With musl there are none.
+    // musl has no modules.
     if !cfg!(target_env = "gnu") {
         return true;
     }
-    std::fs::read_to_string("/etc/nsswitch.conf")
-        .map_or(true, |text| text.lines().all(is_line_tidy))
+    match std::fs::read_to_string("/etc/nsswitch.conf") {
+        Ok(text) => text.lines().all(is_line_tidy),
+        Err(_) => true,
+    }
 }
 
 fn is_line_tidy(line: &str) -> bool {
-    let line = line.split('#').next().unwrap_or_default();
+    let line = match line.split_once('#') {
+        Some((line, _comment)) => line,
+        None => line,
+    };
     let Some((database, services)) = line.split_once(':') else {
         return true;
     };
     if !DATABASES.contains(&database.trim()) {
         return true;
     }
-    // What stands in brackets says what becomes of the answer: `[NOTFOUND=return]`.
+    // The words in brackets are actions, not modules: `[NOTFOUND=return]`.
     let mut actions = false;
     services
         .replace('[', " [")
@@ -52,40 +60,39 @@ fn is_line_tidy(line: &str) -> bool {
         })
 }
 
-/// Calls `look_up` in a child, and returns what it has found.
+/// Calls `look_up` in a child, and returns its result.
 pub(super) fn look_up(
     alone: &SingleThreaded,
     look_up: impl FnOnce() -> Result<Found, Error>,
 ) -> Result<Found, Error> {
-    let during = |error: io::Error| {
-        Error::step(
-            Step::DropPrivileges,
-            "the look-up of users and groups",
-            error,
-        )
-    };
-    let (read, write) = pipe2(OFlag::O_CLOEXEC).map_err(|error| during(error.into()))?;
-    match sys::fork(alone).during(Step::DropPrivileges, "the look-up of users and groups")? {
+    let (read, write) = pipe2(OFlag::O_CLOEXEC).during(Step::DropPrivileges, OBJECT)?;
+    match sys::fork(alone).during(Step::DropPrivileges, OBJECT)? {
         ForkResult::Child => {
-            _ = catch_unwind(AssertUnwindSafe(|| {
-                let answer = encode(&look_up());
-                let length = u32::try_from(answer.len()).unwrap_or(u32::MAX);
-                std::fs::File::from(write).write_all(&[&length.to_ne_bytes()[..], &answer].concat())
-            }));
+            _ = catch_unwind(AssertUnwindSafe(|| send(write, &look_up())));
             sys::exit_now(0)
         }
         ForkResult::Parent { child } => {
             drop(write);
-            let answer = receive(&mut read.into());
-            // Reaped by somebody else, perhaps: a handler of `configure`'s.
+            let answer = receive(read);
+            // A handler of `configure`'s may have reaped it.
             _ = sys::wait(child, WaitPidFlag::empty());
-            decode(&answer.map_err(during)?)
-                .ok_or_else(|| during(io::ErrorKind::InvalidData.into()))?
+            let answer = answer.during(Step::DropPrivileges, OBJECT)?;
+            match decode(&answer) {
+                Some(found) => found,
+                None => Err(io::ErrorKind::InvalidData).during(Step::DropPrivileges, OBJECT),
+            }
         }
     }
 }
 
-fn receive(pipe: &mut std::fs::File) -> io::Result<Vec<u8>> {
+fn send(pipe: OwnedFd, found: &Result<Found, Error>) -> io::Result<()> {
+    let answer = encode(found);
+    let length = u32::try_from(answer.len()).map_err(io::Error::other)?;
+    File::from(pipe).write_all(&[&length.to_ne_bytes()[..], &answer].concat())
+}
+
+fn receive(pipe: OwnedFd) -> io::Result<Vec<u8>> {
+    let mut pipe = File::from(pipe);
     let mut length = [0; 4];
     pipe.read_exact(&mut length)?;
     let mut answer = Vec::new();
@@ -94,40 +101,16 @@ fn receive(pipe: &mut std::fs::File) -> io::Result<Vec<u8>> {
     Ok(answer)
 }
 
-/// What was found, or the error, as texts that end with a NUL byte each; no name or path holds one.
+/// The result as texts that end with a NUL byte each. No name or path holds one.
 fn encode(found: &Result<Found, Error>) -> Vec<u8> {
-    let mut texts: Vec<OsString> = Vec::new();
-    match found {
-        Err(error) => {
-            let source =
-                std::error::Error::source(error).map_or_else(String::new, ToString::to_string);
-            texts.extend([
-                "error".into(),
-                error.errno().unwrap_or(0).to_string().into(),
-            ]);
-            texts.extend([error.object().into(), source.into()]);
-        }
-        Ok((identity, variables)) => {
-            match identity {
-                None => texts.push("unchanged".into()),
-                Some(Identity {
-                    uid,
-                    gid,
-                    groups,
-                    exact_groups,
-                }) => {
-                    let groups: Vec<String> = groups.iter().map(ToString::to_string).collect();
-                    texts.extend([
-                        "identity".into(),
-                        uid.to_string().into(),
-                        gid.to_string().into(),
-                    ]);
-                    texts.extend([groups.join(",").into(), exact_groups.to_string().into()]);
-                }
-            }
-            for (name, value) in variables {
-                texts.extend([OsString::from(name), value.clone()]);
-            }
+    let mut texts = match found {
+        Err(error) => encode_error(error),
+        Ok((None, _)) => vec!["unchanged".into()],
+        Ok((Some(identity), _)) => encode_identity(identity),
+    };
+    if let Ok((_, variables)) = found {
+        for (name, value) in variables {
+            texts.extend([OsString::from(name), value.clone()]);
         }
     }
     texts
@@ -136,43 +119,36 @@ fn encode(found: &Result<Found, Error>) -> Vec<u8> {
         .collect()
 }
 
+fn encode_error(error: &Error) -> Vec<OsString> {
+    let errno = error.errno().unwrap_or(0).to_string();
+    let source = match std::error::Error::source(error) {
+        Some(source) => source.to_string(),
+        None => String::new(),
+    };
+    let object = error.object();
+    vec!["error".into(), errno.into(), object.into(), source.into()]
+}
+
+fn encode_identity(identity: &Identity) -> Vec<OsString> {
+    let groups: Vec<String> = identity.groups.iter().map(Gid::to_string).collect();
+    vec![
+        "identity".into(),
+        identity.uid.to_string().into(),
+        identity.gid.to_string().into(),
+        groups.join(",").into(),
+        identity.exact_groups.to_string().into(),
+    ]
+}
+
 fn decode(answer: &[u8]) -> Option<Result<Found, Error>> {
     let mut texts = answer
         .strip_suffix(b"\0")?
         .split(|&byte| byte == 0)
         .map(OsStr::from_bytes);
-    let number = |text: Option<&OsStr>| text?.to_str()?.parse::<u32>().ok();
     let identity = match texts.next()?.to_str()? {
-        "error" => {
-            let errno = texts.next()?.to_str()?.parse().ok()?;
-            let (object, source) = (
-                texts.next()?.to_string_lossy(),
-                texts.next()?.to_string_lossy(),
-            );
-            let source = if errno == 0 {
-                io::Error::other(source.into_owned())
-            } else {
-                io::Error::from_raw_os_error(errno)
-            };
-            return Some(Err(Error::step(Step::DropPrivileges, object, source)));
-        }
+        "error" => return Some(Err(decode_error(&mut texts)?)),
         "unchanged" => None,
-        _ => {
-            let (uid, gid) = (
-                Uid::from_raw(number(texts.next())?),
-                Gid::from_raw(number(texts.next())?),
-            );
-            let groups = texts.next()?.to_str()?.split_terminator(',');
-            let groups = groups
-                .map(|group| group.parse().ok().map(Gid::from_raw))
-                .collect::<Option<_>>()?;
-            Some(Identity {
-                uid,
-                gid,
-                groups,
-                exact_groups: texts.next()? == "true",
-            })
-        }
+        _ => Some(decode_identity(&mut texts)?),
     };
     let mut variables = Vec::new();
     while let Some(name) = texts.next() {
@@ -180,6 +156,33 @@ fn decode(answer: &[u8]) -> Option<Result<Found, Error>> {
         variables.push((name, texts.next()?.to_owned()));
     }
     Some(Ok((identity, variables)))
+}
+
+fn decode_error<'a>(texts: &mut impl Iterator<Item = &'a OsStr>) -> Option<Error> {
+    let errno = texts.next()?.to_str()?.parse().ok()?;
+    let object = texts.next()?.to_string_lossy();
+    let source = texts.next()?.to_string_lossy();
+    let source = match errno {
+        0 => io::Error::other(source.into_owned()),
+        errno => io::Error::from_raw_os_error(errno),
+    };
+    Some(Error::step(Step::DropPrivileges, object, source))
+}
+
+fn decode_identity<'a>(texts: &mut impl Iterator<Item = &'a OsStr>) -> Option<Identity> {
+    let mut next = || texts.next()?.to_str();
+    let uid = Uid::from_raw(next()?.parse().ok()?);
+    let gid = Gid::from_raw(next()?.parse().ok()?);
+    let mut groups = Vec::new();
+    for group in next()?.split_terminator(',') {
+        groups.push(Gid::from_raw(group.parse().ok()?));
+    }
+    Some(Identity {
+        uid,
+        gid,
+        groups,
+        exact_groups: next()? == "true",
+    })
 }
 
 #[cfg(test)]

@@ -1,5 +1,4 @@
-//! Users and groups, by name or number: looked up before the fork, so that a mistake is reported at
-//! once.
+//! Looks up users and groups, by name or number, before the fork: so a mistake is reported at once.
 
 use std::ffi::{CStr, OsString};
 use std::io;
@@ -17,39 +16,37 @@ use crate::sys::{self, retry};
 #[cfg(target_os = "linux")]
 mod child;
 
-/// Whom the service becomes.
+/// The ids that the service takes on.
 #[derive(Debug)]
 pub(crate) struct Identity {
     pub(crate) uid: Uid,
     pub(crate) gid: Gid,
     /// Sorted.
     pub(crate) groups: Vec<Gid>,
-    /// Whether the groups were asked for, or are what the system says of the user.
+    /// The groups come from the settings, not from the user's account.
     pub(crate) exact_groups: bool,
 }
 
 const PASSWD: &CStr = c"/etc/passwd";
 
-/// What the environment says of a user.
+/// The environment variables that describe a user.
 pub(crate) type Variables = Vec<(&'static str, OsString)>;
 
-/// What is looked up: whom the service becomes, if that changes, and what the environment is to say
-/// of the user.
+/// The result of a look-up: the ids, if they are to change, and the variables of the user.
 pub(crate) type Found = (Option<Identity>, Variables);
 
-/// Looks up the users and groups that the settings name, if they name any, and what the environment
-/// is to say of the user.
+/// Looks up the users and groups that the settings name, if they name any, and the variables that
+/// describe the user.
 pub(crate) fn look_up(daemon: &Daemon) -> Result<Found, Error> {
-    let named = daemon.user.is_some() || daemon.group.is_some() || daemon.groups.is_some();
-    if !named {
+    if !changes_ids(daemon) {
         if let Some(variables) = current_user_in_passwd(geteuid()) {
             return Ok((None, variables));
         }
     }
     #[cfg(target_os = "linux")]
     if !child::are_modules_tidy() {
-        // In the foreground there may be threads, of `configure`'s: a module's do no more harm
-        // then.
+        // In the foreground `configure` may have started threads. Then a module's threads do no
+        // more harm.
         if let Ok(alone) = sys::SingleThreaded::check() {
             return child::look_up(&alone, || ask_the_system(daemon));
         }
@@ -57,25 +54,29 @@ pub(crate) fn look_up(daemon: &Daemon) -> Result<Found, Error> {
     ask_the_system(daemon)
 }
 
-/// The same by the C library.
+fn changes_ids(daemon: &Daemon) -> bool {
+    daemon.user.is_some() || daemon.group.is_some() || daemon.groups.is_some()
+}
+
+/// Looks up the same by the C library.
 fn ask_the_system(daemon: &Daemon) -> Result<Found, Error> {
     let (uid, user) = match &daemon.user {
         Some(user) => look_up_user(user)?,
         None => (geteuid(), None),
     };
-    let named = daemon.user.is_some() || daemon.group.is_some() || daemon.groups.is_some();
-    let identity = named
-        .then(|| identity(daemon, uid, user.as_ref()))
-        .transpose()?;
+    let identity = if changes_ids(daemon) {
+        Some(identity(daemon, uid, user.as_ref())?)
+    } else {
+        None
+    };
     let variables = match user {
-        Some(user) => variables(user.name.into(), user.dir.into(), user.shell.into()),
-        None if daemon.user.is_none() => of_current_user(uid)?,
-        None => of_nobody(),
+        None if daemon.user.is_none() => variables_of_current_user(uid)?,
+        user => variables_of(user),
     };
     Ok((identity, variables))
 }
 
-/// Their names.
+/// The names of the variables.
 #[cfg(target_os = "linux")]
 const VARIABLES: [&str; 4] = ["HOME", "LOGNAME", "SHELL", "USER"];
 
@@ -88,55 +89,55 @@ fn variables(name: OsString, home: OsString, shell: OsString) -> Variables {
     ]
 }
 
-fn of_nobody() -> Variables {
-    vec![("HOME", "/".into())]
+fn variables_of(user: Option<User>) -> Variables {
+    match user {
+        Some(user) => variables(user.name.into(), user.dir.into(), user.shell.into()),
+        None => vec![("HOME", "/".into())],
+    }
 }
 
-/// What the beginning of /etc/passwd says of the user that the service goes on running as. Only if
-/// it says nothing the C library is asked, which takes five times as long, as it also looks into
-/// its caches, configuration and other sources.
+/// Reads the entry of the current user in the beginning of /etc/passwd. The C library takes five
+/// times as long, because it also looks into its caches, configuration and other sources: it is
+/// asked only if there is no entry here.
 fn current_user_in_passwd(uid: Uid) -> Option<Variables> {
-    let mut passwd = [0; 2048];
-    let read = open(PASSWD, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())
-        .and_then(|file| retry(|| read(&file, &mut passwd)));
-    let length = read.unwrap_or(0);
-    in_passwd(&passwd[..length], uid)
+    let passwd = open(PASSWD, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).ok()?;
+    let mut text = [0; 2048];
+    let length = retry(|| read(&passwd, &mut text)).ok()?;
+    in_passwd(&text[..length], uid)
 }
 
-fn of_current_user(uid: Uid) -> Result<Variables, Error> {
+fn variables_of_current_user(uid: Uid) -> Result<Variables, Error> {
     if let Some(variables) = current_user_in_passwd(uid) {
         return Ok(variables);
     }
     let user = absent(User::from_uid(uid)).during(Step::DropPrivileges, "the current user")?;
-    Ok(user.map_or_else(of_nobody, |user| {
-        variables(user.name.into(), user.dir.into(), user.shell.into())
-    }))
+    Ok(variables_of(user))
 }
 
-/// The first entry of a user in the complete lines of a text in the format of passwd(5). Lines that
-/// are none, such as those that start with a `+` and refer to NIS, have no number where the user id
-/// stands.
+/// Finds the first entry of a user in the complete lines of a text in the format of passwd(5).
 fn in_passwd(passwd: &[u8], uid: Uid) -> Option<Variables> {
     let end = passwd.iter().rposition(|&byte| byte == b'\n')?;
-    passwd[..end].split(|&byte| byte == b'\n').find_map(|line| {
-        let mut fields = line.split(|&byte| byte == b':');
-        let mut next = || {
-            fields
-                .next()
-                .and_then(|field| std::str::from_utf8(field).ok())
-        };
-        let (name, _, number, _, _, home, shell) = (
-            next()?,
-            next()?,
-            next()?,
-            next()?,
-            next()?,
-            next()?,
-            next()?,
-        );
-        let entry = !name.starts_with(['+', '-', '#']) && number.parse() == Ok(uid.as_raw());
-        entry.then(|| variables(name.into(), home.into(), shell.into()))
-    })
+    let mut lines = passwd[..end].split(|&byte| byte == b'\n');
+    lines.find_map(|line| in_line(line, uid))
+}
+
+fn in_line(line: &[u8], uid: Uid) -> Option<Variables> {
+    let mut fields = line.split(|&byte| byte == b':');
+    let mut next = || std::str::from_utf8(fields.next()?).ok();
+    let [name, _, number, _, _, home, shell] = [
+        next()?,
+        next()?,
+        next()?,
+        next()?,
+        next()?,
+        next()?,
+        next()?,
+    ];
+    // Lines that start with `+` or `-` refer to NIS.
+    if name.starts_with(['+', '-', '#']) || number.parse() != Ok(uid.as_raw()) {
+        return None;
+    }
+    Some(variables(name.into(), home.into(), shell.into()))
 }
 
 fn identity(daemon: &Daemon, uid: Uid, user: Option<&User>) -> Result<Identity, Error> {
@@ -144,8 +145,7 @@ fn identity(daemon: &Daemon, uid: Uid, user: Option<&User>) -> Result<Identity, 
         (Some(group), ..) => look_up_group(group)?,
         (None, Some(_), Some(user)) => user.gid,
         (None, Some(_), None) => {
-            let error =
-                io::Error::other("has no entry that names a primary group: set `group` too");
+            let error = io::Error::other("no account names its primary group: set `group` too");
             return Err(Error::step(
                 Step::DropPrivileges,
                 format!("user {uid}"),
@@ -170,31 +170,33 @@ fn identity(daemon: &Daemon, uid: Uid, user: Option<&User>) -> Result<Identity, 
 }
 
 fn look_up_user(user: &NameOrId) -> Result<(Uid, Option<User>), Error> {
-    let found = || -> io::Result<_> {
-        if let Some(name) = user.name() {
-            if let Some(user) = absent(User::from_name(name))? {
-                return Ok((user.uid, Some(user)));
-            }
+    find_user(user).during(Step::DropPrivileges, format_args!("user {user}"))
+}
+
+fn find_user(user: &NameOrId) -> io::Result<(Uid, Option<User>)> {
+    if let Some(name) = user.name() {
+        if let Some(user) = absent(User::from_name(name))? {
+            return Ok((user.uid, Some(user)));
         }
-        let uid = Uid::from_raw(user.id()?);
-        Ok((uid, absent(User::from_uid(uid))?))
-    };
-    found().during(Step::DropPrivileges, format_args!("user {user}"))
+    }
+    let uid = Uid::from_raw(user.id()?);
+    Ok((uid, absent(User::from_uid(uid))?))
 }
 
 fn look_up_group(group: &NameOrId) -> Result<Gid, Error> {
-    let found = || -> io::Result<_> {
-        if let Some(name) = group.name() {
-            if let Some(group) = absent(Group::from_name(name))? {
-                return Ok(group.gid);
-            }
-        }
-        group.id().map(Gid::from_raw)
-    };
-    found().during(Step::DropPrivileges, format_args!("group {group}"))
+    find_group(group).during(Step::DropPrivileges, format_args!("group {group}"))
 }
 
-/// Some errors mean that there is no such entry, see getpwnam(3).
+fn find_group(group: &NameOrId) -> io::Result<Gid> {
+    if let Some(name) = group.name() {
+        if let Some(group) = absent(Group::from_name(name))? {
+            return Ok(group.gid);
+        }
+    }
+    Ok(Gid::from_raw(group.id()?))
+}
+
+/// Takes the errors for `None` that mean that there is no such entry, see getpwnam(3).
 fn absent<T>(result: nix::Result<Option<T>>) -> nix::Result<Option<T>> {
     match result {
         Err(Errno::ENOENT | Errno::ESRCH) => Ok(None),
@@ -219,7 +221,7 @@ fn groups_of(_: &User, gid: Gid) -> Result<Vec<Gid>, Error> {
 }
 
 impl NameOrId {
-    /// The name to look up.
+    /// Returns the name to look up.
     fn name(&self) -> Option<&str> {
         match self {
             Self::Name(name) if !name.contains('\0') => Some(name),
@@ -227,16 +229,16 @@ impl NameOrId {
         }
     }
 
-    /// The number, where no entry has such a name.
+    /// Returns the number, if no entry has such a name.
     fn id(&self) -> io::Result<u32> {
         match self {
             Self::Id(u32::MAX) => Err(io::Error::other(
-                "-1 is no id: the system calls take it for \"unchanged\"",
+                "-1 is not an id: it means \"unchanged\" to the system calls",
             )),
             Self::Id(id) => Ok(*id),
             Self::Name(name) => match name.parse() {
                 Ok(id) if !name.starts_with('+') => Self::Id(id).id(),
-                _ => Err(io::Error::other("there is none of this name")),
+                _ => Err(io::Error::other("not found")),
             },
         }
     }
