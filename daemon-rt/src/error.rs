@@ -5,29 +5,70 @@ use std::io;
 use std::path::Path;
 
 use crate::step::Step;
+use crate::sys::safe_open::Untrusted;
 
-/// Why something could not be done: the step, the object and the source.
+/// Why something could not be done: the step or command, the object and the source.
 ///
-/// It reads `cannot <step in words>: <object>: <source>`.
+/// It reads `cannot <step in words>: <object>: <source>`. Where a call of the system is the reason,
+/// [`source`](std::error::Error::source) is its [`io::Error`].
+///
+/// ```no_run
+/// use std::time::Duration;
+///
+/// use daemon_rt::control::Control;
+/// use daemon_rt::ErrorKind;
+///
+/// match Control::new("/run/greeter.pid").reload(Duration::from_secs(30)) {
+///     Err(error) if error.kind() == ErrorKind::NotRunning => println!("start it first"),
+///     Err(error) => eprintln!("{error}"),
+///     Ok(_) => {}
+/// }
+/// ```
 #[derive(Debug)]
 pub struct Error {
-    kind: Kind,
+    kind: ErrorKind,
+    /// What could not be done.
+    action: Action,
     object: String,
     source: Option<io::Error>,
 }
 
-#[derive(Debug)]
-enum Kind {
-    /// A step of daemon(7) failed.
-    Step(Step),
-    /// A setting or a variable of the environment is wrong.
-    Usage,
-    /// A socket could not be opened, or is not what it should be.
-    Opening,
-    /// A service cannot be controlled.
-    Control,
+/// The kind of an [`Error`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// A setting, or a variable of the environment, is invalid.
+    InvalidSetting,
     /// Another instance holds the pidfile.
     AlreadyRunning,
+    /// A step of daemon(7) failed; [`Error::step_number`] says which one.
+    Step,
+    /// A socket could not be opened or taken over.
+    Socket,
+    /// The service is not running.
+    NotRunning,
+    /// The service is starting, and not ready yet.
+    NotReady,
+    /// The service did not answer, or did not end, in time.
+    TimedOut,
+    /// The caller has no permission.
+    PermissionDenied,
+    /// Root does not trust the pidfile: another user can write it, or a directory on its path.
+    Untrusted,
+    /// It cannot be told whether the service is running.
+    Unknown,
+    /// A command failed otherwise; the source says why.
+    Command,
+}
+
+#[derive(Debug)]
+enum Action {
+    Step(Step),
+    UseSetting,
+    StartSecond,
+    Open,
+    /// A command, by its verb.
+    Command(&'static str),
 }
 
 /// The starter's exit status where a hook returned an error.
@@ -38,95 +79,124 @@ pub(crate) const USAGE: u8 = 2;
 pub(crate) const ALREADY_RUNNING: u8 = 80;
 
 impl Error {
+    fn new(kind: ErrorKind, action: Action, object: impl Into<String>, source: io::Error) -> Self {
+        Self {
+            kind,
+            action,
+            object: object.into(),
+            source: Some(source),
+        }
+    }
+
     pub(crate) fn step(
         step: Step,
         object: impl Into<String>,
         source: impl Into<io::Error>,
     ) -> Self {
-        Self {
-            kind: Kind::Step(step),
-            object: object.into(),
-            source: Some(source.into()),
-        }
+        Self::new(ErrorKind::Step, Action::Step(step), object, source.into())
     }
 
     pub(crate) fn usage(object: impl Into<String>, problem: impl Into<String>) -> Self {
-        Self {
-            kind: Kind::Usage,
-            object: object.into(),
-            source: Some(io::Error::other(problem.into())),
-        }
+        let source = io::Error::other(problem.into());
+        Self::new(
+            ErrorKind::InvalidSetting,
+            Action::UseSetting,
+            object,
+            source,
+        )
     }
 
     pub(crate) fn opening(object: impl Into<String>, source: io::Error) -> Self {
-        Self {
-            kind: Kind::Opening,
-            object: object.into(),
-            source: Some(source),
-        }
-    }
-
-    pub(crate) fn control(object: impl Into<String>, source: io::Error) -> Self {
-        Self {
-            kind: Kind::Control,
-            object: object.into(),
-            source: Some(source),
-        }
+        Self::new(ErrorKind::Socket, Action::Open, object, source)
     }
 
     pub(crate) fn already_running(holder: impl fmt::Display, pidfile: &Path) -> Self {
-        Self {
-            kind: Kind::AlreadyRunning,
-            object: pidfile.display().to_string(),
-            source: Some(io::Error::other(holder.to_string())),
-        }
+        let source = io::Error::other(holder.to_string());
+        let object = pidfile.display().to_string();
+        Self::new(
+            ErrorKind::AlreadyRunning,
+            Action::StartSecond,
+            object,
+            source,
+        )
     }
 
-    /// The number that daemon(7) gives the step that failed, 1 to 15; `None` where it was none of
-    /// these.
+    /// A command that failed, for the reason that `source` gives.
+    pub(crate) fn control(object: impl Into<String>, source: io::Error) -> Self {
+        let kind = match source.kind() {
+            io::ErrorKind::TimedOut => ErrorKind::TimedOut,
+            io::ErrorKind::PermissionDenied => ErrorKind::PermissionDenied,
+            _ if Untrusted::is_in(&source) => ErrorKind::Untrusted,
+            _ => ErrorKind::Command,
+        };
+        Self::new(kind, Action::Command("control the service"), object, source)
+    }
+
+    /// A command that the state of the service forbids.
+    pub(crate) fn state(kind: ErrorKind, object: impl Into<String>, state: &str) -> Self {
+        let action = Action::Command("control the service");
+        Self::new(kind, action, object, io::Error::other(state))
+    }
+
+    /// Names the command that failed.
+    pub(crate) fn in_command(mut self, verb: &'static str) -> Self {
+        if let Action::Command(_) = self.action {
+            self.action = Action::Command(verb);
+        }
+        self
+    }
+
+    /// The kind of the error.
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    /// The number that daemon(7) gives the step that failed, 1 to 15; `None` if no step failed.
     pub fn step_number(&self) -> Option<u8> {
-        match self.kind {
-            Kind::Step(step) => Some(step.number()),
-            Kind::AlreadyRunning => Some(Step::WritePidfile.number()),
-            Kind::Usage | Kind::Opening | Kind::Control => None,
+        match self.action {
+            Action::Step(step) => Some(step.number()),
+            Action::StartSecond => Some(Step::WritePidfile.number()),
+            Action::UseSetting | Action::Open | Action::Command(_) => None,
         }
     }
 
-    /// What it was about: a path, a user, a descriptor, a setting.
+    /// The object: a path, a user, a descriptor, a setting. It can be empty.
     pub fn object(&self) -> &str {
         &self.object
     }
 
-    /// The number of the system's error, where there was one.
+    /// The system's error behind it, if there is one.
+    pub fn io_error(&self) -> Option<&io::Error> {
+        self.source.as_ref()
+    }
+
+    /// The errno(3) of the system's error behind it, if there is one.
     pub(crate) fn errno(&self) -> Option<i32> {
         self.source.as_ref().and_then(io::Error::raw_os_error)
     }
 
-    /// Whether another instance holds the pidfile.
-    pub(crate) fn is_already_running(&self) -> bool {
-        matches!(self.kind, Kind::AlreadyRunning)
-    }
-
-    /// The exit status that stands for this error.
-    pub(crate) fn status(&self) -> u8 {
-        match self.kind {
-            Kind::Step(step) => status_of(step),
-            Kind::Usage => USAGE,
-            Kind::Opening | Kind::Control => HOOK_FAILED,
-            Kind::AlreadyRunning => ALREADY_RUNNING,
+    /// The exit status of a start that fails with this error: see the table on the front page.
+    pub fn exit_status(&self) -> u8 {
+        match self.action {
+            Action::Step(step) => status_of(step),
+            Action::UseSetting => USAGE,
+            Action::StartSecond => ALREADY_RUNNING,
+            Action::Open | Action::Command(_) => HOOK_FAILED,
         }
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let object = &self.object;
-        match self.kind {
-            Kind::Step(step) => write!(f, "cannot {}: {object}", step.words())?,
-            Kind::Usage => write!(f, "cannot use the setting: {object}")?,
-            Kind::Control => write!(f, "cannot control the service: {object}")?,
-            Kind::Opening => write!(f, "cannot open: {object}")?,
-            Kind::AlreadyRunning => write!(f, "already running: {object}")?,
+        match self.action {
+            Action::Step(step) => write!(f, "cannot {}", step.words())?,
+            Action::UseSetting => f.write_str("invalid setting")?,
+            Action::StartSecond => f.write_str("already running")?,
+            Action::Open => f.write_str("cannot open")?,
+            Action::Command(verb) => write!(f, "cannot {verb}")?,
+        }
+        if !self.object.is_empty() {
+            write!(f, ": {}", self.object)?;
         }
         match &self.source {
             Some(source) => write!(f, ": {source}"),

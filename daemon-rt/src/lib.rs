@@ -94,7 +94,7 @@ struct Readme;
 pub use daemon::{Daemon, Mode, NameOrId, ParseModeError};
 #[cfg(feature = "macros")]
 pub use daemon_macros::daemon;
-pub use error::Error;
+pub use error::{Error, ErrorKind};
 pub use hooks::Ready;
 pub use manager::{Watchdog, watchdog};
 pub use report::notify::{remove_stored_fd, store_fd};

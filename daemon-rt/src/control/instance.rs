@@ -11,9 +11,9 @@ use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::Pid;
 
-use super::lookup::{self, Found, describe, failed};
+use super::lookup::{self, Found, describe, failed_at};
 use super::status::Stopped;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::steps::pidfile::{self, Holder, Phase};
 use crate::sys::kept::Kept;
 use crate::sys::{self, retry};
@@ -57,7 +57,7 @@ impl Instance {
             let process = match sys::pidfd_open(pid) {
                 Ok(process) => match Kept::new(process) {
                     Ok(process) => Handle::Pidfd(process),
-                    Err(error) => return Err(failed(pidfile, "fstat of a pidfd", error.into())),
+                    Err(error) => return Err(failed_at(pidfile, "fstat of a pidfd", error.into())),
                 },
                 // No process has the number, or a thread has (newer kernels: ENOENT).
                 Err(Errno::ESRCH | Errno::EINVAL | Errno::ENOENT) if began.elapsed() < DOUBT => {
@@ -77,7 +77,7 @@ impl Instance {
             }
             if began.elapsed() > DOUBT {
                 let problem = format!("its pid keeps changing (pid {pid} was the last)");
-                return Err(unknown(pidfile, problem));
+                return Err(unknown(pidfile, &problem));
             }
         }
     }
@@ -110,7 +110,7 @@ impl Instance {
             Handle::Pidfile(_) => "kill",
         };
         let what = format_args!("{call}: signal {signal} to pid {}", self.pid);
-        Err(failed(pidfile, what, error.into()))
+        Err(failed_at(pidfile, what, error.into()))
     }
 
     /// Sends a signal. It is no error if the process has ended.
@@ -182,7 +182,7 @@ pub(crate) fn end(pidfile: &Path, patience: Duration) -> Result<Stopped, Error> 
     match instance.end_within(patience) {
         Ok(End::InTime) => Ok(Stopped::Terminated { pid }),
         Ok(End::Killed) => Ok(Stopped::Killed { pid }),
-        Err(error) => Err(failed(pidfile, format_args!("pid {pid}"), error)),
+        Err(error) => Err(failed_at(pidfile, format_args!("pid {pid}"), error)),
     }
 }
 
@@ -198,7 +198,7 @@ fn main_process(pidfile: &Path) -> Result<Option<(Pid, Phase)>, Error> {
         Found::Held(holder) => describe(holder),
         Found::Unknown(why) => why,
     };
-    Err(unknown(pidfile, problem))
+    Err(unknown(pidfile, &problem))
 }
 
 /// Without pidfds, the lock that the process has for itself will do.
@@ -211,9 +211,9 @@ fn handle_without_pidfd(pidfile: &Path, pid: Pid, error: Errno) -> Result<Handle
         }
     }
     let call = format_args!("pidfd_open of pid {pid}");
-    Err(failed(pidfile, call, error.into()))
+    Err(failed_at(pidfile, call, error.into()))
 }
 
-fn unknown(pidfile: &Path, problem: String) -> Error {
-    failed(pidfile, "the service", io::Error::other(problem))
+fn unknown(pidfile: &Path, problem: &str) -> Error {
+    Error::state(ErrorKind::Unknown, pidfile.display().to_string(), problem)
 }

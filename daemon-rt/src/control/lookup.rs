@@ -12,7 +12,7 @@ use nix::unistd::{Pid, geteuid, getpid};
 
 use crate::error::Error;
 use crate::steps::pidfile::{self, Holder, Life, Phase};
-use crate::sys::safe_open::SafePath;
+use crate::sys::safe_open::{SafePath, Untrusted};
 
 /// What a pidfile tells of its service.
 pub(super) enum Found {
@@ -37,7 +37,7 @@ pub(super) fn find(pidfile: &Path) -> Result<Found, Error> {
                 "the pidfile cannot be read: {error}"
             )));
         }
-        Err(error) => return Err(failed(pidfile, "the pidfile", error)),
+        Err(error) => return Err(failed(pidfile, error)),
     };
     match pidfile::find(file.as_fd(), pidfile) {
         Ok(pidfile::Found::Held(holder)) => Ok(Found::Held(holder)),
@@ -45,7 +45,7 @@ pub(super) fn find(pidfile: &Path) -> Result<Found, Error> {
         Ok(pidfile::Found::Lost(pid)) => Ok(Found::Unknown(format!(
             "the pidfile names pid {pid}, which runs but does not hold its lock"
         ))),
-        Err(error) => Err(failed(pidfile, "the pidfile", error)),
+        Err(error) => Err(failed(pidfile, error)),
     }
 }
 
@@ -68,7 +68,7 @@ pub(super) fn old_instances(pidfile: &Path) -> Result<Vec<Pid>, Error> {
         Ok(Some(file)) => Ok(pidfile::old_instances(file.as_fd())),
         Ok(None) => Ok(Vec::new()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        Err(error) => Err(failed(pidfile, "the pidfile", error)),
+        Err(error) => Err(failed(pidfile, error)),
     }
 }
 
@@ -95,7 +95,7 @@ pub(super) fn open(pidfile: &Path) -> io::Result<Option<File>> {
     let (file, found) = place.open(OFlag::O_RDONLY)?;
     let others = Mode::from_bits_truncate(found.st_mode).intersects(Mode::S_IWGRP | Mode::S_IWOTH);
     if geteuid().is_root() && (found.st_uid != 0 || others) {
-        return Err(io::Error::other("another user than root can write it"));
+        return Err(Untrusted("a user other than root can write it".to_owned()).into());
     }
     Ok(Some(File::from(file)))
 }
@@ -108,6 +108,12 @@ pub(super) fn describe(holder: Holder) -> String {
     }
 }
 
-pub(super) fn failed(pidfile: &Path, what: impl Display, error: io::Error) -> Error {
+/// The failure of a command on the service that has this pidfile.
+pub(super) fn failed(pidfile: &Path, error: io::Error) -> Error {
+    Error::control(pidfile.display().to_string(), error)
+}
+
+/// The same with what it failed at.
+pub(super) fn failed_at(pidfile: &Path, what: impl Display, error: io::Error) -> Error {
     Error::control(format!("{}: {what}", pidfile.display()), error)
 }

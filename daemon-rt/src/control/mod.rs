@@ -18,9 +18,9 @@ use nix::libc;
 
 use self::handover::Answer;
 use self::instance::Instance;
-use self::lookup::{Found, describe, failed};
+use self::lookup::{Found, describe, failed_at};
 pub use self::status::{Reloaded, Status, Stopped};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::steps::pidfile::{self, Holder, Phase};
 use crate::sys::{self, proc};
 
@@ -82,6 +82,11 @@ impl Control {
     /// If the pidfile does not pass the ownership checks. One that cannot be read is
     /// [`Status::Unknown`].
     pub fn status(&self) -> Result<Status, Error> {
+        self.try_status()
+            .map_err(|error| error.in_command("look the service up"))
+    }
+
+    fn try_status(&self) -> Result<Status, Error> {
         Ok(match lookup::find(&self.pidfile)? {
             Found::Nothing => Status::NotRunning,
             Found::Stale(_) if self.leaves_pidfile => Status::NotRunning,
@@ -112,6 +117,11 @@ impl Control {
     /// # Errors
     /// If the pidfile cannot be read, or does not pass the ownership checks.
     pub fn old_instances(&self) -> Result<Vec<u32>, Error> {
+        self.try_old_instances()
+            .map_err(|error| error.in_command("look the service up"))
+    }
+
+    fn try_old_instances(&self) -> Result<Vec<u32>, Error> {
         let pids = lookup::old_instances(&self.pidfile)?;
         Ok(pids.into_iter().map(sys::id_of).collect())
     }
@@ -138,6 +148,11 @@ impl Control {
     /// # Ok::<(), daemon_rt::Error>(())
     /// ```
     pub fn stop(&self, patience: Duration) -> Result<Stopped, Error> {
+        self.try_stop(patience)
+            .map_err(|error| error.in_command("stop"))
+    }
+
+    fn try_stop(&self, patience: Duration) -> Result<Stopped, Error> {
         let began = Instant::now();
         let old = Instance::old(&self.pidfile)?;
         let stopped = instance::end(&self.pidfile, patience)?;
@@ -167,6 +182,11 @@ impl Control {
     /// # Ok::<(), daemon_rt::Error>(())
     /// ```
     pub fn signal(&self, signal: i32) -> Result<(), Error> {
+        self.try_signal(signal)
+            .map_err(|error| error.in_command("send a signal"))
+    }
+
+    fn try_signal(&self, signal: i32) -> Result<(), Error> {
         self.running()?.signal(&self.pidfile, signal)
     }
 
@@ -193,9 +213,19 @@ impl Control {
     ///
     /// [`Reload::failed`]: crate::Reload::failed
     pub fn reload(&self, patience: Duration) -> Result<Reloaded, Error> {
+        self.try_reload(patience)
+            .map_err(|error| error.in_command("reload"))
+    }
+
+    fn try_reload(&self, patience: Duration) -> Result<Reloaded, Error> {
         let instance = self.running()?;
         if instance.phase == Phase::Starting {
-            return Err(self.failed(&instance, io::Error::other("it is not ready yet")));
+            let pid = format!("pid {}", instance.pid);
+            return Err(Error::state(
+                ErrorKind::NotReady,
+                pid,
+                "it is not ready yet",
+            ));
         }
         match handover::ask_to_reload(&self.pidfile, &instance, patience) {
             Ok(Answer::Done) => Ok(Reloaded::Done),
@@ -212,11 +242,10 @@ impl Control {
         if let Some(instance) = Instance::of(&self.pidfile)? {
             return Ok(instance);
         }
-        let error = io::Error::other("it is not running");
-        Err(failed(&self.pidfile, "the service", error))
+        Err(Error::state(ErrorKind::NotRunning, "", "it is not running"))
     }
 
     fn failed(&self, instance: &Instance, error: io::Error) -> Error {
-        failed(&self.pidfile, format_args!("pid {}", instance.pid), error)
+        failed_at(&self.pidfile, format_args!("pid {}", instance.pid), error)
     }
 }

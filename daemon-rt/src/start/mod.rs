@@ -15,7 +15,7 @@ use crate::control::keeper;
 #[cfg(all(feature = "cli", target_os = "linux"))]
 use crate::control::keeper::unit_start;
 use crate::daemon::{Daemon, Mode};
-use crate::error::{self, Error};
+use crate::error::{self, Error, ErrorKind};
 use crate::hooks::{Ended, Service, Stages, run};
 use crate::manager::Surroundings;
 use crate::report::pipe::Failure;
@@ -118,7 +118,9 @@ fn begin(
         return Err(detached_from_pid_1(daemon).into());
     }
     if let (Some(patience), Some(pidfile)) = (daemon.restart, &plan.pidfile) {
-        if let Some(done) = keeper::prepare_restart(pidfile, patience)? {
+        if let Some(done) = keeper::prepare_restart(pidfile, patience)
+            .map_err(|error| error.in_command("restart"))?
+        {
             log::flush();
             return Ok(Some(done));
         }
@@ -202,7 +204,7 @@ fn report(ended: Ended<'_>) -> ExitCode {
 /// That it runs already is a riddle to a supervisor that has started it twice.
 #[cold]
 fn refused(error: Error, mode: Mode, surroundings: &Surroundings) -> Failure {
-    let hint = if error.is_already_running() && mode == Mode::Detach {
+    let hint = if error.kind() == ErrorKind::AlreadyRunning && mode == Mode::Detach {
         surroundings.hint()
     } else {
         None
@@ -220,7 +222,7 @@ fn detached_from_pid_1(daemon: &Daemon) -> Error {
     let problem = "this process is PID 1, whose end ends every other process of its container";
     if daemon.restart.is_some() {
         let problem = format!("{problem}: restart the container instead");
-        return Error::control("restart", std::io::Error::other(problem));
+        return Error::control("", std::io::Error::other(problem)).in_command("restart");
     }
     Error::usage(
         "mode: detach",

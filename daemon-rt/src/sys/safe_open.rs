@@ -2,6 +2,7 @@
 //! logs and the sockets.
 
 use std::ffi::{CStr, CString, OsStr};
+use std::fmt;
 use std::io;
 #[cfg(target_os = "linux")]
 use std::os::fd::AsRawFd;
@@ -336,11 +337,9 @@ fn check_directory(found: &FileStat, path: &Path, place: Place) -> io::Result<()
         return Err(Errno::ENOTDIR.into());
     }
     if found.st_uid != 0 {
-        return Err(io::Error::other(format!(
-            "the directory {} belongs to user id {}",
-            path.display(),
-            found.st_uid
-        )));
+        let (path, owner) = (path.display(), found.st_uid);
+        let problem = format!("the directory {path} belongs to user id {owner}");
+        return Err(Untrusted(problem).into());
     }
     let mode = Mode::from_bits_truncate(found.st_mode);
     let everyone_writes = mode.contains(Mode::S_IWOTH);
@@ -357,8 +356,34 @@ fn check_directory(found: &FileStat, path: &Path, place: Place) -> io::Result<()
 }
 
 fn written_by_others(path: &Path) -> io::Error {
-    io::Error::other(format!(
-        "the directory {} can be written by others than root",
-        path.display()
+    let path = path.display();
+    Untrusted(format!(
+        "the directory {path} can be written by others than root"
     ))
+    .into()
+}
+
+/// Root does not trust a file or directory, for this reason: the source of an [`io::Error`].
+#[derive(Debug)]
+pub(crate) struct Untrusted(pub(crate) String);
+
+impl Untrusted {
+    /// Whether this is the source of an error.
+    pub(crate) fn is_in(error: &io::Error) -> bool {
+        matches!(error.get_ref(), Some(source) if source.is::<Self>())
+    }
+}
+
+impl fmt::Display for Untrusted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Untrusted {}
+
+impl From<Untrusted> for io::Error {
+    fn from(reason: Untrusted) -> Self {
+        Self::other(reason)
+    }
 }

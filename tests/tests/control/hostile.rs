@@ -88,11 +88,11 @@ fn e28_root_trusts_no_file_that_another_can_write() {
     Ctl::new(&scene).succeeds("status");
 
     chown(&path, Some(ORDINARY), None).unwrap();
-    assert_refused(&scene, &stranger, "another user than root can write it");
+    assert_refused(&scene, &stranger, "a user other than root can write it");
     chown(&path, Some(0), None).unwrap();
     for mode in [0o620, 0o602] {
         fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
-        assert_refused(&scene, &stranger, "another user than root can write it");
+        assert_refused(&scene, &stranger, "a user other than root can write it");
     }
     fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
     fs::set_permissions(scene.path(""), PermissionsExt::from_mode(0o777)).unwrap();

@@ -8,10 +8,12 @@
 //! | `probes` | E29: asking thousands of times |
 //! | `stop` | services that end, that do not, that are not the caller's |
 //! | `reload` | when it is done, and who cannot |
+//! | `kinds` | errors that a program can match |
 //! | `command_line` | `--help` and its like, usage errors, a parser of the service's own |
 
 mod command_line;
 mod hostile;
+mod kinds;
 mod probes;
 mod reload;
 mod status;

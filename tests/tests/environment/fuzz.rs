@@ -161,10 +161,9 @@ fn check(scene: &Scene, started: &Started, ready: &Path) -> Result<(), TestCaseE
         let code = started.status.code().unwrap_or(0);
         prop_assert!(matches!(code, 1 | 2 | 80..=96), "{started:#?}");
         prop_assert!(
-            started
-                .stderr
-                .lines()
-                .any(|line| line.contains("svc: cannot ")),
+            started.stderr.lines().any(
+                |line| line.contains("svc: cannot ") || line.contains("svc: invalid setting: ")
+            ),
             "no message: {started:#?}"
         );
         prop_assert!(!ready.exists());

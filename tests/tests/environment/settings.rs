@@ -38,7 +38,7 @@ fn rule12_bad_settings_are_named_and_change_nothing() {
         let launch = launch
             .set("privileged_init:write", scene.path("written"))
             .set(setting, value);
-        refused(launch, &scene, 2, &["cannot use the setting", word]);
+        refused(launch, &scene, 2, &["invalid setting", word]);
         let left: Vec<_> = fs::read_dir(scene.path(""))
             .unwrap()
             .map(|entry| entry.unwrap().path())

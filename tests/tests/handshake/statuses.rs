@@ -138,7 +138,7 @@ fn e09_usage_is_2() {
         let started = service(&scene).set(setting, value).run();
         failed(&scene, &started, 2);
         assert!(
-            only_line(&started).contains(": cannot use the setting: "),
+            only_line(&started).contains(": invalid setting: "),
             "{started:?}"
         );
     }

@@ -84,7 +84,7 @@ pub(crate) fn is_under_way() -> bool {
 /// Begins a restart where there is something to restart: by handing over if the running instance
 /// can, and else by ending it first.
 pub(crate) fn prepare_restart(path: &Path, patience: Duration) -> Result<(), Error> {
-    let during = |error| Error::control(format!("{}: restart", path.display()), error);
+    let during = |error| Error::control(path.display().to_string(), error);
     // Looked at before as well: a file that is not to be trusted is not locked either.
     while let Some(seen) = Instance::of(path)? {
         let Some(pidfile) = lock_restart(path).map_err(during)? else {

@@ -51,7 +51,7 @@ pub(crate) fn prepare_restart(
     pidfile: &Path,
     patience: Duration,
 ) -> Result<Option<ExitCode>, Error> {
-    let failed = |error| failed(pidfile, "restart", error);
+    let failed = |error| failed(pidfile, error);
     if let Some(old) = Instance::of(pidfile)? {
         if let Some(keeper) = find_keeper(old.pid, pidfile).map_err(failed)? {
             if keeper.caller != Caller::ManagerThatFollows {
@@ -107,7 +107,7 @@ pub(crate) fn stop(control: &Control, patience: Duration) -> Result<Stopped, Err
         Ok(Some(keeper)) if keeper.caller == Caller::Anyone && keeper.starts_it_again() => keeper,
         _ => return control.stop(patience),
     };
-    let failed = |error| failed(pidfile, "stop", error);
+    let failed = |error| failed(pidfile, error);
     // The main process removes the file at its end. This descriptor still tells who holds the lock
     // then.
     let opened = File::open(pidfile);

@@ -56,7 +56,7 @@ pub(crate) struct Failure {
 impl From<crate::Error> for Failure {
     fn from(error: crate::Error) -> Self {
         Self {
-            status: error.status(),
+            status: error.exit_status(),
             errno: error.errno(),
             text: crate::error::chain(&error),
         }
