@@ -7,17 +7,17 @@ use syn::{Error, Result};
 use crate::tokens::{self, Angles};
 use crate::values::Kind;
 
-/// An argument that there is.
+/// An argument that the attribute takes.
 pub(crate) struct Known {
     pub(crate) name: &'static str,
     pub(crate) kind: Kind,
-    /// A value of it, for messages.
+    /// A value, for messages; empty if the argument takes none.
     pub(crate) example: &'static str,
 }
 
-/// Every argument; hooks in the order in which they run.
+/// Every argument. The hooks are in the order in which they run.
 #[rustfmt::skip]
-const KNOWN: &[Known] = &[
+pub(crate) const KNOWN: &[Known] = &[
     Known { name: "configure",         kind: Kind::Hook,         example: "configure" },
     Known { name: "privileged_init",   kind: Kind::Hook,         example: "bind" },
     Known { name: "init",              kind: Kind::Hook,         example: "open" },
@@ -54,8 +54,8 @@ pub(crate) struct Args {
     pub(crate) defer_ready: Option<Ident>,
 }
 
-/// A call of the builder. The method has the span of the user's own word, so that what the compiler
-/// says of it points there.
+/// A call of the builder. The method has the span of the user's own word, so that the compiler's
+/// errors point there.
 #[derive(Clone)]
 pub(crate) struct Call {
     pub(crate) method: Ident,
@@ -69,19 +69,14 @@ pub(crate) struct Arg {
     pub(crate) value: Option<TokenStream>,
 }
 
-/// Reads the arguments; what is wrong goes to `faults` and is left out.
+/// Reads the arguments. Those that are wrong are left out, and go to `faults`.
 pub(crate) fn parse(tokens: TokenStream, faults: &mut Vec<Error>) -> Args {
     let mut written = Vec::new();
     for tokens in tokens::split_at_commas(tokens, Angles::AfterOperators) {
         read(&tokens, &mut written);
     }
-    let root = written
-        .iter()
-        .flatten()
-        .find(|arg| arg.known.name == "crate")
-        .and_then(|arg| arg.value.clone());
     let mut args = Args {
-        root: root.unwrap_or_else(|| quote!(::daemon_rt)),
+        root: root(&written),
         settings: Vec::new(),
         hooks: Vec::new(),
         main_loop: None,
@@ -89,23 +84,38 @@ pub(crate) fn parse(tokens: TokenStream, faults: &mut Vec<Error>) -> Args {
     };
     let mut seen = Vec::new();
     for arg in written {
-        if let Err(fault) = arg.and_then(|arg| args.add(&arg, &mut seen)) {
-            faults.push(fault);
-        }
+        let added = match arg {
+            Ok(arg) => args.add(&arg, &mut seen),
+            Err(fault) => Err(fault),
+        };
+        faults.extend(added.err());
     }
     args.hooks
         .sort_by_key(|hook| KNOWN.iter().position(|known| hook.method == known.name));
     args
 }
 
+/// The path of the crate daemon-rt. Other arguments need it, wherever it stands.
+fn root(written: &[Result<Arg>]) -> TokenStream {
+    for arg in written {
+        match arg {
+            Ok(Arg {
+                known,
+                value: Some(path),
+                ..
+            }) if known.kind == Kind::Root => return path.clone(),
+            _ => {}
+        }
+    }
+    quote!(::daemon_rt)
+}
+
 impl Args {
     fn add(&mut self, arg: &Arg, seen: &mut Vec<&'static str>) -> Result<()> {
         let name = arg.known.name;
         if seen.contains(&name) {
-            return Err(Error::new_spanned(
-                &arg.key,
-                format!("`{name}` is given twice"),
-            ));
+            let message = format!("`{name}` is given twice");
+            return Err(Error::new_spanned(&arg.key, message));
         }
         seen.push(name);
         let call = arg.check(&self.root)?;
@@ -125,16 +135,15 @@ fn read(mut tokens: &[TokenTree], args: &mut Vec<Result<Arg>>) {
     while let Some(end) = (0..tokens.len()).find(|&i| is_key_after_value(&tokens[i..])) {
         let (one, others) = tokens.split_at(end + 1);
         args.push(Arg::read(one));
-        args.push(Err(Error::new_spanned(
-            &others[0],
-            format!("missing comma before `{}`", others[0]),
-        )));
+        let message = format!("missing comma before `{}`", others[0]);
+        args.push(Err(Error::new_spanned(&others[0], message)));
         tokens = others;
     }
     args.push(Arg::read(tokens));
 }
 
-/// Whether a value ends here, and `key` or `key =` comes next. (In `if name == other`, it is not.)
+/// Tells whether a value ends here, and `key` or `key =` comes next. (In `if name == other` it does
+/// not.)
 fn is_key_after_value(tokens: &[TokenTree]) -> bool {
     let [value, TokenTree::Ident(key), rest @ ..] = tokens else {
         return false;
@@ -153,11 +162,8 @@ impl Arg {
     fn read(tokens: &[TokenTree]) -> Result<Self> {
         let tokens = tokens::visible(tokens.iter().cloned().collect());
         let [TokenTree::Ident(key), rest @ ..] = &tokens[..] else {
-            let tokens = TokenStream::from_iter(tokens);
-            return Err(Error::new_spanned(
-                tokens,
-                "expected an argument, such as `user = \"nobody\"`",
-            ));
+            let message = "expected an argument, such as `user = \"nobody\"`";
+            return Err(Error::new_spanned(TokenStream::from_iter(tokens), message));
         };
         let known = find(key)?;
         let value = known.value(key, rest)?;
@@ -169,25 +175,25 @@ impl Arg {
     }
 }
 
-/// The argument of this name.
+/// Finds the argument of this name.
 fn find(key: &Ident) -> Result<&'static Known> {
     if let Some(known) = KNOWN.iter().find(|known| key == known.name) {
         return Ok(known);
     }
-    let names = || KNOWN.iter().map(|known| known.name);
-    let near = tokens::nearest(&key.to_string(), names());
-    let hint = near
-        .map(|near| format!("; did you mean `{near}`?"))
-        .unwrap_or_default();
-    let names = names().collect::<Vec<_>>().join("`, `");
-    Err(Error::new_spanned(
-        key,
-        format!("unknown argument `{key}`{hint}\nthe arguments are `{names}`"),
-    ))
+    let names: Vec<&str> = KNOWN.iter().map(|known| known.name).collect();
+    let hint = match tokens::nearest(&key.to_string(), &names) {
+        Some(near) => format!("; did you mean `{near}`?"),
+        None => String::new(),
+    };
+    let message = format!(
+        "unknown argument `{key}`{hint}\nthe arguments are `{}`",
+        names.join("`, `")
+    );
+    Err(Error::new_spanned(key, message))
 }
 
 impl Known {
-    /// What stands after the key and `=`.
+    /// Returns what stands after the key and `=`.
     fn value(&self, key: &Ident, rest: &[TokenTree]) -> Result<Option<TokenStream>> {
         match rest {
             [] => Ok(None),
@@ -195,18 +201,20 @@ impl Known {
             [TokenTree::Punct(equals), value @ ..] if equals.as_char() == '=' => {
                 Ok(Some(value.iter().cloned().collect()))
             }
-            [other, ..] => Err(Error::new_spanned(
-                other,
-                format!("write `{key} = {}`", written(rest)),
-            )),
+            [other, ..] => {
+                let meant = meant(rest);
+                let message = format!("the value stands after `=`: write `{key} = {meant}`");
+                Err(Error::new_spanned(other, message))
+            }
         }
     }
 
     pub(crate) fn missing(&self, key: &Ident) -> Error {
-        Error::new_spanned(key, format!("`{key}` needs a value: `{}`", self.usage()))
+        let message = format!("`{key}` needs a value, such as `{}`", self.usage());
+        Error::new_spanned(key, message)
     }
 
-    /// How it is written.
+    /// An example of the whole argument.
     pub(crate) fn usage(&self) -> String {
         match self.example {
             "" => self.name.to_owned(),
@@ -215,10 +223,34 @@ impl Known {
     }
 }
 
-/// The value that somebody meant who did not write `key = value`.
-fn written(rest: &[TokenTree]) -> TokenStream {
+/// The value that is meant where `key = value` is written otherwise.
+fn meant(rest: &[TokenTree]) -> TokenStream {
     match rest {
         [TokenTree::Group(value)] => value.stream(),
         [TokenTree::Punct(_), value @ ..] | value => value.iter().cloned().collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{KNOWN, parse};
+
+    #[test]
+    fn the_examples_in_messages_are_right() {
+        for known in KNOWN {
+            let mut faults = Vec::new();
+            parse(known.usage().parse().expect("tokens"), &mut faults);
+            assert!(faults.is_empty(), "{}: {}", known.usage(), faults[0]);
+        }
+    }
+
+    #[test]
+    fn every_argument_is_in_the_documentation() {
+        let documentation = include_str!("lib.rs");
+        for known in KNOWN {
+            let (bare, hook) = (format!("`{}`", known.name), format!("`{} = f`", known.name));
+            let is_there = documentation.contains(&bare) || documentation.contains(&hook);
+            assert!(is_there, "{bare} is missing");
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! The header of `fn main`: what it may and may not be.
+//! The header of `fn main`, taken apart and checked.
 
 use proc_macro2::{Delimiter, Group, Ident, TokenStream, TokenTree};
 use quote::ToTokens;
@@ -38,14 +38,15 @@ impl Entry {
         let (docs, attributes, rest) = split_attributes(&tokens);
         let (visibility, rest) = split_visibility(rest);
         let Some(entry) = Self::function(docs, attributes, visibility, rest) else {
-            let message = "`#[daemon]` belongs on `fn main`, and this is no function";
+            let message = "`#[daemon]` belongs on `fn main`: this is not a function";
             return Err(Error::new_spanned(rest.first().or(tokens.last()), message));
         };
         if entry.name != "main" {
-            return Err(Error::new_spanned(
-                entry.name,
-                "`#[daemon]` belongs on `fn main` alone",
-            ));
+            let message = format!(
+                "`#[daemon]` belongs on `fn main`, not on `fn {}`",
+                entry.name
+            );
+            return Err(Error::new_spanned(entry.name, message));
         }
         Ok(entry)
     }
@@ -68,10 +69,10 @@ impl Entry {
         let [TokenTree::Group(body)] = &tokens::visible(body.to_token_stream())[..] else {
             return None;
         };
-        let where_clause = rest
-            .iter()
-            .position(|token| is_word(token, "where"))
-            .unwrap_or(rest.len());
+        let (output, where_clause) = match rest.iter().position(|token| is_word(token, "where")) {
+            Some(at) => rest.split_at(at),
+            None => (rest, &[][..]),
+        };
         Some(Self {
             docs,
             attributes,
@@ -80,156 +81,141 @@ impl Entry {
             name: name.clone(),
             generics: stream(generics),
             parameters: split_parameters(parameters),
-            output: stream(&rest[..where_clause]),
-            where_clause: stream(&rest[where_clause..]),
+            output: stream(output),
+            where_clause: stream(where_clause),
             body: body.clone(),
         })
     }
 
-    /// What is wrong with the header, whatever the arguments are.
+    /// Finds what is wrong with the header, whatever the arguments are.
     pub(crate) fn check(&self, faults: &mut Vec<Error>) {
         for path in self.attribute_paths() {
-            if path.last().is_some_and(|name| is_word(name, "daemon")) {
-                faults.push(Error::new_spanned(
-                    stream(&path),
-                    "`#[daemon]` stands here twice",
-                ));
+            if matches!(path.last(), Some(name) if is_word(name, "daemon")) {
+                let message = "`#[daemon]` is given twice";
+                faults.push(Error::new_spanned(stream(&path), message));
             }
         }
-        for word in self.qualifiers.clone() {
-            let TokenTree::Ident(word) = word else {
-                continue;
-            };
-            if word != "async" {
-                faults.push(Error::new_spanned(
-                    &word,
-                    format!("`main` cannot be `{word}`: write `fn main`"),
-                ));
-            } else if !self.has_runtime() {
-                faults.push(Error::new_spanned(
-                    &word,
-                    "`async fn main` needs a runtime: add `#[tokio::main]` below `#[daemon]`; \
-                     if it stands above, swap the two",
-                ));
-            }
-        }
+        self.check_qualifiers(faults);
         if let (Some(parameter), true) = (self.parameters.first(), self.was_expanded_by_tokio()) {
-            let message = "`#[tokio::main]` takes no parameter, `#[daemon]` does: swap the two";
+            let message = "`#[tokio::main]` takes no parameter: put it below `#[daemon]`";
             faults.push(Error::new_spanned(parameter, message));
         }
-        for generics in [&self.generics, &self.where_clause] {
-            if !generics.is_empty() {
-                faults.push(Error::new_spanned(
-                    generics,
-                    "`main` cannot be generic: nothing calls it with a type",
-                ));
-            }
+        if !self.generics.is_empty() {
+            let message = "`main` cannot be generic";
+            faults.push(Error::new_spanned(&self.generics, message));
+        }
+        if !self.where_clause.is_empty() {
+            let message = "`main` cannot have a `where` clause";
+            faults.push(Error::new_spanned(&self.where_clause, message));
         }
         for parameter in &self.parameters {
             if let Some(word) = find_word(parameter.clone(), "impl") {
-                let message =
-                    "`main` cannot be generic: write the type that the hook before it returns";
+                let message = "`main` cannot be generic: write the type that the last hook returns";
                 faults.push(Error::new_spanned(word, message));
             }
         }
     }
 
-    /// What is wrong with the header for these arguments.
+    fn check_qualifiers(&self, faults: &mut Vec<Error>) {
+        for word in self.qualifiers.clone() {
+            let TokenTree::Ident(word) = word else {
+                continue;
+            };
+            if word != "async" {
+                let message = format!("`main` cannot be `{word}`: write `fn main`");
+                faults.push(Error::new_spanned(&word, message));
+            } else if !self.has_runtime() {
+                let message =
+                    "`async fn main` needs a runtime: add `#[tokio::main]` below `#[daemon]`";
+                faults.push(Error::new_spanned(&word, message));
+            }
+        }
+    }
+
+    /// Finds what is wrong with the header for these arguments.
     pub(crate) fn check_with(&self, args: &Args, faults: &mut Vec<Error>) {
         if let Some(main_loop) = &args.main_loop {
-            if !self.is_empty() {
+            if let Some(superfluous) = self.first_superfluous() {
                 let message = format!(
-                    "with `main_loop` it is `{}` that runs: write `fn main() {{}}`",
+                    "with `main_loop`, `{}` runs instead of `main`: write `fn main() {{}}`",
                     main_loop.argument
                 );
-                faults.push(Error::new_spanned(self.first_superfluous(), message));
+                faults.push(Error::new_spanned(superfluous, message));
             }
             return;
         }
-        let ready = self.parameters.iter().position(is_ready);
-        let state = match ready {
-            Some(position) if position + 1 < self.parameters.len() => {
-                let message = "`Ready` is the last parameter: swap the two";
-                faults.push(Error::new_spanned(&self.parameters[position], message));
-                return;
-            }
-            Some(position) => &self.parameters[..position],
-            None => &self.parameters[..],
+        let Some(others) = self.check_ready(args, faults) else {
+            return;
         };
-        match (ready, &args.defer_ready) {
-            (None, Some(key)) => {
-                let message = "`main` must say when it is ready: give it a last parameter `ready: daemon_rt::Ready`";
-                faults.push(Error::new_spanned(key, message));
-            }
-            (Some(position), None) => {
-                let message =
-                    "for a `Ready` add the argument `defer_ready`: `#[daemon(defer_ready)]`";
-                faults.push(Error::new_spanned(&self.parameters[position], message));
-            }
-            _ => {}
-        }
-        match state {
+        match others {
             [parameter, ..] if args.hooks.is_empty() => {
-                let message = "no hook gives `main` this parameter: add `init = f`, where `f` returns it in a `Result`";
+                let message = "no hook returns a value for this parameter: add `init = f`, where `f` returns it in a `Result`";
                 faults.push(Error::new_spanned(parameter, message));
             }
             [_, second, ..] => {
-                let message = "`main` takes one parameter, what the last hook returns: make it a tuple or a struct";
+                let message = "`main` takes one parameter, the value that the last hook returns: make it a tuple or a struct";
                 faults.push(Error::new_spanned(second, message));
             }
             _ => {}
         }
     }
 
-    /// Whether this is `fn main() {}`.
-    fn is_empty(&self) -> bool {
-        self.first_superfluous().is_empty()
-    }
-
-    /// What keeps this from being `fn main() {}`.
-    fn first_superfluous(&self) -> TokenStream {
-        let body = if self.body.stream().is_empty() {
-            TokenStream::new()
-        } else {
-            self.body.to_token_stream()
+    /// Checks that `Ready` and `defer_ready` go together. Returns the parameters before `Ready`;
+    /// `None` if it is not the last.
+    fn check_ready(&self, args: &Args, faults: &mut Vec<Error>) -> Option<&[TokenStream]> {
+        let Some(position) = self.parameters.iter().position(is_ready) else {
+            if let Some(key) = &args.defer_ready {
+                let message =
+                    "with `defer_ready`, `main` needs a last parameter `ready: daemon_rt::Ready`";
+                faults.push(Error::new_spanned(key, message));
+            }
+            return Some(&self.parameters);
         };
-        let parameter = self.parameters.first().cloned().unwrap_or_default();
-        let pieces = [
-            self.qualifiers.clone(),
-            parameter,
-            self.output.clone(),
-            body,
-        ];
-        pieces
-            .into_iter()
-            .find(|piece| !piece.is_empty())
-            .unwrap_or_default()
+        let ready = &self.parameters[position];
+        if position + 1 < self.parameters.len() {
+            let message = "`Ready` must be the last parameter";
+            faults.push(Error::new_spanned(ready, message));
+            return None;
+        }
+        if args.defer_ready.is_none() {
+            let message =
+                "a `Ready` needs the argument `defer_ready`: write `#[daemon(defer_ready)]`";
+            faults.push(Error::new_spanned(ready, message));
+        }
+        Some(&self.parameters[..position])
     }
 
-    /// Whether `#[tokio::main]` stood above. It complains of a parameter itself, but without a word
-    /// of the order.
+    /// The first tokens that make this more than `fn main() {}`.
+    fn first_superfluous(&self) -> Option<TokenStream> {
+        let mut pieces = vec![self.qualifiers.clone()];
+        pieces.extend(self.parameters.first().cloned());
+        pieces.push(self.output.clone());
+        if !self.body.stream().is_empty() {
+            pieces.push(self.body.to_token_stream());
+        }
+        pieces.into_iter().find(|piece| !piece.is_empty())
+    }
+
+    /// Tells whether `#[tokio::main]` stood above. It complains of a parameter itself, but does not
+    /// mention the order.
     fn was_expanded_by_tokio(&self) -> bool {
-        self.body
-            .to_string()
-            .contains("(\"Failed building the Runtime\")")
+        let body = self.body.to_string();
+        body.contains("(\"Failed building the Runtime\")")
     }
 
     fn has_runtime(&self) -> bool {
-        self.attribute_paths().any(|path| {
-            !path
-                .first()
-                .is_some_and(|name| BUILT_IN.contains(&&*name.to_string()))
+        self.attribute_paths().any(|path| match path.first() {
+            Some(name) => !BUILT_IN.contains(&&*name.to_string()),
+            None => true,
         })
     }
 
     fn attribute_paths(&self) -> impl Iterator<Item = Vec<TokenTree>> {
-        self.attributes
-            .clone()
-            .into_iter()
-            .filter_map(|token| match token {
-                TokenTree::Group(attribute) => Some(path(&tokens::visible(attribute.stream()))),
-                _ => None,
-            })
+        let attributes = self.attributes.clone().into_iter();
+        attributes.filter_map(|token| match token {
+            TokenTree::Group(attribute) => Some(path(&tokens::visible(attribute.stream()))),
+            _ => None,
+        })
     }
 }
 
@@ -243,7 +229,7 @@ fn path(attribute: &[TokenTree]) -> Vec<TokenTree> {
     attribute.iter().take_while(is_of_path).cloned().collect()
 }
 
-/// The documentation, the other attributes, and what comes after them.
+/// Splits into the documentation, the other attributes, and the rest.
 fn split_attributes(mut tokens: &[TokenTree]) -> (TokenStream, TokenStream, &[TokenTree]) {
     let (mut docs, mut others) = (TokenStream::new(), TokenStream::new());
     while let [
@@ -255,10 +241,10 @@ fn split_attributes(mut tokens: &[TokenTree]) -> (TokenStream, TokenStream, &[To
         if punct.as_char() != '#' {
             break;
         }
-        let is_doc = tokens::visible(group.stream())
-            .first()
-            .is_some_and(|name| is_word(name, "doc"));
-        let attributes = if is_doc { &mut docs } else { &mut others };
+        let attributes = match tokens::visible(group.stream()).first() {
+            Some(name) if is_word(name, "doc") => &mut docs,
+            _ => &mut others,
+        };
         attributes.extend([hash.clone(), brackets.clone()]);
         tokens = rest;
     }
@@ -276,7 +262,7 @@ fn split_visibility(tokens: &[TokenTree]) -> (TokenStream, &[TokenTree]) {
     (stream(visibility), rest)
 }
 
-/// Where the parameters start.
+/// Finds where the parameters start.
 fn end_of_generics(tokens: &[TokenTree]) -> usize {
     let mut depth = 0_usize;
     for (i, token) in tokens.iter().enumerate() {
@@ -295,7 +281,7 @@ fn split_parameters(parentheses: &Group) -> Vec<TokenStream> {
     parameters.into_iter().map(TokenStream::from_iter).collect()
 }
 
-/// Whether a parameter's type ends in `Ready`.
+/// Tells whether a parameter's type ends in `Ready`.
 fn is_ready(parameter: &TokenStream) -> bool {
     match parameter.clone().into_iter().last() {
         Some(TokenTree::Group(group)) if group.delimiter() == Delimiter::None => {
@@ -309,7 +295,8 @@ fn is_ready(parameter: &TokenStream) -> bool {
 fn find_word(tokens: TokenStream, word: &str) -> Option<TokenTree> {
     tokens.into_iter().find_map(|token| match token {
         TokenTree::Group(group) => find_word(group.stream(), word),
-        token => is_word(&token, word).then_some(token),
+        token if is_word(&token, word) => Some(token),
+        _ => None,
     })
 }
 

@@ -1,6 +1,6 @@
-//! The expansion, and what is kept of the function on an error.
+//! The expansion, and what remains of the function after an error.
 
-use proc_macro2::{Ident, Span, TokenStream};
+use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote, quote_spanned};
 use syn::Error;
 
@@ -31,9 +31,8 @@ pub(crate) fn daemon(args: TokenStream, item: &TokenStream) -> TokenStream {
 
 /// The expansion.
 ///
-/// Nothing of the user's stands inside the `unsafe` block, and none of its tokens has a span of the
-/// user's: else an unsafe call would compile in an argument, and `#![forbid(unsafe_code)]` would
-/// forbid the block.
+/// The `unsafe` block contains no token and no span of the user's: otherwise an unsafe call would
+/// compile in an argument, and `#![forbid(unsafe_code)]` would forbid the block.
 fn service(args: &Args, entry: &Entry) -> TokenStream {
     let Args {
         root,
@@ -73,8 +72,7 @@ fn service(args: &Args, entry: &Entry) -> TokenStream {
     }
 }
 
-/// What is kept in the case of an error: the function, nested as ever, so that the editor keeps
-/// working in its body.
+/// The function alone, nested as without an error, so that the editor keeps working in its body.
 fn kept(entry: &Entry) -> TokenStream {
     let Entry {
         docs,
@@ -97,8 +95,8 @@ fn with_errors(item: &TokenStream, faults: &[Error]) -> TokenStream {
     quote!(#(#errors)* #item)
 }
 
-/// The function as it is written, nested. Its `fn` is not the user's, or clippy would tell them not
-/// to take their parameter by value.
+/// The function as it is written, nested. Its `fn` does not have the user's span, or clippy would
+/// tell them not to take their parameter by value.
 fn inner_function(entry: &Entry) -> TokenStream {
     let Entry {
         attributes,
@@ -117,8 +115,8 @@ fn inner_function(entry: &Entry) -> TokenStream {
     }
 }
 
-/// `main` where that can be, for async-std insists on it; not with a parameter, for tokio refuses
-/// that.
+/// `main` if there is no parameter, for async-std insists on that name; tokio refuses a `main` with
+/// a parameter.
 fn inner_name(entry: &Entry) -> Ident {
     let name = if entry.parameters.is_empty() {
         "main"
@@ -128,31 +126,32 @@ fn inner_name(entry: &Entry) -> Ident {
     Ident::new(name, entry.name.span())
 }
 
-/// The call that gives the nested function to the builder. The compiler complains of the argument
-/// where a parameter does not fit, so it spans the parameter; and of the method where the result is
-/// none, so that spans the return type.
+/// The call that gives the nested function to the builder.
+///
+/// If the parameter does not fit, the compiler's error points at the argument, which spans the
+/// parameter. If the result does not fit, it points at the method, which spans the return type.
 fn inner_main(entry: &Entry) -> Call {
     let name = inner_name(entry);
-    let (first, last) = ends(entry.parameters.first()).unwrap_or((name.span(), name.span()));
+    let (first, last) = match entry.parameters.first().and_then(ends) {
+        Some(ends) => ends,
+        None => (name.span(), name.span()),
+    };
+    let output = match entry.output.clone().into_iter().nth(2) {
+        Some(after_arrow) => after_arrow.span(),
+        None => last,
+    };
     let name = Ident::new(&name.to_string(), first);
     let left = quote_spanned!(first=> #name::<);
     let right = quote_spanned!(last=> >);
-    let output = entry
-        .output
-        .clone()
-        .into_iter()
-        .nth(2)
-        .map_or(last, |first| first.span()); // after `->`
     Call {
         method: Ident::new("main", output),
         argument: quote!(#left #right),
     }
 }
 
-fn ends(tokens: Option<&TokenStream>) -> Option<(Span, Span)> {
-    let mut tokens = tokens?.clone().into_iter();
-    let first = tokens.next()?.span();
-    Some((first, tokens.last().map_or(first, |last| last.span())))
+fn ends(tokens: &TokenStream) -> Option<(Span, Span)> {
+    let tokens: Vec<TokenTree> = tokens.clone().into_iter().collect();
+    Some((tokens.first()?.span(), tokens.last()?.span()))
 }
 
 impl ToTokens for Call {
@@ -278,8 +277,7 @@ mod tests {
             .sum()
     }
 
-    /// Whatever the tokens: errors, but no panic. Each token of what is right is left out, doubled,
-    /// and put last.
+    /// Each token of a right input is left out, doubled, and put last.
     #[test]
     fn no_tokens_make_it_panic() {
         let args: Vec<TokenTree> = quote! {

@@ -1,4 +1,4 @@
-//! Whatever tokens a user writes: no panic, and each error points at one of them.
+//! Fuzzing: no tokens make the attribute panic, and each error points at one of them.
 
 use proc_macro2::{TokenStream, TokenTree};
 use proptest::prelude::*;
@@ -10,9 +10,8 @@ use crate::{args, expand};
 const ARGUMENTS: &str = include_str!("../corpus/arguments.txt");
 const FUNCTIONS: &str = include_str!("../corpus/functions.txt");
 
-const NAMES: &str = "configure privileged_init init main_loop defer_ready name pidfile user group groups chroot \
-                     working_directory umask keep_env stdout stderr capabilities no_new_privs start_timeout mode cli \
-                     crate pidfiel timeout r#name self type async";
+/// Words that look like the name of an argument.
+const OTHER_NAMES: &str = "pidfiel timeout r#name self type async";
 
 const VALUES: &str = r##""/run/x.pid" "relative" "" "\0" "nobody" "CAP_KILL" "CAP_SETUID" "30s" "99999999999m" "-1s"
     "auto" "detach" "LC_*" "A=B" "é" b"/x" c"/x" r#"/x"# 0 0o022 0o1777 0x1ff -1 1.5 4294967295 4294967296
@@ -23,22 +22,26 @@ const PIECES: &str = r#"= == => , , ; : :: . .. ... < > >> << - -> + * & && | ||
     pub(crate) async const unsafe extern "C" impl dyn where mut ref crate self #[x] #![x] #[doc="x"] #[tokio::main] T
     i32 io::Result<()> () {} [] Ready state:S (a,b):(A,B) return"#;
 
+/// The name of an argument, or nearly.
+fn name() -> impl Strategy<Value = String> {
+    let mut names: Vec<&str> = args::KNOWN.iter().map(|known| known.name).collect();
+    names.extend(OTHER_NAMES.split_whitespace());
+    select(names).prop_map(str::to_owned)
+}
+
 fn words(words: &'static str) -> impl Strategy<Value = String> {
-    prop::sample::select(words.split_whitespace().collect::<Vec<_>>()).prop_map(str::to_owned)
+    select(words.split_whitespace().collect::<Vec<_>>()).prop_map(str::to_owned)
 }
 
 fn joined(word: impl Strategy<Value = String>, most: usize) -> impl Strategy<Value = String> {
     prop::collection::vec(word, 0..most).prop_map(|words| words.join(" "))
 }
 
-/// Tokens in any order, groups in groups.
+/// Tokens in any order, in nested groups.
 fn soup() -> impl Strategy<Value = String> {
-    let leaf = prop_oneof![2 => words(NAMES), 2 => words(VALUES), 3 => words(PIECES)];
+    let leaf = prop_oneof![2 => name(), 2 => words(VALUES), 3 => words(PIECES)];
     let nested = leaf.prop_recursive(3, 20, 6, |inner| {
-        (
-            joined(inner, 6),
-            prop::sample::select(vec!["()", "[]", "{}"]),
-        )
+        (joined(inner, 6), select(vec!["()", "[]", "{}"]))
             .prop_map(|(inner, ends)| format!("{}{inner}{}", &ends[..1], &ends[1..]))
     });
     joined(nested, 12)
@@ -48,8 +51,8 @@ fn soup() -> impl Strategy<Value = String> {
 fn arguments() -> impl Strategy<Value = String> {
     let value = prop_oneof![6 => words(VALUES), 1 => soup()];
     let argument = prop_oneof![
-        8 => (words(NAMES), value).prop_map(|(name, value)| format!("{name} = {value}")),
-        2 => words(NAMES),
+        8 => (name(), value).prop_map(|(name, value)| format!("{name} = {value}")),
+        2 => name(),
         1 => soup(),
     ];
     prop::collection::vec(argument, 0..6).prop_map(|arguments| arguments.join(", "))
@@ -90,7 +93,10 @@ fn changed(file: &'static str) -> impl Strategy<Value = TokenStream> {
         let mut tokens = inputs[input].clone();
         for (kind, at, from, other) in changes {
             let other = if kind == 0 { &inputs[other] } else { &tokens };
-            let copied = (!other.is_empty()).then(|| other[from.index(other.len())].clone());
+            let copied = match other.len() {
+                0 => None,
+                length => Some(other[from.index(length)].clone()),
+            };
             let at = at.index(tokens.len() + 1);
             match (kind, copied) {
                 (0 | 1, Some(token)) => tokens.insert(at, token),
@@ -103,12 +109,12 @@ fn changed(file: &'static str) -> impl Strategy<Value = TokenStream> {
     })
 }
 
-/// What the lexer takes for tokens.
+/// Reads a text, if the lexer accepts it.
 fn tokens(text: &str) -> Result<TokenStream, TestCaseError> {
     text.parse().map_err(|_| TestCaseError::reject("no tokens"))
 }
 
-/// Each error of the arguments points at something that the user wrote.
+/// Checks that each error in the arguments points at something that the user wrote.
 fn check_arguments(arguments: &TokenStream) -> Result<(), TestCaseError> {
     let mut faults = Vec::new();
     args::parse(arguments.clone(), &mut faults);
@@ -132,8 +138,8 @@ fn check_arguments(arguments: &TokenStream) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// There is an expansion or an error, and each error, of the arguments, the function, or of how
-/// they go together, points at something that the user wrote.
+/// Checks that there is an expansion or an error, and that each error points at something that the
+/// user wrote.
 fn check(arguments: &TokenStream, function: &TokenStream) -> Result<(), TestCaseError> {
     let expansion = expand::daemon(arguments.clone(), function);
     let mut errors = Vec::new();
@@ -155,7 +161,7 @@ fn check(arguments: &TokenStream, function: &TokenStream) -> Result<(), TestCase
     Ok(())
 }
 
-/// Where each `compile_error!` of the expansion points: name and message.
+/// Finds where each `compile_error!` of the expansion points: name and message.
 fn find_errors(expansion: TokenStream, found: &mut Vec<Option<String>>) {
     let tokens: Vec<TokenTree> = expansion.into_iter().collect();
     for (at, token) in tokens.iter().enumerate() {

@@ -1,18 +1,18 @@
-//! What little there is to know of tokens where types, bodies and values are not looked into.
+//! Helpers for tokens. Types, bodies and values are not parsed.
 
 use proc_macro2::{Delimiter, Spacing, TokenStream, TokenTree};
 
-/// Which `<` open a list of generic arguments, whose commas separate nothing else.
+/// The `<` that open a list of generic arguments, whose commas separate only these.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Angles {
-    /// Every one, as in a type.
+    /// Every `<`, as in a type.
     Everywhere,
-    /// Those where no operand stands before, as in an expression.
+    /// Every `<` without an operand before it, as in an expression.
     AfterOperators,
 }
 
-/// The parts between commas. A comma with nothing before it is a part itself, so that it can be
-/// complained of.
+/// Splits at commas. A comma without anything before it is a part itself, so that an error can
+/// point at it.
 pub(crate) fn split_at_commas(tokens: TokenStream, angles: Angles) -> Vec<Vec<TokenTree>> {
     let mut parts = Vec::new();
     let mut part: Vec<TokenTree> = Vec::new();
@@ -48,8 +48,8 @@ pub(crate) fn split_at_commas(tokens: TokenStream, angles: Angles) -> Vec<Vec<To
     parts
 }
 
-/// Whether an operand starts after this token: after nothing, and after operators but for those
-/// that may be the first half of another, or end generic arguments.
+/// Tells whether an operand starts after this token: at the beginning, and after an operator, except
+/// those that may be the first half of another or end generic arguments.
 fn starts_operand(before: Option<&TokenTree>) -> bool {
     match before {
         None => true,
@@ -58,12 +58,17 @@ fn starts_operand(before: Option<&TokenTree>) -> bool {
     }
 }
 
-/// Whether a `>` after this token makes `->` or `=>`.
+/// Tells whether a `>` after this token makes `->` or `=>`.
 fn is_arrow(before: Option<&TokenTree>) -> bool {
-    matches!(before, Some(TokenTree::Punct(punct)) if punct.spacing() == Spacing::Joint && matches!(punct.as_char(), '-' | '='))
+    match before {
+        Some(TokenTree::Punct(punct)) => {
+            punct.spacing() == Spacing::Joint && matches!(punct.as_char(), '-' | '=')
+        }
+        _ => false,
+    }
 }
 
-/// The tokens, taken out of the invisible group into which `macro_rules!` may have put them.
+/// Takes the tokens out of the invisible group into which `macro_rules!` may have put them.
 pub(crate) fn visible(tokens: TokenStream) -> Vec<TokenTree> {
     let tokens: Vec<TokenTree> = tokens.into_iter().collect();
     match &tokens[..] {
@@ -74,7 +79,7 @@ pub(crate) fn visible(tokens: TokenStream) -> Vec<TokenTree> {
     }
 }
 
-/// Whether this may be the path of a function: names, `::` and generic arguments, no more.
+/// Tells whether this may be the path of a function: names, `::` and generic arguments, no more.
 pub(crate) fn is_path(tokens: &[TokenTree]) -> bool {
     let mut depth = 0_usize;
     let mut before: Option<&TokenTree> = None;
@@ -92,34 +97,32 @@ pub(crate) fn is_path(tokens: &[TokenTree]) -> bool {
         }
         before = Some(token);
     }
-    named
-        && depth == 0
-        && !matches!(before, Some(TokenTree::Punct(punct)) if punct.as_char() == ':')
+    let ends_in_colon = match before {
+        Some(TokenTree::Punct(punct)) => punct.as_char() == ':',
+        _ => false,
+    };
+    named && depth == 0 && !ends_in_colon
 }
 
-/// The word that a misspelt or shortened one may stand for.
-pub(crate) fn nearest(
-    word: &str,
-    words: impl Iterator<Item = &'static str>,
-) -> Option<&'static str> {
-    words
-        .map(|candidate| {
-            let is_part = word.len() >= 3 && candidate.contains(word);
-            (
-                if is_part {
-                    1
-                } else {
-                    distance(word, candidate)
-                },
-                candidate,
-            )
-        })
-        .filter(|(distance, candidate)| distance * 3 <= candidate.len().max(3))
-        .min()
-        .map(|(_, candidate)| candidate)
+/// Finds the word that a misspelt or shortened one may stand for.
+pub(crate) fn nearest(word: &str, words: &[&'static str]) -> Option<&'static str> {
+    let mut near = Vec::new();
+    for &candidate in words {
+        let is_part = word.len() >= 3 && candidate.contains(word);
+        let distance = if is_part {
+            1
+        } else {
+            distance(word, candidate)
+        };
+        if distance * 3 <= candidate.len().max(3) {
+            near.push((distance, candidate));
+        }
+    }
+    let (_, nearest) = near.into_iter().min()?;
+    Some(nearest)
 }
 
-/// The number of letters to insert, delete or replace (Levenshtein).
+/// Counts the letters to insert, delete or replace (Levenshtein).
 fn distance(from: &str, to: &str) -> usize {
     let mut row: Vec<usize> = (0..=to.len()).collect();
     for (i, a) in from.bytes().enumerate() {

@@ -1,5 +1,4 @@
-//! The values of the arguments: literals are checked when compiling, expressions are left to the
-//! type checker.
+//! The values of the arguments. Literals are checked here, expressions are left to the type checker.
 
 use proc_macro2::{Delimiter, Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens as _, quote};
@@ -12,8 +11,9 @@ use crate::tokens::{self, Angles};
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Hook,
+    /// No value.
     Bare,
-    /// The same, for the control commands.
+    /// No value either; the call has one.
     Cli,
     Name,
     Path,
@@ -28,10 +28,8 @@ pub(crate) enum Kind {
     Root,
 }
 
-/// What a literal becomes, or the text that says what is wrong with it.
-type Checked = std::result::Result<TokenStream, String>;
-/// The same of a literal that stays as it is.
-type Unit = std::result::Result<(), String>;
+/// A checked value, or the message that says what is wrong with it.
+type Checked<T = ()> = std::result::Result<T, String>;
 
 const MODES: [(&str, &str); 3] = [
     ("auto", "Auto"),
@@ -52,18 +50,14 @@ const CAPABILITIES: [&str; 41] = [
 ];
 
 impl Arg {
-    /// The call of the builder that the argument stands for.
+    /// Returns the call of the builder that the argument stands for.
     pub(crate) fn check(&self, root: &TokenStream) -> Result<Call> {
         let Some(value) = &self.value else {
             return self.bare();
         };
         one_value(value)?;
         let checked = match self.known.kind {
-            Kind::Bare | Kind::Cli => Err(format!(
-                "`{}` takes no value: write `{}`",
-                self.key,
-                self.known.usage()
-            )),
+            Kind::Bare | Kind::Cli => Err(self.wrong_kind()),
             Kind::Hook | Kind::Root => self.path(value),
             Kind::Accounts | Kind::Variables | Kind::Capabilities => Ok(self.list(value)?),
             _ => match literal(value) {
@@ -71,11 +65,13 @@ impl Arg {
                 None => Ok(value.clone()),
             },
         };
-        let argument = checked.map_err(|message| Error::new_spanned(value, message))?;
-        Ok(Call {
-            method: self.key.clone(),
-            argument,
-        })
+        match checked {
+            Ok(argument) => Ok(Call {
+                method: self.key.clone(),
+                argument,
+            }),
+            Err(message) => Err(Error::new_spanned(value, message)),
+        }
     }
 
     /// The same for a key alone.
@@ -95,8 +91,8 @@ impl Arg {
         Ok(Call { method, argument })
     }
 
-    /// The path of a function, or of the crate.
-    fn path(&self, value: &TokenStream) -> Checked {
+    /// Checks the path of a function, or of the crate.
+    fn path(&self, value: &TokenStream) -> Checked<TokenStream> {
         let tokens = tokens::visible(value.clone());
         if tokens::is_path(&tokens) {
             return Ok(value.clone());
@@ -119,22 +115,27 @@ impl Arg {
         }
     }
 
-    /// A literal where one value is expected.
-    fn literal(&self, literal: &Lit, value: &TokenStream, root: &TokenStream) -> Checked {
+    /// Checks a literal where one value is expected.
+    fn literal(
+        &self,
+        literal: &Lit,
+        value: &TokenStream,
+        root: &TokenStream,
+    ) -> Checked<TokenStream> {
         match (self.known.kind, literal) {
             (Kind::Timeout, Lit::Str(text)) => return self.timeout(&text.value()),
             (Kind::Mode, Lit::Str(text)) => return self.mode(&text.value(), root),
-            (Kind::Name, Lit::Str(text)) => name(&text.value()),
-            (Kind::Path, Lit::Str(text)) => self.absolute(&text.value()),
-            (Kind::Account, literal) => self.account(literal),
-            (Kind::Umask, Lit::Int(mask)) => umask(mask),
-            (Kind::Flag, Lit::Bool(_)) => Ok(()),
-            _ => Err(self.wrong_kind()),
+            (Kind::Name, Lit::Str(text)) => name(&text.value())?,
+            (Kind::Path, Lit::Str(text)) => self.absolute(&text.value())?,
+            (Kind::Account, literal) => self.account(literal)?,
+            (Kind::Umask, Lit::Int(mask)) => umask(mask)?,
+            (Kind::Flag, Lit::Bool(_)) => {}
+            _ => return Err(self.wrong_kind()),
         }
-        .map(|()| value.clone())
+        Ok(value.clone())
     }
 
-    /// A list, each literal in it checked; or an expression.
+    /// Checks each literal in a list. An expression stays as it is.
     fn list(&self, value: &TokenStream) -> Result<TokenStream> {
         match &tokens::visible(value.clone())[..] {
             [TokenTree::Group(list)] if list.delimiter() == Delimiter::Bracket => {
@@ -147,36 +148,27 @@ impl Arg {
 
     fn elements(&self, list: TokenStream) -> Result<TokenStream> {
         let elements = tokens::split_at_commas(list, Angles::AfterOperators);
-        let mut elements: Vec<TokenStream> =
-            elements.into_iter().map(TokenStream::from_iter).collect();
+        let elements: Vec<TokenStream> = elements.into_iter().map(TokenStream::from_iter).collect();
         elements.iter().try_for_each(one_value)?;
-        let literals: Vec<Option<Lit>> = elements.iter().map(literal).collect();
-        let faults = literals.iter().flatten().filter_map(|literal| {
-            let message = self.element(literal).err()?;
-            Some(Error::new_spanned(literal, message))
-        });
-        if let Some(faults) = faults.reduce(together) {
-            return Err(faults);
-        }
-        if elements.is_empty() {
-            return Ok(quote!([""; 0])); // `[]` alone has no type
-        }
-        if literals
-            .iter()
-            .flatten()
-            .any(|literal| matches!(literal, Lit::Str(_)))
-        {
-            // A list has one type; a number in a string is still taken as a number.
-            for (element, literal) in elements.iter_mut().zip(&literals) {
-                if let Some(Lit::Int(id)) = literal {
-                    *element = LitStr::new(id.base10_digits(), id.span()).into_token_stream();
-                }
+        let mut faults: Option<Error> = None;
+        for literal in elements.iter().filter_map(literal) {
+            let Err(message) = self.element(&literal) else {
+                continue;
+            };
+            let fault = Error::new_spanned(literal, message);
+            match &mut faults {
+                Some(faults) => faults.combine(fault),
+                None => faults = Some(fault),
             }
         }
-        Ok(quote!([#(#elements),*]))
+        match faults {
+            Some(faults) => Err(faults),
+            None if elements.is_empty() => Ok(quote!([""; 0])), // `[]` alone has no type
+            None => Ok(list_of_one_type(elements)),
+        }
     }
 
-    fn element(&self, literal: &Lit) -> Unit {
+    fn element(&self, literal: &Lit) -> Checked {
         match (self.known.kind, literal) {
             (Kind::Accounts, literal) => self.account(literal),
             (Kind::Variables, Lit::Str(text)) => variable(&text.value()),
@@ -185,72 +177,64 @@ impl Arg {
         }
     }
 
-    fn account(&self, literal: &Lit) -> Unit {
+    fn account(&self, literal: &Lit) -> Checked {
         match literal {
-            Lit::Str(name) if name.value().is_empty() => Err("the name is empty".to_owned()),
+            Lit::Str(name) if name.value().is_empty() => {
+                Err("the name must not be empty".to_owned())
+            }
             Lit::Str(name) if name.value().contains(['\0', '\n', ':']) => {
-                Err("a name holds no `:`, NUL byte or end of line".to_owned())
+                Err("the name must not contain `:`, a newline or a NUL byte".to_owned())
             }
             Lit::Str(_) => Ok(()),
             // The last number, -1, tells the system calls to change nothing.
             Lit::Int(id) => match id.base10_parse::<u32>() {
                 Ok(number) if number < u32::MAX && matches!(id.suffix(), "" | "u32") => Ok(()),
-                _ => Err("an id is a number from 0 to 4294967294".to_owned()),
+                _ => Err("an id must be a number from 0 to 4294967294".to_owned()),
             },
             _ => Err(self.wrong_kind()),
         }
     }
 
-    fn absolute(&self, path: &str) -> Unit {
+    fn absolute(&self, path: &str) -> Checked {
         if path.contains('\0') {
-            Err("a path holds no NUL byte".to_owned())
+            Err("a path must not contain a NUL byte".to_owned())
         } else if path.starts_with('/') {
             Ok(())
         } else {
+            let (key, usage) = (&self.key, self.known.usage());
             Err(format!(
-                "`{}` takes an absolute path: `{}`",
-                self.key,
-                self.known.usage()
+                "`{key}` must be an absolute path, such as `{usage}`"
             ))
         }
     }
 
-    fn timeout(&self, text: &str) -> Checked {
-        let unit = text.trim_start_matches(|c: char| c.is_ascii_digit());
-        let number = text[..text.len() - unit.len()].parse::<u64>().ok();
-        let milliseconds = match unit {
-            "ms" => number,
-            "s" => number.and_then(|seconds| seconds.checked_mul(1000)),
-            "m" => number.and_then(|minutes| minutes.checked_mul(60_000)),
-            _ => None,
-        };
-        match milliseconds {
-            Some(0) => Err(
-                "no start succeeds in no time; without the argument there is no limit".to_owned(),
-            ),
+    fn timeout(&self, text: &str) -> Checked<TokenStream> {
+        let key = &self.key;
+        match milliseconds(text) {
+            Some(0) => Err(format!(
+                "`{key}` must not be zero; leave it out for no limit"
+            )),
             Some(milliseconds) => Ok(quote!(::core::time::Duration::from_millis(#milliseconds))),
             None => Err(format!(
-                "`{}` takes a duration: `\"30s\"`, `\"500ms\"` or `\"2m\"`",
-                self.key
+                "`{key}` takes a duration, such as `\"30s\"`, `\"500ms\"` or `\"2m\"`"
             )),
         }
     }
 
-    fn mode(&self, text: &str, root: &TokenStream) -> Checked {
-        match MODES.iter().find(|(name, _)| *name == text) {
-            Some((_, variant)) => {
-                let variant = Ident::new(variant, Span::call_site());
-                Ok(quote!(#root::Mode::#variant))
-            }
-            None => Err(self.wrong_kind()),
-        }
+    fn mode(&self, text: &str, root: &TokenStream) -> Checked<TokenStream> {
+        let Some((_, variant)) = MODES.iter().find(|(name, _)| *name == text) else {
+            return Err(self.wrong_kind());
+        };
+        let variant = Ident::new(variant, Span::call_site());
+        Ok(quote!(#root::Mode::#variant))
     }
 
     fn wrong_kind(&self) -> String {
+        let (key, usage) = (&self.key, self.known.usage());
         let what = match self.known.kind {
             Kind::Hook => "the path of a function",
             Kind::Root => "the path of the crate daemon-rt",
-            Kind::Bare | Kind::Cli => "no value",
+            Kind::Bare | Kind::Cli => return format!("`{key}` takes no value: write `{usage}`"),
             Kind::Name => "a string",
             Kind::Path => "an absolute path as a string",
             Kind::Account => "a name or a number",
@@ -261,26 +245,22 @@ impl Arg {
             Kind::Flag => "`true` or `false`",
             Kind::Timeout => "a duration as a string",
             Kind::Mode => {
-                return format!(
-                    "`{}` is `\"auto\"`, `\"detach\"` or `\"foreground\"`",
-                    self.key
-                );
+                let modes = MODES.map(|(name, _)| format!("`\"{name}\"`")).join(", ");
+                return format!("`{key}` must be one of {modes}");
             }
         };
-        format!("`{}` takes {what}: `{}`", self.key, self.known.usage())
+        format!("`{key}` takes {what}, such as `{usage}`")
     }
 }
 
-/// Two literals side by side are no expression; the compiler would take them for two arguments of a
-/// call.
+/// Refuses two literals side by side, which are not an expression: the compiler would take them for
+/// two arguments of a call.
 fn one_value(value: &TokenStream) -> Result<()> {
     let tokens: Vec<TokenTree> = value.clone().into_iter().collect();
     for pair in tokens.windows(2) {
         if let [TokenTree::Literal(_), TokenTree::Literal(second)] = pair {
-            return Err(Error::new_spanned(
-                second,
-                format!("missing comma before `{second}`"),
-            ));
+            let message = format!("missing comma before `{second}`");
+            return Err(Error::new_spanned(second, message));
         }
     }
     Ok(())
@@ -291,52 +271,85 @@ fn literal(value: &TokenStream) -> Option<Lit> {
     syn::parse2(value.clone()).ok()
 }
 
-fn name(name: &str) -> Unit {
+/// Turns the numbers into strings if there is a string among the literals. A number in a string is
+/// still taken as a number.
+fn list_of_one_type(mut elements: Vec<TokenStream>) -> TokenStream {
+    let literals: Vec<Option<Lit>> = elements.iter().map(literal).collect();
+    if literals
+        .iter()
+        .any(|literal| matches!(literal, Some(Lit::Str(_))))
+    {
+        for (element, literal) in elements.iter_mut().zip(&literals) {
+            if let Some(Lit::Int(id)) = literal {
+                *element = LitStr::new(id.base10_digits(), id.span()).into_token_stream();
+            }
+        }
+    }
+    quote!([#(#elements),*])
+}
+
+fn name(name: &str) -> Checked {
     if name.is_empty() {
-        Err("the name is empty".to_owned())
-    } else if name.contains(['/', '\0']) {
-        Err("a name holds no `/` or NUL byte: it becomes part of paths".to_owned())
+        Err("the name must not be empty".to_owned())
+    } else if name.contains(['/', '\0', '\n']) {
+        Err(
+            "the name must not contain `/`, a newline or a NUL byte: it becomes part of paths"
+                .to_owned(),
+        )
     } else {
         Ok(())
     }
 }
 
-fn umask(mask: &LitInt) -> Unit {
-    const OUT_OF_RANGE: &str = "a umask is at most `0o777`";
+fn umask(mask: &LitInt) -> Checked {
+    const OUT_OF_RANGE: &str = "a umask must be at most `0o777`";
     let written = mask.to_string();
     let digits = written.trim_end_matches(mask.suffix()).replace('_', "");
-    let number = mask.base10_parse::<u32>().map_err(|_| OUT_OF_RANGE)?;
+    let Ok(number) = mask.base10_parse::<u32>() else {
+        return Err(OUT_OF_RANGE.to_owned());
+    };
     let decimal = digits.bytes().all(|digit| digit.is_ascii_digit());
     if decimal && number > 7 {
         return match u32::from_str_radix(&digits, 8) {
             Ok(octal) if octal <= 0o777 => Err(format!("a umask is octal: write `0o{octal:03o}`")),
-            _ => Err("a umask is octal and at most `0o777`: `umask = 0o022`".to_owned()),
+            _ => Err("a umask is octal, at most `0o777`: write `0o022`, for example".to_owned()),
         };
     }
     if number > 0o777 {
-        Err(OUT_OF_RANGE.to_owned())
-    } else {
-        Ok(())
+        return Err(OUT_OF_RANGE.to_owned());
     }
+    Ok(())
 }
 
-fn variable(name: &str) -> Unit {
+fn variable(name: &str) -> Checked {
     let stem = name.strip_suffix('*').unwrap_or(name);
     if name.is_empty() {
-        Err("the name is empty".to_owned())
+        Err("the name must not be empty".to_owned())
     } else if stem.contains(['=', '\0']) {
-        Err("the name of an environment variable holds no `=` or NUL byte".to_owned())
+        Err("the name must not contain `=` or a NUL byte".to_owned())
     } else if stem.contains('*') {
-        Err("a `*` stands only at the end of a name".to_owned())
+        Err("`*` can stand only at the end of a name".to_owned())
     } else {
         Ok(())
     }
 }
 
-fn capability(name: &str) -> Unit {
+/// Reads `30s`, `500ms` or `2m`.
+fn milliseconds(text: &str) -> Option<u64> {
+    let unit = text.trim_start_matches(|c: char| c.is_ascii_digit());
+    let number: u64 = text[..text.len() - unit.len()].parse().ok()?;
+    match unit {
+        "ms" => Some(number),
+        "s" => number.checked_mul(1000),
+        "m" => number.checked_mul(60_000),
+        _ => None,
+    }
+}
+
+fn capability(name: &str) -> Checked {
     if matches!(name, "CAP_SETUID" | "CAP_SETGID") {
         return Err(format!(
-            "`{name}` is not kept: with it the service could take every privilege back"
+            "`{name}` cannot be kept: with it the service could become root again"
         ));
     }
     if CAPABILITIES.contains(&name) {
@@ -348,18 +361,8 @@ fn capability(name: &str) -> Unit {
     } else {
         format!("CAP_{upper}")
     };
-    match tokens::nearest(&full, CAPABILITIES.into_iter()) {
-        Some(near) => Err(format!(
-            "unknown capability `{name}`: did you mean `{near}`?"
-        )),
-        None => Err(format!(
-            "unknown capability `{name}`: capabilities(7) has the list, such as `CAP_NET_BIND_SERVICE`"
-        )),
-    }
-}
-
-/// Two errors as one, which is reported as two.
-fn together(mut one: Error, other: Error) -> Error {
-    one.combine(other);
-    one
+    Err(match tokens::nearest(&full, &CAPABILITIES) {
+        Some(near) => format!("unknown capability `{name}`: did you mean `{near}`?"),
+        None => format!("unknown capability `{name}`: see the list in capabilities(7)"),
+    })
 }
