@@ -203,7 +203,7 @@ impl Known {
             }
             [other, ..] => {
                 let meant = meant(rest);
-                let message = format!("the value stands after `=`: write `{key} = {meant}`");
+                let message = format!("write the value after `=`: `{key} = {meant}`");
                 Err(Error::new_spanned(other, message))
             }
         }

@@ -242,7 +242,7 @@ impl Arg {
             Kind::Umask => "an octal number",
             Kind::Variables => "a list of names of environment variables",
             Kind::Capabilities => "a list of names of capabilities",
-            Kind::Flag => "`true` or `false`",
+            Kind::Flag => return format!("`{key}` must be `true` or `false`"),
             Kind::Timeout => "a duration as a string",
             Kind::Mode => {
                 let modes = MODES.map(|(name, _)| format!("`\"{name}\"`")).join(", ");

@@ -51,7 +51,7 @@ pub struct Daemon {
 #[doc(hidden)]
 #[diagnostic::on_unimplemented(
     message = "the argument `cli` needs the feature `cli` of daemon-rt, and Linux",
-    label = "the feature `cli` is not on",
+    label = "the feature `cli` is not enabled",
     note = "run `cargo add daemon-rt --features cli`"
 )]
 pub trait FeatureCli {}

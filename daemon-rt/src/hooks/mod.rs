@@ -241,8 +241,8 @@ pub mod stage {
 
     /// Stages after which the hook `Next` may be given.
     #[diagnostic::on_unimplemented(
-        message = "hooks are given in the order in which they run, each once",
-        label = "the hook before this one runs later, or is the same"
+        message = "hooks must be set in the order in which they run, each once",
+        label = "the previous hook runs later, or is the same"
     )]
     pub trait Before<Next> {}
 

@@ -15,9 +15,9 @@ pub(crate) type BoxError = Box<dyn Error>;
 /// Type parameters rather than associated types, which the compiler would report twice where they
 /// do not match.
 #[diagnostic::on_unimplemented(
-    message = "a hook takes what the hook before it returns, here `{In}`",
+    message = "a hook takes what the previous hook returns, here `{In}`",
     label = "not a function that takes `{In}` and returns a `Result`",
-    note = "where that is `()`, or there is no hook before it, it takes nothing"
+    note = "if that is `()`, or if there is no previous hook, it takes no parameter"
 )]
 pub trait Hook<In, Out, How> {
     /// Runs the hook.
@@ -40,7 +40,7 @@ where
 
 /// A function that takes `&mut Daemon` and returns a `Result<Out, E>`.
 #[diagnostic::on_unimplemented(
-    message = "`configure` takes `&mut Daemon`",
+    message = "the `configure` hook takes `&mut Daemon`",
     label = "not a function that takes `&mut Daemon` and returns a `Result`"
 )]
 pub trait ConfigureHook<Out, How> {
@@ -101,8 +101,8 @@ mod sealed {
 #[diagnostic::on_unimplemented(
     message = "a hook must return a `Result`, not `{Self}`",
     label = "this hook returns `{Self}`",
-    note = "where it cannot fail, it returns `Ok(…)` of a `Result<_, std::convert::Infallible>`",
-    note = "it cannot be `async`, for no runtime runs yet: do in `main` what awaits, with `defer_ready` if need be"
+    note = "if it cannot fail, return `Ok(…)` as a `Result<_, std::convert::Infallible>`",
+    note = "it cannot be `async`, because no runtime is running yet: await in `main`, and add `defer_ready` if the service is ready only after that"
 )]
 pub trait Outcome<T, Kind> {
     /// The same with the error boxed.
@@ -121,9 +121,9 @@ impl<T, E: HookError<Kind>, Kind> Outcome<T, Kind> for Result<T, E> {
 
 /// An error that a hook may return.
 #[diagnostic::on_unimplemented(
-    message = "a hook cannot fail with `{Self}`",
-    label = "the error of this hook cannot be shown",
-    note = "a hook's error is any `std::error::Error`, `Box<dyn Error>`, `Box<dyn Error + Send + Sync>`, \
+    message = "a hook cannot return the error type `{Self}`",
+    label = "the error of this hook cannot be printed",
+    note = "use any `std::error::Error`, `Box<dyn Error>`, `Box<dyn Error + Send + Sync>`, \
             `anyhow::Error`, `String` or `&'static str`"
 )]
 pub trait HookError<Kind> {
@@ -149,7 +149,7 @@ impl HookError<kind::SendSync> for Box<dyn Error + Send + Sync> {
 #[diagnostic::on_unimplemented(
     message = "the main loop takes what the last hook returns, here `{In}`",
     label = "not a function that takes `{In}`",
-    note = "where that is `()`, or there is no hook, it takes nothing; for a `Ready` besides, add `defer_ready`"
+    note = "if that is `()`, or if there is no hook, it takes no parameter; to take a `Ready`, add `defer_ready`"
 )]
 pub trait Main<In, R, Shape> {
     /// Calls it.
@@ -167,7 +167,7 @@ impl<F: Takes<In, R, Shape>, In, R, Shape> Main<In, R, Shape> for F {
 #[diagnostic::on_unimplemented(
     message = "with `defer_ready` the main loop takes what the last hook returns, here `{In}`, and a `Ready`",
     label = "not a function that takes `{In}` and `Ready`",
-    note = "where the last hook returns `()`, or there is none, it takes only the `Ready`"
+    note = "if the last hook returns `()`, or if there is no hook, it takes only the `Ready`"
 )]
 pub trait MainWithReady<In, R, Shape> {
     /// Calls it.
@@ -197,8 +197,8 @@ impl<F: Never, In, R> MainWithReady<In, R, shape::Never> for F {
 /// What a main loop may return: whatever `fn main` may.
 #[diagnostic::on_unimplemented(
     message = "the main loop cannot return `{Self}`",
-    label = "this is no `std::process::Termination`",
-    note = "it returns what `fn main` may: `()`, `!`, `ExitCode`, or a `Result` of one of them whose error is `Debug`"
+    label = "not a `std::process::Termination`",
+    note = "return what `fn main` can return: `()`, `!`, `ExitCode`, or a `Result` of one of them whose error implements `Debug`"
 )]
 pub trait Exit {
     /// Reports the result as the standard library does, and gives the exit code.
