@@ -20,26 +20,16 @@ use crate::sys::safe_open::{SafePath, file_type};
 use crate::sys::{self, FIRST};
 
 pub(crate) const NULL: &str = "/dev/null";
+/// The mode with which a log is created.
+const LOG_MODE: Mode = Mode::S_IRUSR.union(Mode::S_IWUSR).union(Mode::S_IRGRP);
 
-/// `/dev/null`, opened while the starter can still say that it is not there.
+/// Opens `/dev/null`, while the starter can still report that it is missing.
 ///
-/// It also fills the places of standard descriptors that came closed, so that whatever is opened
-/// after it (pipe, lock, sockets) is not taken for a standard stream.
+/// It also takes the numbers of standard streams that came closed, so that what is opened later
+/// (pipe, lock, sockets) is not taken for a standard stream.
 pub(crate) fn open_null() -> Result<OwnedFd, Error> {
-    let null = || -> io::Result<OwnedFd> {
-        let null = open(
-            NULL,
-            OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC,
-            Mode::empty(),
-        )?;
-        let found = fstat(&null)?;
-        if file_type(&found) != SFlag::S_IFCHR || !sys::is_null_device(found.st_rdev) {
-            return Err(io::Error::other("it is not the null device"));
-        }
-        Ok(null)
-    };
     loop {
-        let null = null().during(Step::ConnectStreams, NULL)?;
+        let null = open_null_device().during(Step::ConnectStreams, NULL)?;
         if null.as_raw_fd() >= FIRST {
             return Ok(null);
         }
@@ -48,7 +38,17 @@ pub(crate) fn open_null() -> Result<OwnedFd, Error> {
     }
 }
 
-/// The files to which the service writes; `None` stands for `/dev/null`.
+fn open_null_device() -> io::Result<OwnedFd> {
+    let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    let null = open(NULL, flags, Mode::empty())?;
+    let found = fstat(&null)?;
+    if file_type(&found) != SFlag::S_IFCHR || !sys::is_null_device(found.st_rdev) {
+        return Err(io::Error::other("not the null device"));
+    }
+    Ok(null)
+}
+
+/// The files to which the service writes; `None` means `/dev/null`.
 pub(crate) struct Logs {
     pub(crate) stdout: Option<PathBuf>,
     pub(crate) stderr: Option<PathBuf>,
@@ -61,11 +61,12 @@ pub(crate) fn connect_streams(
     logs: &Logs,
     owner: Option<Uid>,
 ) -> Result<(), Error> {
-    let none = logs.stdout.is_none() && logs.stderr.is_none();
-    let [out, err] = if none {
-        [None, None]
-    } else {
-        open_logs(logs, owner)?
+    let [out, err] = match logs {
+        Logs {
+            stdout: None,
+            stderr: None,
+        } => [None, None],
+        logs => open_logs(logs, owner)?,
     };
     dup2_stdin(null).during(Step::ConnectStreams, "standard input")?;
     dup2_stdout(out.as_ref().unwrap_or(null)).during(Step::ConnectStreams, "standard output")?;
@@ -73,38 +74,42 @@ pub(crate) fn connect_streams(
 }
 
 fn open_logs(logs: &Logs, owner: Option<Uid>) -> Result<[Option<OwnedFd>; 2], Error> {
-    let open = |path: &Option<PathBuf>| {
-        let Some(path) = path else { return Ok(None) };
-        open_log(path, owner, LOG_MODE).map(Some)
-    };
-    let opened = [open(&logs.stdout)?, open(&logs.stderr)?];
-    let log = |path: &Option<PathBuf>| {
-        path.clone().map(|path| Log {
-            path,
-            mode: LOG_MODE,
-            inherited: false,
-        })
-    };
-    _ = LOGS.set([log(&logs.stdout), log(&logs.stderr)]);
+    let (stdout, stderr) = (logs.stdout.as_deref(), logs.stderr.as_deref());
+    let opened = [open_if_set(stdout, owner)?, open_if_set(stderr, owner)?];
+    _ = LOGS.set([own_log(stdout), own_log(stderr)]);
     Ok(opened)
+}
+
+fn open_if_set(path: Option<&Path>, owner: Option<Uid>) -> Result<Option<OwnedFd>, Error> {
+    match path {
+        Some(path) => Ok(Some(open_log(path, owner, LOG_MODE)?)),
+        None => Ok(None),
+    }
+}
+
+fn own_log(path: Option<&Path>) -> Option<Log> {
+    Some(Log {
+        path: path?.to_owned(),
+        mode: LOG_MODE,
+        inherited: false,
+    })
 }
 
 /// A log that is opened again at a reload.
 struct Log {
     path: PathBuf,
     mode: Mode,
-    /// Whether the manager or a shell has opened it, and not this library.
+    /// The manager or a shell has opened it, not this library.
     inherited: bool,
 }
 
-/// Where standard output and standard error go, if that is to logs.
+/// The logs of standard output and standard error, if they go to logs.
 static LOGS: OnceLock<[Option<Log>; 2]> = OnceLock::new();
-/// Whether the logs' paths mean the same as at the start: not from inside a chroot.
+/// The logs' paths mean the same as at the start. In a chroot they do not.
 static REACHABLE: AtomicBool = AtomicBool::new(true);
 
 /// Remembers, in the foreground, the logs that the manager or a shell has opened (`append:` of
-/// systemd.exec(5), `exec
-/// >>log`), by the names that they have now.
+/// systemd.exec(5), `exec >>log`), by their present names.
 pub(crate) fn note_inherited_logs() {
     _ = LOGS.set([
         inherited_log(io::stdout().as_fd()),
@@ -119,30 +124,31 @@ fn inherited_log(stream: BorrowedFd<'_>) -> Option<Log> {
         return None;
     }
     let path = present_name(stream)?;
-    // What has no name any more cannot be opened by it, nor what is outside of this process's root.
-    let named = path.is_absolute() && !path.as_os_str().as_bytes().ends_with(b" (deleted)");
-    let mode = Mode::from_bits_truncate(found.st_mode & 0o666);
-    named.then_some(Log {
+    // A file that was removed, or is outside of this process's root, cannot be opened by its name.
+    if !path.is_absolute() || path.as_os_str().as_bytes().ends_with(b" (deleted)") {
+        return None;
+    }
+    Some(Log {
         path,
-        mode,
+        mode: Mode::from_bits_truncate(found.st_mode & 0o666),
         inherited: true,
     })
 }
 
-/// The name that an open file has now: it changes with the file's, and says so when the file is
+/// The present name of an open file. It follows a rename, and ends with `(deleted)` when the file is
 /// removed.
 fn present_name(file: BorrowedFd<'_>) -> Option<PathBuf> {
     std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).ok()
 }
 
-/// From here on the logs' paths mean nothing any more.
+/// Remembers that the logs' paths mean nothing any more: this process is in a chroot.
 pub(crate) fn leave_logs_behind() {
     REACHABLE.store(false, Ordering::Release);
 }
 
-/// Opens the logs again by their paths, after they were rotated. Where that fails (the service's
-/// user may not create files in the directory, say), the old file goes on being used, and it is
-/// said in it.
+/// Opens the logs again by their paths, after they were rotated. If that fails, for example because
+/// the service's user cannot create files in the directory, the old file stays in use, and gets a
+/// line about it.
 pub(crate) fn reopen_logs() {
     let Some([out, err]) = LOGS.get() else { return };
     reopen(out.as_ref(), io::stdout().as_fd(), dup2_stdout);
@@ -151,20 +157,16 @@ pub(crate) fn reopen_logs() {
 
 fn reopen(log: Option<&Log>, stream: BorrowedFd<'_>, connect: fn(OwnedFd) -> nix::Result<()>) {
     let Some(log) = log else { return };
-    // One that somebody else has opened, in ways that may not be this process's, is touched only if
-    // it was rotated.
-    if log.inherited && present_name(stream).is_none_or(|name| name == log.path) {
+    // One that this process did not open is left alone unless it was rotated: it may have been
+    // opened in a way that this process does not know.
+    if log.inherited && !is_renamed(stream, &log.path) {
         return;
     }
     let opened = if REACHABLE.load(Ordering::Acquire) {
         open_log(&log.path, None, log.mode)
     } else {
-        let error = io::Error::other("its path is outside of the chroot");
-        Err(Error::step(
-            Step::ConnectStreams,
-            log.path.display().to_string(),
-            error,
-        ))
+        Err(io::Error::other("its path is outside of the chroot"))
+            .during(Step::ConnectStreams, log.path.display())
     };
     match opened {
         Ok(opened) => _ = connect(opened),
@@ -175,30 +177,34 @@ fn reopen(log: Option<&Log>, stream: BorrowedFd<'_>, connect: fn(OwnedFd) -> nix
     }
 }
 
-/// The mode with which a log is created.
-const LOG_MODE: Mode = Mode::S_IRUSR.union(Mode::S_IWUSR).union(Mode::S_IRGRP);
+fn is_renamed(file: BorrowedFd<'_>, known: &Path) -> bool {
+    matches!(present_name(file), Some(name) if name != known)
+}
 
-/// Opens a log to append to, created with this mode, and gives it to the service's user.
+/// Opens a log to append to it, creates it with this mode if it is missing, and gives it to the
+/// service's user.
 fn open_log(path: &Path, owner: Option<Uid>, mode: Mode) -> Result<OwnedFd, Error> {
-    let log = || -> io::Result<OwnedFd> {
-        let place = SafePath::of(path)?;
-        let flags = OFlag::O_WRONLY | OFlag::O_APPEND;
-        let (log, found) = match place.open(flags) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let created = place.create(flags, mode)?;
-                fchmod(&created.0, mode)?; // whatever the umask
-                created
-            }
-            result => result?,
-        };
-        if owner.is_some_and(|owner| owner.as_raw() != found.st_uid) {
-            fchown(&log, owner, None)?;
+    open_to_append(path, owner, mode).during(Step::ConnectStreams, path.display())
+}
+
+fn open_to_append(path: &Path, owner: Option<Uid>, mode: Mode) -> io::Result<OwnedFd> {
+    let place = SafePath::of(path)?;
+    let flags = OFlag::O_WRONLY | OFlag::O_APPEND;
+    let (log, found) = match place.open(flags) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let created = place.create(flags, mode)?;
+            fchmod(&created.0, mode)?; // whatever the umask
+            created
         }
-        // The service's children share the flags, and expect to wait where they write.
-        fcntl(&log, FcntlArg::F_SETFL(OFlag::O_APPEND))?;
-        Ok(log)
+        result => result?,
     };
-    log().during(Step::ConnectStreams, path.display())
+    match owner {
+        Some(owner) if owner.as_raw() != found.st_uid => fchown(&log, Some(owner), None)?,
+        _ => {}
+    }
+    // The service's children share the flags, and expect that writing waits.
+    fcntl(&log, FcntlArg::F_SETFL(OFlag::O_APPEND))?;
+    Ok(log)
 }
 
 /// Step 10. It cannot fail.
@@ -206,6 +212,7 @@ pub(crate) fn set_umask(mask: Mode) {
     umask(mask);
 }
 
+/// Returns a C string as a path.
 pub(crate) fn path_of(text: &CStr) -> &Path {
     Path::new(OsStr::from_bytes(text.to_bytes()))
 }

@@ -1,4 +1,4 @@
-//! Step 13: another root directory, another user, and nothing that leads back.
+//! Step 13: another root directory, another user, and no way back.
 
 mod accounts;
 pub(crate) mod capability;
@@ -11,29 +11,29 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::unistd::{Uid, chdir, chroot, fchdir, geteuid};
 
+use self::accounts::{Identity, Variables, look_up};
 use crate::daemon::Daemon;
 use crate::error::{During, Error};
 use crate::report::syslog;
 use crate::step::Step;
 use crate::steps::pidfile;
-use crate::steps::privileges::accounts::{Identity, Variables, look_up};
 use crate::steps::streams::{self, path_of};
 use crate::sys::{SingleThreaded, safe_open};
 
-/// Whom the service becomes.
+/// The privileges that the service is to have.
 #[derive(Debug, Default)]
 pub(crate) struct Privileges {
     /// The directory that becomes the root.
     chroot: Option<PathBuf>,
-    /// `None`: as it is.
+    /// `None` leaves the ids as they are.
     identity: Option<Identity>,
-    /// A bit each.
+    /// The capabilities to keep, a bit each.
     capabilities: u64,
     no_new_privs: Option<bool>,
 }
 
 impl Privileges {
-    /// The settings checked, without looking up any name.
+    /// Checks the settings, without looking up any name.
     pub(crate) fn of(daemon: &Daemon, chroot: Option<PathBuf>) -> Result<Self, Error> {
         let mut capabilities = 0;
         for name in &daemon.capabilities {
@@ -42,7 +42,7 @@ impl Privileges {
             capabilities |= bit;
         }
         if capabilities != 0 && daemon.user.is_none() {
-            let problem = "they are what is kept when another user is taken on: set `user`";
+            let problem = "they are kept at a change of the user: set `user` too";
             return Err(Error::usage("capabilities", problem));
         }
         Ok(Self {
@@ -53,29 +53,29 @@ impl Privileges {
         })
     }
 
-    /// Looks up the names of users and groups, and returns what the environment is to say of the
-    /// user.
+    /// Looks up the names of users and groups, and returns the environment variables that describe
+    /// the user.
     pub(crate) fn look_up(&mut self, daemon: &Daemon) -> Result<Variables, Error> {
         let (identity, variables) = look_up(daemon)?;
         self.identity = identity;
         Ok(variables)
     }
 
-    /// Whether the service gets another root directory.
+    /// Checks whether the service gets another root directory.
     pub(crate) fn changes_root(&self) -> bool {
         self.chroot.is_some()
     }
 
-    /// The user to whom log files are given.
+    /// Returns the user to whom log files are given.
     pub(crate) fn owner(&self) -> Option<Uid> {
-        self.identity
-            .as_ref()
-            .map(|identity| identity.uid)
-            .filter(|_| geteuid().is_root())
+        match &self.identity {
+            Some(identity) if geteuid().is_root() => Some(identity.uid),
+            _ => None,
+        }
     }
 }
 
-/// Step 13. Inside a chroot the working directory is this one.
+/// Step 13. In a chroot, `directory` becomes the working directory.
 pub(crate) fn give_up(privileges: &Privileges, directory: &CStr) -> Result<(), Error> {
     let Privileges {
         chroot,
@@ -84,57 +84,69 @@ pub(crate) fn give_up(privileges: &Privileges, directory: &CStr) -> Result<(), E
         no_new_privs,
     } = privileges;
     if let Some(root) = chroot {
-        syslog::connect_log();
-        enter(root).during(
-            Step::DropPrivileges,
-            format_args!("chroot {}", root.display()),
-        )?;
-        let inside = || format!("{} in the chroot", path_of(directory).display());
-        chdir(directory).map_err(|error| Error::step(Step::ChangeDirectory, inside(), error))?;
-        pidfile::left_behind();
-        streams::leave_logs_behind();
+        change_root(root, directory)?;
     }
+    let mut gives_up_root = false;
     if let Some(identity) = identity {
-        only_thread()?;
+        check_threads()?;
         identity.take_on(*capabilities)?;
+        gives_up_root = !identity.uid.is_root();
     }
-    let dropped = identity
-        .as_ref()
-        .is_some_and(|identity| !identity.uid.is_root());
-    if no_new_privs.unwrap_or(dropped) {
+    if no_new_privs.unwrap_or(gives_up_root) {
         capability::gain_no_more().during(Step::DropPrivileges, "no_new_privs")?;
     }
-    identity
-        .as_ref()
-        .map_or(Ok(()), |identity| identity.verify(*capabilities))
+    match identity {
+        Some(identity) => identity
+            .verify(*capabilities)
+            .during(Step::DropPrivileges, "verification"),
+        None => Ok(()),
+    }
 }
 
-/// Makes this directory the root directory. Whoever could exchange it could have the service run
-/// outside of it, and whoever could write it could put there what the service takes for the
-/// system's.
+fn change_root(root: &Path, directory: &CStr) -> Result<(), Error> {
+    syslog::connect_log();
+    enter(root).during(
+        Step::DropPrivileges,
+        format_args!("chroot {}", root.display()),
+    )?;
+    chdir(directory).during(
+        Step::ChangeDirectory,
+        format_args!("{} in the chroot", path_of(directory).display()),
+    )?;
+    pidfile::left_behind();
+    streams::leave_logs_behind();
+    Ok(())
+}
+
+/// Makes this directory the root directory. Only root can exchange it, or the service could be made
+/// to run outside of it. Only root can write it, or files that the service takes for the system's
+/// could be put there.
 fn enter(root: &Path) -> io::Result<()> {
     fchdir(safe_open::open_directory(root)?)?;
     Ok(chroot(".")?)
 }
 
-/// Capabilities belong to threads: one that `privileged_init` has left behind would keep them all.
-fn only_thread() -> Result<(), Error> {
-    SingleThreaded::check().map(drop).map_err(|threads| {
-        let error = io::Error::other(
-            "each has privileges of its own: start them in `init`, not in `privileged_init`",
-        );
-        Error::step(Step::DropPrivileges, threads, error)
-    })
+/// Makes sure that there is one thread. Capabilities belong to threads: one that `privileged_init`
+/// has left behind would keep them all.
+fn check_threads() -> Result<(), Error> {
+    let Err(threads) = SingleThreaded::check() else {
+        return Ok(());
+    };
+    let error = io::Error::other(
+        "each has privileges of its own: start them in `init`, not in `privileged_init`",
+    );
+    Err(Error::step(Step::DropPrivileges, threads, error))
 }
 
 impl Identity {
-    /// Groups, group id, user id, capabilities, in this order: each needs what the next one gives
-    /// up.
+    /// Sets groups, group id, user id and capabilities, in this order: each needs what the next one
+    /// gives up.
     fn take_on(&self, capabilities: u64) -> Result<(), Error> {
-        if !self.is_current()? {
+        let is_current = self.is_current();
+        if !is_current.during(Step::DropPrivileges, "the present ids")? {
             capability::prepare(capabilities).during(Step::DropPrivileges, "capabilities")?;
             match ids::set_groups(&self.groups) {
-                // In a user namespace nobody may. That matters only if something has to change.
+                // In a user namespace it is forbidden. That matters only if they have to change.
                 Err(Errno::EPERM) if ids::same_groups(&self.groups) == Ok(true) => {}
                 result => result.during(Step::DropPrivileges, "the supplementary groups")?,
             }
@@ -149,56 +161,56 @@ impl Identity {
         Ok(())
     }
 
-    /// Whether there is nothing to change: an ordinary user may start a service that is to run as
-    /// that user, with whatever groups that user has in this session, unless others are asked for.
-    fn is_current(&self) -> Result<bool, Error> {
-        let groups = || {
-            let fixed = || !self.exact_groups && ids::set_groups(&self.groups) == Err(Errno::EPERM);
-            Ok(ids::same_groups(&self.groups)? || fixed())
-        };
-        let current: nix::Result<bool> =
-            (|| Ok(!geteuid().is_root() && self.has_ids()? && groups()?))();
-        current.during(Step::DropPrivileges, "the present ids")
+    /// Checks whether the ids are right already: an ordinary user can start a service as that user.
+    /// Its groups are those of the session, unless the settings name others.
+    fn is_current(&self) -> nix::Result<bool> {
+        if geteuid().is_root() || !self.has_ids()? {
+            return Ok(false);
+        }
+        if ids::same_groups(&self.groups)? {
+            return Ok(true);
+        }
+        Ok(!self.exact_groups && ids::set_groups(&self.groups) == Err(Errno::EPERM))
     }
 
     fn has_ids(&self) -> nix::Result<bool> {
         Ok(ids::uids()?.all(|uid| uid == self.uid) && ids::gids()?.all(|gid| gid == self.gid))
     }
 
-    /// Root without a list of capabilities stays what it is.
+    /// Root keeps all capabilities, unless the settings name some.
     fn limits_capabilities(&self, capabilities: u64) -> bool {
         !self.uid.is_root() || capabilities != 0
     }
 
-    /// Makes sure that this worked and that there is no way back, by trying.
-    fn verify(&self, capabilities: u64) -> Result<(), Error> {
-        let during =
-            |error: Errno| Error::step(Step::DropPrivileges, "what is left of them", error);
-        let failed = |what| {
-            Err(Error::step(
-                Step::DropPrivileges,
-                what,
-                io::Error::other("they are not as they were set"),
-            ))
-        };
-        if !self.has_ids().map_err(during)? {
-            return failed("the user and group ids");
+    /// Makes sure that this worked, and tries that there is no way back.
+    fn verify(&self, capabilities: u64) -> io::Result<()> {
+        if !self.has_ids()? {
+            return differ("user and group ids");
         }
-        // What could be set has been set.
-        if !ids::same_groups(&self.groups).map_err(during)?
-            && (self.exact_groups || ids::set_groups(&self.groups).is_ok())
-        {
-            return failed("the supplementary groups");
+        if !ids::same_groups(&self.groups)? {
+            // Those of the session stay if they cannot be set.
+            if self.exact_groups || ids::set_groups(&self.groups).is_ok() {
+                return differ("supplementary groups");
+            }
         }
-        if self.limits_capabilities(capabilities)
-            && !capability::are_only(capabilities).map_err(during)?
-        {
-            return failed("the capabilities");
+        if self.limits_capabilities(capabilities) && !capability::are_only(capabilities)? {
+            return differ("capabilities");
         }
-        let regains_group = || self.gid.as_raw() != 0 && ids::regains_root_group();
-        if !self.uid.is_root() && (ids::regains_root() || regains_group()) {
-            return failed("root's ids");
+        if self.regains_root() {
+            return Err(io::Error::other("root's ids can be taken on again"));
         }
         Ok(())
     }
+
+    fn regains_root(&self) -> bool {
+        if self.uid.is_root() {
+            return false;
+        }
+        ids::regains_root() || self.gid.as_raw() != 0 && ids::regains_root_group()
+    }
+}
+
+fn differ(what: &str) -> io::Result<()> {
+    let problem = format!("{what} differ from what was set");
+    Err(io::Error::other(problem))
 }
