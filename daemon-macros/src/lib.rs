@@ -8,6 +8,7 @@ mod entry;
 mod expand;
 #[cfg(test)]
 mod fuzz;
+mod names;
 mod tokens;
 mod values;
 

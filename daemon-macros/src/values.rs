@@ -5,6 +5,7 @@ use quote::{ToTokens as _, quote};
 use syn::{Error, Lit, LitInt, LitStr, Result};
 
 use crate::args::{Arg, Call};
+use crate::names::{CAPABILITIES, MODES, NEVER_KEPT};
 use crate::tokens::{self, Angles};
 
 /// What an argument takes.
@@ -30,24 +31,6 @@ pub(crate) enum Kind {
 
 /// A checked value, or the message that says what is wrong with it.
 type Checked<T = ()> = std::result::Result<T, String>;
-
-const MODES: [(&str, &str); 3] = [
-    ("auto", "Auto"),
-    ("detach", "Detach"),
-    ("foreground", "Foreground"),
-];
-
-/// capabilities(7), by number.
-#[rustfmt::skip]
-const CAPABILITIES: [&str; 41] = [
-    "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL", "CAP_SETGID",
-    "CAP_SETUID", "CAP_SETPCAP", "CAP_LINUX_IMMUTABLE", "CAP_NET_BIND_SERVICE", "CAP_NET_BROADCAST", "CAP_NET_ADMIN",
-    "CAP_NET_RAW", "CAP_IPC_LOCK", "CAP_IPC_OWNER", "CAP_SYS_MODULE", "CAP_SYS_RAWIO", "CAP_SYS_CHROOT",
-    "CAP_SYS_PTRACE", "CAP_SYS_PACCT", "CAP_SYS_ADMIN", "CAP_SYS_BOOT", "CAP_SYS_NICE", "CAP_SYS_RESOURCE",
-    "CAP_SYS_TIME", "CAP_SYS_TTY_CONFIG", "CAP_MKNOD", "CAP_LEASE", "CAP_AUDIT_WRITE", "CAP_AUDIT_CONTROL",
-    "CAP_SETFCAP", "CAP_MAC_OVERRIDE", "CAP_MAC_ADMIN", "CAP_SYSLOG", "CAP_WAKE_ALARM", "CAP_BLOCK_SUSPEND",
-    "CAP_AUDIT_READ", "CAP_PERFMON", "CAP_BPF", "CAP_CHECKPOINT_RESTORE",
-];
 
 impl Arg {
     /// Returns the call of the builder that the argument stands for.
@@ -347,7 +330,7 @@ fn milliseconds(text: &str) -> Option<u64> {
 }
 
 fn capability(name: &str) -> Checked {
-    if matches!(name, "CAP_SETUID" | "CAP_SETGID") {
+    if NEVER_KEPT.contains(&name) {
         return Err(format!(
             "`{name}` cannot be kept: with it the service could become root again"
         ));

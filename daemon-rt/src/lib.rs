@@ -79,6 +79,7 @@ mod daemon;
 mod error;
 pub mod hooks;
 mod manager;
+mod names;
 mod report;
 mod service;
 mod start;

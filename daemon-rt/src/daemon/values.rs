@@ -1,5 +1,7 @@
 //! The types of the settings.
 
+use crate::names::MODES;
+
 /// Whether the service detaches from what started it.
 ///
 /// Its text is that of the attribute's argument `mode`:
@@ -24,14 +26,10 @@ pub enum Mode {
 }
 
 impl Mode {
-    const TEXTS: [(&str, Self); 3] = [
-        ("auto", Self::Auto),
-        ("detach", Self::Detach),
-        ("foreground", Self::Foreground),
-    ];
+    const ALL: [Self; MODES.len()] = [Self::Auto, Self::Detach, Self::Foreground];
 }
 
-/// A text is not the name of a [`Mode`].
+/// The error of a text that is not the name of a [`Mode`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParseModeError(());
 
@@ -39,23 +37,24 @@ impl std::str::FromStr for Mode {
     type Err = ParseModeError;
 
     fn from_str(text: &str) -> Result<Self, ParseModeError> {
-        let found = Self::TEXTS.into_iter().find(|(known, _)| *known == text);
-        found.map(|(_, mode)| mode).ok_or(ParseModeError(()))
+        match MODES.iter().position(|(name, _)| *name == text) {
+            Some(at) => Ok(Self::ALL[at]),
+            None => Err(ParseModeError(())),
+        }
     }
 }
 
 impl std::fmt::Display for Mode {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match Self::TEXTS.into_iter().find(|(_, mode)| mode == self) {
-            Some((text, _)) => f.pad(text),
-            None => Ok(()),
-        }
+        let (name, _) = MODES[*self as usize];
+        f.pad(name)
     }
 }
 
 impl std::fmt::Display for ParseModeError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("a mode is \"auto\", \"detach\" or \"foreground\"")
+        let names = MODES.map(|(name, _)| name).join(", ");
+        write!(f, "a mode must be one of {names}")
     }
 }
 

@@ -22,6 +22,7 @@ const ROOMS: &[&[&str]] = &[
     &["report"],
     &["daemon"],
     &["step", "error"],
+    &["names"],
     &["sys"],
 ];
 

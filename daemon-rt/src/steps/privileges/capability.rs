@@ -1,61 +1,16 @@
 //! The capabilities that a service keeps, see capabilities(7).
 
-/// The names in the order of their numbers, without `CAP_`.
-const NAMES: [&str; 41] = [
-    "CHOWN",
-    "DAC_OVERRIDE",
-    "DAC_READ_SEARCH",
-    "FOWNER",
-    "FSETID",
-    "KILL",
-    "SETGID",
-    "SETUID",
-    "SETPCAP",
-    "LINUX_IMMUTABLE",
-    "NET_BIND_SERVICE",
-    "NET_BROADCAST",
-    "NET_ADMIN",
-    "NET_RAW",
-    "IPC_LOCK",
-    "IPC_OWNER",
-    "SYS_MODULE",
-    "SYS_RAWIO",
-    "SYS_CHROOT",
-    "SYS_PTRACE",
-    "SYS_PACCT",
-    "SYS_ADMIN",
-    "SYS_BOOT",
-    "SYS_NICE",
-    "SYS_RESOURCE",
-    "SYS_TIME",
-    "SYS_TTY_CONFIG",
-    "MKNOD",
-    "LEASE",
-    "AUDIT_WRITE",
-    "AUDIT_CONTROL",
-    "SETFCAP",
-    "MAC_OVERRIDE",
-    "MAC_ADMIN",
-    "SYSLOG",
-    "WAKE_ALARM",
-    "BLOCK_SUSPEND",
-    "AUDIT_READ",
-    "PERFMON",
-    "BPF",
-    "CHECKPOINT_RESTORE",
-];
+use crate::names::{CAPABILITIES, NEVER_KEPT};
 
 /// Returns the bit of a capability.
 pub(crate) fn bit(name: &str) -> Result<u64, &'static str> {
-    if let "CAP_SETUID" | "CAP_SETGID" = name {
+    if NEVER_KEPT.contains(&name) {
         return Err("with it the service could become root again");
     }
-    if let Some(name) = name.strip_prefix("CAP_") {
-        if let Some(number) = NAMES.iter().position(|&known| known == name) {
-            return Ok(1 << number);
-        }
+    match CAPABILITIES.iter().position(|&known| known == name) {
+        Some(number) => Ok(1 << number),
+        None => Err("unknown capability"),
     }
-    Err("unknown capability")
 }
 
 #[cfg(target_os = "linux")]
