@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::control::keeper::{self, Keeper};
 use crate::control::{Control, Status};
-use crate::report::log;
+use crate::report::text;
 use crate::sys;
 
 pub(super) struct Answer<'a> {
@@ -61,7 +61,7 @@ impl<'a> Answer<'a> {
         for pid in &self.old {
             _ = write!(text, "\nan older instance is still ending: pid {pid}");
         }
-        log::printable(&text).into_owned()
+        text::printable(&text).into_owned()
     }
 
     fn running(&self, pid: u32, since: Option<SystemTime>) -> String {
@@ -148,7 +148,7 @@ fn json_string(text: &str) -> String {
     for c in text.chars() {
         match c {
             '"' | '\\' => quoted.extend(['\\', c]),
-            c if log::steers(c) => _ = write!(quoted, "\\u{:04x}", u32::from(c)),
+            c if text::is_unprintable(c) => _ = write!(quoted, "\\u{:04x}", u32::from(c)),
             c => quoted.push(c),
         }
     }

@@ -72,7 +72,7 @@ pub(crate) fn announce() -> Result<(), Error> {
     report::tell_starter(&untaken)?;
     if !handover::await_go() {
         let text = "the restart was given up before it was complete: the old instance goes on";
-        log::complain(&report::name(), text);
+        log::error(text);
         sys::exit_now(0);
     }
     listen::close_untaken();

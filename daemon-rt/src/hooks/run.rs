@@ -7,7 +7,7 @@ use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
 use crate::error::{self, HOOK_FAILED};
 use crate::hooks::BoxError;
 use crate::report::pipe::Failure;
-use crate::report::{self, log, syslog};
+use crate::report::{self, log};
 use crate::steps::pidfile;
 use crate::sys;
 
@@ -105,10 +105,10 @@ fn note(info: &PanicHookInfo<'_>) {
         // Nobody will catch it.
         Some(name) if cfg!(panic = "abort") => fail(panicked(name, text, info.payload())),
         Some(_) => PANIC.set(text),
-        None if log::goes_nowhere() => {
+        None if log::is_stderr_null() => {
             let thread = std::thread::current();
             let name = thread.name().unwrap_or("<unnamed>").to_owned();
-            syslog::write(&report::name(), &format!("thread '{name}' {text}"));
+            log::error(&format!("thread '{name}' {text}"));
         }
         None => {}
     }

@@ -1,17 +1,17 @@
-//! Whom the service tells about its start and its state: the starter or, in the foreground, the
-//! person at the terminal; and its manager.
+//! Reports progress, readiness and failure: to the starter or, in the foreground, the terminal; and
+//! to the manager.
 
 pub(crate) mod log;
 pub(crate) mod notify;
 pub(crate) mod pipe;
 pub(crate) mod syslog;
+pub(crate) mod text;
 
 use std::cell::RefCell;
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 
 use nix::syslog::Severity;
 
-use crate::daemon::binary_name;
 use crate::error::{During, Error};
 use crate::report::notify::notifier;
 use crate::report::pipe::{Failure, Message, Reporter};
@@ -21,10 +21,8 @@ static REPORT: Mutex<Report> = Mutex::new(Report {
     starter: None,
     phase: Phase::Outside,
 });
-/// Apart from the rest, for whoever warns of something while the rest is locked.
-static NAME: Mutex<Option<String>> = Mutex::new(None);
 
-/// What a message to the starter that fails is said to be.
+/// The object of a message to the starter that fails.
 pub(crate) const TO_STARTER: &str = "the pipe to the starter";
 
 struct Report {
@@ -44,16 +42,16 @@ fn report() -> MutexGuard<'static, Report> {
     REPORT.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// From here on there is a start to speak of, by this name if one was set.
+/// Notes that a start has begun, and the name of the service if one was set.
 pub(crate) fn begin(name: Option<&String>) {
     if let Some(name) = name {
-        *NAME.lock().unwrap_or_else(PoisonError::into_inner) = Some(name.clone());
+        log::set_name(name);
     }
     report().phase = Phase::Starting;
 }
 
-/// From here on the starter listens at the other end of a pipe, and speaks for the daemon to a
-/// manager until the daemon is ready.
+/// Reports to the starter from now on. Until the daemon is ready, the starter reports to the manager
+/// for it.
 #[inline]
 pub(crate) fn set_starter(reporter: Reporter) {
     notifier().close_fd();
@@ -64,13 +62,6 @@ pub(crate) fn is_starting() -> bool {
     report().phase == Phase::Starting
 }
 
-pub(crate) fn name() -> String {
-    NAME.lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .clone()
-        .unwrap_or_else(binary_name)
-}
-
 /// Tells the starter, the terminal or the manager what the service is doing.
 pub(crate) fn status(text: &str) {
     let mut report = report();
@@ -78,23 +69,21 @@ pub(crate) fn status(text: &str) {
     match &mut report.starter {
         Some(starter) => starter.progress(text),
         None if starting && !notifier().exists() => {
-            log::say(Severity::LOG_INFO, &name(), text);
+            log::print(Severity::LOG_INFO, text);
         }
         None if starting => notifier().progress(text),
         None => notifier().status(text),
     }
 }
 
-/// The service has seen the request to terminate.
+/// Tells the manager, once, that the service has seen the request to terminate.
 pub(crate) fn stopping() {
     static TOLD: Once = Once::new();
-    TOLD.call_once(|| {
-        notifier().send("STOPPING=1");
-    });
+    TOLD.call_once(|| notifier().send("STOPPING=1"));
 }
 
-/// Sends the starter what it is to print, and that the service is ready; `false` if nobody waits
-/// there, and the manager is to hear it.
+/// Sends the starter the warnings that it prints, and that the service is ready. Without a starter
+/// it only checks that the manager can be told.
 pub(crate) fn tell_starter(warnings: &[String]) -> Result<(), Error> {
     let Some(starter) = &mut report().starter else {
         return notifier().verify();
@@ -106,30 +95,30 @@ pub(crate) fn tell_starter(warnings: &[String]) -> Result<(), Error> {
     Ok(())
 }
 
-/// The service is ready. Where no starter has been told so, the warnings are printed here, and the
-/// manager is told.
+/// Notes that the service is ready. If no starter has been told, prints the warnings and tells the
+/// manager.
 pub(crate) fn ready(warnings: &[String]) {
     let mut report = report();
     report.phase = Phase::Ready;
     if report.starter.take().is_none() {
         for line in warnings {
-            log::complain(&name(), line);
+            log::error(line);
         }
         notifier().ready(None);
     }
 }
 
-/// Says that the start has failed to whoever waits for it.
+/// Reports that the start has failed, to the starter or to the manager and in the log.
 pub(crate) fn failed(failure: Failure) {
     let text = failure.text.clone();
-    let told = if let Some(starter) = &mut report().starter {
-        starter.tell(&Message::Failed(failure)).unwrap_or(false)
+    let is_told = if let Some(starter) = &mut report().starter {
+        matches!(starter.tell(&Message::Failed(failure)), Ok(true))
     } else {
         notifier().failed(&failure);
         false
     };
-    if !told {
-        log::complain(&name(), &text);
+    if !is_told {
+        log::error(&text);
     }
     log::flush();
 }

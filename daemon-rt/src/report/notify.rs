@@ -18,9 +18,9 @@ use nix::sys::socket::{
 };
 use nix::unistd::{Pid, write};
 
+use super::log;
+use super::pipe::Failure;
 use crate::error::{During, Error};
-use crate::report::pipe::Failure;
-use crate::report::{self, log};
 use crate::step::Step;
 use crate::sys::kept::Kept;
 use crate::sys::{self, FIRST, parse, retry};
@@ -87,10 +87,7 @@ pub(crate) fn connect_to_manager(
 }
 
 fn warn(object: &str, error: &io::Error) {
-    log::complain(
-        &report::name(),
-        &format!("cannot notify the manager: {object}: {error}"),
-    );
+    log::error(&format!("cannot notify the manager: {object}: {error}"));
 }
 
 fn adopt(number: &OsString) -> io::Result<Kept> {

@@ -17,8 +17,7 @@ use nix::sys::socket::{
 use nix::syslog::{Facility, Severity};
 use nix::unistd::getpid;
 
-use super::log::printable;
-use super::pipe::char_boundary;
+use super::text::{char_boundary, printable};
 use crate::sys;
 use crate::sys::kept::Kept;
 

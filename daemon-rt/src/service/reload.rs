@@ -16,7 +16,8 @@ use super::requests::{self, RELOAD};
 use super::selfpipe::SelfPipe;
 use crate::error;
 use crate::report::notify::notifier;
-use crate::report::pipe::{LONGEST_FAILURE, cut};
+use crate::report::pipe::LONGEST_FAILURE;
+use crate::report::text::cut;
 use crate::report::{self, log};
 use crate::steps::streams;
 use crate::sys::{self, Previous};
@@ -304,7 +305,7 @@ impl Reload {
     pub fn failed(mut self, error: impl Into<Box<dyn Error + Send + Sync>>) {
         let error = error.into();
         let text = cut(&error::chain(&*error), LONGEST_FAILURE).into_owned();
-        log::complain(&report::name(), &format!("cannot reload: {text}"));
+        log::error(&format!("cannot reload: {text}"));
         self.failure = Some(ReloadError {
             text,
             errno: error::system_errno(&*error),

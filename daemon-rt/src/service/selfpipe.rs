@@ -13,8 +13,8 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::getpid;
 
-use crate::report::pipe::pipe;
-use crate::report::{self, log};
+use crate::report::log;
+use crate::sys;
 use crate::sys::kept::Kept;
 
 /// How often the flag is checked where the pipe is lost.
@@ -45,7 +45,7 @@ struct Tasks {
 
 impl SelfPipe {
     pub(crate) fn new() -> nix::Result<Self> {
-        let (read, write) = pipe()?;
+        let (read, write) = sys::pipe()?;
         Ok(Self {
             pending: false.into(),
             wakes: 0.into(),
@@ -103,7 +103,7 @@ impl SelfPipe {
             self.loss_reported.call_once(|| {
                 let interval = CHECK_INTERVAL.as_millis();
                 let text = format!("{error}: signals are noticed up to {interval} ms late");
-                log::complain(&report::name(), &text);
+                log::error(&text);
             });
             self.wait_pending(deadline);
         }

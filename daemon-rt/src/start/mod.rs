@@ -193,9 +193,9 @@ fn too_early(ended: Ended<'_>) -> Failure {
 /// Says how the main loop has ended, if it has failed.
 fn report(ended: Ended<'_>) -> ExitCode {
     match ended {
-        Ended::Reported(report) => log::relay(report),
+        Ended::Reported(report) => log::print_end(report),
         Ended::Failed(error) => {
-            log::complain(&report::name(), &error::chain(&*error));
+            log::error(&error::chain(&*error));
             ExitCode::FAILURE
         }
     }

@@ -25,7 +25,7 @@ use crate::control::handover;
 use crate::error::{self, During, Error};
 use crate::report::notify::notifier;
 use crate::report::pipe::{Failure, Message, Receiver};
-use crate::report::{self, log};
+use crate::report::{log, text};
 use crate::start::plan::Plan;
 use crate::step::Step;
 use crate::steps::{pidfile, signals};
@@ -177,13 +177,12 @@ impl Starter {
             }
             Outcome::Failed(failure) => {
                 notifier().failed(&failure);
-                log::say(Severity::LOG_ERR, &report::name(), &failure.text);
+                log::print(Severity::LOG_ERR, &failure.text);
                 sys::exit_now(failure.status)
             }
             Outcome::Interrupted(signal) => {
-                log::say(
+                log::print(
                     Severity::LOG_ERR,
-                    &report::name(),
                     &format!("interrupted by {signal} before the daemon was ready"),
                 );
                 sys::die_of(signal as libc::c_int);
@@ -204,7 +203,7 @@ impl Starter {
         }
         _ = signals::unblock_signals();
         if let Some(line) = handover::see_off() {
-            log::say(Severity::LOG_WARNING, &report::name(), &line);
+            log::print(Severity::LOG_WARNING, &line);
         }
     }
 
@@ -229,7 +228,7 @@ impl Starter {
                 Message::Progress(text) => self.show(&text),
                 Message::Warning(text) => {
                     self.clear_progress();
-                    log::say(Severity::LOG_WARNING, &report::name(), &text);
+                    log::print(Severity::LOG_WARNING, &text);
                 }
                 Message::Ready => ready = true,
                 Message::Failed(failure) => failed = Some(failure),
@@ -289,11 +288,11 @@ impl Starter {
         notifier().progress(text);
         let text: String = text
             .chars()
-            .map(|c| if log::steers(c) { ' ' } else { c })
+            .map(|c| if text::is_unprintable(c) { ' ' } else { c })
             .collect();
         self.progress = io::stderr().is_terminal();
         let (name, (before, after)) = (
-            report::name(),
+            log::name(),
             if self.progress {
                 ("\r\x1b[K", "")
             } else {

@@ -13,8 +13,7 @@ use nix::sys::stat::{Mode, SFlag, fchmod, fstat, umask};
 use nix::unistd::{Uid, chdir, dup2_stderr, dup2_stdin, dup2_stdout, fchown};
 
 use crate::error::{During, Error};
-use crate::report;
-use crate::report::log::complain;
+use crate::report::log;
 use crate::step::Step;
 use crate::sys::safe_open::{SafePath, file_type};
 use crate::sys::{self, FIRST};
@@ -170,10 +169,7 @@ fn reopen(log: Option<&Log>, stream: BorrowedFd<'_>, connect: fn(OwnedFd) -> nix
     };
     match opened {
         Ok(opened) => _ = connect(opened),
-        Err(error) => complain(
-            &report::name(),
-            &format!("{error}: going on with the old file"),
-        ),
+        Err(error) => log::error(&format!("{error}: going on with the old file")),
     }
 }
 

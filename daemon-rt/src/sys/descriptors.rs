@@ -6,7 +6,7 @@ use std::mem;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::libc;
 use nix::sys::socket::{setsockopt, sockopt};
 #[cfg(target_os = "linux")]
@@ -202,4 +202,20 @@ pub(crate) fn close_aside(fds: Vec<OwnedFd>) {
     _ = std::thread::Builder::new()
         .name("control".to_owned())
         .spawn(move || drop(mem::ManuallyDrop::into_inner(fds)));
+}
+
+/// Creates a pipe whose ends are closed on exec and do not block.
+#[cfg(not(target_vendor = "apple"))]
+pub(crate) fn pipe() -> nix::Result<(OwnedFd, OwnedFd)> {
+    nix::unistd::pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)
+}
+
+#[cfg(target_vendor = "apple")]
+pub(crate) fn pipe() -> nix::Result<(OwnedFd, OwnedFd)> {
+    let ends = nix::unistd::pipe()?;
+    for end in [&ends.0, &ends.1] {
+        fcntl(end, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
+        fcntl(end, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+    }
+    Ok(ends)
 }

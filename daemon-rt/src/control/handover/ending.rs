@@ -6,7 +6,7 @@ use std::time::Duration;
 use nix::unistd::Pid;
 
 use crate::control::instance::{End, Instance};
-use crate::report::{self, log};
+use crate::report::log;
 
 /// The old instance, and how long it may take to end.
 pub(super) struct Old {
@@ -24,7 +24,7 @@ impl Old {
         let limit = self.patience.saturating_add(GRACE);
         let watch = move || {
             if let Some(line) = self.end_within(limit) {
-                log::complain(&report::name(), &line);
+                log::error(&line);
             }
             if !self.instance.has_pidfd() {
                 // It is the pidfile that is open in its place, and to close that would drop this

@@ -25,7 +25,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::control::instance::Instance;
-use crate::report::log::printable;
+use crate::report::text::printable;
 use crate::sys;
 
 mod call;

@@ -36,7 +36,7 @@ use crate::control::instance::Instance;
 use crate::control::lookup::{describe, failed, stays_in_foreground};
 use crate::control::{Control, Status, Stopped, handover};
 use crate::error::Error;
-use crate::report;
+use crate::report::log;
 use crate::steps::pidfile::{self, Found, Holder};
 use crate::sys::{self, proc};
 
@@ -84,7 +84,7 @@ fn restart(keeper: &Keeper, pidfile: &Path, old: Pid) -> io::Result<()> {
                 _ = writeln!(
                     io::stdout(),
                     "{} was restarted by `{command}` (pid {pid})",
-                    report::name()
+                    log::name()
                 );
                 return Ok(());
             }

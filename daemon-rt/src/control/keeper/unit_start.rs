@@ -7,7 +7,7 @@ use nix::unistd::getpid;
 
 use super::systemd::{PATIENCE, Properties, Unit};
 use crate::daemon::Mode;
-use crate::report::{self, log};
+use crate::report::log;
 
 /// Decides whether a typed `start` detaches where only systemd's `SYSTEMD_EXEC_PID` speaks against
 /// it. That variable is set whether systemd waits for this process to end, as `Type=forking` does,
@@ -52,7 +52,7 @@ pub(crate) fn check_bare() {
 
 fn warn(problem: &str) {
     let text = format!("staying in the foreground under systemd: {problem}");
-    log::say(Severity::LOG_WARNING, &report::name(), &text);
+    log::print(Severity::LOG_WARNING, &text);
 }
 
 fn meant(unit: &Properties) -> Result<Mode, &'static str> {

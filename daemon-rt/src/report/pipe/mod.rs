@@ -9,13 +9,11 @@ use std::mem;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
-use nix::fcntl::OFlag;
-#[cfg(target_vendor = "apple")]
-use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::uio::writev;
 use nix::unistd::{Pid, read};
 
+use super::text::cut;
 use crate::sys::kept::Kept;
 use crate::sys::{self, retry};
 
@@ -131,24 +129,6 @@ impl Message {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Malformed;
 
-/// Cuts a text to at most `longest` bytes, with a mark at the cut.
-pub(crate) fn cut(text: &str, longest: usize) -> Cow<'_, str> {
-    if text.len() <= longest {
-        return text.into();
-    }
-    let mark = format!("… [cut at {longest} bytes]");
-    let end = char_boundary(text, longest - mark.len());
-    format!("{}{mark}", &text[..end]).into()
-}
-
-/// Returns the last boundary of a character that is not behind `at`.
-pub(super) fn char_boundary(text: &str, mut at: usize) -> usize {
-    while !text.is_char_boundary(at) {
-        at -= 1;
-    }
-    at
-}
-
 /// The daemon's end of the pipe.
 pub(crate) struct Reporter(Kept);
 
@@ -161,7 +141,7 @@ pub(crate) struct Receiver {
 
 /// Creates the pipe, closed on exec.
 pub(crate) fn channel() -> nix::Result<(Reporter, Receiver)> {
-    let (read, write) = pipe()?;
+    let (read, write) = sys::pipe()?;
     Ok((
         Reporter(Kept::new(write)?),
         Receiver {
@@ -170,22 +150,6 @@ pub(crate) fn channel() -> nix::Result<(Reporter, Receiver)> {
             ended: false,
         },
     ))
-}
-
-/// Creates a pipe whose ends are closed on exec and do not block.
-#[cfg(not(target_vendor = "apple"))]
-pub(crate) fn pipe() -> nix::Result<(OwnedFd, OwnedFd)> {
-    nix::unistd::pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)
-}
-
-#[cfg(target_vendor = "apple")]
-pub(crate) fn pipe() -> nix::Result<(OwnedFd, OwnedFd)> {
-    let ends = nix::unistd::pipe()?;
-    for end in [&ends.0, &ends.1] {
-        fcntl(end, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
-        fcntl(end, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-    }
-    Ok(ends)
 }
 
 impl Reporter {

@@ -32,10 +32,10 @@ fn message() -> impl Strategy<Value = Message> {
 fn arrived(message: Message) -> Message {
     match message {
         Message::Progress(text) => {
-            Message::Progress(super::cut(&text, LONGEST_PROGRESS).into_owned())
+            Message::Progress(crate::report::text::cut(&text, LONGEST_PROGRESS).into_owned())
         }
         Message::Failed(failure) => Message::Failed(Failure {
-            text: super::cut(&failure.text, LONGEST_FAILURE).into_owned(),
+            text: crate::report::text::cut(&failure.text, LONGEST_FAILURE).into_owned(),
             ..failure
         }),
         other => other,

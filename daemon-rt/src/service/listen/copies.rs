@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::passed::Origin;
 use crate::error::Error;
-use crate::report::{self, pipe};
+use crate::report;
+use crate::report::text::cut;
 
 /// A longer name of a socket is cut.
 const LONGEST_NAME: usize = 255;
@@ -51,7 +52,7 @@ pub(super) fn keep(name: &str, origin: Origin, socket: BorrowedFd<'_>) -> Result
     let copy = socket
         .try_clone_to_owned()
         .map_err(|error| Error::opening(format!("a copy of {name}"), error))?;
-    let name = pipe::cut(name, LONGEST_NAME).into_owned();
+    let name = cut(name, LONGEST_NAME).into_owned();
     let fd = Arc::new(copy);
     kept.push(Copy { name, origin, fd });
     Ok(())

@@ -15,7 +15,7 @@ use super::marks;
 use super::succession::{SocketFile, is_passed_on, remove_socket};
 use super::write::{line, read_pid};
 use crate::error::{During, Error};
-use crate::report::{self, log};
+use crate::report::log;
 use crate::step::Step;
 use crate::sys::kept::{is_still, lost};
 use crate::sys::safe_open::{ReadyPath, SafePath, remove_known, same_file};
@@ -267,6 +267,6 @@ pub(crate) fn warn_if_lost() {
     if owned && !is_still(lock, &held.file) {
         let path = held.path.as_path().display();
         let text = format!("the lock on the pidfile {path} is lost: {}", lost(lock));
-        WARNED.call_once(|| log::complain(&report::name(), &text));
+        WARNED.call_once(|| log::error(&text));
     }
 }
