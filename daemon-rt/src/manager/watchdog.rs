@@ -7,20 +7,19 @@ use nix::libc::pid_t;
 use nix::unistd::getpid;
 
 use crate::report::notify::notifier;
-use crate::sys::{StartOfMain, is_init, parse, take_variable};
+use crate::sys::{StartOfMain, is_init, parse, take_number, take_variable};
 
 static LIMIT: OnceLock<Duration> = OnceLock::new();
 
 /// Reads `WATCHDOG_USEC` and `WATCHDOG_PID`. If the manager started a wrapper, they are meant for
 /// another process.
 pub(super) fn take(start: &StartOfMain) {
-    let limit = take_variable(start, "WATCHDOG_USEC");
+    let limit = take_number(start, "WATCHDOG_USEC");
     let is_meant = match take_variable(start, "WATCHDOG_PID") {
         Some(pid) => parse::<pid_t>(&pid) == Some(getpid().as_raw()) || is_init(),
         None => true,
     };
-    let Some(limit) = limit else { return };
-    match parse(&limit) {
+    match limit {
         Some(usec) if is_meant && usec > 0 => _ = LIMIT.set(Duration::from_micros(usec)),
         _ => {}
     }

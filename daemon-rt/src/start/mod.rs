@@ -17,7 +17,7 @@ use crate::control::keeper::unit_start;
 use crate::daemon::{Daemon, Mode};
 use crate::error::{self, Error, ErrorKind};
 use crate::hooks::{Ended, Service, Stages, run};
-use crate::manager::Surroundings;
+use crate::manager::detect::Invocation;
 use crate::report::pipe::Failure;
 use crate::report::{self, log};
 use crate::service::listen;
@@ -73,12 +73,12 @@ fn begin(
 ) -> Result<Option<ExitCode>, Failure> {
     let environment = InheritedEnvironment::find(start);
     report::begin(daemon.name.as_ref());
-    let mut surroundings = Surroundings::take(start)?;
-    listen::pass_from_manager(surroundings.take_passed());
+    let mut invocation = Invocation::take(start)?;
+    listen::pass_from_manager(invocation.take_passed());
     run::watch_panics();
 
-    let mut keep: Vec<_> = surroundings.descriptors().collect();
-    let late = if surroundings.mode(daemon.mode) == Mode::Detach {
+    let mut keep: Vec<_> = invocation.descriptors().collect();
+    let late = if invocation.mode(daemon.mode) == Mode::Detach {
         let named = KnownDescriptors::named_by_arguments(&keep);
         keep.extend(named.numbers());
         descriptors::close_descriptors(start, &keep)?; // 1
@@ -97,9 +97,9 @@ fn begin(
         .map(|configure| || configure(daemon));
     run::run("configure", configure)?;
     report::begin(daemon.name.as_ref());
-    let mode = surroundings.mode(daemon.mode);
+    let mode = invocation.mode(daemon.mode);
     #[cfg(all(feature = "cli", target_os = "linux"))]
-    let mode = mode_of_command(daemon, mode, &surroundings);
+    let mode = mode_of_command(daemon, mode, &invocation);
     if mode == Mode::Detach {
         late.close(start)?; // 1, what `configure` might still have needed
     }
@@ -126,7 +126,7 @@ fn begin(
         }
     }
     if let Err(error) = pidfile::probe(plan.pidfile.as_deref()) {
-        return Err(refused(error, mode, &surroundings));
+        return Err(refused(error, mode, &invocation));
     }
     plan.look_up(daemon)?;
     match alone {
@@ -138,8 +138,8 @@ fn begin(
 
 /// What systemd has executed may be the start of a unit, or a command that an administrator typed.
 #[cfg(all(feature = "cli", target_os = "linux"))]
-fn mode_of_command(daemon: &Daemon, mode: Mode, surroundings: &Surroundings) -> Mode {
-    if !surroundings.is_executed_by_systemd_alone(daemon.mode) {
+fn mode_of_command(daemon: &Daemon, mode: Mode, invocation: &Invocation) -> Mode {
+    if !invocation.is_decided_by_exec_pid(daemon.mode) {
         return mode;
     }
     if daemon.start_is_typed() {
@@ -203,9 +203,9 @@ fn report(ended: Ended<'_>) -> ExitCode {
 
 /// That it runs already is a riddle to a supervisor that has started it twice.
 #[cold]
-fn refused(error: Error, mode: Mode, surroundings: &Surroundings) -> Failure {
+fn refused(error: Error, mode: Mode, invocation: &Invocation) -> Failure {
     let hint = if error.kind() == ErrorKind::AlreadyRunning && mode == Mode::Detach {
-        surroundings.hint()
+        invocation.hint()
     } else {
         None
     };

@@ -110,6 +110,11 @@ pub(crate) fn take_variable(start: &StartOfMain, name: &str) -> Option<OsString>
     Some(value)
 }
 
+/// The same for a number; `None` if the value is not one.
+pub(crate) fn take_number<T: std::str::FromStr>(start: &StartOfMain, name: &str) -> Option<T> {
+    parse(&take_variable(start, name)?)
+}
+
 /// Reads a number in a variable's value.
 pub(crate) fn parse<T: std::str::FromStr>(value: &OsString) -> Option<T> {
     value.to_str()?.parse().ok()

@@ -212,7 +212,7 @@ fn e43_a_number_that_is_none_is_a_clear_error() {
         assert_eq!(status, Some(1), "{count}: {stderr}");
         assert!(
             stderr.contains(&format!(
-                "LISTEN_FDS={count}: it is not the number of open descriptors"
+                "LISTEN_FDS={count}: must be the number of open descriptors"
             )),
             "{stderr}"
         );
