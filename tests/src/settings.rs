@@ -1,9 +1,67 @@
-//! The settings of a service, as the services under test take them on their command line.
+//! The settings of a service, as the services under test take them: from their command line, or
+//! from a variable where the command line is the library's.
 
+use std::env;
 use std::error::Error;
 use std::time::Duration;
 
 use daemon_rt::{Daemon, Mode};
+
+/// Words `KEY=VALUE` or `KEY`.
+#[derive(Debug)]
+pub struct Settings(Vec<(String, String)>);
+
+impl Settings {
+    /// The words in a variable, with spaces between. `pidfile` and `user` are set.
+    pub fn of_variable(name: &str, daemon: &mut Daemon) -> Self {
+        let text = env::var(name).unwrap_or_default();
+        let settings = Self(text.split_whitespace().map(pair).collect());
+        if let Some(path) = settings.get("pidfile") {
+            daemon.pidfile(path);
+        }
+        if let Some(name) = settings.get("user") {
+            daemon.user(name);
+        }
+        settings
+    }
+
+    /// The arguments. Those that are settings of the library are set.
+    pub fn of_arguments(daemon: &mut Daemon) -> Result<Self, Box<dyn Error>> {
+        let settings = Self(env::args().skip(1).map(|word| pair(&word)).collect());
+        for (key, value) in settings.all() {
+            set(daemon, key, value)?;
+        }
+        Ok(settings)
+    }
+
+    /// The value of this key: empty where there is the key alone.
+    pub fn get(&self, key: &str) -> Option<&str> {
+        let (_, value) = self.0.iter().find(|(known, _)| known == key)?;
+        Some(value)
+    }
+
+    /// All of them, in their order.
+    pub fn all(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(key, value)| (&**key, &**value))
+    }
+}
+
+fn pair(word: &str) -> (String, String) {
+    let (key, value) = word.split_once('=').unwrap_or((word, ""));
+    (key.to_owned(), value.to_owned())
+}
+
+/// Sets what the arguments say, and returns those that are not settings: what the service is to do.
+pub fn set_arguments(daemon: &mut Daemon) -> Result<Vec<String>, Box<dyn Error>> {
+    let mut actions = Vec::new();
+    for argument in env::args().skip(1) {
+        match argument.split_once('=') {
+            Some((key, value)) if set(daemon, key, value)? => {}
+            _ => actions.push(argument),
+        }
+    }
+    Ok(actions)
+}
 
 /// Sets what an argument `KEY=VALUE` says; `false` if there is no such setting.
 pub fn set(daemon: &mut Daemon, key: &str, value: &str) -> Result<bool, Box<dyn Error>> {

@@ -2,7 +2,6 @@
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
-use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 
 use daemon_harness::{Launch, Proc, Running, Scene, bin};
@@ -15,21 +14,23 @@ pub fn service(scene: &Scene) -> Launch<'_> {
 /// The daemon after a good start: it lives, and its pidfile names it.
 #[track_caller]
 pub fn ready_daemon(scene: &Scene, launch: Launch<'_>) -> Proc {
-    launch.run().assert_ready();
-    let daemon = scene.daemon();
+    let daemon = started(launch, scene);
     assert_eq!(scene.pid_in_pidfile(), Some(daemon.pid()));
     daemon
 }
 
-/// Asks it to terminate, and it does, whether or not its main loop has come to wait for that.
+/// The daemon after a good start; the service need not have a pidfile.
 #[track_caller]
-pub fn stop(scene: &Scene, daemon: &Proc) {
-    daemon.signal(libc::SIGTERM);
-    let status = scene.exit_status(daemon);
-    assert!(
-        status.success() || status.signal() == Some(libc::SIGTERM),
-        "{status:?}"
-    );
+pub fn started(launch: Launch<'_>, scene: &Scene) -> Proc {
+    launch.run().assert_ready();
+    scene.daemon()
+}
+
+/// Fails unless the start fails with this status, says this and leaves nothing.
+#[track_caller]
+pub fn refused(launch: Launch<'_>, scene: &Scene, status: i32, words: &[&str]) {
+    launch.run().assert_exited(status).assert_says(words);
+    scene.assert_no_leftovers();
 }
 
 /// A FIFO at which a hook waits (`HOOK:cat=…`) until what [`at_barrier`] returns is dropped.

@@ -1,8 +1,10 @@
 //! The frame of a walk through all cases of something, or through a sample of them.
 
+use std::env;
 use std::error::Error;
 use std::panic::{self, AssertUnwindSafe, catch_unwind};
-use std::process::ExitCode;
+use std::path::Path;
+use std::process::{Command, ExitCode};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -26,9 +28,6 @@ pub struct Walk {
     /// Those alone whose description, as the list of violations shows it, contains this
     #[arg(long, value_name = "TEXT", default_value = "")]
     only: String,
-    /// Not those whose description contains this
-    #[arg(long, value_name = "TEXT")]
-    except: Option<String>,
 }
 
 impl Walk {
@@ -62,14 +61,7 @@ impl Walk {
 
     /// Chooses the cases, and says how many of how many they are.
     pub fn choose<T>(&self, mut cases: Vec<T>, shown: impl Fn(&T) -> String) -> Vec<T> {
-        let is_left_out = |shown: &str| match &self.except {
-            Some(text) => shown.contains(text),
-            None => false,
-        };
-        cases.retain(|case| {
-            let shown = shown(case);
-            shown.contains(&self.only) && !is_left_out(&shown)
-        });
+        cases.retain(|case| shown(case).contains(&self.only));
         let all = cases.len();
         if let Some(sample) = self.sample {
             shuffle(&mut cases, self.seed);
@@ -106,4 +98,23 @@ impl Walk {
         outcomes.sort_unstable_by_key(|(number, _)| *number);
         outcomes.into_iter().map(|(_, outcome)| outcome).collect()
     }
+}
+
+/// Has a program walk a sample of so many, or as many as `DAEMON_TESTS_SAMPLE` says, and fails if
+/// it finds a violation. `DAEMON_TESTS_SEED` chooses another sample.
+pub fn sample(program: &Path, size: usize, arguments: &[&str]) {
+    let number = |name: &str, default: usize| env::var(name).unwrap_or(default.to_string());
+    let walk = Command::new(program)
+        .args(["--sample", &number("DAEMON_TESTS_SAMPLE", size)])
+        .args(["--seed", &number("DAEMON_TESTS_SEED", 1)])
+        .args(arguments)
+        .output()
+        .expect("the walk");
+    let said = [walk.stdout, walk.stderr].concat();
+    let said = String::from_utf8_lossy(&said).into_owned();
+    assert!(walk.status.success(), "{said}");
+    assert!(
+        said.contains(", seed ") && !said.starts_with("0 of "),
+        "{said}"
+    );
 }

@@ -144,7 +144,7 @@ fn enter(spec: &Spec) -> Result<Program, String> {
         fs::write("/proc/self/oom_score_adj", adjustment.to_string()).during("oom_score_adj")?;
     }
     if spec.without_proc {
-        own_mounts()?;
+        own_mounts().during("own mounts")?;
         leave_proc()?;
     }
     // Of this pid namespace, also when it is no longer at its place.
@@ -253,18 +253,12 @@ fn open_descriptors(spec: &Spec) -> Result<(), String> {
     Ok(())
 }
 
-/// A mount namespace of its own, of which nothing is seen outside.
-fn own_mounts() -> Result<(), String> {
+/// Enters a mount namespace of its own, of which nothing is seen outside.
+pub(crate) fn own_mounts() -> nix::Result<()> {
     let nothing = None::<&str>;
-    unshare(CloneFlags::CLONE_NEWNS).during("unshare")?;
-    mount(
-        nothing,
-        "/",
-        nothing,
-        MsFlags::MS_REC | MsFlags::MS_PRIVATE,
-        nothing,
-    )
-    .during("mount --make-rprivate /")
+    unshare(CloneFlags::CLONE_NEWNS)?;
+    let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+    mount(nothing, "/", nothing, private, nothing)
 }
 
 /// Makes /proc an empty directory.
@@ -288,7 +282,7 @@ fn leave_proc() -> Result<(), String> {
 /// New mounts, a new pid namespace in which the process that goes on is PID 1, and what is to be at
 /// /proc.
 fn make_namespaces(namespaces: Namespaces) -> Result<(), String> {
-    own_mounts()?;
+    own_mounts().during("own mounts")?;
     if namespaces.pids {
         unshare(CloneFlags::CLONE_NEWPID).during("unshare")?;
         go_on_in_child()?;

@@ -17,6 +17,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
 use nix::unistd::{ForkResult, getegid, geteuid, pause, setsid};
 
+use crate::enter::own_mounts;
 use crate::{ALL_SIGNALS, Proc, find_bin, sys};
 
 /// The inode numbers on which there are locks: on every tmpfs they begin with 1, which is its root.
@@ -50,7 +51,6 @@ pub fn main() -> io::Result<()> {
 /// Enters a mount namespace with an empty tmpfs at `/tmp`. An ordinary user needs the right to make
 /// a user namespace.
 fn enter_tmpfs() -> io::Result<()> {
-    let nothing = None::<&str>;
     let (user, group) = (geteuid(), getegid());
     if !user.is_root() {
         unshare(CloneFlags::CLONE_NEWUSER)?;
@@ -58,14 +58,7 @@ fn enter_tmpfs() -> io::Result<()> {
         fs::write("/proc/self/uid_map", format!("0 {user} 1"))?;
         fs::write("/proc/self/gid_map", format!("0 {group} 1"))?;
     }
-    unshare(CloneFlags::CLONE_NEWNS)?;
-    mount(
-        nothing,
-        "/",
-        nothing,
-        MsFlags::MS_REC | MsFlags::MS_PRIVATE,
-        nothing,
-    )?;
+    own_mounts()?;
     mount_tmpfs(Path::new("/tmp"))
 }
 

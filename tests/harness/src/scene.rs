@@ -156,16 +156,15 @@ impl Scene {
         ExitStatus::from_raw(status)
     }
 
-    /// Ends a service with SIGTERM, which it may get before it asks for it and dies of, or later
-    /// and returns.
+    /// Ends a service with SIGTERM, which it may get before it asks for it and dies of, or later and
+    /// returns. Returns how it ended.
     #[track_caller]
-    pub fn terminate(&self, process: &Proc) {
+    pub fn stop(&self, process: &Proc) -> ExitStatus {
         process.signal(libc::SIGTERM);
         let status = self.exit_status(process);
-        assert!(
-            status.success() || status.signal() == Some(libc::SIGTERM),
-            "{status}"
-        );
+        let killed = status.signal() == Some(libc::SIGTERM);
+        assert!(status.success() || killed, "{status}");
+        status
     }
 
     /// Waits until this holds; after [`PATIENCE`] the test has failed.

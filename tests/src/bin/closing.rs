@@ -24,8 +24,8 @@ use std::thread::{self, Thread};
 use std::time::Duration;
 
 use daemon_harness::rough;
-use daemon_rt::{Daemon, daemon, reloads, shutdown};
-use daemon_tests::set;
+use daemon_rt::{daemon, reloads, shutdown};
+use daemon_tests::Settings;
 use nix::fcntl::OFlag;
 use nix::sys::resource::{Resource, setrlimit};
 
@@ -33,18 +33,7 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 const LONG: Duration = Duration::from_secs(1000);
 
-struct Settings(Vec<(String, String)>);
-
-impl Settings {
-    fn get(&self, key: &str) -> Option<&str> {
-        self.0
-            .iter()
-            .find(|(known, _)| known == key)
-            .map(|(_, value)| value.as_str())
-    }
-}
-
-#[daemon(configure = configure, init = init, umask = 0o022)]
+#[daemon(configure = Settings::of_arguments, init = init, umask = 0o022)]
 fn main(settings: Settings) -> Result<()> {
     let (own, waits) = (
         settings.get("own").ok_or("no place")?,
@@ -82,23 +71,6 @@ fn main(settings: Settings) -> Result<()> {
         fs::write(format!("{own}/read"), read)?;
     }
     Ok(())
-}
-
-fn configure(daemon: &mut Daemon) -> Result<Settings> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let settings: Vec<_> = arguments
-        .iter()
-        .filter_map(|argument| argument.split_once('='))
-        .collect();
-    for (key, value) in &settings {
-        _ = set(daemon, key, value)?;
-    }
-    Ok(Settings(
-        settings
-            .into_iter()
-            .map(|(key, value)| (key.to_owned(), value.to_owned()))
-            .collect(),
-    ))
 }
 
 fn init(settings: Settings) -> Result<Settings> {

@@ -24,21 +24,11 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::thread;
 
 use daemon_rt::{Daemon, daemon, listener_or, reloads, shutdown};
+use daemon_tests::Settings;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
-
-struct Settings(Vec<(String, String)>);
-
-impl Settings {
-    fn get(&self, key: &str) -> Option<&str> {
-        self.0
-            .iter()
-            .find(|(known, _)| known == key)
-            .map(|(_, value)| value.as_str())
-    }
-}
 
 #[daemon(cli, configure = configure, init = init, umask = 0o022)]
 fn main((settings, listener): (Settings, Option<TcpListener>)) -> Result<()> {
@@ -59,15 +49,7 @@ fn main((settings, listener): (Settings, Option<TcpListener>)) -> Result<()> {
 
 #[expect(clippy::unnecessary_wraps, reason = "a hook returns a `Result`")]
 fn configure(daemon: &mut Daemon) -> std::result::Result<Settings, Infallible> {
-    let words = std::env::var("CTL").unwrap_or_default();
-    let pair = |word: &str| {
-        word.split_once('=')
-            .map_or((word.into(), String::new()), |(k, v)| (k.into(), v.into()))
-    };
-    let settings = Settings(words.split_whitespace().map(pair).collect());
-    settings.get("pidfile").map(|path| daemon.pidfile(path));
-    settings.get("user").map(|name| daemon.user(name));
-    Ok(settings)
+    Ok(Settings::of_variable("CTL", daemon))
 }
 
 fn init(settings: Settings) -> Result<(Settings, Option<TcpListener>)> {

@@ -1,17 +1,17 @@
 //! A service that says itself when it is ready. Its arguments are settings (`pidfile=/x`,
-//! `user=nobody`) and then what `main` does, one after the other: `ACTION` or `ACTION=VALUE`.
+//! `user=nobody`) and then what `main` does, one after the other: `ACTION` or `ACTION=VALUE`. It
+//! fails with an `anyhow::Error`.
 
-use std::error::Error;
 use std::process::{ExitCode, exit};
 use std::time::Duration;
-use std::{fs, mem, thread};
+use std::{fs, io, mem, thread};
 
-use daemon_rt::{Daemon, Ready, daemon};
-use daemon_tests::set;
+use anyhow::{Context, Result, anyhow, bail};
+use daemon_harness::rough;
+use daemon_rt::{Ready, daemon};
+use daemon_tests::set_arguments;
 
-type Result<T> = std::result::Result<T, Box<dyn Error>>;
-
-#[daemon(configure = configure, defer_ready)]
+#[daemon(configure = set_arguments, defer_ready)]
 fn main(actions: Vec<String>, ready: Ready) -> Result<ExitCode> {
     let mut ready = Some(ready);
     for action in actions {
@@ -20,28 +20,15 @@ fn main(actions: Vec<String>, ready: Ready) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Takes the settings, and returns the actions.
-fn configure(daemon: &mut Daemon) -> Result<Vec<String>> {
-    let mut actions = Vec::new();
-    for argument in std::env::args().skip(1) {
-        match argument.split_once('=') {
-            Some((key, value)) if set(daemon, key, value)? => {}
-            _ => actions.push(argument),
-        }
-    }
-    Ok(actions)
-}
-
 fn act(action: &str, ready: &mut Option<Ready>) -> Result<()> {
     let (action, value) = action.split_once('=').unwrap_or((action, ""));
-    let mut take = || ready.take().ok_or("there is no `Ready` any more");
+    let mut take = || ready.take().context("there is no `Ready` any more");
     match action {
         "notify" => take()?.notify(),
         "notify_in_thread" => {
             let ready = take()?;
-            thread::spawn(|| ready.notify())
-                .join()
-                .map_err(|_| "it panicked")?;
+            let notifier = thread::spawn(|| ready.notify());
+            notifier.join().expect("no panic");
         }
         "notify_later" => {
             let (ready, delay) = (take()?, Duration::from_millis(value.parse()?));
@@ -63,7 +50,14 @@ fn act(action: &str, ready: &mut Option<Ready>) -> Result<()> {
             }));
         }
         "forget" => mem::forget(take()?),
-        "err" => return Err(value.into()),
+        "err" => return Err(anyhow!("{value}")),
+        "long_err" => return Err(anyhow!("long ".repeat(value.parse()?))),
+        // An error and its sources.
+        "chain" => {
+            let source = io::Error::from_raw_os_error(libc::EADDRINUSE);
+            let error = anyhow::Error::new(source).context("cannot listen");
+            return Err(error.context("cannot serve"));
+        }
         "panic" => panic!("{value}"),
         "exit" => exit(value.parse()?),
         "kill" => nix::sys::signal::raise(value.parse::<i32>()?.try_into()?)?,
@@ -72,8 +66,12 @@ fn act(action: &str, ready: &mut Option<Ready>) -> Result<()> {
         "cat" => drop(fs::read(value)?),
         "note" => fs::write(value, "here\n")?,
         "remove" => fs::remove_file(value)?,
+        "close_all" => rough::close_range(value.parse()?, i32::MAX)?,
+        "hang" => loop {
+            thread::park();
+        },
         "shutdown" => daemon_rt::shutdown().wait(),
-        _ => return Err(format!("unknown action {action}").into()),
+        _ => bail!("unknown action {action}"),
     }
     Ok(())
 }

@@ -20,19 +20,9 @@ use std::{fs, thread};
 
 use daemon_rt::control::Control;
 use daemon_rt::{Daemon, daemon, listener_or, reloads, shutdown};
+use daemon_tests::Settings;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
-
-struct Settings(Vec<(String, String)>);
-
-impl Settings {
-    fn get(&self, key: &str) -> Option<&str> {
-        self.0
-            .iter()
-            .find(|(known, _)| known == key)
-            .map(|(_, value)| value.as_str())
-    }
-}
 
 #[daemon(cli, configure = configure, privileged_init = read, init = init, umask = 0o022)]
 fn main(settings: Settings) {
@@ -48,20 +38,13 @@ fn main(settings: Settings) {
 
 #[expect(clippy::unnecessary_wraps, reason = "a hook returns a `Result`")]
 fn configure(daemon: &mut Daemon) -> std::result::Result<Settings, Infallible> {
-    let words = std::env::var("HELD").unwrap_or_default();
-    let pair = |word: &str| {
-        word.split_once('=')
-            .map_or((word.into(), String::new()), |(k, v)| (k.into(), v.into()))
-    };
-    let settings = Settings(words.split_whitespace().map(pair).collect());
+    let settings = Settings::of_variable("HELD", daemon);
     if let Some(path) = settings.get("path") {
         let control = Control::new(path);
         std::env::set_current_dir("/").expect("there is one");
         println!("{:?}", control.status());
         std::process::exit(0);
     }
-    settings.get("pidfile").map(|path| daemon.pidfile(path));
-    settings.get("user").map(|name| daemon.user(name));
     settings.get("chroot").map(|path| daemon.chroot(path));
     Ok(settings)
 }

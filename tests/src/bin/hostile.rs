@@ -18,6 +18,7 @@ use std::time::Duration;
 use std::{fs, thread};
 
 use daemon_rt::{Daemon, daemon, shutdown};
+use daemon_tests::Settings;
 use nix::sys::socket::{
     AddressFamily, Backlog, ControlMessage, MsgFlags, SockFlag, SockType, UnixAddr, accept, bind,
     listen, recv, sendmsg, setsockopt, socket, sockopt,
@@ -25,17 +26,6 @@ use nix::sys::socket::{
 
 /// Longer than any test.
 const LONG: Duration = Duration::from_hours(1);
-
-struct Settings(Vec<(String, String)>);
-
-impl Settings {
-    fn get(&self, key: &str) -> Option<&str> {
-        self.0
-            .iter()
-            .find(|(known, _)| known == key)
-            .map(|(_, value)| value.as_str())
-    }
-}
 
 #[daemon(cli, configure = configure, umask = 0o022)]
 fn main(settings: Settings) {
@@ -72,14 +62,7 @@ fn main(settings: Settings) {
 
 #[expect(clippy::unnecessary_wraps, reason = "a hook returns a `Result`")]
 fn configure(daemon: &mut Daemon) -> Result<Settings, Infallible> {
-    let words = std::env::var("HOSTILE").unwrap_or_default();
-    let pair = |word: &str| {
-        word.split_once('=')
-            .map_or((word.into(), String::new()), |(k, v)| (k.into(), v.into()))
-    };
-    let settings = Settings(words.split_whitespace().map(pair).collect());
-    settings.get("pidfile").map(|path| daemon.pidfile(path));
-    Ok(settings)
+    Ok(Settings::of_variable("HOSTILE", daemon))
 }
 
 fn answer(caller: RawFd, word: &[u8], settings: &Settings) {

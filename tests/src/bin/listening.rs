@@ -26,21 +26,11 @@ use std::sync::OnceLock;
 use std::thread;
 
 use daemon_rt::{Daemon, daemon, listen, listener_or, shutdown};
+use daemon_tests::Settings;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 static IN_PLACE: OnceLock<File> = OnceLock::new();
-
-struct Settings(Vec<(String, String)>);
-
-impl Settings {
-    fn get(&self, key: &str) -> Option<&str> {
-        self.0
-            .iter()
-            .find(|(known, _)| known == key)
-            .map(|(_, value)| value.as_str())
-    }
-}
 
 #[daemon(cli, configure = configure, init = init, umask = 0o022)]
 fn main(settings: Settings) -> Result<()> {
@@ -66,15 +56,7 @@ fn main(settings: Settings) -> Result<()> {
 
 #[expect(clippy::unnecessary_wraps, reason = "a hook returns a `Result`")]
 fn configure(daemon: &mut Daemon) -> std::result::Result<Settings, Infallible> {
-    let words = std::env::var("LISTENING").unwrap_or_default();
-    let pair = |word: &str| {
-        word.split_once('=')
-            .map_or((word.into(), String::new()), |(k, v)| (k.into(), v.into()))
-    };
-    let settings = Settings(words.split_whitespace().map(pair).collect());
-    settings.get("pidfile").map(|path| daemon.pidfile(path));
-    settings.get("user").map(|name| daemon.user(name));
-    Ok(settings)
+    Ok(Settings::of_variable("LISTENING", daemon))
 }
 
 fn init(settings: Settings) -> Result<Settings> {
@@ -91,7 +73,7 @@ fn init(settings: Settings) -> Result<Settings> {
 
 fn open(settings: &Settings) -> Result<()> {
     let mut places = String::new();
-    for (name, value) in &settings.0 {
+    for (name, value) in settings.all() {
         match value.split_once(':') {
             Some(("tcp", address)) => places += &answer_tcp(name, listen(name, address)?)?,
             Some(("or", address)) => {

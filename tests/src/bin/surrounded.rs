@@ -16,22 +16,12 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::{process, thread};
 
 use daemon_rt::{Daemon, daemon, listener_or, reloads, shutdown};
+use daemon_tests::Settings;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 static RELOADS: AtomicUsize = AtomicUsize::new(0);
-
-struct Settings(Vec<(String, String)>);
-
-impl Settings {
-    fn get(&self, key: &str) -> Option<&str> {
-        self.0
-            .iter()
-            .find(|(known, _)| known == key)
-            .map(|(_, value)| value.as_str())
-    }
-}
 
 #[daemon(cli, configure = configure, init = init, umask = 0o022)]
 fn main(listener: TcpListener) {
@@ -50,15 +40,7 @@ fn main(listener: TcpListener) {
 
 #[expect(clippy::unnecessary_wraps, reason = "a hook returns a `Result`")]
 fn configure(daemon: &mut Daemon) -> std::result::Result<Settings, Infallible> {
-    let words = std::env::var("SURROUNDED").unwrap_or_default();
-    let pair = |word: &str| {
-        word.split_once('=')
-            .map_or((word.into(), String::new()), |(k, v)| (k.into(), v.into()))
-    };
-    let settings = Settings(words.split_whitespace().map(pair).collect());
-    settings.get("pidfile").map(|path| daemon.pidfile(path));
-    settings.get("user").map(|name| daemon.user(name));
-    Ok(settings)
+    Ok(Settings::of_variable("SURROUNDED", daemon))
 }
 
 #[expect(

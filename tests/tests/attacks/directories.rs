@@ -131,5 +131,5 @@ fn e38_a_log_is_not_opened_anew_where_another_can_write_by_now() {
         fs::read_to_string(&log).is_ok_and(|text| text == "reloaded\n")
     });
     assert!(daemon.descriptor_of(&old).is_none());
-    scene.terminate(&daemon);
+    scene.stop(&daemon);
 }

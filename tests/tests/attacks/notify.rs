@@ -46,7 +46,7 @@ fn starts(scene: &Scene, address: impl AsRef<OsStr>, limit: Duration) -> [Starte
         .limit(limit)
         .run();
     detached.assert_ready();
-    scene.terminate(&scene.daemon());
+    scene.stop(&scene.daemon());
     [foreground, detached]
 }
 
@@ -226,7 +226,7 @@ fn e42_a_manager_that_keeps_what_it_is_given_learns_nothing_of_the_caller() {
                     .limit(AT_LAST)
             };
             launch().run().assert_ready();
-            scene.terminate(&scene.daemon());
+            scene.stop(&scene.daemon());
             launch().arg("init:err=no").run().assert_exited(1);
         }));
         end();

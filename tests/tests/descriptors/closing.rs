@@ -6,7 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use daemon_harness::{Launch, PROMPT, Proc, Scene, Stdio, bin, require};
-use daemon_tests::svc::{at_barrier, barrier, named_daemon, ready_daemon, service, stop};
+use daemon_tests::svc::{at_barrier, barrier, named_daemon, ready_daemon, service};
 use nix::sys::resource::Resource;
 
 /// Started with each of these standard streams closed.
@@ -48,7 +48,7 @@ fn e10_any_standard_streams_closed() {
             daemon.descriptor_of(scene.pidfile()).unwrap().0 > 2,
             "{closed:?}"
         );
-        stop(&scene, &daemon);
+        scene.stop(&daemon);
         scene.assert_no_leftovers();
     }
 }
@@ -109,7 +109,7 @@ fn closes_thousands(surroundings: impl Fn(Launch<'_>) -> Launch<'_>) {
     let daemon = scene.daemon();
     assert_clean(&daemon);
     assert!(started.elapsed < PROMPT, "{started:?}");
-    stop(&scene, &daemon);
+    scene.stop(&daemon);
     scene.assert_no_leftovers();
 }
 
@@ -184,7 +184,7 @@ fn e11_the_same_few_calls_however_many_are_open() {
             .strace("calls", &traced)
             .run()
             .assert_ready();
-        stop(&scene, &scene.daemon());
+        scene.stop(&scene.daemon());
         scene.wait_until("the end of strace", || !scene.tree().contains("strace"));
         std::fs::read_to_string(scene.path("calls"))
             .unwrap()

@@ -3,9 +3,7 @@
 use std::fs::{self, File};
 
 use daemon_harness::{ALL_SIGNALS, Launch, OVERFLOW, Proc, Running, Scene, signal_set};
-use daemon_tests::svc::{
-    at_barrier, barrier, in_foreground, named_daemon, ready_daemon, service, stop,
-};
+use daemon_tests::svc::{at_barrier, barrier, in_foreground, named_daemon, ready_daemon, service};
 
 /// The signals by which an overflow of the stack shows. Rust's runtime handles them unless they are
 /// ignored when the program begins.
@@ -39,7 +37,7 @@ fn e15_everything_ignored_and_blocked_is_reset() {
     let scene = Scene::new();
     let daemon = ready_daemon(&scene, service(&scene).ignoring_all().blocking_all());
     assert_reset(&daemon);
-    stop(&scene, &daemon);
+    scene.stop(&daemon);
 }
 
 #[test]

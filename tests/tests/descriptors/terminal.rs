@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use daemon_harness::{Proc, Scene, Started, bin};
-use daemon_tests::svc::{at_barrier, barrier, ready_daemon, service, stop};
+use daemon_tests::svc::{at_barrier, barrier, ready_daemon, service};
 use nix::fcntl::OFlag;
 use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
 
@@ -111,7 +111,7 @@ fn e14_keys_typed_after_the_start_do_not_reach_the_daemon() {
         job.wait().assert_killed(signal);
         assert!(!daemon.is_gone());
     }
-    stop(&scene, &daemon);
+    scene.stop(&daemon);
 }
 
 #[test]
@@ -126,7 +126,7 @@ fn e14_the_daemon_outlives_its_terminal() {
 fn assert_lives(scene: &Scene, daemon: &Proc) {
     assert!(!daemon.is_gone());
     assert_eq!(scene.pid_in_pidfile(), Some(daemon.pid()));
-    stop(scene, daemon);
+    scene.stop(daemon);
     scene.assert_no_leftovers();
 }
 

@@ -6,7 +6,9 @@ use std::os::unix::fs::MetadataExt;
 
 use daemon_harness::{Launch, Scene, bin, require};
 
-use crate::{refused, service, started};
+use daemon_tests::svc::{refused, started};
+
+use crate::service;
 
 /// Each must be refused as wrong usage, and named, before anything is done.
 #[test]
@@ -206,7 +208,7 @@ fn the_default_pidfile_of_an_ordinary_user_is_in_its_runtime_directory() {
         fs::read_to_string(runtime.join("greeter.pid")).unwrap(),
         format!("{}\n", daemon.pid())
     );
-    scene.terminate(&daemon);
+    scene.stop(&daemon);
     refused(bare(), &scene, 92, &["greeter.pid", "XDG_RUNTIME_DIR"]);
     refused(
         bare().env("XDG_RUNTIME_DIR", "relative"),

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use daemon_harness::{Launch, Proc, Scene, require};
 use nix::unistd::{User, geteuid};
 
-use crate::{refused, service, started};
+use daemon_tests::svc::{refused, started};
+
+use crate::service;
 
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 

@@ -183,8 +183,7 @@ fn simpleservice_as_an_ordinary_user() {
             (uid, format!("{}\n", daemon.pid()))
         );
         scene.wait_until("two hellos", || text(&log).starts_with("hello\nhello\n"));
-        daemon.signal(libc::SIGTERM);
-        assert!(scene.exit_status(&daemon).success());
+        assert!(scene.stop(&daemon).success());
         assert!(text(&log).ends_with("good-bye\n") && !pidfile.exists());
     };
     let runtime = own_dir(&scene, "runtime");

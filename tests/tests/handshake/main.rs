@@ -29,7 +29,6 @@ mod timeout;
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
-use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 
 use daemon_harness::{Launch, PROMPT, Proc, Running, Scene, Started, bin};
@@ -80,12 +79,7 @@ fn only_line(started: &Started) -> &str {
 /// and tidies up.
 #[track_caller]
 fn stop(scene: &Scene, daemon: &Proc) {
-    daemon.signal(libc::SIGTERM);
-    let status = scene.exit_status(daemon);
-    assert!(
-        status.success() || status.signal() == Some(libc::SIGTERM),
-        "{status:?}"
-    );
+    scene.stop(daemon);
     scene.assert_no_leftovers();
     assert!(!scene.pidfile().exists());
 }

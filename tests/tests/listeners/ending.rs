@@ -1,6 +1,7 @@
 //! E4, E5, E10: the end of the old instance, and what it knows of it.
 
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::time::{Duration, Instant};
 use std::{fs, thread};
 
@@ -8,15 +9,29 @@ use daemon_harness::{Proc, Scene, require};
 
 use crate::{Listening, ask, ask_at, free_address};
 
+/// An instance that does not end, and goes on accepting.
+struct Hanging<'s> {
+    /// Where it answers.
+    web: String,
+    old: Proc,
+    /// The service that is to take its place.
+    new: Listening<'s>,
+}
+
+impl<'s> Hanging<'s> {
+    fn start(scene: &'s Scene) -> Self {
+        let web = free_address();
+        let new = Listening::new(scene).with(format!("web=tcp:{web}"));
+        let old = new.with("hang").start();
+        Self { web, old, new }
+    }
+}
+
 /// It hangs, and goes on accepting: whoever connects may get the one or the other.
 #[test]
 fn e4_one_that_does_not_end_is_killed_when_the_time_is_up() {
     let scene = Scene::new();
-    let web = free_address();
-    let old = Listening::new(&scene)
-        .with(format!("web=tcp:{web} hang"))
-        .start();
-    let new = Listening::new(&scene).with(format!("web=tcp:{web}"));
+    let Hanging { web, old, new } = Hanging::start(&scene);
     let began = Instant::now();
     let restarted = new.run("restart --timeout 500ms");
     restarted.assert_ready().assert_says(&[
@@ -41,11 +56,7 @@ fn e4_one_that_does_not_end_is_killed_when_the_time_is_up() {
 #[test]
 fn e4_where_the_restarter_ends_first_the_new_one_kills_it() {
     let scene = Scene::new();
-    let web = free_address();
-    let old = Listening::new(&scene)
-        .with(format!("web=tcp:{web} hang"))
-        .start();
-    let new = Listening::new(&scene).with(format!("web=tcp:{web}"));
+    let Hanging { web, old, new } = Hanging::start(&scene);
     let restart = new
         .command("restart --timeout 500ms")
         .env("MAINPID", old.pid().to_string());
@@ -58,11 +69,7 @@ fn e4_where_the_restarter_ends_first_the_new_one_kills_it() {
 #[test]
 fn e4_status_names_one_that_is_still_ending_and_stop_ends_it() {
     let scene = Scene::new();
-    let web = free_address();
-    let old = Listening::new(&scene)
-        .with(format!("web=tcp:{web} hang"))
-        .start();
-    let new = Listening::new(&scene).with(format!("web=tcp:{web}"));
+    let Hanging { old, new, .. } = Hanging::start(&scene);
     let restart = new
         .command("restart --timeout 1h")
         .env("MAINPID", old.pid().to_string());
@@ -82,11 +89,7 @@ fn e4_status_names_one_that_is_still_ending_and_stop_ends_it() {
 #[test]
 fn e4_if_the_restarter_is_killed_the_new_one_kills_it() {
     let scene = Scene::new();
-    let web = free_address();
-    let old = Listening::new(&scene)
-        .with(format!("web=tcp:{web} hang"))
-        .start();
-    let new = Listening::new(&scene).with(format!("web=tcp:{web}"));
+    let Hanging { web, old, new } = Hanging::start(&scene);
     let restart = new.command("restart --timeout 1s").spawn();
     scene.wait_until("the commit", || new.owner().pid() != old.pid());
     restart.signal(libc::SIGKILL);
@@ -99,11 +102,7 @@ fn e4_if_the_restarter_is_killed_the_new_one_kills_it() {
 #[test]
 fn e4_the_wait_can_be_interrupted() {
     let scene = Scene::new();
-    let web = free_address();
-    let old = Listening::new(&scene)
-        .with(format!("web=tcp:{web} hang"))
-        .start();
-    let new = Listening::new(&scene).with(format!("web=tcp:{web}"));
+    let Hanging { web, old, new } = Hanging::start(&scene);
     let restart = new.command("restart --timeout 1h").spawn();
     scene.wait_until("the commit", || new.owner().pid() != old.pid());
     // It may not wait yet, and then the whole restart is given up or completed.
@@ -200,17 +199,22 @@ fn is_stop(status: &nix::sys::wait::WaitStatus) -> bool {
     matches!(status, Stopped(..) | PtraceEvent(..))
 }
 
-/// The old one's path is the new one's, who could not be reached any more.
-#[test]
-fn e10_one_that_was_replaced_leaves_the_path_of_its_socket() {
-    let scene = Scene::new();
-    let (path, ended) = (scene.path("web.sock"), scene.path("ended"));
+/// A service that listens at this path, and removes it at its end unless it was replaced.
+fn tidying<'s>(scene: &'s Scene, path: &Path, ended: &Path) -> Listening<'s> {
     let words = format!(
         "web=unix:{0} removes={0} ended={1}",
         path.display(),
         ended.display()
     );
-    let service = Listening::new(&scene).with(words);
+    Listening::new(scene).with(words)
+}
+
+/// The old one's path is the new one's, who could not be reached any more.
+#[test]
+fn e10_one_that_was_replaced_leaves_the_path_of_its_socket() {
+    let scene = Scene::new();
+    let (path, ended) = (scene.path("web.sock"), scene.path("ended"));
+    let service = tidying(&scene, &path, &ended);
     service.start();
     for _ in 0..3 {
         _ = fs::remove_file(&ended);
@@ -231,12 +235,7 @@ fn e10_one_that_was_replaced_leaves_the_path_of_its_socket() {
 fn e10_one_that_was_not_replaced_knows_that() {
     let scene = Scene::new();
     let (path, ended) = (scene.path("web.sock"), scene.path("ended"));
-    let words = format!(
-        "web=unix:{0} removes={0} ended={1}",
-        path.display(),
-        ended.display()
-    );
-    let service = Listening::new(&scene).with(words);
+    let service = tidying(&scene, &path, &ended);
     let old = service.start();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     service

@@ -1,85 +1,29 @@
 //! E1, D8: which of the passed sockets is meant, and who owns a descriptor.
 
 use std::fs;
-use std::io::Read;
 use std::net::{TcpListener, UdpSocket};
 use std::os::fd::OwnedFd;
-use std::process::{Child, Command, Stdio};
 
 use daemon_harness::{Scene, bin};
+use daemon_tests::activated::Activated;
 
 use crate::{Listening, ask, free_address};
 
-/// The service with descriptors 3 and 4, started as a manager does: by a process that becomes it.
-struct Activated<'s> {
-    scene: &'s Scene,
-    child: Child,
+/// The service with sockets from the test. `variables` is shell text, besides `LISTEN_PID` and
+/// `LISTEN_FDS`.
+fn activated(scene: &Scene, sockets: [OwnedFd; 2], variables: &str, words: &str) -> Activated {
+    let variables = format!("LISTEN_PID=$$ LISTEN_FDS=2 {variables}");
+    let words = format!("places={} {words}", scene.path("places").display());
+    Activated::start(&bin("listening"), sockets, &variables, |service| {
+        service.arg("run").env("LISTENING", words);
+    })
 }
 
-impl<'s> Activated<'s> {
-    /// `variables` is shell text, besides `LISTEN_PID` and `LISTEN_FDS`.
-    fn start(scene: &'s Scene, sockets: [OwnedFd; 2], variables: &str, words: &str) -> Self {
-        let [first, second] = sockets;
-        let variables = format!("LISTEN_PID=$$ LISTEN_FDS=2 {variables}");
-        let script =
-            format!("exec 3<&0 4>&1 </dev/null >/dev/null; export {variables}; exec \"$@\"");
-        let words = format!("places={} {words}", scene.path("places").display());
-        let mut command = Command::new("/bin/sh");
-        command
-            .args(["-c", &script, "sh"])
-            .arg(bin("listening"))
-            .arg("run")
-            .env("LISTENING", words);
-        let child = command
-            .stdin(first)
-            .stdout(second)
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("a shell");
-        Self { scene, child }
-    }
-
-    /// Waits until it has opened its sockets.
-    fn when_it_listens(self) -> Self {
-        self.scene.wait_until("the service to listen", || {
-            self.scene.path("places").exists()
-        });
-        self
-    }
-
-    /// With what status it ends by itself, and what it says.
-    fn ends(mut self) -> (Option<i32>, String) {
-        let mut said = String::new();
-        self.child
-            .stderr
-            .take()
-            .expect("a pipe")
-            .read_to_string(&mut said)
-            .expect("text");
-        (self.child.wait().expect("our child").code(), said)
-    }
-
-    /// What it has said when it is told to end.
-    fn told_to_end(self) -> String {
-        let pid = i32::try_from(self.child.id()).expect("a pid");
-        daemon_harness::Proc::new(pid)
-            .expect("it runs")
-            .signal(libc::SIGTERM);
-        let (status, said) = self.ends();
-        assert_eq!(status, Some(0), "{said}");
-        said
-    }
-
-    fn pid(&self) -> i32 {
-        i32::try_from(self.child.id()).expect("a pid")
-    }
-}
-
-impl Drop for Activated<'_> {
-    fn drop(&mut self) {
-        _ = self.child.kill();
-        _ = self.child.wait();
-    }
+/// The same, once it has opened its sockets.
+fn listening(scene: &Scene, sockets: [OwnedFd; 2], variables: &str, words: &str) -> Activated {
+    let service = activated(scene, sockets, variables, words);
+    scene.wait_until("the service to listen", || scene.path("places").exists());
+    service
 }
 
 fn tcp() -> (OwnedFd, String) {
@@ -104,8 +48,7 @@ fn e1_names_decide_and_not_the_order() {
     ] {
         let scene = Scene::new();
         let ((web, at_web), (admin, at_admin)) = (tcp(), tcp());
-        let service = Activated::start(&scene, [web, admin], "LISTEN_FDNAMES=web:admin", words)
-            .when_it_listens();
+        let service = listening(&scene, [web, admin], "LISTEN_FDNAMES=web:admin", words);
         assert_eq!(
             answers(&at_web),
             ("web".to_owned(), service.pid()),
@@ -116,7 +59,7 @@ fn e1_names_decide_and_not_the_order() {
             ("admin".to_owned(), service.pid()),
             "{words}"
         );
-        assert_eq!(service.told_to_end(), "");
+        assert_eq!(service.stopped(), "");
     }
 }
 
@@ -126,7 +69,7 @@ fn e1_systemd_names_what_has_no_name_after_its_socket_unit() {
     let ((web, at_web), (admin, at_admin)) = (tcp(), tcp());
     let words = "admin=tcp:127.0.0.1:1 web=tcp:127.0.0.1:1";
     let names = "LISTEN_FDNAMES=web.socket:admin.socket";
-    let _service = Activated::start(&scene, [web, admin], names, words).when_it_listens();
+    let _service = listening(&scene, [web, admin], names, words);
     assert_eq!(
         (answers(&at_web).0, answers(&at_admin).0),
         ("web".to_owned(), "admin".to_owned())
@@ -139,7 +82,7 @@ fn e1_without_names_the_address_decides() {
     let scene = Scene::new();
     let ((one, at_one), (two, at_two)) = (tcp(), tcp());
     let words = format!("admin=tcp:{at_two} web=tcp:{at_one}");
-    let _service = Activated::start(&scene, [one, two], "", &words).when_it_listens();
+    let _service = listening(&scene, [one, two], "", &words);
     assert_eq!(
         (answers(&at_one).0, answers(&at_two).0),
         ("web".to_owned(), "admin".to_owned())
@@ -151,7 +94,7 @@ fn e1_a_single_one_without_a_name_of_its_type_is_found() {
     let scene = Scene::new();
     let (web, at_web) = tcp();
     let words = "web=tcp:127.0.0.1:1 dns=udp:127.0.0.1:1";
-    let _service = Activated::start(&scene, [udp(), web], "", words).when_it_listens();
+    let _service = listening(&scene, [udp(), web], "", words);
     assert_eq!(answers(&at_web).0, "web");
 }
 
@@ -165,7 +108,7 @@ fn e1_what_is_ambiguous_is_an_error_that_lists_what_came() {
     ] {
         let scene = Scene::new();
         let ((one, at_one), (two, at_two)) = (tcp(), tcp());
-        let (status, said) = Activated::start(&scene, [one, two], names, words).ends();
+        let (status, said) = activated(&scene, [one, two], names, words).ended();
         assert_eq!(status, Some(1), "{names} {words}: {said}");
         for part in [
             "the socket web",
@@ -184,7 +127,7 @@ fn e1_the_named_one_of_another_type_is_an_error() {
     let scene = Scene::new();
     let words = "web=tcp:127.0.0.1:1";
     let (status, said) =
-        Activated::start(&scene, [udp(), tcp().0], "LISTEN_FDNAMES=web:admin", words).ends();
+        activated(&scene, [udp(), tcp().0], "LISTEN_FDNAMES=web:admin", words).ended();
     assert_eq!(status, Some(1));
     assert!(
         said.contains("web") && said.contains("it is a UDP socket, not a listening TCP socket"),
@@ -198,13 +141,12 @@ fn e1_what_was_not_passed_is_opened_and_what_is_not_taken_is_closed_and_said() {
     let scene = Scene::new();
     let ((web, at_web), (spare, at_spare)) = (tcp(), tcp());
     let words = format!("web=tcp:127.0.0.1:1 metrics=tcp:{}", free_address());
-    let service = Activated::start(&scene, [web, spare], "LISTEN_FDNAMES=web:spare", &words)
-        .when_it_listens();
+    let service = listening(&scene, [web, spare], "LISTEN_FDNAMES=web:spare", &words);
     assert_eq!(answers(&at_web).0, "web");
     let metrics = Listening::new(&scene).listens()["metrics"].clone();
     assert_eq!(answers(&metrics), ("metrics".to_owned(), service.pid()));
     scene.wait_until("the end of the spare one", || ask(&at_spare).is_err());
-    let said = service.told_to_end();
+    let said = service.stopped();
     assert!(
         said.contains(&format!("spare (a listening TCP socket at {at_spare})")),
         "{said}"
@@ -219,11 +161,10 @@ fn e1_what_a_hook_has_closed_and_replaced_is_left_alone() {
     let ((web, at_web), (spare, _)) = (tcp(), tcp());
     let file = scene.path("file");
     let words = format!("web=tcp:127.0.0.1:1 closes={}", file.display());
-    let service = Activated::start(&scene, [web, spare], "LISTEN_FDNAMES=web:spare", &words)
-        .when_it_listens();
+    let service = listening(&scene, [web, spare], "LISTEN_FDNAMES=web:spare", &words);
     assert_eq!(answers(&at_web).0, "web");
     scene.wait_until("the file", || file.exists());
-    service.told_to_end();
+    service.stopped();
     assert_eq!(fs::read_to_string(&file).expect("a file"), "still there");
 }
 
@@ -233,7 +174,7 @@ fn e1_what_was_closed_at_readiness_is_not_opened_once_more() {
     let scene = Scene::new();
     let words = "late web=tcp:127.0.0.1:0";
     let (status, said) =
-        Activated::start(&scene, [tcp().0, udp()], "LISTEN_FDNAMES=web:dns", words).ends();
+        activated(&scene, [tcp().0, udp()], "LISTEN_FDNAMES=web:dns", words).ended();
     assert!(
         status == Some(1) && said.contains("it was closed when the service was ready"),
         "{status:?}: {said}"
@@ -288,12 +229,12 @@ fn d8_a_descriptor_in_two_variables_has_one_owner() {
     let ((web, at_web), (admin, at_admin)) = (tcp(), tcp());
     let variables = "LISTEN_FDNAMES=web:admin DAEMON_NOTIFY_FD=4";
     let words = "web=tcp:127.0.0.1:1 admin=tcp:127.0.0.1:1";
-    let service = Activated::start(&scene, [web, admin], variables, words).when_it_listens();
+    let service = listening(&scene, [web, admin], variables, words);
     assert_eq!(
         (answers(&at_web).0, answers(&at_admin).0),
         ("web".to_owned(), "admin".to_owned())
     );
-    let said = service.told_to_end();
+    let said = service.stopped();
     assert!(
         said.contains("DAEMON_NOTIFY_FD 4") && said.contains("another variable names it"),
         "{said}"

@@ -2,57 +2,11 @@
 //! managers; the managers themselves are in `systemd`, `supervisors` and
 //! `containers`.
 
-use std::fs;
 use std::os::unix::net::UnixDatagram;
 
-use daemon_harness::{Launch, Scene, bin};
+use daemon_harness::Scene;
 
-/// Starts the service from a shell that runs this script, in which `SVC` stands for the service.
-fn from_shell<'s>(scene: &'s Scene, shell: &str, script: &str) -> Launch<'s> {
-    let mark = scene.path("up");
-    let service = format!(
-        "{} init:expect_shutdown main:note={}:up main:shutdown",
-        bin("svc").display(),
-        mark.display()
-    );
-    scene
-        .launch(shell)
-        .arg("-c")
-        .arg(script.replace("SVC", &service))
-}
-
-/// What was launched goes on, and so does the service in its session.
-fn assert_stays(scene: &Scene, launch: Launch<'_>) {
-    let running = launch.spawn();
-    scene.wait_until("the service", || scene.path("up").exists());
-    let service = scene
-        .processes()
-        .into_iter()
-        .find(|process| process.name().as_deref() == Some("svc"));
-    let service = service.expect("the service");
-    assert_eq!(
-        service.stat().session,
-        running.process().stat().session,
-        "detached:\n{}",
-        scene.tree()
-    );
-    service.signal(libc::SIGTERM);
-    assert!(running.wait().status.success());
-    fs::remove_file(scene.path("up")).expect("the mark");
-}
-
-/// What was launched is over when the service is ready, and the service is in a session of its own.
-fn assert_detaches(scene: &Scene, launch: Launch<'_>) {
-    let started = launch.run();
-    started.assert_ready();
-    scene.wait_until("the service", || scene.path("up").exists());
-    let service = scene.daemon();
-    assert_ne!(service.pid(), started.pid);
-    assert_ne!(service.stat().session, service.pid());
-    service.signal(libc::SIGTERM);
-    assert!(scene.exit_status(&service).success());
-    fs::remove_file(scene.path("up")).expect("the mark");
-}
+use crate::shells::{assert_detaches, assert_stays, below, from_shell};
 
 #[test]
 fn e46_a_shell_and_a_shell_below_it_detach() {
@@ -174,14 +128,6 @@ fn e46_a_readiness_descriptor_means_a_manager() {
 #[test]
 fn e46_a_supervisor_is_known_by_its_name() {
     let scene = Scene::new();
-    let shell = |name: &str| {
-        fs::copy("/bin/dash", scene.path(name)).expect("dash");
-        from_shell(
-            &scene,
-            scene.path(name).to_str().expect("UTF-8"),
-            "SVC; exit $?",
-        )
-    };
     let supervisors = [
         "runsv",
         "s6-supervise",
@@ -194,7 +140,7 @@ fn e46_a_supervisor_is_known_by_its_name() {
         .into_iter()
         .chain(["tini", "docker-init", "dumb-init", "catatonit"])
     {
-        assert_stays(&scene, shell(name));
+        assert_stays(&scene, below(&scene, name));
     }
     for name in [
         "runsvdir",
@@ -207,7 +153,7 @@ fn e46_a_supervisor_is_known_by_its_name() {
         "init",
         "tini-not",
     ] {
-        assert_detaches(&scene, shell(name));
+        assert_detaches(&scene, below(&scene, name));
     }
 }
 

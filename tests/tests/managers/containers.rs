@@ -2,7 +2,6 @@
 //! command`, `docker exec`.
 
 use std::fs;
-use std::process::Command;
 
 use daemon_harness::managers::{Cron, Machine, Pid1, Ran, Shim, wait_until};
 use daemon_harness::require;
@@ -172,23 +171,8 @@ fn what_docker_exec_starts_stays_in_the_foreground() {
     require!(machine());
     let machine = Machine::boot(root());
     // Its parent is outside, and reads 0.
-    let init = machine.init().to_string();
-    let mut command = Command::new("nsenter");
-    command.args([
-        "-t",
-        &init,
-        "-m",
-        "-p",
-        "-i",
-        "-u",
-        "-n",
-        "-C",
-        "/usr/local/bin/svc",
-    ]);
-    let ran = Ran::of({
-        command.args(["init:eprintln=there", "main:exit=5"]);
-        command
-    });
+    let command = ["/usr/local/bin/svc", "init:eprintln=there", "main:exit=5"];
+    let ran = Ran::of(machine.exec(command));
     assert_eq!((ran.status, ran.stderr.as_str()), (5, "there\n"));
 }
 

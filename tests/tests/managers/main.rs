@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `auto` | the rules of `auto` mode, one by one |
 //! | `signs` | D5: the signs of a supervisor |
+//! | `shells` | shells that stand for managers |
 //! | `protocol` | what a manager hears, with the test as the manager |
 //! | `sockets` | sockets from the manager, with the test as the manager |
 //! | `reload` | SIGHUP: logs are opened again |
@@ -22,6 +23,7 @@ mod ctl;
 mod keep;
 mod protocol;
 mod reload;
+mod shells;
 mod signs;
 mod sockets;
 mod supervisors;

@@ -156,8 +156,7 @@ fn mode_detach_has_the_starter_name_the_daemon() {
             &format!("MAINPID={}\nREADY=1", daemon.pid())
         ]
     );
-    daemon.signal(libc::SIGTERM);
-    assert!(scene.exit_status(&daemon).success());
+    assert!(scene.stop(&daemon).success());
     assert_eq!(manager.pending(), ["STOPPING=1"]);
 }
 

@@ -30,11 +30,6 @@ fn read(log: &Path) -> String {
     fs::read_to_string(log).unwrap_or_default()
 }
 
-fn stop(scene: &Scene, daemon: &Proc) {
-    daemon.signal(libc::SIGTERM);
-    assert!(scene.exit_status(daemon).success());
-}
-
 #[test]
 fn logs_are_opened_anew_before_the_service_reloads() {
     let scene = Scene::new();
@@ -61,7 +56,7 @@ fn logs_are_opened_anew_before_the_service_reloads() {
             2
         );
     }
-    stop(&scene, &daemon);
+    assert!(scene.stop(&daemon).success());
 }
 
 #[test]
@@ -71,7 +66,7 @@ fn a_log_that_is_still_there_is_appended_to() {
     let daemon = start(&scene, &log, &[]);
     daemon.signal(libc::SIGHUP);
     scene.wait_until("the line", || read(&log) == "up\nreloaded\n");
-    stop(&scene, &daemon);
+    assert!(scene.stop(&daemon).success());
 }
 
 #[test]
@@ -95,7 +90,7 @@ fn a_log_that_the_services_user_may_not_create_goes_on_where_it_was() {
     std::os::unix::fs::chown(&log, Some(NOBODY), None).expect("chown");
     daemon.signal(libc::SIGHUP);
     scene.wait_until("the new log", || read(&log) == "reloaded\n");
-    stop(&scene, &daemon);
+    assert!(scene.stop(&daemon).success());
 }
 
 #[test]
@@ -119,7 +114,7 @@ fn e38_a_trap_in_the_place_of_a_log_is_not_opened() {
         fs::remove_file(&log).expect("the trap");
     }
     assert_eq!(read(&victim), "");
-    stop(&scene, &daemon);
+    assert!(scene.stop(&daemon).success());
 }
 
 #[test]
@@ -152,5 +147,5 @@ fn a_hundred_requests_end_no_service_and_lose_not_the_last() {
     fs::rename(&log, scene.path("log.1")).expect("rotated");
     daemon.signal(libc::SIGHUP);
     scene.wait_until("the last", || read(&log).contains("reloaded\n"));
-    stop(&scene, &daemon);
+    assert!(scene.stop(&daemon).success());
 }

@@ -3,53 +3,9 @@
 use std::fs;
 
 use daemon_harness::managers::{Machine, Root, wait_until};
-use daemon_harness::{Launch, Scene, bin, require};
+use daemon_harness::{Scene, bin, require};
 
-/// Starts the service as the child of a shell with this name.
-fn below<'s>(scene: &'s Scene, name: &str, arguments: &[&str]) -> Launch<'s> {
-    fs::copy("/bin/dash", scene.path(name)).expect("dash");
-    let script = format!(
-        "{} init:expect_shutdown main:note={}:up main:shutdown; exit $?",
-        bin("svc").display(),
-        scene.path("up").display()
-    );
-    scene
-        .launch(scene.path(name))
-        .arg("-c")
-        .arg(script)
-        .args(arguments)
-}
-
-#[track_caller]
-fn assert_stays(scene: &Scene, launch: Launch<'_>) {
-    let running = launch.spawn();
-    scene.wait_until("the service", || scene.path("up").exists());
-    let service = scene
-        .processes()
-        .into_iter()
-        .find(|process| process.name().as_deref() == Some("svc"));
-    let service = service.expect("the service");
-    assert_eq!(
-        service.stat().session,
-        running.process().stat().session,
-        "detached:\n{}",
-        scene.tree()
-    );
-    service.signal(libc::SIGTERM);
-    assert!(running.wait().status.success());
-    fs::remove_file(scene.path("up")).expect("the mark");
-}
-
-#[track_caller]
-fn assert_detaches(scene: &Scene, launch: Launch<'_>) {
-    launch.run().assert_ready();
-    scene.wait_until("the service", || scene.path("up").exists());
-    let service = scene.daemon();
-    assert_ne!(service.stat().session, service.pid());
-    service.signal(libc::SIGTERM);
-    assert!(scene.exit_status(&service).success());
-    fs::remove_file(scene.path("up")).expect("the mark");
-}
+use crate::shells::{assert_detaches, assert_stays, below};
 
 #[test]
 fn d5_runtimes_of_containers_and_supervisors_are_known_by_their_names() {
@@ -61,7 +17,7 @@ fn d5_runtimes_of_containers_and_supervisors_are_known_by_their_names() {
         "circusd",
         "PM2 v5.3.0: God Daemon",
     ] {
-        assert_stays(&scene, below(&scene, name, &[]));
+        assert_stays(&scene, below(&scene, name));
     }
     // Names that are like them, or that others have.
     for name in [
@@ -74,7 +30,7 @@ fn d5_runtimes_of_containers_and_supervisors_are_known_by_their_names() {
         "python3",
         "node",
     ] {
-        assert_detaches(&scene, below(&scene, name, &[]));
+        assert_detaches(&scene, below(&scene, name));
     }
 }
 

@@ -2,60 +2,18 @@
 //! at all.
 
 use std::fs;
-use std::io::Read;
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixDatagram, UnixListener};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
 use daemon_harness::{Scene, bin, errno_text};
+use daemon_tests::activated::Activated;
 
-/// The service with descriptors 3 and 4, started as a manager does: by a process that becomes it.
-struct Activated {
-    child: Child,
-    stderr: String,
-}
-
-impl Activated {
-    /// `variables` is shell text; its `$$` is the service's pid.
-    fn start(sockets: [OwnedFd; 2], variables: &str, arguments: &[String]) -> Self {
-        let [first, second] = sockets;
-        let script =
-            format!("exec 3<&0 4>&1 </dev/null >/dev/null; export {variables}; exec \"$@\"");
-        let mut command = Command::new("/bin/sh");
-        command
-            .args(["-c", &script, "sh"])
-            .arg(bin("svc"))
-            .args(arguments)
-            .current_dir("/");
-        let child = command
-            .stdin(first)
-            .stdout(second)
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("a shell");
-        Self {
-            child,
-            stderr: String::new(),
-        }
-    }
-
-    /// Its exit status, and what it said.
-    fn ended(mut self) -> (Option<i32>, String) {
-        let mut stderr = self.child.stderr.take().expect("a pipe");
-        stderr.read_to_string(&mut self.stderr).expect("text");
-        (
-            self.child.wait().expect("our child").code(),
-            std::mem::take(&mut self.stderr),
-        )
-    }
-}
-
-impl Drop for Activated {
-    fn drop(&mut self) {
-        _ = self.child.kill();
-        _ = self.child.wait();
-    }
+/// The service with these sockets and arguments: its exit status, and what it said.
+fn ended(sockets: [OwnedFd; 2], variables: &str, arguments: &[String]) -> (Option<i32>, String) {
+    let more = |service: &mut Command| _ = service.args(arguments);
+    Activated::start(&bin("svc"), sockets, variables, more).ended()
 }
 
 fn tcp() -> OwnedFd {
@@ -77,8 +35,7 @@ fn take(
     let names = scene.file("names", "");
     let take = format!("init:take={}:{kinds}", names.display());
     let variables = format!("LISTEN_PID=$$ LISTEN_FDS=2 {variables}");
-    let (status, stderr) =
-        Activated::start(sockets, &variables, &[take, "main:exit=9".into()]).ended();
+    let (status, stderr) = ended(sockets, &variables, &[take, "main:exit=9".into()]);
     (status, fs::read_to_string(names).expect("names"), stderr)
 }
 
@@ -196,8 +153,7 @@ fn e43_sockets_of_another_process_are_none_and_no_error() {
     for pid in ["1", "0", "", "x", "-1"] {
         let take = format!("init:take={}:tcp,udp", names.display());
         let variables = format!("LISTEN_PID={pid} LISTEN_FDS=2 DAEMON_MODE=foreground");
-        let (status, stderr) =
-            Activated::start([tcp(), udp()], &variables, &[take, "main:exit=9".into()]).ended();
+        let (status, stderr) = ended([tcp(), udp()], &variables, &[take, "main:exit=9".into()]);
         assert_eq!((status, stderr.as_str()), (Some(9), ""), "{pid}");
         assert_eq!(fs::read_to_string(&names).expect("names"), "");
     }
@@ -208,7 +164,7 @@ fn e43_a_number_that_is_none_is_a_clear_error() {
     for count in ["x", "-1", "", "3", "65537", "4294967298", "1e3"] {
         let variables = format!("LISTEN_PID=$$ LISTEN_FDS={count}");
         let arguments = ["init:take=/dev/null:".to_owned(), "main:exit=9".to_owned()];
-        let (status, stderr) = Activated::start([tcp(), udp()], &variables, &arguments).ended();
+        let (status, stderr) = ended([tcp(), udp()], &variables, &arguments);
         assert_eq!(status, Some(1), "{count}: {stderr}");
         assert!(
             stderr.contains(&format!(
@@ -222,8 +178,7 @@ fn e43_a_number_that_is_none_is_a_clear_error() {
 #[test]
 fn e43_zero_sockets_are_none() {
     let arguments = ["init:take=/dev/null:".to_owned(), "main:exit=9".to_owned()];
-    let (status, stderr) =
-        Activated::start([tcp(), udp()], "LISTEN_PID=$$ LISTEN_FDS=0", &arguments).ended();
+    let (status, stderr) = ended([tcp(), udp()], "LISTEN_PID=$$ LISTEN_FDS=0", &arguments);
     assert_eq!((status, stderr.as_str()), (Some(9), ""));
 }
 
@@ -233,8 +188,7 @@ fn sockets_are_taken_once() {
     let names = scene.path("names");
     let take = format!("init:take={}:tcp,udp", names.display());
     let arguments = [take.clone(), take, "main:exit=9".to_owned()];
-    let (status, _) =
-        Activated::start([tcp(), udp()], "LISTEN_PID=$$ LISTEN_FDS=2", &arguments).ended();
+    let (status, _) = ended([tcp(), udp()], "LISTEN_PID=$$ LISTEN_FDS=2", &arguments);
     assert_eq!(status, Some(9));
     assert_eq!(
         fs::read_to_string(names).expect("names"),
@@ -251,8 +205,7 @@ fn e12_activation_sockets_survive_and_are_not_inherited_by_children() {
         format!("init:sh=ls -l /proc/self/fd >{}", list.display()),
         "main:exit=9".to_owned(),
     ];
-    let (status, _) =
-        Activated::start([tcp(), udp()], "LISTEN_PID=$$ LISTEN_FDS=2", &arguments).ended();
+    let (status, _) = ended([tcp(), udp()], "LISTEN_PID=$$ LISTEN_FDS=2", &arguments);
     assert_eq!(status, Some(9));
     let list = fs::read_to_string(list).expect("a list");
     assert!(
@@ -270,8 +223,7 @@ fn activated_or_else_bound_by_itself() {
         format!("init:listener_or={address}"),
         "main:exit=9".to_owned(),
     ];
-    let (status, stderr) =
-        Activated::start([tcp(), udp()], "LISTEN_PID=$$ LISTEN_FDS=2", &arguments).ended();
+    let (status, stderr) = ended([tcp(), udp()], "LISTEN_PID=$$ LISTEN_FDS=2", &arguments);
     assert_eq!(status, Some(9), "{stderr}");
     // Of another kind: an error, not a fallback.
     let arguments = [
@@ -279,7 +231,7 @@ fn activated_or_else_bound_by_itself() {
         "main:exit=9".to_owned(),
     ];
     let variables = "LISTEN_PID=$$ LISTEN_FDS=2 LISTEN_FDNAMES=main:other";
-    let (status, stderr) = Activated::start([udp(), tcp()], variables, &arguments).ended();
+    let (status, stderr) = ended([udp(), tcp()], variables, &arguments);
     assert!(
         status == Some(1) && stderr.contains("not a listening TCP socket"),
         "{stderr}"

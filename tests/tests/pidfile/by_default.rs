@@ -1,7 +1,6 @@
 //! The bare `pidfile`: `/run/NAME.pid` for root, `$XDG_RUNTIME_DIR/NAME.pid` for others.
 
 use daemon_harness::{Launch, Scene, bin, require};
-use daemon_tests::svc::stop;
 
 use crate::{Home, content, naming};
 
@@ -55,7 +54,7 @@ fn the_default_for_root_is_in_run() {
         content(format!("/proc/{}/root/run/svc.pid", other.pid())),
         naming(other.pid())
     );
-    stop(&scene, &daemon);
+    scene.stop(&daemon);
     assert!(!std::path::Path::new(&format!("/proc/{}/root/run/greeter.pid", other.pid())).exists());
 }
 
@@ -69,7 +68,7 @@ fn the_default_of_an_ordinary_user_is_in_the_runtime_directory() {
     let daemon = scene.daemon();
     assert_eq!(content(home.path("svc.pid")), naming(daemon.pid()));
     start(home.service("")).assert_exited(80);
-    stop(&scene, &daemon);
+    scene.stop(&daemon);
     start(home.service("").set("name", "greeter")).assert_ready();
     assert_eq!(
         content(home.path("greeter.pid")),

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::process::ExitStatusExt;
 
 use daemon_harness::{Launch, PATIENCE, Proc, Scene, require};
-use daemon_tests::svc::{in_foreground, named_daemon, ready_daemon, service, stop};
+use daemon_tests::svc::{in_foreground, named_daemon, ready_daemon, service};
 
 use crate::{content, naming};
 
@@ -90,7 +90,7 @@ fn e26_a_dead_services_file_hinders_nobody() {
         daemon.signal(signal);
         assert_eq!(scene.exit_status(&daemon).signal(), Some(signal));
         scene.assert_no_leftovers();
-        stop(&scene, &ready_daemon(&scene, service(&scene)));
+        scene.stop(&ready_daemon(&scene, service(&scene)));
         assert!(!scene.pidfile().exists());
     }
 }
@@ -146,7 +146,7 @@ fn e26_from_inside_a_chroot_nothing_is_removed_by_path() {
     fs::create_dir_all(inside.parent().unwrap()).unwrap();
     let daemon = ready_daemon(&scene, service(&scene).set("chroot", &jail));
     fs::hard_link(scene.pidfile(), &inside).unwrap();
-    stop(&scene, &daemon);
+    scene.stop(&daemon);
     assert_eq!(
         [content(&inside), content(scene.pidfile())],
         [naming(daemon.pid()), naming(daemon.pid())]
@@ -178,7 +178,7 @@ fn e26_a_forked_child_that_exits_does_not_remove_it() {
         scene.wait_until("the child's end", || scene.path("forked").exists());
         let daemon = scene.daemon();
         assert_eq!(scene.pid_in_pidfile(), Some(daemon.pid()));
-        stop(&scene, &daemon);
+        scene.stop(&daemon);
         assert!(!scene.pidfile().exists());
     }
 }
@@ -222,7 +222,7 @@ fn e27_nor_what_configure_has_executed() {
     );
     scene.wait_until("the exec", || child.name().as_deref() == Some("sleep"));
     assert!(child.descriptor_of(scene.pidfile()).is_none());
-    stop(&scene, &daemon);
+    scene.stop(&daemon);
     assert!(scene.lock_holders(scene.pidfile()).is_empty() && !child.is_gone());
 }
 
@@ -255,7 +255,7 @@ fn e26_a_service_that_has_no_descriptor_left_removes_it_too() {
         scene.wait_until("the last descriptor", || {
             daemon.descriptors().len() as libc::rlim_t >= least
         });
-        stop(&scene, &daemon);
+        scene.stop(&daemon);
         let left: Vec<_> = fs::read_dir(scene.path(""))
             .unwrap()
             .map(|file| file.unwrap().file_name())

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 
 use daemon_harness::{Launch, Scene, require};
-use daemon_tests::svc::{service, stop};
+use daemon_tests::svc::service;
 
 use crate::{Home, ORDINARY, content, naming};
 
@@ -27,7 +27,7 @@ fn e22_the_mode_is_0600_whatever_the_umask() {
                 .run()
                 .assert_ready();
             assert_eq!(rights(&pidfile), (0o600, owner, owner), "{umask:o}");
-            stop(&scene, &scene.daemon());
+            scene.stop(&scene.daemon());
         }
     }
 }
@@ -50,7 +50,7 @@ fn e22_the_mode_of_an_old_file_is_corrected() {
             fs::set_permissions(&pidfile, fs::Permissions::from_mode(mode)).unwrap();
             home.service(&pidfile).run().assert_ready();
             assert_eq!(rights(&pidfile).0, 0o600, "{mode:o}");
-            stop(&scene, &scene.daemon());
+            scene.stop(&scene.daemon());
         }
     }
 }

@@ -7,7 +7,7 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 
 use daemon_harness::{Scene, errno_text, require};
-use daemon_tests::svc::{barrier, service, stop};
+use daemon_tests::svc::{barrier, service};
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 
 use crate::{Home, ORDINARY, content, naming};
@@ -30,7 +30,7 @@ fn accepted(home: &Home<'_>, pidfile: &Path) {
     home.service(pidfile).run().assert_ready();
     let daemon = home.scene.daemon();
     assert_eq!(content(pidfile), naming(daemon.pid()));
-    stop(home.scene, &daemon);
+    home.scene.stop(&daemon);
     assert!(!pidfile.exists());
 }
 

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use daemon_harness::{Launch, PROMPT, Proc, Running, Scene, Started, require};
-use daemon_tests::svc::{ready_daemon, service, stop};
+use daemon_tests::svc::{ready_daemon, service};
 use nix::fcntl::{Flock, FlockArg};
 
 use crate::{Home, content, naming};
@@ -58,7 +58,7 @@ fn assert_one_winner(
     }
     let named = losers.iter().filter(|loser| names(loser, &daemon)).count();
     assert!(named * 2 > STARTERS, "only {named} named it");
-    stop(scene, &daemon);
+    scene.stop(&daemon);
     scene.assert_no_leftovers();
 }
 
@@ -188,7 +188,7 @@ fn e20_a_start_while_the_older_one_ends() {
         if started.status.success() {
             let newer = scene.daemon();
             assert_eq!(scene.pid_in_pidfile(), Some(newer.pid()));
-            stop(&scene, &newer);
+            scene.stop(&newer);
         } else {
             started.assert_exited(80);
         }
@@ -212,7 +212,7 @@ fn starts_despite(scene: &Scene, probe: impl Fn() + Sync) {
             if !started.status.success() {
                 return ControlFlow::Break(started);
             }
-            stop(scene, &scene.daemon());
+            scene.stop(&scene.daemon());
             ControlFlow::Continue(())
         });
         over.store(true, Ordering::Relaxed);
@@ -286,7 +286,7 @@ fn e29_a_lock_that_is_held_for_a_tenth_of_a_second_does_not_make_a_start_fail() 
             })
             .assert_ready();
             assert_eq!(content(&pidfile), naming(scene.daemon().pid()));
-            stop(&scene, &scene.daemon());
+            scene.stop(&scene.daemon());
         }
     }
 }
@@ -314,7 +314,7 @@ fn e29_a_lock_that_is_held_for_ever_is_waited_for_no_longer_than_a_second() {
             assert_eq!(content(&pidfile), found);
             drop(lock);
             home.service(&pidfile).run().assert_ready();
-            stop(&scene, &scene.daemon());
+            scene.stop(&scene.daemon());
         }
     }
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use daemon_harness::{Scene, require};
-use daemon_tests::svc::{ready_daemon, service, stop};
+use daemon_tests::svc::{ready_daemon, service};
 
 use crate::{content, naming};
 
@@ -20,10 +20,10 @@ fn e23_a_successors_file_is_not_removed() {
         .find(|process| process.pid() != older.pid())
         .unwrap();
     assert_eq!(scene.pid_in_pidfile(), Some(newer.pid()));
-    stop(&scene, &older);
+    scene.stop(&older);
     assert_eq!(scene.pid_in_pidfile(), Some(newer.pid()));
     service(&scene).run().assert_exited(80);
-    stop(&scene, &newer);
+    scene.stop(&newer);
     assert!(!scene.pidfile().exists());
 }
 
@@ -47,7 +47,7 @@ fn e23_a_directory_in_its_place_is_no_trouble() {
     let daemon = ready_daemon(&scene, service(&scene));
     fs::remove_file(scene.pidfile()).unwrap();
     scene.dir("service.pid", 0o755, None);
-    stop(&scene, &daemon);
+    scene.stop(&daemon);
     assert!(scene.pidfile().is_dir());
 }
 
@@ -56,7 +56,7 @@ fn e23_that_the_file_is_gone_is_no_trouble() {
     let scene = Scene::new();
     let daemon = ready_daemon(&scene, service(&scene));
     fs::remove_file(scene.pidfile()).unwrap();
-    stop(&scene, &daemon);
+    scene.stop(&daemon);
     scene.assert_no_leftovers();
 }
 
@@ -76,7 +76,7 @@ fn starts_although(happens: impl Fn(&Path)) {
     let daemon = scene.daemon();
     assert_eq!(scene.pid_in_pidfile(), Some(daemon.pid()));
     service(&scene).run().assert_exited(80);
-    stop(&scene, &daemon);
+    scene.stop(&daemon);
     assert!(!pidfile.exists());
 }
 
@@ -133,7 +133,7 @@ fn the_service_may_write_its_pid_once_more_in_its_own_way() {
         let scene = Scene::new();
         let action = format!("init:sh={way} >{}", scene.pidfile().display());
         service(&scene).arg(action).run().assert_ready();
-        stop(&scene, &scene.daemon());
+        scene.stop(&scene.daemon());
         assert!(!scene.pidfile().exists());
     }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use daemon_harness::{PROMPT, Scene, bin, require};
-use daemon_tests::svc::{at_barrier, barrier, in_foreground, ready_daemon, service, stop};
+use daemon_tests::svc::{at_barrier, barrier, in_foreground, ready_daemon, service};
 
 use crate::{Home, content, naming};
 
@@ -43,7 +43,7 @@ fn e24_a_second_start_names_the_first_and_changes_nothing() {
             assert!(started.elapsed < PROMPT, "{started:?}");
             assert_eq!(state(&pidfile), before);
         }
-        stop(&scene, &daemon);
+        scene.stop(&daemon);
     }
 }
 
@@ -144,7 +144,7 @@ fn starts_over(found: impl AsRef<[u8]>) {
     let scene = Scene::new();
     scene.file("service.pid", found);
     let daemon = ready_daemon(&scene, service(&scene));
-    stop(&scene, &daemon);
+    scene.stop(&daemon);
     scene.assert_no_leftovers();
 }
 

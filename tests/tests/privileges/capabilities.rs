@@ -4,9 +4,10 @@ use std::fs;
 
 use daemon_harness::{Launch, Scene, bin, require};
 
+use daemon_tests::svc::{refused, started};
+
 use crate::{
     NOBODY, as_nobody, assert_capabilities, assert_is, groups_of, in_namespaces, open_to_all,
-    refused, started,
 };
 
 const CAP_DAC_OVERRIDE: u32 = 1;

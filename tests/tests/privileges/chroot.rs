@@ -5,7 +5,9 @@ use std::path::PathBuf;
 
 use daemon_harness::{Launch, Scene, bin, require};
 
-use crate::{NOBODY, as_nobody, assert_is, groups_of, mode_and_owner, refused, started};
+use daemon_tests::svc::{refused, started};
+
+use crate::{NOBODY, as_nobody, assert_is, groups_of, mode_and_owner};
 
 /// A directory with a directory `inside` that nobody may write.
 fn jail(scene: &Scene) -> PathBuf {
@@ -164,7 +166,7 @@ fn e37_the_pidfile_stays_with_its_lock_free() {
         .run()
         .assert_exited(80)
         .assert_says(&[&first.pid().to_string()]);
-    scene.terminate(&first);
+    scene.stop(&first);
     assert_eq!(scene.pid_in_pidfile(), Some(first.pid()));
     scene.assert_no_leftovers();
     let second = started(launch(), &scene);
@@ -185,7 +187,7 @@ fn e37_nothing_inside_is_taken_for_the_pidfile() {
         .set("pidfile", scene.pidfile());
     let daemon = started(launch, &scene);
     fs::hard_link(scene.pidfile(), &inside).unwrap();
-    scene.terminate(&daemon);
+    scene.stop(&daemon);
     assert!(inside.exists() && scene.pidfile().exists());
 }
 

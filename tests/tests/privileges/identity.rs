@@ -5,9 +5,10 @@ use std::path::Path;
 
 use daemon_harness::{FORKS, Launch, Scene, bin, require};
 
+use daemon_tests::svc::{refused, started};
+
 use crate::{
     NOBODY, as_nobody, assert_capabilities, assert_is, groups_of, in_namespaces, open_to_all,
-    refused, started,
 };
 
 /// Users that this machine has not: one in many groups, and one whose name is a number.

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 
 use daemon_harness::{Launch, Scene, bin, require};
 
-use crate::{NOBODY, as_nobody, in_namespaces, mode_and_owner, refused, started};
+use daemon_tests::svc::{refused, started};
+
+use crate::{NOBODY, as_nobody, in_namespaces, mode_and_owner};
 
 /// The service, which says a line on each stream.
 fn talking(launch: Launch<'_>) -> Launch<'_> {

@@ -36,20 +36,6 @@ fn in_namespaces<'s>(scene: &'s Scene, namespaces: &[&str], script: &str) -> Lau
         .arg(bin("svc"))
 }
 
-/// The daemon, after its start has succeeded.
-#[track_caller]
-fn started(launch: Launch<'_>, scene: &Scene) -> Proc {
-    launch.run().assert_ready();
-    scene.daemon()
-}
-
-/// It must fail with this status, say this and leave nothing.
-#[track_caller]
-fn refused(launch: Launch<'_>, scene: &Scene, status: i32, words: &[&str]) {
-    launch.run().assert_exited(status).assert_says(words);
-    scene.assert_no_leftovers();
-}
-
 /// Real, effective, saved and file-system ids are these, and the supplementary groups too.
 #[track_caller]
 fn assert_is(daemon: &Proc, uid: u32, gid: u32, groups: &[u32]) {

@@ -4,9 +4,10 @@ use std::fs;
 
 use daemon_harness::{Launch, Scene, bin, require};
 
+use daemon_tests::svc::{refused, started};
+
 use crate::{
-    NOBODY, action, as_nobody, assert_capabilities, assert_is, groups_of, open_to_all, refused,
-    set_uid_copy, started,
+    NOBODY, action, as_nobody, assert_capabilities, assert_is, groups_of, open_to_all, set_uid_copy,
 };
 
 #[test]

@@ -172,70 +172,55 @@ fn attack<'s>(place: &Place<'s>, before_each: impl Fn(), launch: impl Fn() -> La
     );
 }
 
+/// Starts of a service with a pidfile and logs of these names.
+fn attack_pidfile_and_logs(place: &Place<'_>, logs: [&str; 2], user: Option<&str>) {
+    let [stdout, stderr] = logs.map(|log| place.run.join(log));
+    let start = || {
+        let launch = place.scene.launch(bin("svc")).arg("init:print=a line");
+        let launch = launch.set("pidfile", place.run.join("service.pid"));
+        let launch = launch.set("stdout", &stdout).set("stderr", &stderr);
+        match user {
+            Some(user) => launch.set("user", user),
+            None => launch,
+        }
+    };
+    attack(place, || (), start);
+}
+
 #[test]
 fn e22_pidfile_and_logs_with_a_link_in_the_way() {
     require!(root());
     let scene = Scene::new();
     let place = Place::with_link(&scene);
-    attack(
-        &place,
-        || (),
-        || {
-            let launch = scene
-                .launch(bin("svc"))
-                .set("pidfile", place.run.join("service.pid"));
-            let launch = launch
-                .set("stdout", place.run.join("out"))
-                .set("stderr", place.run.join("err"));
-            launch.set("user", "nobody").arg("init:print=a line")
-        },
-    );
+    attack_pidfile_and_logs(&place, ["out", "err"], Some("nobody"));
 }
 
 #[test]
 fn e22_pidfile_and_logs_with_a_directory_in_the_way() {
     require!(root());
     let scene = Scene::new();
-    let place = Place::with_directory(&scene);
-    attack(
-        &place,
-        || (),
-        || {
-            let launch = scene
-                .launch(bin("svc"))
-                .set("pidfile", place.run.join("service.pid"));
-            launch
-                .set("stdout", place.run.join("log"))
-                .set("stderr", place.run.join("log"))
-                .arg("init:print=a line")
-        },
-    );
+    attack_pidfile_and_logs(&Place::with_directory(&scene), ["log", "log"], None);
+}
+
+/// Starts of a service with a control socket.
+fn attack_the_control_socket(place: &Place<'_>) {
+    let settings = format!("pidfile={}", place.run.join("service.pid").display());
+    let start = || place.scene.launch(bin("ctl")).arg("start");
+    attack(place, || (), || start().env("CTL", &settings));
 }
 
 #[test]
 fn e22_the_control_socket_with_a_link_in_the_way() {
     require!(root());
     let scene = Scene::new();
-    let place = Place::with_link(&scene);
-    let settings = format!("pidfile={}", place.run.join("service.pid").display());
-    attack(
-        &place,
-        || (),
-        || scene.launch(bin("ctl")).arg("start").env("CTL", &settings),
-    );
+    attack_the_control_socket(&Place::with_link(&scene));
 }
 
 #[test]
 fn e22_the_control_socket_with_a_directory_in_the_way() {
     require!(root());
     let scene = Scene::new();
-    let place = Place::with_directory(&scene);
-    let settings = format!("pidfile={}", place.run.join("service.pid").display());
-    attack(
-        &place,
-        || (),
-        || scene.launch(bin("ctl")).arg("start").env("CTL", &settings),
-    );
+    attack_the_control_socket(&Place::with_directory(&scene));
 }
 
 /// The older instance, too, may end in the meantime.

@@ -49,7 +49,7 @@ fn settle(scene: &Scene, started: &Started, moment: u64) {
         assert!(daemon.is_none(), "{context}");
     }
     if let Some(daemon) = daemon {
-        scene.terminate(&daemon);
+        scene.stop(&daemon);
     }
 }
 

@@ -66,11 +66,11 @@ fn e23_whoever_has_the_file_now_is_the_service_and_nobody_else_removes_it() {
             (1, 1)
         );
         for other in others {
-            scene.terminate(&other);
+            scene.stop(&other);
         }
         assert_eq!(fs::metadata(scene.pidfile()).unwrap().ino(), inode);
         assert_eq!(scene.pid_in_pidfile(), Some(named));
-        scene.terminate(&service[0]);
+        scene.stop(&service[0]);
         assert!(!scene.pidfile().exists());
         scene.assert_no_leftovers();
     }

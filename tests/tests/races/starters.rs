@@ -49,7 +49,7 @@ fn fifty_over(found: Option<&[u8]>) {
                 "{loser:#?}"
             );
         }
-        scene.terminate(&daemon);
+        scene.stop(&daemon);
         scene.assert_no_leftovers();
     }
 }

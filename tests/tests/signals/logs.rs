@@ -229,7 +229,7 @@ fn e9_from_inside_a_chroot_no_log_is_opened_by_its_path() {
         "{}",
         read(&old)
     );
-    scene.terminate(&daemon);
+    scene.stop(&daemon);
 }
 
 /// Without /proc inside it cannot be told that it was rotated.

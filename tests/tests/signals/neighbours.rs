@@ -69,8 +69,7 @@ fn a2_a_handler_that_interrupts_calls_still_does() {
     service
         .scene
         .wait_until("the main loop to wait", || waits_in().contains("pipe_read"));
-    daemon.signal(libc::SIGTERM);
-    assert!(service.scene.exit_status(&daemon).success());
+    assert!(service.scene.stop(&daemon).success());
     let mut notes = service.notes();
     notes.sort();
     assert_eq!(

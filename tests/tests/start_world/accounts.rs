@@ -97,7 +97,7 @@ fn d7_modules_that_start_threads_and_keep_files_leave_nothing_in_the_daemon() {
                 .count(),
             1
         );
-        scene.terminate(&daemon);
+        scene.stop(&daemon);
     }
 }
 
@@ -130,7 +130,7 @@ fn d9_setgroups_denied_where_no_group_has_to_change() {
     let launch = in_namespaces(&scene, &["--user", "--map-root-user"], &script).groups([0]);
     let started = launch.run();
     assert_eq!(started.stdout, "status 0\n", "{started:?}");
-    scene.terminate(&scene.daemon());
+    scene.stop(&scene.daemon());
 }
 
 #[test]

@@ -44,7 +44,7 @@ fn a4_what_configure_has_made_of_sigchld_is_the_daemons() {
         let daemon = scene.daemon();
         assert_eq!(daemon.ignored().contains(&libc::SIGCHLD), ignored);
         assert!(!daemon.caught().contains(&libc::SIGCHLD));
-        scene.terminate(&daemon);
+        scene.stop(&daemon);
     }
 }
 
@@ -107,7 +107,7 @@ fn b1_a_deferred_main_that_closes_everything_and_hangs_fails() {
     for then in [&["hang"][..], &["notify", "hang"]] {
         let scene = Scene::new();
         let launch = scene
-            .launch(bin("rough_deferred"))
+            .launch(bin("deferred"))
             .set("pidfile", scene.pidfile())
             .arg("close_all=3");
         let started = launch.args(then).run();
@@ -248,7 +248,7 @@ fn b9_orphans_by_the_thousand_are_reaped_while_the_starter_waits() {
         .set("pidfile", dir.join("pid"))
         .arg("init:orphans=3000");
     launch.run().assert_ready();
-    scene.terminate(&scene.daemon());
+    scene.stop(&scene.daemon());
 }
 
 #[test]

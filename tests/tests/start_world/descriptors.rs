@@ -85,7 +85,7 @@ fn b2_each_number_replaced() {
             let daemon = scene.daemon();
             let kept = daemon.descriptors().contains_key(&number);
             assert!(kept, "{number}: its file was closed");
-            scene.terminate(&daemon);
+            scene.stop(&daemon);
         } else {
             assert!(
                 matches!(started.status.code(), Some(92 | 94)),
@@ -134,8 +134,7 @@ fn b2_a_lock_that_main_has_lost_is_said() {
     });
     rough(&scene).run().assert_ready();
     let second = scene.pid_in_pidfile();
-    daemon.signal(libc::SIGTERM);
-    assert!(scene.exit_status(&daemon).success());
+    assert!(scene.stop(&daemon).success());
     let said = fs::read_to_string(&log).unwrap();
     assert!(
         said.contains("the lock on the pidfile") && said.contains("is lost"),
@@ -143,5 +142,5 @@ fn b2_a_lock_that_main_has_lost_is_said() {
     );
     assert_eq!(scene.pid_in_pidfile(), second);
     nothing_written(&scene);
-    scene.terminate(&scene.daemon());
+    scene.stop(&scene.daemon());
 }

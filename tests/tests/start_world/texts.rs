@@ -10,7 +10,7 @@ use crate::{PROMPT, failed, fifo, rough};
 
 fn deferred(scene: &Scene) -> Launch<'_> {
     scene
-        .launch(bin("rough_deferred"))
+        .launch(bin("deferred"))
         .set("pidfile", scene.pidfile())
 }
 
@@ -24,11 +24,11 @@ fn chain() -> String {
 #[test]
 fn b4_a_main_loop_that_fails_before_it_is_ready_says_so_in_one_line() {
     let scene = Scene::new();
-    let started = deferred(&scene).arg("err").run();
+    let started = deferred(&scene).arg("chain").run();
     failed(&scene, &started, 1, &[]);
     assert_eq!(
         started.stderr,
-        format!("rough_deferred: cannot initialize: {}\n", chain())
+        format!("deferred: cannot initialize: {}\n", chain())
     );
 }
 
@@ -40,21 +40,21 @@ fn b4_and_afterwards_in_the_log() {
     let cat = format!("cat={}", gate.display());
     deferred(&scene)
         .set("stderr", &log)
-        .args(["notify", &cat, "err"])
+        .args(["notify", &cat, "chain"])
         .run()
         .assert_ready();
     fs::write(&gate, "").expect("a reader");
     scene.wait_until("its end", || scene.processes().is_empty());
     assert_eq!(
         fs::read_to_string(log).unwrap(),
-        format!("rough_deferred: {}\n", chain())
+        format!("deferred: {}\n", chain())
     );
 }
 
 #[test]
 fn b4_a_long_error_is_cut_visibly() {
     let scene = Scene::new();
-    let started = deferred(&scene).arg("long").run();
+    let started = deferred(&scene).arg("long_err=2000").run();
     failed(&scene, &started, 1, &["… [cut at 4000 bytes]"]);
     assert!(started.stderr.len() < 4100);
 }

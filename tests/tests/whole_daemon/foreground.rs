@@ -37,7 +37,7 @@ fn the_process_that_was_started_is_the_service() {
         stat.session != running.pid() && stat.pgrp == running.pid(),
         "no step 6"
     );
-    scene.terminate(&process);
+    scene.stop(&process);
     assert!(!scene.pidfile().exists());
     scene.assert_no_leftovers();
 }

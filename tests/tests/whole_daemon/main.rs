@@ -252,7 +252,7 @@ impl Whole {
 
     /// It ends as it should.
     fn assert_end(&self, daemon: &Proc) {
-        self.scene.terminate(daemon);
+        self.scene.stop(daemon);
         assert_eq!(
             fs::read_to_string(self.path("log")).unwrap(),
             "",

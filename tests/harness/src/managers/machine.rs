@@ -82,22 +82,26 @@ impl Machine {
         machine
     }
 
+    /// A command to be run in the machine as `docker exec` does: it has no parent there.
+    pub fn exec<S: AsRef<OsStr>>(&self, command: impl IntoIterator<Item = S>) -> Command {
+        let mut nsenter = Command::new("nsenter");
+        nsenter
+            .arg("-t")
+            .arg(self.init.to_string())
+            .args(["-m", "-p", "-i", "-u", "-n", "-C"])
+            .args(command);
+        nsenter
+    }
+
     /// A command to be run in the machine, by a shell of its own, with nothing but `PATH` in the
     /// environment.
     ///
     /// Without the shell it would have no parent in the machine, and would take itself for a
     /// service in a container.
     pub fn command<S: AsRef<OsStr>>(&self, command: impl IntoIterator<Item = S>) -> Command {
-        let mut nsenter = Command::new("nsenter");
-        nsenter
-            .arg("-t")
-            .arg(self.init.to_string())
-            .args(["-m", "-p", "-i", "-u", "-n", "-C"]);
-        nsenter
-            .args(["sh", "-c", r#""$@"; exit "$?""#, "sh"])
-            .args(command);
-        nsenter.env_clear().env("PATH", PATH);
-        nsenter
+        let mut shell = self.exec(["sh", "-c", r#""$@"; exit "$?""#, "sh"]);
+        shell.args(command).env_clear().env("PATH", PATH);
+        shell
     }
 
     /// Runs a command in the machine, up to the end of file on its outputs.

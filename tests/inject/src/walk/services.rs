@@ -7,9 +7,6 @@ use std::error::Error;
 use std::path::Path;
 use std::process::ExitCode;
 
-use daemon_rt::Daemon;
-use daemon_tests::set;
-
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 /// The service that this program is called by, if it is called by one.
@@ -23,21 +20,11 @@ pub(crate) fn called() -> Option<fn() -> ExitCode> {
     }
 }
 
-/// Sets what the arguments say, and returns those that are not settings.
-fn configure(daemon: &mut Daemon) -> Result<Vec<String>> {
-    let mut words = Vec::new();
-    for argument in env::args().skip(1) {
-        match argument.split_once('=') {
-            Some((key, value)) if set(daemon, key, value)? => {}
-            _ => words.push(argument),
-        }
-    }
-    Ok(words)
-}
-
 /// A service with all hooks and, by its arguments, all settings.
 pub(crate) mod full {
     use daemon_rt::{Daemon, daemon, shutdown, status};
+
+    use daemon_tests::set_arguments;
 
     use super::Result;
 
@@ -59,7 +46,7 @@ pub(crate) mod full {
     }
 
     fn configure(daemon: &mut Daemon) -> Result<Vec<String>> {
-        let words = super::configure(daemon)?;
+        let words = set_arguments(daemon)?;
         println!("configured");
         Ok(words)
     }
@@ -84,11 +71,12 @@ pub(crate) mod full {
 /// A service that says itself when it is ready.
 pub(crate) mod deferred {
     use daemon_rt::{Ready, daemon, shutdown, status};
+    use daemon_tests::set_arguments;
 
     /// What it is called by.
     pub(crate) const NAME: &str = "deferred-service";
 
-    #[daemon(configure = super::configure, defer_ready)]
+    #[daemon(configure = set_arguments, defer_ready)]
     pub(crate) fn main(_words: Vec<String>, ready: Ready) {
         status("half way");
         ready.notify();

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! cargo build -p daemon-tests --bins && target/debug/surroundings
-//! surroundings [--sample N] [--seed S] [--jobs N] [--only TEXT] [--except TEXT]
+//! surroundings [--sample N] [--seed S] [--jobs N] [--only TEXT]
 //! ```
 //!
 //! The surroundings are a place (the machine, or a pid namespace with one of several kinds of

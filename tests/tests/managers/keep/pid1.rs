@@ -1,6 +1,6 @@
 //! D2: PID 1 leaves no daemon behind, and what it runs is not restarted without it.
 
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use daemon_harness::managers::{Machine, Pid1, Ran, Root, Shim, wait_until};
 use daemon_harness::{bin, require};
@@ -20,23 +20,9 @@ fn container(shim: Shim, settings: &str, command: &[&str]) -> Pid1 {
 
 /// As `docker exec` does: the command has no parent in the container.
 fn exec(machine: &Machine, command: &[&str]) -> Ran {
-    let mut nsenter = Command::new("nsenter");
-    nsenter
-        .args([
-            "-t",
-            &machine.init().to_string(),
-            "-m",
-            "-p",
-            "-i",
-            "-u",
-            "-n",
-            "-C",
-        ])
-        .args(command);
-    nsenter
-        .env("CTL", "pidfile=/run/ctl.pid listen=/run/ctl.address")
-        .stdin(Stdio::null());
-    Ran::of(nsenter)
+    let mut command = machine.exec(command);
+    command.env("CTL", "pidfile=/run/ctl.pid listen=/run/ctl.address");
+    Ran::of(command)
 }
 
 #[test]
@@ -113,19 +99,7 @@ fn d2_what_pid_1_runs_is_not_restarted_by_docker_exec() {
         assert!(status.contains("PID 1"), "{shim:?}: {status}");
 
         // To end it is to end the container, which is what is asked for.
-        let mut stop = Command::new("nsenter");
-        stop.args([
-            "-t",
-            &machine.init().to_string(),
-            "-m",
-            "-p",
-            "-i",
-            "-u",
-            "-n",
-            "-C",
-            "ctl",
-            "stop",
-        ]);
+        let mut stop = machine.exec(["ctl", "stop"]);
         stop.env("CTL", "pidfile=/run/ctl.pid")
             .stdout(Stdio::null())
             .stderr(Stdio::null());

@@ -37,6 +37,19 @@ fn said(machine: &Systemd) -> Vec<String> {
         .collect()
 }
 
+/// It stays while systemd waits for its end, and says why in one line; then it is stopped.
+#[track_caller]
+fn assert_stays(machine: &Systemd, why: &str) {
+    wait_until("a line", || {
+        let lines = said(machine);
+        lines.iter().any(|line| line.contains(why)).then_some(())
+    });
+    assert_eq!(said(machine).len(), 1, "{:?}", said(machine));
+    assert_eq!(machine.show("ctl", "ActiveState"), "activating");
+    machine.systemctl(["stop", "ctl"]).expect_success();
+    assert!(machine.pids("ctl").is_empty());
+}
+
 #[test]
 fn d6_a_typed_start_under_type_forking_detaches_without_a_pidfile_too() {
     require!(machine());
@@ -87,16 +100,7 @@ fn d6_a_typed_start_that_would_be_killed_says_why_it_stays() {
         machine
             .systemctl(["start", "--no-block", "ctl"])
             .expect_success();
-        wait_until("a line", || {
-            said(&machine)
-                .iter()
-                .any(|line| line.contains(why))
-                .then_some(())
-        });
-        assert_eq!(said(&machine).len(), 1, "{:?}", said(&machine));
-        assert_eq!(machine.show("ctl", "ActiveState"), "activating");
-        machine.systemctl(["stop", "ctl"]).expect_success();
-        assert!(machine.pids("ctl").is_empty());
+        assert_stays(&machine, why);
     }
 }
 
@@ -120,16 +124,7 @@ fn d6_a_bare_start_that_systemd_waits_for_says_that_it_stays() {
         machine
             .systemctl(["start", "--no-block", "ctl"])
             .expect_success();
-        wait_until("a line", || {
-            said(&machine)
-                .iter()
-                .any(|line| line.contains("Type=notify fits"))
-                .then_some(())
-        });
-        assert_eq!(said(&machine).len(), 1, "{:?}", said(&machine));
-        assert_eq!(machine.show("ctl", "ActiveState"), "activating");
-        machine.systemctl(["stop", "ctl"]).expect_success();
-        assert!(machine.pids("ctl").is_empty());
+        assert_stays(&machine, "Type=notify fits");
     }
 }
 
