@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 
+use crate::status;
 use crate::step::Step;
 use crate::sys::safe_open::Untrusted;
 
@@ -70,13 +71,6 @@ enum Action {
     /// A command, by its verb.
     Command(&'static str),
 }
-
-/// The starter's exit status where a hook returned an error.
-pub(crate) const HOOK_FAILED: u8 = 1;
-/// The starter's exit status where a setting is wrong.
-pub(crate) const USAGE: u8 = 2;
-/// The starter's exit status where another instance runs; a failed step N is this and N.
-pub(crate) const ALREADY_RUNNING: u8 = 80;
 
 impl Error {
     fn new(kind: ErrorKind, action: Action, object: impl Into<String>, source: io::Error) -> Self {
@@ -178,10 +172,10 @@ impl Error {
     /// The exit status of a start that fails with this error: see the table on the front page.
     pub fn exit_status(&self) -> u8 {
         match self.action {
-            Action::Step(step) => status_of(step),
-            Action::UseSetting => USAGE,
-            Action::StartSecond => ALREADY_RUNNING,
-            Action::Open | Action::Command(_) => HOOK_FAILED,
+            Action::Step(step) => status::of_step(step),
+            Action::UseSetting => status::INVALID_SETTING,
+            Action::StartSecond => status::ALREADY_RUNNING,
+            Action::Open | Action::Command(_) => status::HOOK_FAILED,
         }
     }
 }
@@ -210,11 +204,6 @@ impl std::error::Error for Error {
         let source = self.source.as_ref()?;
         Some(source)
     }
-}
-
-/// The exit status where a step failed.
-pub(crate) fn status_of(step: Step) -> u8 {
-    ALREADY_RUNNING + step.number()
 }
 
 /// Says of an operation's failure which step it was and on what.

@@ -83,6 +83,7 @@ mod names;
 mod report;
 mod service;
 mod start;
+mod status;
 mod step;
 mod steps;
 mod sys;

@@ -4,15 +4,13 @@ use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
 
-use crate::error::{self, HOOK_FAILED};
+use crate::error;
 use crate::hooks::BoxError;
 use crate::report::pipe::Failure;
 use crate::report::{self, log};
+use crate::status;
 use crate::steps::pidfile;
 use crate::sys;
-
-/// The status where a hook panicked: that of Rust's own runtime.
-pub(crate) const PANICKED: u8 = 101;
 
 thread_local! {
     /// The hook that this thread runs. A panic of another thread does not fail the start.
@@ -44,7 +42,7 @@ pub(crate) fn returned(name: &'static str, error: BoxError) -> Failure {
 /// The failure of a hook, with its reason.
 pub(crate) fn failed(name: &'static str, reason: &str) -> Failure {
     Failure {
-        status: HOOK_FAILED,
+        status: status::HOOK_FAILED,
         errno: None,
         text: format!("cannot {}: {reason}", action(name)),
     }
@@ -71,7 +69,7 @@ fn panicked(name: &'static str, noted: String, payload: &(dyn Any + Send)) -> Fa
         noted
     };
     Failure {
-        status: PANICKED,
+        status: status::PANICKED,
         errno: None,
         text: format!("cannot {}: `{name}` {how}", action(name)),
     }

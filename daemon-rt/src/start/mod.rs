@@ -22,6 +22,7 @@ use crate::report::pipe::Failure;
 use crate::report::{self, log};
 use crate::service::listen;
 use crate::start::plan::Plan;
+use crate::status;
 use crate::step::Step;
 use crate::steps::descriptors::{self, KnownDescriptors};
 use crate::steps::{pidfile, signals};
@@ -171,7 +172,7 @@ fn serve(service: Stages<'_>) -> ExitCode {
         Ok(Ok(ended)) => report(ended),
         Ok(Err(failure)) => run::fail(failure),
         Err(failure) if report::is_starting() => run::fail(failure),
-        Err(_) => ExitCode::from(run::PANICKED),
+        Err(_) => ExitCode::from(status::PANICKED),
     }
 }
 

@@ -21,7 +21,9 @@ const ROOMS: &[&[&str]] = &[
     &["steps"],
     &["report"],
     &["daemon"],
-    &["step", "error"],
+    &["error"],
+    &["status"],
+    &["step"],
     &["names"],
     &["sys"],
 ];
@@ -83,10 +85,11 @@ fn main() -> ExitCode {
         .sum();
 
     let (last, p95) = (bodies[bodies.len() - 1], bodies[bodies.len() * 95 / 100]);
+    let circle = largest_circle(&runtime);
     let rows = [
         (
             "modules of daemon-rt in the largest circle",
-            largest_circle(&runtime),
+            circle.len(),
             1,
         ),
         ("arrows that run up", upward.len(), 0),
@@ -103,6 +106,7 @@ fn main() -> ExitCode {
     for (what, found, limit) in rows {
         println!("{what:<45} {found:>5}  (at most {limit})");
     }
+    println!("largest circle: {}", circle.join(", "));
     println!(
         "longest body: {}; longest file: {}",
         last.1,
@@ -309,25 +313,25 @@ fn module_of(path: &str, names: &BTreeSet<String>) -> Option<String> {
     }
 }
 
-/// How many modules the largest set has of which each uses each, directly or through others.
-fn largest_circle(modules: &[Module]) -> usize {
+/// The modules of the largest circle: those that reach each other.
+fn largest_circle(modules: &[Module]) -> Vec<&str> {
     let direct: BTreeMap<&str, &BTreeSet<String>> =
         modules.iter().map(|m| (m.name.as_str(), &m.uses)).collect();
     let reached: BTreeMap<&str, BTreeSet<&str>> = direct
         .keys()
         .map(|&name| (name, reach(name, &direct)))
         .collect();
-    let circle = |name: &str| {
-        reached[name]
-            .iter()
-            .filter(|other| reached[**other].contains(name))
-            .count()
+    let circle = |name: &str| -> Vec<&str> {
+        let others = reached[name].iter().copied();
+        others
+            .filter(|other| reached[other].contains(name))
+            .collect()
     };
     direct
         .keys()
-        .map(|name| circle(name).max(1))
-        .max()
-        .unwrap_or(0)
+        .map(|name| circle(name))
+        .max_by_key(Vec::len)
+        .unwrap_or_default()
 }
 
 fn reach<'a>(from: &str, direct: &BTreeMap<&'a str, &'a BTreeSet<String>>) -> BTreeSet<&'a str> {

@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use crate::daemon::{Daemon, Pidfile};
-use crate::error::{self, Error};
+use crate::error::Error;
+use crate::status;
 
 /// The exit statuses after which another start would fail, too: a wrong setting, and another
 /// instance that runs.
-pub(super) const NO_RETRY: [u8; 2] = [error::USAGE, error::ALREADY_RUNNING];
+pub(super) const NO_RETRY: [u8; 2] = [status::INVALID_SETTING, status::ALREADY_RUNNING];
 /// Says so in a service file.
 pub(super) const WHY_NO_RETRY: &str =
     "No retry: a setting is wrong, or another instance is running.";

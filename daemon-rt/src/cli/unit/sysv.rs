@@ -3,7 +3,8 @@
 
 use super::input::{UnitInput, refuse};
 use super::quote::{shell, shell_line};
-use crate::error::{ALREADY_RUNNING, Error};
+use crate::error::Error;
+use crate::status::ALREADY_RUNNING;
 
 pub(super) fn script(input: &UnitInput<'_>) -> Result<String, Error> {
     if input.pidfile.is_none() {

@@ -1,0 +1,23 @@
+//! The exit statuses of the process that was started.
+
+use crate::step::Step;
+
+/// A hook returned an error.
+pub(crate) const HOOK_FAILED: u8 = 1;
+/// A setting is invalid.
+pub(crate) const INVALID_SETTING: u8 = 2;
+/// Another instance runs; a failed step N is this and N.
+pub(crate) const ALREADY_RUNNING: u8 = 80;
+/// A hook called `exit(0)`, which says nothing of readiness.
+pub(crate) const EXITED_WITH_0: u8 = 96;
+/// A hook panicked: the status of Rust's own runtime.
+pub(crate) const PANICKED: u8 = 101;
+/// The daemon was not ready in time: as timeout(1).
+pub(crate) const TIMED_OUT: u8 = 124;
+/// The daemon was killed: as a shell, this and the number of the signal.
+pub(crate) const KILLED: u8 = 128;
+
+/// The status for a failed step.
+pub(crate) fn of_step(step: Step) -> u8 {
+    ALREADY_RUNNING + step.number()
+}
