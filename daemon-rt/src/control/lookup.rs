@@ -58,7 +58,7 @@ fn find_by_socket(pidfile: &Path) -> Found {
             let why = "its pidfile is missing, but a process in another pid namespace answers on its control socket";
             Found::Unknown(why.to_owned())
         }
-        Some(Life::Unsaid) | None => Found::Nothing,
+        Some(Life::Unknown) | None => Found::Nothing,
     }
 }
 

@@ -1,8 +1,8 @@
-//! The look of others at a pidfile: who holds its lock.
+//! Finds out who holds the lock of a pidfile, for a process that does not.
 //!
-//! It is told only what there is positive evidence for, in this order: the byte that the main
-//! process has locked for itself; the descriptors of the process that the file names; the process
-//! that listens on the control socket.
+//! Only positive evidence counts, in this order: the byte that the main process has locked for
+//! itself; the descriptors of the process that the file names; the process that listens on the
+//! control socket.
 
 use std::fmt;
 use std::io;
@@ -25,25 +25,26 @@ use super::write::read_pid;
 use crate::sys;
 use crate::sys::proc;
 
-/// Who holds the lock of a pidfile.
+/// The holder of a pidfile's lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Holder {
-    /// The service's main process, by its number here.
+    /// The service's main process, by its pid here.
     Main(Pid, Phase),
-    /// The same in another pid namespace, by its number there.
+    /// The main process in another pid namespace, by its pid there.
     Elsewhere(Pid, Phase),
-    /// A start that has not come to writing its pid.
+    /// A start that has not written its pid yet.
     Unnamed,
-    /// A process that the main process, which has ended, has left behind.
+    /// A process that the main process has left behind when it ended.
     LeftBehind { main: Pid, by: Option<Pid> },
     /// A process that the file does not name.
     Another(Pid),
     /// The service's main process, whose file was removed.
     WithoutFile(Pid),
-    /// A process that cannot be told.
+    /// A process that cannot be seen.
     Unseen,
 }
 
+/// The phase in which a service is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
     Starting,
@@ -64,7 +65,10 @@ impl fmt::Display for Holder {
                     f,
                     "its main process, pid {main}, has ended, but a process that it left behind holds the lock"
                 )?;
-                by.map_or(Ok(()), |pid| write!(f, ": pid {pid}"))
+                match by {
+                    Some(pid) => write!(f, ": pid {pid}"),
+                    None => Ok(()),
+                }
             }
             Self::Another(pid) => write!(f, "held by pid {pid}, which it does not name"),
             Self::WithoutFile(pid) => write!(
@@ -85,7 +89,7 @@ impl fmt::Display for Phase {
     }
 }
 
-/// The main process of the service that holds this file, if there is evidence for one.
+/// Finds the main process of the service that holds this file, if there is evidence for one.
 pub(crate) fn main_process(file: BorrowedFd<'_>, pidfile: &Path) -> io::Result<Option<Holder>> {
     let Some(named) = read_pid(file)? else {
         return Ok(None);
@@ -97,8 +101,8 @@ pub(crate) fn main_process(file: BorrowedFd<'_>, pidfile: &Path) -> io::Result<O
         Phase::Ready
     };
     match marks::life_of(file, named) {
-        // A hostile service can have a lock outlive the process that took it. It is not that
-        // process which is to be hit.
+        // A hostile service can make a lock outlive the process that took it, so that a signal would
+        // hit another one.
         Life::Here(pid) if proc::holds(pid, &found) != Some(false) => {
             return Ok(Some(Holder::Main(pid, phase)));
         }
@@ -117,8 +121,8 @@ pub(crate) fn main_process(file: BorrowedFd<'_>, pidfile: &Path) -> io::Result<O
     })
 }
 
-/// What is left to say of a lock that is held, and not by a main process that can be told.
-pub(crate) fn someone(file: BorrowedFd<'_>) -> io::Result<Holder> {
+/// Finds another holder of the lock, where [`main_process`] has found none.
+pub(crate) fn other_holder(file: BorrowedFd<'_>) -> io::Result<Holder> {
     let (named, found) = (read_pid(file)?, fstat(file)?);
     if marks::is_starting(file) {
         return Ok(Holder::Unnamed);
@@ -133,20 +137,20 @@ pub(crate) fn someone(file: BorrowedFd<'_>) -> io::Result<Holder> {
     })
 }
 
-/// What a look at a pidfile finds.
+/// The state of a pidfile's lock.
 #[cfg(target_os = "linux")]
 pub(crate) enum Found {
-    /// No one holds the lock. The file names this process, if it names one.
+    /// It is not held. The file names this process, if it names one.
     Free(Option<Pid>),
-    /// The same, but the process that has written it lives: it has closed the descriptor that held
-    /// the lock.
+    /// It is not held, but the process that has written the file lives: it has closed the descriptor
+    /// that held the lock.
     Lost(Pid),
     Held(Holder),
 }
 
-/// Looks who holds the lock, until that is certain, and for at most this time: in a start there is
-/// a moment in which the pid is not written yet, and one that is dying has the lock for longer than
-/// anything by which it could be told.
+/// Finds the holder of the lock. Looks again while that is not certain: a start has not written its
+/// pid for a moment, and a dying process has the lock for longer than anything that tells who it
+/// is.
 #[cfg(target_os = "linux")]
 pub(crate) fn find(file: BorrowedFd<'_>, pidfile: &Path) -> io::Result<Found> {
     const DOUBT: Duration = Duration::from_secs(1);
@@ -156,8 +160,7 @@ pub(crate) fn find(file: BorrowedFd<'_>, pidfile: &Path) -> io::Result<Found> {
         if let Some(main) = main_process(file, pidfile)? {
             return Ok(Found::Held(main));
         }
-        // To test the lock by taking it, if only for a moment and not alone, is for files on which
-        // nothing is said.
+        // Files without marks: the lock is tested by taking it for a moment, shared.
         if !marks::is_held(file) && !sys::is_locked(file)? {
             match read_pid(file)? {
                 Some(pid) if has_written(pid, &fstat(file)?) => {
@@ -168,18 +171,18 @@ pub(crate) fn find(file: BorrowedFd<'_>, pidfile: &Path) -> io::Result<Found> {
                 named => return Ok(Found::Free(named)),
             }
         } else if began.elapsed() > DOUBT {
-            return someone(file).map(Found::Held);
+            return other_holder(file).map(Found::Held);
         }
         std::thread::sleep(PAUSE);
     }
 }
 
-/// Whether a process that the file names lives, and may have written it: it was started before,
-/// unlike one that has got the number since, and runs this program, unlike one whose number someone
-/// has put there.
+/// Checks whether a process that the file names lives, and may have written it: it was started
+/// before, unlike one that got the number later, and runs this program, unlike one whose number was
+/// put there by someone else.
 #[cfg(target_os = "linux")]
 fn has_written(pid: Pid, file: &FileStat) -> bool {
-    // The system tells both times by ticks.
+    // The system counts both times in ticks.
     const TICKS: Duration = Duration::from_millis(20);
     let (Ok(seconds), Ok(rest)) = (
         u64::try_from(file.st_mtime),
@@ -188,13 +191,13 @@ fn has_written(pid: Pid, file: &FileStat) -> bool {
         return false;
     };
     let written = UNIX_EPOCH + Duration::from_secs(seconds) + Duration::from_nanos(rest);
-    pid != getpid()
-        && !proc::has_ended(pid)
-        && proc::runs_this_program(pid)
-        && proc::started(pid).is_some_and(|started| started <= written + TICKS)
+    if pid == getpid() || proc::has_ended(pid) || !proc::runs_this_program(pid) {
+        return false;
+    }
+    matches!(proc::started(pid), Some(started) if started <= written + TICKS)
 }
 
-/// Whether the process says by its lock on the file, which names it, that it lives.
+/// Checks whether the process lives, by its lock on the file, which names it.
 #[cfg(target_os = "linux")]
 pub(crate) fn says_alive(file: BorrowedFd<'_>, pid: Pid) -> bool {
     let Ok(Some(named)) = read_pid(file) else {

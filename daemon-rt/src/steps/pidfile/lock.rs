@@ -106,7 +106,7 @@ fn acquire(path: &Path, missing: Missing) -> Result<(), Error> {
             return Err(Error::already_running(holder, path));
         }
         if began.get_or_insert_with(Instant::now).elapsed() > BUSY {
-            let holder = holder::someone(candidate.file.as_fd()).map_err(during)?;
+            let holder = holder::other_holder(candidate.file.as_fd()).map_err(during)?;
             return Err(Error::already_running(holder, path));
         }
         std::thread::sleep(PAUSE);
@@ -117,7 +117,7 @@ fn acquire(path: &Path, missing: Missing) -> Result<(), Error> {
 fn without_file(path: &Path) -> Option<Pid> {
     match peer::listener_if_any(path)? {
         Life::Here(pid) => Some(pid),
-        Life::Elsewhere | Life::Unsaid => None,
+        Life::Elsewhere | Life::Unknown => None,
     }
 }
 

@@ -1,23 +1,24 @@
 //! Locks on single bytes of the pidfile, far behind its content.
 //!
-//! They say what flock(2) cannot: who holds it, and what for. Asking for one takes no lock, hinders
-//! no start, and needs neither /proc nor a right over the holder. The kernel keeps them by inode.
+//! They show what flock(2) cannot: who holds it, and in which state. Asking for one takes no lock,
+//! hinders no start, and needs neither /proc nor a right over the holder. The kernel keeps them by
+//! inode.
 //!
-//! | byte | locked by | says |
+//! | byte | locked by | means |
 //! | --- | --- | --- |
-//! | `FOREGROUND` | the main process for itself, for reading | it has not detached: whoever started it waits for its end |
+//! | `FOREGROUND` | the main process for itself, for reading | it has not detached: its parent waits for its end |
 //! | `RESTART` | the restarter's open file description, for writing | a restart is under way |
 //! | `STARTING` | the description that holds the flock(2), for reading | the service is not ready yet |
-//! | `HELD` | the same | someone of the service holds the flock(2) |
+//! | `HELD` | the same | a process of the service holds the flock(2) |
 //! | `BASE` + pid | the main process for itself, for reading | this process lives, and is the service |
 //! | `OLD` + pid | an older instance for itself, for reading | this process lives, and has handed the service over |
 //!
-//! A lock of a description lasts as long as any process has it open. That of a process ends with
-//! it, and also when it closes any other descriptor of the file: so where the last byte is not
-//! locked, nothing is said.
+//! The lock of a description lasts as long as a process has it open. The lock of a process ends
+//! with it, and also when it closes any other descriptor of the file: so a byte that is not locked
+//! proves nothing.
 //!
-//! A file system may have no such locks, or (NFS) confuse them with the flock(2). Then nothing is
-//! said either.
+//! A file system may have no such locks, or (NFS) confuse them with the flock(2). Then there are no
+//! marks.
 
 use std::os::fd::BorrowedFd;
 
@@ -25,81 +26,66 @@ use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 use nix::unistd::{Pid, getpid};
 
-/// All bytes lie below 2^31, the most that a 32-bit `off_t` can hold.
+/// All bytes are below 2^31, the limit of a 32-bit `off_t`.
 const BASE: libc::off_t = 1 << 24;
 const HELD: libc::off_t = BASE - 1;
 const STARTING: libc::off_t = BASE - 2;
 const RESTART: libc::off_t = BASE - 3;
 const FOREGROUND: libc::off_t = BASE - 4;
-/// As high as Linux numbers processes.
+/// The highest pid of Linux.
 const MOST_PIDS: libc::pid_t = 1 << 22;
 const OLD: libc::off_t = BASE + 1 + MOST_PIDS as libc::off_t;
 
-/// What the byte of a process says.
+/// What the byte of a process shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Life {
-    /// It lives, and has this number in the pid namespace of whoever asks.
+    /// It lives, and has this pid here.
     Here(Pid),
     /// It lives in another pid namespace.
     Elsewhere,
-    Unsaid,
+    Unknown,
 }
 
-/// Says that someone of the service, which is starting, holds the lock.
+/// Shows that a process of the service, which is starting, holds the lock.
 pub(super) fn set_held(lock: BorrowedFd<'_>) {
-    _ = fcntl(
-        lock,
-        FcntlArg::F_OFD_SETLK(&range(STARTING, 2, libc::F_RDLCK)),
-    );
+    let both = range(STARTING, 2, libc::F_RDLCK);
+    _ = fcntl(lock, FcntlArg::F_OFD_SETLK(&both));
 }
 
-/// Says that the service is ready.
+/// Shows that the service is ready.
 pub(super) fn set_ready(lock: BorrowedFd<'_>) {
-    _ = fcntl(
-        lock,
-        FcntlArg::F_OFD_SETLK(&range(STARTING, 1, libc::F_UNLCK)),
-    );
+    let starting = range(STARTING, 1, libc::F_UNLCK);
+    _ = fcntl(lock, FcntlArg::F_OFD_SETLK(&starting));
 }
 
-/// Says that this process is the service. It must not close a descriptor of the file afterwards.
+/// Shows that this process is the service. It must not close a descriptor of the file afterwards.
 pub(super) fn set_process(lock: BorrowedFd<'_>) {
-    _ = fcntl(
-        lock,
-        FcntlArg::F_SETLK(&range(
-            BASE + libc::off_t::from(getpid().as_raw()),
-            1,
-            libc::F_RDLCK,
-        )),
-    );
+    lock_own(lock, BASE + libc::off_t::from(getpid().as_raw()));
 }
 
-/// Says that this process, the service, stays in the foreground.
+/// Shows that this process, the service, stays in the foreground.
 pub(super) fn set_foreground(lock: BorrowedFd<'_>) {
-    _ = fcntl(
-        lock,
-        FcntlArg::F_SETLK(&range(FOREGROUND, 1, libc::F_RDLCK)),
-    );
+    lock_own(lock, FOREGROUND);
 }
 
-/// Whether the service says that it stays in the foreground.
+/// Shows that this process has handed the service over, and lives on. It must not close a descriptor
+/// of the file afterwards.
+pub(crate) fn set_old(file: BorrowedFd<'_>) {
+    lock_own(file, OLD + libc::off_t::from(getpid().as_raw()));
+}
+
+/// Locks a byte for this process.
+fn lock_own(file: BorrowedFd<'_>, byte: libc::off_t) {
+    let byte = range(byte, 1, libc::F_RDLCK);
+    _ = fcntl(file, FcntlArg::F_SETLK(&byte));
+}
+
+/// Checks whether the service stays in the foreground.
 pub(crate) fn is_foreground(file: BorrowedFd<'_>) -> bool {
     in_the_way(file, FOREGROUND).is_some()
 }
 
-/// Says that this process has handed the service over, and lives on. It must not close a descriptor
-/// of the file afterwards.
-pub(crate) fn set_old(file: BorrowedFd<'_>) {
-    _ = fcntl(
-        file,
-        FcntlArg::F_SETLK(&range(
-            OLD + libc::off_t::from(getpid().as_raw()),
-            1,
-            libc::F_RDLCK,
-        )),
-    );
-}
-
-/// The older instances that live on, by their numbers here.
+/// Finds the older instances that live on, by their pids here.
 pub(crate) fn old_instances(file: BorrowedFd<'_>) -> Vec<Pid> {
     let mut found = Vec::new();
     let mut parts = vec![(OLD, 1 + libc::off_t::from(MOST_PIDS))];
@@ -121,58 +107,66 @@ pub(crate) fn old_instances(file: BorrowedFd<'_>) -> Vec<Pid> {
     found
 }
 
-/// Whether someone of the service holds the lock.
+/// Checks whether a process of the service holds the lock.
 pub(super) fn is_held(file: BorrowedFd<'_>) -> bool {
     in_the_way(file, HELD).is_some()
 }
 
+/// Checks whether the service is not ready yet.
 pub(super) fn is_starting(file: BorrowedFd<'_>) -> bool {
     in_the_way(file, STARTING).is_some()
 }
 
-/// Whether the process of this number, as it stands in the file, is the service and lives.
+/// Checks whether the process with the pid in the file is the service, and lives.
 pub(super) fn life_of(file: BorrowedFd<'_>, pid: Pid) -> Life {
     if pid.as_raw() > MOST_PIDS {
-        return Life::Unsaid;
+        return Life::Unknown;
     }
     let byte = BASE + libc::off_t::from(pid.as_raw());
     match in_the_way(file, byte) {
-        Some(lock) if (lock.l_start, lock.l_len) != (byte, 1) => Life::Unsaid,
-        Some(libc::flock { l_pid: 0, .. }) => Life::Elsewhere,
-        Some(libc::flock {
-            l_pid: holder @ 1..,
-            ..
-        }) => Life::Here(Pid::from_raw(holder)),
-        // A description is no process.
-        Some(_) | None => Life::Unsaid,
+        Some(lock) if (lock.l_start, lock.l_len) == (byte, 1) => match lock.l_pid {
+            0 => Life::Elsewhere,
+            1.. => Life::Here(Pid::from_raw(lock.l_pid)),
+            // The lock of a description.
+            _ => Life::Unknown,
+        },
+        _ => Life::Unknown,
     }
 }
 
-/// The lock for reading on this byte, if there is one. Locks for writing are strangers', who have
-/// opened the file to write it: some programs lock a whole pidfile so.
+/// Finds the lock for reading on this byte. Locks for writing do not count: some programs, which
+/// have opened the file to write it, lock the whole file so.
 fn in_the_way(file: BorrowedFd<'_>, byte: libc::off_t) -> Option<libc::flock> {
-    // That of a description sees all others, those of this process included.
+    // The lock of a description conflicts with all others, those of this process included.
     let mut asked = range(byte, 1, libc::F_WRLCK);
     fcntl(file, FcntlArg::F_OFD_GETLK(&mut asked)).ok()?;
-    (i32::from(asked.l_type) == libc::F_RDLCK).then_some(asked)
+    if i32::from(asked.l_type) == libc::F_RDLCK {
+        Some(asked)
+    } else {
+        None
+    }
 }
 
-/// Whether a restart is under way.
+/// Checks whether a restart is under way.
 pub(crate) fn is_restarting(file: BorrowedFd<'_>) -> bool {
     let mut asked = restart_lock();
-    let told = fcntl(file, FcntlArg::F_OFD_GETLK(&mut asked));
-    told.is_ok() && i32::from(asked.l_type) == libc::F_WRLCK && asked.l_start == RESTART
+    let answer = fcntl(file, FcntlArg::F_OFD_GETLK(&mut asked));
+    answer.is_ok() && i32::from(asked.l_type) == libc::F_WRLCK && asked.l_start == RESTART
 }
 
-/// The lock of a restart.
+/// Returns the lock of a restart.
 pub(crate) fn restart_lock() -> libc::flock {
     range(RESTART, 1, libc::F_WRLCK)
 }
 
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the constants are small, whatever their type"
+)]
 fn range(start: libc::off_t, length: libc::off_t, kind: libc::c_int) -> libc::flock {
     libc::flock {
-        l_type: kind.try_into().unwrap_or_default(),
-        l_whence: libc::SEEK_SET.try_into().unwrap_or_default(),
+        l_type: kind as libc::c_short,
+        l_whence: libc::SEEK_SET as libc::c_short,
         l_start: start,
         l_len: length,
         l_pid: 0,

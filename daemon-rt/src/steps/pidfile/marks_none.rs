@@ -1,14 +1,14 @@
-//! Without locks of open file descriptions nothing is said.
+//! Without locks of open file descriptions there are no marks.
 
 use std::os::fd::BorrowedFd;
 
 use nix::unistd::Pid;
 
-#[allow(dead_code, reason = "it is never said")]
+#[allow(dead_code, reason = "it is always unknown")]
 pub(crate) enum Life {
     Here(Pid),
     Elsewhere,
-    Unsaid,
+    Unknown,
 }
 
 pub(super) fn set_held(_: BorrowedFd<'_>) {}
@@ -28,7 +28,7 @@ pub(super) fn is_starting(_: BorrowedFd<'_>) -> bool {
 }
 
 pub(super) fn life_of(_: BorrowedFd<'_>, _: Pid) -> Life {
-    Life::Unsaid
+    Life::Unknown
 }
 
 pub(super) fn is_restarting(_: BorrowedFd<'_>) -> bool {

@@ -1,4 +1,4 @@
-//! Without a control socket no one listens.
+//! Without a control socket no process listens.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! The control socket's place, beside the pidfile.
+//! The path of the control socket, beside the pidfile.
 
 use std::ffi::OsString;
 use std::io;
@@ -16,26 +16,26 @@ use nix::sys::time::{TimeVal, TimeValLike};
 use crate::sys::retry;
 use crate::sys::safe_open::SafePath;
 
-/// What the names of the control socket add to that of the pidfile.
+/// The ending that the control socket's name adds to that of the pidfile.
 pub(crate) const CONTROL: &str = ".control";
-/// The same of an instance that is about to replace another one.
+/// The ending while an instance is about to replace another one.
 pub(crate) const NEW_CONTROL: &str = ".control.new";
-/// How long to wait before what has failed is tried again.
+/// The pause between two tries.
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// The path beside a pidfile that has this ending.
+/// Returns the path of a pidfile with this ending.
 pub(crate) fn beside(pidfile: &Path, ending: &str) -> PathBuf {
     let mut path = OsString::from(pidfile);
     path.push(ending);
     path.into()
 }
 
-/// Connects to the control socket of a service, whoever that is.
+/// Connects to the control socket of any service.
 pub(super) fn connect_to_service(pidfile: &Path, patience: Duration) -> Option<OwnedFd> {
     connect_at(&beside(pidfile, CONTROL), patience).ok()?.ok()
 }
 
-/// Whether there is something at the path of the control socket.
+/// Checks whether there is a file at the path of the control socket.
 pub(super) fn exists(pidfile: &Path) -> bool {
     lstat(&beside(pidfile, CONTROL)).is_ok()
 }
@@ -51,28 +51,30 @@ pub(crate) fn connect_at(path: &Path, patience: Duration) -> io::Result<nix::Res
     )?;
     let began = Instant::now();
     loop {
-        // One that accepts nobody would keep the caller waiting for ever, which is also what no
-        // time at all would mean.
-        let limit = i64::try_from(patience.saturating_sub(began.elapsed()).as_millis())
-            .unwrap_or(i64::MAX)
-            .max(1);
+        // Without a limit, one that never accepts would keep the caller waiting for ever. Zero means
+        // no limit.
+        let left = patience
+            .saturating_sub(began.elapsed())
+            .max(Duration::from_millis(1));
+        let left = i64::try_from(left.as_millis()).unwrap_or(i64::MAX);
         setsockopt(
             &connection,
             sockopt::SendTimeout,
-            &TimeVal::milliseconds(limit),
+            &TimeVal::milliseconds(left),
         )?;
-        match at_place(&place, path, |address| {
+        let connected = at_place(&place, path, |address| {
             retry(|| connect(connection.as_raw_fd(), address))
-        })? {
-            // Only when the time is over does it mean that it is.
+        })?;
+        match connected {
+            // It can come before the time is over.
             Err(Errno::EAGAIN) if began.elapsed() < patience => std::thread::sleep(PAUSE),
             connected => return Ok(connected.map(|()| connection)),
         }
     }
 }
 
-/// Binds or connects at a path of any length: through the directory, which is open, as sockets have
-/// room for 107 bytes. That needs /proc; without it the path must do.
+/// Binds or connects at a path of any length. An address has room for 107 bytes, so the path leads
+/// through the open directory. That needs /proc; without it the path itself has to fit.
 pub(crate) fn at_place(
     place: &SafePath,
     path: &Path,
@@ -82,7 +84,7 @@ pub(crate) fn at_place(
     let name = path.file_name().unwrap_or_default().len();
     if let Ok(address) = UnixAddr::new(&through_directory) {
         match call(&address) {
-            // There is no file, or no /proc.
+            // There is no such file, or no /proc.
             Err(Errno::ENOENT) => {}
             result => return Ok(result),
         }
@@ -93,7 +95,7 @@ pub(crate) fn at_place(
             "without /proc the path of the control socket must be shorter than 108 bytes",
         )),
         Err(_) if UnixAddr::new(&through_directory).is_err() => Err(io::Error::other(format!(
-            "the name of the control socket is too long, it has {name} bytes"
+            "the name of the control socket is too long: {name} bytes"
         ))),
         Err(_) => Ok(Err(Errno::ENOENT)),
     }

@@ -1,4 +1,4 @@
-//! The pid in the file, written and read.
+//! Writes and reads the pid in the file.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -13,7 +13,7 @@ use crate::error::{During, Error};
 use crate::step::Step;
 use crate::sys::retry;
 
-/// The longest line, with its newline.
+/// The length of the longest line, with its newline.
 pub(super) const LONGEST_LINE: usize = 12;
 
 /// Writes the pid of this process, the daemon. The file is never empty meanwhile.
@@ -41,8 +41,8 @@ fn write_to(pidfile: &OwnedFd, before: &FileStat) -> io::Result<()> {
     Ok(())
 }
 
-/// What stands in a pidfile. In a process that was just forked each page that is touched counts: so
-/// it is done by hand.
+/// Formats the line of a pidfile. By hand, because each page counts that a process touches when it
+/// was just forked.
 pub(super) fn line(pid: Pid, buffer: &mut [u8; LONGEST_LINE]) -> &[u8] {
     let mut start = buffer.len() - 1;
     buffer[start] = b'\n';
@@ -55,18 +55,24 @@ pub(super) fn line(pid: Pid, buffer: &mut [u8; LONGEST_LINE]) -> &[u8] {
     &buffer[start..]
 }
 
-/// The pid in the first line of a pidfile; `None` for anything else.
+/// Reads the pid in the first line of a pidfile; `None` if there is anything else.
 pub(crate) fn read_pid(file: impl AsFd) -> io::Result<Option<Pid>> {
     const LONGEST: usize = 32;
     let mut start = [0; LONGEST];
     let length = retry(|| pread(&file, &mut start, 0))?;
-    // Cut off, the beginning of a number would be another number.
-    let whole = length < LONGEST || start.contains(&b'\n');
-    Ok(parse_pid(&start[..length]).filter(|_| whole))
+    // The beginning of a number that is cut off would be another number.
+    if length == LONGEST && !start.contains(&b'\n') {
+        return Ok(None);
+    }
+    Ok(parse_pid(&start[..length]))
 }
 
 pub(super) fn parse_pid(text: &[u8]) -> Option<Pid> {
     let line = text.split(|&byte| byte == b'\n').next()?;
     let pid: i32 = std::str::from_utf8(line).ok()?.trim().parse().ok()?;
-    (pid > 0).then(|| Pid::from_raw(pid))
+    if pid > 0 {
+        Some(Pid::from_raw(pid))
+    } else {
+        None
+    }
 }
