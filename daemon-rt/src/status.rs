@@ -21,3 +21,25 @@ pub(crate) const KILLED: u8 = 128;
 pub(crate) fn of_step(step: Step) -> u8 {
     ALREADY_RUNNING + step.number()
 }
+
+#[test]
+fn the_documentation_lists_them() {
+    let front_page = include_str!("lib.rs");
+    let readme = include_str!("../../README.md");
+    let listed = [
+        (HOOK_FAILED.to_string(), "a hook"),
+        (INVALID_SETTING.to_string(), "a "),
+        (ALREADY_RUNNING.to_string(), ""),
+        (format!("{ALREADY_RUNNING} + N"), "step N"),
+        (EXITED_WITH_0.to_string(), "a hook"),
+        (PANICKED.to_string(), "a hook panicked"),
+        (TIMED_OUT.to_string(), "not ready"),
+        (format!("{KILLED} + N"), ""),
+    ];
+    for (status, meaning) in listed {
+        let row = format!("//! | {status} | {meaning}");
+        assert!(front_page.contains(&row), "the front page: {status}");
+        let entry = format!("· {status} {meaning}");
+        assert!(readme.contains(&entry), "the README: {status}");
+    }
+}

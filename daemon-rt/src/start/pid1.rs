@@ -9,6 +9,7 @@ use super::relay::Relay;
 use crate::error::{During, Error};
 use crate::report::log;
 use crate::report::notify::notifier;
+use crate::status;
 use crate::step::Step;
 use crate::steps::signals;
 use crate::sys::{self, End, SingleThreaded};
@@ -63,7 +64,7 @@ fn init(service: Pid, mut relay: Option<Relay>) -> ! {
                 sys::exit_now(match end {
                     End::Exited(status) => status,
                     End::Killed { signal, .. } => {
-                        128 + u8::try_from(signal).unwrap_or(127).min(127)
+                        status::KILLED + u8::try_from(signal).unwrap_or(127).min(127)
                     }
                 });
             }
