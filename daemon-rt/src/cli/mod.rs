@@ -44,66 +44,11 @@ use clap_complete::Shell;
 use nix::unistd::geteuid;
 
 use self::status::Answer;
-pub use self::unit::Manager;
 use self::unit::UnitOptions;
 use crate::control::{Control, Reloaded, Stopped, keeper};
+pub use crate::daemon::action::{Action, Manager};
 use crate::daemon::{Daemon, Mode};
 use crate::error::Error;
-
-/// A control command, which [`Daemon::action`] carries out.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Subcommand)]
-#[non_exhaustive]
-pub enum Action {
-    /// Start the service and wait until it is ready (the default)
-    #[default]
-    Start,
-    /// Stop the service and wait until it has ended
-    ///
-    /// If a service manager runs it, the manager stops it.
-    Stop {
-        /// How long to wait before the service is killed
-        #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
-        timeout: Duration,
-    },
-    /// Restart the service and wait until it is ready
-    ///
-    /// If a service manager runs it, the manager restarts it. Otherwise the new instance takes over
-    /// the sockets of the old one, if it can, and no connection is lost.
-    Restart {
-        /// How long to wait before the old instance is killed, with the requests that it still serves
-        #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
-        timeout: Duration,
-    },
-    /// Reload the configuration and wait until that is done
-    ///
-    /// A service that handles SIGHUP itself does not report when it is done: it is not waited for.
-    Reload {
-        /// How long to wait before this command fails
-        #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]
-        timeout: Duration,
-    },
-    /// Show whether the service runs, and which service manager runs it
-    ///
-    /// Exit status, as LSB has it: 0 running, 1 dead, 3 not running, 4 starting or unknown.
-    Status {
-        /// Print a JSON object
-        #[arg(long)]
-        json: bool,
-    },
-    /// Run the service in the foreground
-    Run,
-    /// Print a service file for a service manager
-    Unit {
-        /// The service manager
-        manager: Manager,
-        /// One line about the service
-        #[arg(long, value_name = "TEXT", default_value = "")]
-        description: String,
-        /// A stream socket that systemd opens for the service: PORT, ADDRESS:PORT or a path
-        #[arg(long, value_name = "SOCKET")]
-        listen: Vec<String>,
-    },
-}
 
 /// Start and control the service
 #[derive(Parser)]
@@ -122,10 +67,6 @@ enum Command {
         /// The shell
         shell: Shell,
     },
-}
-
-fn duration(text: &str) -> Result<Duration, humantime::DurationError> {
-    humantime::parse_duration(text)
 }
 
 impl Daemon {

@@ -1,5 +1,7 @@
 //! `Daemon`: the settings as the user gave them.
 
+#[cfg(all(feature = "cli", target_os = "linux"))]
+pub(crate) mod action;
 pub(crate) mod path;
 mod values;
 
@@ -7,6 +9,8 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+#[cfg(all(feature = "cli", target_os = "linux"))]
+use self::action::Action;
 use crate::error::Error;
 pub use values::{Mode, NameOrId, ParseModeError};
 
@@ -43,7 +47,7 @@ pub struct Daemon {
     /// Where this start replaces the instance that runs: how long that may take to end.
     pub(crate) restart: Option<Duration>,
     #[cfg(all(feature = "cli", target_os = "linux"))]
-    pub(crate) action: crate::cli::Action,
+    pub(crate) action: Action,
 }
 
 /// Implemented by nothing.

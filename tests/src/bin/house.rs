@@ -12,8 +12,8 @@ use syn::visit::Visit;
 
 /// From the top of the house to its ground: a module may use those in its own line and below.
 const ROOMS: &[&[&str]] = &[
-    &["cli"],
     &["start"],
+    &["cli"],
     &["hooks"],
     &["control"],
     &["service"],

@@ -19,44 +19,13 @@ mod sysv;
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
 use std::path::Path;
-
-use clap::ValueEnum;
 
 pub(super) use self::input::UnitOptions;
 use self::input::{UnitInput, refuse};
 use crate::daemon::Daemon;
+use crate::daemon::action::Manager;
 use crate::error::Error;
-
-/// A service manager for which a service file can be printed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-#[non_exhaustive]
-pub enum Manager {
-    /// A .service unit, and a .socket unit with --listen
-    Systemd,
-    /// A script for openrc-run, supervised by supervise-daemon
-    Openrc,
-    /// A shell script that creates a service directory
-    S6,
-    /// A shell script that creates a service directory
-    Runit,
-    /// A section for its conf.d directory
-    Supervisord,
-    /// A property list for /Library/LaunchDaemons
-    Launchd,
-    /// An LSB init script
-    Sysv,
-}
-
-impl fmt::Display for Manager {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.to_possible_value() {
-            Some(value) => f.pad(value.get_name()),
-            None => Ok(()),
-        }
-    }
-}
 
 /// The service file for this very binary.
 pub(super) fn service_file(
