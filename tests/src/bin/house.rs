@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use proc_macro2::{Delimiter, TokenStream, TokenTree};
+use proc_macro2::{Delimiter, TokenTree};
+use quote::ToTokens;
 use syn::spanned::Spanned;
 use syn::visit::Visit;
 
@@ -170,7 +171,7 @@ fn read(source: &Path, file: &Path, names: &BTreeSet<String>) -> Module {
     let name = name_of(source, file);
     let mut found = Found::default();
     found.visit_file(&parsed);
-    let tokens: TokenStream = text.parse().expect("tokens");
+    let tokens = parsed.into_token_stream();
     let mut paths = BTreeSet::new();
     paths_of(&tokens.into_iter().collect::<Vec<_>>(), &name, &mut paths);
     let uses = paths
