@@ -251,7 +251,7 @@ fn paths_of(tokens: &[TokenTree], module: &str, paths: &mut BTreeSet<String>) {
             TokenTree::Ident(ident) if ident == "crate" => {
                 follow(&tokens[at + 1..], String::new(), paths);
             }
-            TokenTree::Ident(ident) if ident == "super" => {
+            TokenTree::Ident(ident) if ident == "super" && is_path(&tokens[at + 1..]) => {
                 let parent = module.rsplit_once("::").map_or("", |(parent, _)| parent);
                 follow(&tokens[at + 1..], parent.to_owned(), paths);
             }
@@ -292,6 +292,11 @@ fn follow(tokens: &[TokenTree], mut so_far: String, paths: &mut BTreeSet<String>
     if !so_far.is_empty() {
         paths.insert(so_far);
     }
+}
+
+/// Whether `::` follows: `super` alone is a visibility.
+fn is_path(rest: &[TokenTree]) -> bool {
+    matches!(rest.first(), Some(TokenTree::Punct(colon)) if colon.as_char() == ':')
 }
 
 fn join(path: &str, name: &str) -> String {
