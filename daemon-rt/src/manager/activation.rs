@@ -26,12 +26,12 @@ pub(super) fn take(start: &StartOfMain) -> Option<Passed> {
     let pidfd_id = take_number(start, "LISTEN_PIDFDID");
     let count = take_variable(start, "LISTEN_FDS");
     let names = take_variable(start, "LISTEN_FDNAMES");
-    let is_named = pid == Some(getpid().as_raw()) && is_own_pidfd(pidfd_id);
+    let pid = pid?;
+    let is_named = pid == getpid().as_raw() && is_own_pidfd(pidfd_id);
     // In a pid namespace the numbers mean nothing to PID 1: systemd 257 sets the pid outside, and
     // 262 the pidfd of the process that made the namespace. It is enough that the descriptors are
     // open.
-    let may_be_meant = is_init() && pid.is_some();
-    if !is_named && !may_be_meant {
+    if !is_named && !is_init() {
         return None;
     }
     match adopt(count, names) {

@@ -50,16 +50,17 @@ impl Invocation {
         let passed = activation::take(start);
         watchdog::take(start);
 
-        let is_certain = is_init()
-            || getppid().as_raw() == 0
+        let (this, parent) = (getpid(), getppid());
+        let is_certain = this.as_raw() == 1
+            || parent.as_raw() == 0
             || socket.is_some()
             || passed.is_some()
             || fd.is_some()
-            || (std::env::var_os("XPC_SERVICE_NAME").is_some() && getppid().as_raw() == 1)
-            || Supervisor::of(getppid(), getpid()).is_some();
+            || (std::env::var_os("XPC_SERVICE_NAME").is_some() && parent.as_raw() == 1)
+            || Supervisor::of(parent, this).is_some();
         let evidence = if is_certain {
             Evidence::Certain
-        } else if exec_pid == Some(getpid().as_raw()) && !has_pidfile {
+        } else if exec_pid == Some(this.as_raw()) && !has_pidfile {
             Evidence::ExecPid
         } else {
             Evidence::None

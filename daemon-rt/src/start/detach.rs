@@ -5,7 +5,7 @@ use nix::unistd::{ForkResult, setsid};
 use crate::control::handover;
 use crate::error::{During, Error};
 use crate::hooks::{Stages, ready, run};
-use crate::report::pipe::{self, Failure, Message};
+use crate::report::pipe::{self, Failure};
 use crate::report::{self, log};
 use crate::service::{end, requests};
 use crate::start::plan::Plan;
@@ -28,12 +28,12 @@ pub(crate) fn detach(
     let starter = Starter::prepare(plan)?;
     pidfile::lock(plan.pidfile.as_deref())?;
     environment::clean_environment(start, &plan.environment)?; // 4
-    let (mut reporter, receiver) = pipe::channel().during(Step::Notify, "a pipe to the daemon")?;
+    let (reporter, receiver) = pipe::channel().during(Step::Notify, "a pipe to the daemon")?;
     log::flush();
     match sys::fork(alone).during(Step::Fork, "the starter")? {
         ForkResult::Child => drop(receiver), // 5
         ForkResult::Parent { child } => {
-            drop(reporter);
+            reporter.close();
             starter.wait(child, receiver) // 15
         }
     }
@@ -50,7 +50,7 @@ pub(crate) fn detach(
             ForkResult::Child => Ok(()), // 7
             ForkResult::Parent { child } => {
                 reporter
-                    .tell(&Message::Forked(child))
+                    .tell_forked(child)
                     .during(Step::LeaveDaemon, report::TO_STARTER)?;
                 sys::exit_now(0) // 8
             }

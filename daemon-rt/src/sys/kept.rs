@@ -5,9 +5,8 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
+use nix::libc::{dev_t, ino_t};
 use nix::sys::stat::{FileStat, fstat};
-
-use crate::sys::safe_open::same_file;
 
 /// A descriptor of the library's. Its file is compared before each use, so that no byte is written
 /// to a file of the service's, and no descriptor of the service's is closed.
@@ -15,13 +14,13 @@ use crate::sys::safe_open::same_file;
 pub(crate) struct Kept {
     /// `None` only while it is dropped.
     fd: Option<OwnedFd>,
-    file: FileStat,
+    file: FileId,
 }
 
 impl Kept {
     /// Remembers which file the descriptor leads to.
     pub(crate) fn new(fd: OwnedFd) -> nix::Result<Self> {
-        let file = fstat(&fd)?;
+        let file = FileId::of(&fstat(&fd)?);
         Ok(Self { fd: Some(fd), file })
     }
 
@@ -32,7 +31,7 @@ impl Kept {
     #[inline]
     pub(crate) fn get(&self) -> io::Result<BorrowedFd<'_>> {
         let fd = self.as_fd();
-        if is_still(fd, &self.file) {
+        if leads_to(fd, self.file) {
             Ok(fd)
         } else {
             Err(lost(fd))
@@ -43,7 +42,7 @@ impl Kept {
     /// signal-safety(7) allows.
     pub(crate) fn find(&self) -> Option<BorrowedFd<'_>> {
         let fd = self.as_fd();
-        if is_still(fd, &self.file) {
+        if leads_to(fd, self.file) {
             Some(fd)
         } else {
             None
@@ -57,6 +56,11 @@ impl Kept {
     pub(crate) fn into_fd(mut self) -> io::Result<OwnedFd> {
         self.get()?;
         Ok(self.fd.take().expect(NOT_DROPPED))
+    }
+
+    /// Closes the descriptor unchecked, where no code of the service's has run since it was opened.
+    pub(crate) fn close(mut self) {
+        drop(self.fd.take());
     }
 }
 
@@ -72,19 +76,34 @@ impl AsFd for Kept {
 impl Drop for Kept {
     fn drop(&mut self) {
         let Some(fd) = self.fd.take() else { return };
-        if !is_still(fd.as_fd(), &self.file) {
+        if !leads_to(fd.as_fd(), self.file) {
             // The number is the service's now, or closed.
             std::mem::forget(fd);
         }
     }
 }
 
-/// Checks whether a descriptor still leads to this file. An error other than `EBADF` says nothing
-/// about that: then it counts as ours.
-#[inline]
+/// The device and the inode number of a file. A whole `FileStat` is large enough to be moved by
+/// memmove(3), for which the daemon would have to map another page of the C library.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct FileId(dev_t, ino_t);
+
+impl FileId {
+    fn of(file: &FileStat) -> Self {
+        Self(file.st_dev, file.st_ino)
+    }
+}
+
+/// Checks whether a descriptor still leads to this file.
 pub(crate) fn is_still(fd: BorrowedFd<'_>, file: &FileStat) -> bool {
+    leads_to(fd, FileId::of(file))
+}
+
+/// An error other than `EBADF` says nothing about the file: then it counts as ours.
+#[inline]
+fn leads_to(fd: BorrowedFd<'_>, file: FileId) -> bool {
     match fstat(fd) {
-        Ok(found) => same_file(&found, file),
+        Ok(found) => FileId::of(&found) == file,
         Err(error) => error != Errno::EBADF,
     }
 }

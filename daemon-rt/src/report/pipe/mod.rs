@@ -180,27 +180,40 @@ impl Reporter {
     )]
     pub(crate) fn tell(&mut self, message: &Message) -> io::Result<bool> {
         let (header, text) = message.encode();
-        self.send(header, &text)
+        send(self.0.get()?, header, &text)
     }
 
-    fn send(&self, header: [u8; HEADER], text: &str) -> io::Result<bool> {
-        let pipe = self.0.get()?;
-        let mut slices = [IoSlice::new(&header), IoSlice::new(text.as_bytes())];
-        let mut rest = &mut slices[..];
-        while !rest.is_empty() {
-            match writev(pipe, rest) {
-                Ok(written) => IoSlice::advance_slices(&mut rest, written),
-                Err(Errno::EINTR) => {}
-                Err(Errno::EPIPE) => return Ok(false),
-                Err(Errno::EAGAIN) => {
-                    let mut room = [PollFd::new(pipe, PollFlags::POLLOUT)];
-                    retry(|| poll(&mut room, PollTimeout::NONE))?;
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(true)
+    /// Tells the starter the daemon's pid, from the intermediate process, where no hook has run
+    /// since the pipe was made.
+    #[inline]
+    pub(crate) fn tell_forked(&self, daemon: Pid) -> io::Result<bool> {
+        let message = Message::Forked(daemon);
+        let (header, text) = message.encode();
+        send(self.0.as_fd(), header, &text)
     }
+
+    /// Closes it in the starter, where no hook has run since the pipe was made.
+    pub(crate) fn close(self) {
+        self.0.close();
+    }
+}
+
+fn send(pipe: BorrowedFd<'_>, header: [u8; HEADER], text: &str) -> io::Result<bool> {
+    let mut slices = [IoSlice::new(&header), IoSlice::new(text.as_bytes())];
+    let mut rest = &mut slices[..];
+    while !rest.is_empty() {
+        match writev(pipe, rest) {
+            Ok(written) => IoSlice::advance_slices(&mut rest, written),
+            Err(Errno::EINTR) => {}
+            Err(Errno::EPIPE) => return Ok(false),
+            Err(Errno::EAGAIN) => {
+                let mut room = [PollFd::new(pipe, PollFlags::POLLOUT)];
+                retry(|| poll(&mut room, PollTimeout::NONE))?;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(true)
 }
 
 impl Receiver {

@@ -92,7 +92,7 @@ pub(crate) fn pass(fds: impl IntoIterator<Item = (Origin, PassedFd)>) {
     passed.problem = problem;
 }
 
-fn look_at(origin: Origin, PassedFd { name, fd }: PassedFd) -> nix::Result<Came> {
+fn look_at(origin: Origin, PassedFd { name, fd }: PassedFd) -> io::Result<Came> {
     let (kind, local) = (Kind::of(fd.as_fd())?, Local::of(fd.as_fd())?);
     Ok(Came {
         name,

@@ -30,11 +30,15 @@ const AWAKE: Duration = Duration::from_micros(200);
 /// How long deaths are waited for once no process holds the other end of the pipe.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// How often the zombies of orphans are looked for, at most. They are many where `init` is a
+/// How long after a death the zombies of orphans are looked for. They are many where `init` is a
 /// script, and to find them takes a walk over all children.
 const SWEEP: Duration = Duration::from_millis(20);
 
-/// A child may have died since zombies were last looked for.
+/// The same after the death of the intermediate process, which is no orphan's. One that came with
+/// it can wait.
+const FIRST_SWEEP: Duration = Duration::from_secs(1);
+
+/// A child has died.
 static DIED: AtomicBool = AtomicBool::new(false);
 
 /// Has SIGCHLD end the wait. To be called before there is a child: where SIGCHLD is ignored, it
@@ -58,8 +62,8 @@ pub(super) struct Start {
     pub(super) receiver: Receiver,
     /// When it was seen that no process holds the other end of the pipe.
     silent: Option<Instant>,
-    /// When zombies were last looked for.
-    swept: Instant,
+    /// When zombies are to be looked for, if a child may have died.
+    sweep: Option<Instant>,
 }
 
 /// How the processes of a start have ended, as far as they have.
@@ -95,7 +99,7 @@ impl Start {
             daemon: None,
             receiver,
             silent: None,
-            swept: Instant::now(),
+            sweep: None,
         }
     }
 
@@ -106,9 +110,14 @@ impl Start {
             Err(Errno::ECHILD) => Ok(None),
             result => result.during(Step::ExitStarter, format_args!("process {pid}")),
         };
+        self.note_death();
         let mut intermediate = end_of(self.intermediate)?;
         if intermediate == Some(End::Exited(0)) {
-            self.left.get_or_insert_with(Instant::now);
+            if self.left.is_none() {
+                let now = Instant::now();
+                self.left = Some(now);
+                self.sweep = Some(now + FIRST_SWEEP);
+            }
             intermediate = None;
         }
         let daemon = match self.daemon {
@@ -132,12 +141,14 @@ impl Start {
         }
     }
 
-    /// When zombies are to be looked for next.
-    fn next_sweep(&self) -> Option<Instant> {
-        if DIED.load(Ordering::Relaxed) {
-            Some(self.swept + SWEEP)
-        } else {
-            None
+    /// Has zombies looked for soon if a child has died.
+    fn note_death(&mut self) {
+        if !DIED.swap(false, Ordering::Relaxed) {
+            return;
+        }
+        let soon = Instant::now() + SWEEP;
+        if self.sweep.is_none_or(|sweep| soon < sweep) {
+            self.sweep = Some(soon);
         }
     }
 
@@ -145,11 +156,10 @@ impl Start {
     /// stays, to be looked at.
     pub(super) fn reap_orphans(&mut self, had_children: bool) {
         // Before its number is told, the daemon could be taken for one.
-        if self.daemon.is_none() || !is_over(self.next_sweep()) {
+        if self.daemon.is_none() || !is_over(self.sweep) {
             return;
         }
-        DIED.store(false, Ordering::Relaxed);
-        self.swept = Instant::now();
+        self.sweep = None;
         for pid in self.orphans(had_children) {
             if Some(pid) != self.daemon {
                 _ = sys::wait(pid, WaitPidFlag::WNOHANG);
@@ -177,7 +187,7 @@ impl Start {
             }
             std::thread::yield_now();
         }
-        let next = [deadline, self.last_words(), self.next_sweep()]
+        let next = [deadline, self.last_words(), self.sweep]
             .into_iter()
             .flatten()
             .min();
