@@ -8,7 +8,7 @@ use crate::args::{Arg, Call};
 use crate::names::{CAPABILITIES, MODES, NEVER_KEPT};
 use crate::tokens::{self, Angles};
 
-/// What an argument takes.
+/// The kind of value that an argument takes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Hook,

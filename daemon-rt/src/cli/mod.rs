@@ -168,9 +168,8 @@ impl Daemon {
     }
 
     fn stop(&self, name: &str, pidfile: &Path, timeout: Duration) -> Result<(), Error> {
-        let line = match keeper::stop(&self.control(pidfile), timeout)
-            .map_err(|error| error.in_command("stop"))?
-        {
+        let stopped = keeper::stop(&self.control(pidfile), timeout);
+        let line = match stopped.map_err(|error| error.in_command("stop"))? {
             Stopped::NotRunning => format!("{name} is not running"),
             Stopped::Terminated { pid } => format!("{name} has ended (pid {pid})"),
             Stopped::Killed { pid } => {

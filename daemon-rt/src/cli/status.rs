@@ -78,6 +78,15 @@ impl<'a> Answer<'a> {
     }
 
     pub(super) fn json(&self) -> String {
+        let members = self.members();
+        let members: Vec<_> = members
+            .iter()
+            .map(|(name, value)| format!("\"{name}\":{value}"))
+            .collect();
+        format!("{{{}}}", members.join(","))
+    }
+
+    fn members(&self) -> Vec<(&'static str, String)> {
         let word = match self.status {
             Status::Running { .. } => "running",
             Status::RunningElsewhere { .. } => "running elsewhere",
@@ -112,11 +121,7 @@ impl<'a> Answer<'a> {
         if !self.old.is_empty() {
             members.push(("old", format!("{:?}", self.old)));
         }
-        let members: Vec<_> = members
-            .iter()
-            .map(|(name, value)| format!("\"{name}\":{value}"))
-            .collect();
-        format!("{{{}}}", members.join(","))
+        members
     }
 
     /// The exit status that LSB gives `status`.

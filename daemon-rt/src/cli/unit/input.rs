@@ -13,11 +13,11 @@ pub(super) const NO_RETRY: [u8; 2] = [status::INVALID_SETTING, status::ALREADY_R
 pub(super) const WHY_NO_RETRY: &str =
     "No retry: a setting is wrong, or another instance is running.";
 
-/// What a service file says that is not among the settings.
+/// The parts of a service file that are not among the settings.
 pub(crate) struct UnitOptions {
     /// One line; the service's name if empty.
     pub(super) description: String,
-    /// What stands before the command (`run`) on the service's command line.
+    /// The arguments before the command (`run`) on the service's command line.
     pub(super) arguments: Vec<String>,
     /// SIGHUP has the service reload.
     pub(super) reloads: bool,

@@ -45,7 +45,7 @@ fn run(input: &UnitInput<'_>, readiness: Option<String>) -> String {
         run.push(format!("exec 2>>{}", shell(path)));
     }
     run.extend(readiness);
-    // The service directory is no place to stay.
+    // The service must not stay in the service directory.
     let directory = shell(input.directory_outside_chroot());
     run.push(format!("cd {directory} || exit"));
     run.push(format!("exec {}", shell_line(&input.command("run"))));

@@ -156,7 +156,8 @@ fn start(input: &UnitInput<'_>, dropper: Dropper) -> Vec<String> {
     lines
 }
 
-/// What the service leaves to its manager. Streams that are not set go to the journal.
+/// The environment that the service leaves to its manager. Streams that are not set go to the
+/// journal.
 fn execution(input: &UnitInput<'_>) -> Vec<String> {
     let mut lines = Vec::new();
     if input.directory_outside_chroot() != "/" {
@@ -283,16 +284,19 @@ fn sandbox(input: &UnitInput<'_>, dropper: Dropper) -> Vec<String> {
     if !is_used(&["/tmp", "/var/tmp"]) {
         lines.push("PrivateTmp=yes".to_owned());
     }
+    lines.extend(restrictions(input, dropper));
+    lines
+}
+
+/// The restrictions under which the service can still use its capabilities.
+fn restrictions(input: &UnitInput<'_>, dropper: Dropper) -> Vec<String> {
+    let kept = &input.daemon.capabilities;
     // A service that stays root has every capability, and a reason for it that is not among the
     // settings.
     let has = |capability: &&str| {
-        dropper == Dropper::Neither
-            || input
-                .daemon
-                .capabilities
-                .iter()
-                .any(|kept| kept == capability)
+        dropper == Dropper::Neither || kept.iter().any(|kept| kept == capability)
     };
+    let mut lines = Vec::new();
     for (restriction, capabilities) in HARDENING {
         if !capabilities.iter().any(has) {
             lines.push(restriction.to_owned());
