@@ -97,7 +97,7 @@ pub use daemon::{Daemon, Mode, NameOrId, ParseModeError};
 #[cfg(feature = "macros")]
 pub use daemon_macros::daemon;
 pub use error::{Error, ErrorKind};
-pub use hooks::Ready;
+pub use hooks::ready::Ready;
 pub use manager::{Watchdog, watchdog};
 pub use report::notify::{remove_stored_fd, store_fd};
 pub use service::listen::{Address, Listen, Listener, listen, listener_or, listeners};

@@ -1,6 +1,6 @@
-//! The paths of the settings, as the person meant them who stood in the current directory.
+//! The paths of the settings, as they are meant in the current directory.
 
-use std::ffi::OsString;
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -10,18 +10,15 @@ use super::{Daemon, Pidfile};
 use crate::error::{During, Error};
 use crate::step::Step;
 
-/// A path as the person meant it who stood in the current directory.
+/// A path as it is meant in the current directory.
 pub(crate) fn absolute(setting: &str, path: &Path) -> Result<PathBuf, Error> {
-    let object = || format!("{setting} {}", path.display());
+    let object = || format!("{setting} \"{}\"", path.display());
     if path.as_os_str().is_empty() {
-        return Err(Error::usage(
-            format!("{setting} \"\""),
-            "a path is not empty",
-        ));
+        return Err(Error::usage(object(), "must not be empty"));
     }
     let bytes = path.as_os_str().as_bytes();
     if bytes.contains(&0) {
-        return Err(Error::usage(object(), "a path holds no NUL"));
+        return Err(Error::usage(object(), "must not contain NUL"));
     }
     if path.is_absolute() && !bytes.windows(2).any(|two| two == b"//" || two == b"/.") {
         return Ok(path.to_owned());
@@ -32,37 +29,35 @@ pub(crate) fn absolute(setting: &str, path: &Path) -> Result<PathBuf, Error> {
 /// Makes sure that a name can be part of a path and of a line.
 pub(crate) fn check_name(name: &str) -> Result<(), Error> {
     if name.is_empty() || name.contains(['/', '\0', '\n']) {
-        return Err(Error::usage(
-            format!("name {name:?}"),
-            "a name is not empty and holds no '/', NUL or newline",
-        ));
+        let problem = "must not be empty or contain '/', NUL or a newline";
+        return Err(Error::usage(format!("name {name:?}"), problem));
     }
     Ok(())
 }
 
-/// Where the pidfile is going to be, if there is to be one.
+/// The path of the pidfile, if there is to be one.
 pub(crate) fn pidfile(daemon: &Daemon) -> Result<Option<PathBuf>, Error> {
     match &daemon.pidfile {
         None => Ok(None),
-        Some(Pidfile::At(path)) => absolute("pidfile", path).map(Some),
+        Some(Pidfile::At(path)) => Ok(Some(absolute("pidfile", path)?)),
         Some(Pidfile::Default) => {
             let name = daemon.get_name();
             check_name(&name)?;
-            let directory = if geteuid().is_root() {
-                PathBuf::from("/run")
-            } else {
-                let directory: Option<OsString> = std::env::var_os("XDG_RUNTIME_DIR");
-                directory
-                    .map(PathBuf::from)
-                    .filter(|path| path.is_absolute())
-                    .ok_or_else(|| {
-                        std::io::Error::other(
-                            "XDG_RUNTIME_DIR is no absolute path: set `pidfile` to one",
-                        )
-                    })
-                    .during(Step::WritePidfile, format_args!("{name}.pid"))?
-            };
-            Ok(Some(directory.join(format!("{name}.pid"))))
+            let file = format!("{name}.pid");
+            let directory = runtime_directory().during(Step::WritePidfile, &file)?;
+            Ok(Some(directory.join(file)))
         }
+    }
+}
+
+fn runtime_directory() -> io::Result<PathBuf> {
+    if geteuid().is_root() {
+        return Ok(PathBuf::from("/run"));
+    }
+    match std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from) {
+        Some(path) if path.is_absolute() => Ok(path),
+        _ => Err(io::Error::other(
+            "XDG_RUNTIME_DIR is not an absolute path: set `pidfile` to one",
+        )),
     }
 }

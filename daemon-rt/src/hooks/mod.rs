@@ -13,12 +13,12 @@ mod result;
 pub(crate) mod run;
 mod traits;
 
+use self::ready::Ready;
 #[doc(hidden)]
-pub use ready::Ready;
 pub use traits::*;
 
 type Configure<'a> = Box<dyn FnOnce(&mut Daemon) -> Result<(), BoxError> + 'a>;
-type Step<'a> = Box<dyn FnOnce() -> Result<(), BoxError> + 'a>;
+type BoxedHook<'a> = Box<dyn FnOnce() -> Result<(), BoxError> + 'a>;
 
 /// How a main loop has ended.
 pub(crate) enum Ended<'a> {
@@ -38,7 +38,7 @@ type Slot<T> = Rc<Cell<Option<T>>>;
 #[must_use = "a service does nothing until `Daemon::run` runs it"]
 pub struct Service<'a, R = ()> {
     hooks: GivenHooks<'a>,
-    defers_ready: bool,
+    readiness: Readiness,
     main: Box<dyn FnOnce() -> R + 'a>,
     end: result::OfBox<'a, R>,
 }
@@ -47,17 +47,25 @@ pub struct Service<'a, R = ()> {
 #[derive(Default)]
 struct GivenHooks<'a> {
     configure: Option<Configure<'a>>,
-    privileged_init: Option<Step<'a>>,
-    init: Option<Step<'a>>,
+    privileged_init: Option<BoxedHook<'a>>,
+    init: Option<BoxedHook<'a>>,
+}
+
+/// When the service is ready.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Readiness {
+    /// When the hooks have returned.
+    BeforeMain,
+    /// When the main loop says so.
+    Deferred,
 }
 
 /// A [`Service`], whatever its main loop returns.
 pub(crate) struct Stages<'a> {
     pub(crate) configure: Option<Configure<'a>>,
-    pub(crate) privileged_init: Option<Step<'a>>,
-    pub(crate) init: Option<Step<'a>>,
-    /// Whether the main loop itself says when it is ready.
-    pub(crate) defers_ready: bool,
+    pub(crate) privileged_init: Option<BoxedHook<'a>>,
+    pub(crate) init: Option<BoxedHook<'a>>,
+    pub(crate) readiness: Readiness,
     pub(crate) main: Box<dyn FnOnce() -> Ended<'a> + 'a>,
 }
 
@@ -74,7 +82,7 @@ impl<'a, R: 'a> Service<'a, R> {
             configure,
             privileged_init,
             init,
-            defers_ready: self.defers_ready,
+            readiness: self.readiness,
             main,
         }
     }
@@ -140,8 +148,8 @@ impl<'a, T: 'a, Stage> Hooks<'a, T, Stage> {
     where
         Stage: stage::Before<stage::PrivilegedInit>,
     {
-        let (step, output) = step(&self.state, hook);
-        self.given.privileged_init = Some(step);
+        let (hook, output) = boxed(&self.state, hook);
+        self.given.privileged_init = Some(hook);
         self.followed_by(output)
     }
 
@@ -150,8 +158,8 @@ impl<'a, T: 'a, Stage> Hooks<'a, T, Stage> {
     where
         Stage: stage::Before<stage::Init>,
     {
-        let (step, output) = step(&self.state, hook);
-        self.given.init = Some(step);
+        let (hook, output) = boxed(&self.state, hook);
+        self.given.init = Some(hook);
         self.followed_by(output)
     }
 
@@ -163,7 +171,7 @@ impl<'a, T: 'a, Stage> Hooks<'a, T, Stage> {
         F: Main<T, R, Shape> + 'a,
         R: Exit + 'a,
     {
-        self.ends_in(false, |state| main.call(state))
+        self.ends_in(Readiness::BeforeMain, |state| main.call(state))
     }
 
     /// The main loop of a service that is ready only when the main loop says so, by
@@ -173,7 +181,9 @@ impl<'a, T: 'a, Stage> Hooks<'a, T, Stage> {
         F: MainWithReady<T, R, Shape> + 'a,
         R: Exit + 'a,
     {
-        self.ends_in(true, |state| main.call(state, Ready::awaited()))
+        self.ends_in(Readiness::Deferred, |state| {
+            main.call(state, Ready::awaited())
+        })
     }
 
     fn followed_by<Next, NextStage>(self, state: Slot<Next>) -> Hooks<'a, Next, NextStage> {
@@ -186,31 +196,30 @@ impl<'a, T: 'a, Stage> Hooks<'a, T, Stage> {
 
     fn ends_in<R: Exit + 'a>(
         self,
-        defers_ready: bool,
+        readiness: Readiness,
         main: impl FnOnce(T) -> R + 'a,
     ) -> Service<'a, R> {
         let state = self.state;
         let main = Box::new(move || main(take(&state)));
         Service {
             hooks: self.given,
-            defers_ready,
+            readiness,
             main,
             end: result::OfBox::new(),
         }
     }
 }
 
-/// A hook as a step that takes its input from one slot, and the slot in which it leaves what it
-/// returned.
-fn step<'a, In: 'a, Out: 'a, How>(
+/// Boxes a hook that takes its input from one slot. Returns it with the slot in which it leaves its
+/// output.
+fn boxed<'a, In: 'a, Out: 'a, How>(
     input: &Slot<In>,
     hook: impl Hook<In, Out, How> + 'a,
-) -> (Step<'a>, Slot<Out>) {
+) -> (BoxedHook<'a>, Slot<Out>) {
     let from = Rc::clone(input);
     let output = slot(None);
     let to = Rc::clone(&output);
-    let step = Box::new(move || fill(&to, hook.run(take(&from))));
-    (step, output)
+    (Box::new(move || fill(&to, hook.run(take(&from)))), output)
 }
 
 fn slot<T>(content: Option<T>) -> Slot<T> {

@@ -1,22 +1,55 @@
 //! THE FIFTEEN STEPS of daemon(7), "SysV Daemons", in their sequence.
 
+use std::os::fd::RawFd;
+
 use nix::unistd::{ForkResult, setsid};
 
 use crate::control::handover;
+use crate::daemon::Mode;
 use crate::error::{During, Error};
-use crate::hooks::{Stages, ready, run};
-use crate::report::pipe::{self, Failure};
+use crate::hooks::{Readiness, Stages, ready, run};
+use crate::report::pipe::{self, Failure, Reporter};
 use crate::report::{self, log};
 use crate::service::{end, requests};
 use crate::start::plan::Plan;
 use crate::start::starter::Starter;
 use crate::step::Step;
+use crate::steps::descriptors::{self, KnownDescriptors};
 use crate::steps::privileges::{self, capability};
-use crate::steps::{environment, pidfile, signals, streams};
+use crate::steps::signals::{self, StillIgnored};
+use crate::steps::{environment, pidfile, streams};
 use crate::sys::{self, SingleThreaded, StartOfMain};
 
-/// Steps 4–15, steps 1–3 having come first in `main`. It returns in the daemon alone: the starter
-/// and the intermediate process end here.
+/// What steps 1 and 2 leave for later.
+pub(crate) struct Deferred {
+    pub(crate) descriptors: KnownDescriptors,
+    pub(crate) signals: StillIgnored,
+}
+
+/// Steps 1–3, which come first, before `configure` decides on the mode. In the foreground the
+/// descriptors are left alone, and so are those of the managers' protocols.
+pub(crate) fn begin(
+    start: &StartOfMain,
+    mode: Mode,
+    mut protocols: Vec<RawFd>,
+) -> Result<Deferred, Error> {
+    let descriptors = if mode == Mode::Detach {
+        let named = KnownDescriptors::named_by_arguments(&protocols);
+        protocols.extend(named.numbers());
+        descriptors::close_descriptors(start, &protocols)?; // 1
+        named
+    } else {
+        KnownDescriptors::all_but(&protocols)
+    };
+    let signals = signals::reset_signals()?; // 2
+    signals::unblock_signals()?; // 3
+    Ok(Deferred {
+        descriptors,
+        signals,
+    })
+}
+
+/// Steps 4–15. It returns in the daemon alone: the starter and the intermediate process end here.
 pub(crate) fn detach(
     start: &StartOfMain,
     alone: &SingleThreaded,
@@ -38,24 +71,7 @@ pub(crate) fn detach(
         }
     }
 
-    // The intermediate process. It leaves the program's variables alone: a page that is written to
-    // is copied first.
-    let forked: Result<(), Error> = (|| {
-        if sys::is_init() {
-            return Err(first_of_its_namespace());
-        }
-        setsid().during(Step::NewSession, "the intermediate process")?; // 6
-        capability::join_new_keyring().during(Step::NewSession, "the session keyring")?;
-        match sys::fork(alone).during(Step::ForkAgain, "the intermediate process")? {
-            ForkResult::Child => Ok(()), // 7
-            ForkResult::Parent { child } => {
-                reporter
-                    .tell_forked(child)
-                    .during(Step::LeaveDaemon, report::TO_STARTER)?;
-                sys::exit_now(0) // 8
-            }
-        }
-    })();
+    let forked = leave_session(alone, &mut reporter);
     report::set_starter(reporter);
     forked?;
 
@@ -68,6 +84,25 @@ pub(crate) fn detach(
     streams::set_umask(plan.umask); // 10
     streams::change_directory(plan.directory_outside_chroot())?; // 11
     initialize(plan, service)
+}
+
+/// The intermediate process. It returns in the daemon. The program's variables are left alone: a
+/// page that is written to is copied first.
+fn leave_session(alone: &SingleThreaded, reporter: &mut Reporter) -> Result<(), Error> {
+    if sys::is_init() {
+        return Err(first_of_its_namespace());
+    }
+    setsid().during(Step::NewSession, "the intermediate process")?; // 6
+    capability::join_new_keyring().during(Step::NewSession, "the session keyring")?;
+    match sys::fork(alone).during(Step::ForkAgain, "the intermediate process")? {
+        ForkResult::Child => Ok(()), // 7
+        ForkResult::Parent { child } => {
+            reporter
+                .tell_forked(child)
+                .during(Step::LeaveDaemon, report::TO_STARTER)?;
+            sys::exit_now(0) // 8
+        }
+    }
 }
 
 /// The caller, or `configure`, has made a pid namespace for its children alone. It ends with the
@@ -97,7 +132,7 @@ pub(crate) fn initialize(plan: &Plan, service: &mut Stages<'_>) -> Result<(), Fa
     run::run("privileged_init", service.privileged_init.take())?;
     privileges::give_up(&plan.privileges, &plan.working_directory)?; // 13
     run::run("init", service.init.take())?;
-    if !service.defers_ready {
+    if service.readiness == Readiness::BeforeMain {
         ready::announce()?; // 14
     }
     Ok(())

@@ -16,16 +16,15 @@ use crate::control::keeper;
 use crate::control::keeper::unit_start;
 use crate::daemon::{Daemon, Mode};
 use crate::error::{self, Error, ErrorKind};
-use crate::hooks::{Ended, Service, Stages, run};
+use crate::hooks::{Ended, Readiness, Service, Stages, run};
 use crate::manager::detect::Invocation;
 use crate::report::pipe::Failure;
 use crate::report::{self, log};
 use crate::service::listen;
-use crate::start::plan::Plan;
+use crate::start::plan::Draft;
 use crate::status;
 use crate::step::Step;
-use crate::steps::descriptors::{self, KnownDescriptors};
-use crate::steps::{pidfile, signals};
+use crate::steps::pidfile;
 use crate::sys::{self, InheritedEnvironment, SingleThreaded, StartOfMain};
 
 #[allow(unsafe_code)]
@@ -78,17 +77,8 @@ fn begin(
     listen::pass_from_manager(invocation.take_passed());
     run::watch_panics();
 
-    let mut keep: Vec<_> = invocation.descriptors().collect();
-    let late = if invocation.mode(daemon.mode) == Mode::Detach {
-        let named = KnownDescriptors::named_by_arguments(&keep);
-        keep.extend(named.numbers());
-        descriptors::close_descriptors(start, &keep)?; // 1
-        named
-    } else {
-        KnownDescriptors::all_but(&keep)
-    };
-    let still_ignored = signals::reset_signals()?; // 2
-    signals::unblock_signals()?; // 3
+    let protocols = invocation.descriptors().collect();
+    let deferred = detach::begin(start, invocation.mode(daemon.mode), protocols)?; // 1–3
 
     #[cfg(all(feature = "cli", target_os = "linux"))]
     daemon.read_command_line();
@@ -102,23 +92,24 @@ fn begin(
     #[cfg(all(feature = "cli", target_os = "linux"))]
     let mode = mode_of_command(daemon, mode, &invocation);
     if mode == Mode::Detach {
-        late.close(start)?; // 1, what `configure` might still have needed
+        deferred.descriptors.close(start)?; // 1, what `configure` might still have needed
     }
     // The two in which this process forks.
-    let forks = mode == Mode::Detach || sys::is_init();
-    let alone = forks.then(alone).transpose()?;
-    let mut plan = Plan::new(daemon, environment, still_ignored)?;
+    let alone = if mode == Mode::Detach || sys::is_init() {
+        Some(alone()?)
+    } else {
+        None
+    };
+    let draft = Draft::new(daemon, environment, deferred.signals)?;
     #[cfg(all(feature = "cli", target_os = "linux"))]
-    if let Some(code) =
-        daemon.run_command(plan.pidfile.as_deref(), service.privileged_init.is_some())?
-    {
+    if let Some(code) = daemon.run_command(draft.pidfile(), service.privileged_init.is_some())? {
         log::flush();
         return Ok(Some(code));
     }
     if mode == Mode::Detach && sys::is_init() {
         return Err(detached_from_pid_1(daemon).into());
     }
-    if let (Some(patience), Some(pidfile)) = (daemon.restart, &plan.pidfile) {
+    if let (Some(patience), Some(pidfile)) = (daemon.restart, draft.pidfile()) {
         if let Some(done) = keeper::prepare_restart(pidfile, patience)
             .map_err(|error| error.in_command("restart"))?
         {
@@ -126,10 +117,10 @@ fn begin(
             return Ok(Some(done));
         }
     }
-    if let Err(error) = pidfile::probe(plan.pidfile.as_deref()) {
+    if let Err(error) = pidfile::probe(draft.pidfile()) {
         return Err(refused(error, mode, &invocation));
     }
-    plan.look_up(daemon)?;
+    let plan = draft.look_up(daemon)?;
     match alone {
         Some(alone) if mode == Mode::Detach => detach::detach(start, &alone, &plan, service)?,
         alone => foreground::stay(alone.as_ref(), &plan, service)?,
@@ -155,10 +146,10 @@ fn mode_of_command(daemon: &Daemon, mode: Mode, invocation: &Invocation) -> Mode
 /// The main loop, and what is left to do for readiness if it has taken that on itself.
 fn serve(service: Stages<'_>) -> ExitCode {
     let Stages {
-        main, defers_ready, ..
+        main, readiness, ..
     } = service;
-    if !defers_ready {
-        return report(main());
+    if readiness == Readiness::BeforeMain {
+        return exit_code(main());
     }
     let deferred = || {
         let ended = main();
@@ -169,7 +160,7 @@ fn serve(service: Stages<'_>) -> ExitCode {
         }
     };
     match run::watch("main", deferred) {
-        Ok(Ok(ended)) => report(ended),
+        Ok(Ok(ended)) => exit_code(ended),
         Ok(Err(failure)) => run::fail(failure),
         Err(failure) if report::is_starting() => run::fail(failure),
         Err(_) => ExitCode::from(status::PANICKED),
@@ -191,8 +182,8 @@ fn too_early(ended: Ended<'_>) -> Failure {
     run::failed("main", &format!("{how}, before it called `Ready::notify`"))
 }
 
-/// Says how the main loop has ended, if it has failed.
-fn report(ended: Ended<'_>) -> ExitCode {
+/// The exit code of the main loop. A failure is reported.
+fn exit_code(ended: Ended<'_>) -> ExitCode {
     match ended {
         Ended::Reported(report) => log::print_end(report),
         Ended::Failed(error) => {

@@ -30,7 +30,10 @@ pub(crate) struct Plan {
     control_socket: bool,
 }
 
-impl Plan {
+/// The settings, checked, without the user and groups that they name.
+pub(crate) struct Draft(Plan);
+
+impl Draft {
     /// Checks the settings, which a `configure` hook may have taken from anywhere. Nothing is
     /// opened or looked up yet.
     pub(crate) fn new(
@@ -38,24 +41,26 @@ impl Plan {
         environment: crate::sys::InheritedEnvironment,
         still_ignored: StillIgnored,
     ) -> Result<Self, Error> {
-        daemon.name.as_deref().map_or(Ok(()), check_name)?;
+        if let Some(name) = &daemon.name {
+            check_name(name)?;
+        }
         let umask = u32::from(u16::MAX).min(daemon.umask);
         if daemon.umask > 0o777 {
             return Err(Error::usage(
                 format!("umask {:#o}", daemon.umask),
-                "a umask is at most 0o777",
+                "must be at most 0o777",
             ));
         }
         if let Some(name) = daemon.keep_env.iter().find(|name| !is_pattern(name)) {
-            let problem = "it holds no '=' or NUL, is not empty, and has a '*' at its end only";
+            let problem = "must not be empty or contain '=' or NUL, and '*' must be its end";
             return Err(Error::usage(format!("keep_env {name:?}"), problem));
         }
-        let path = |setting, path: &Option<PathBuf>| {
-            path.as_deref()
-                .map(|path| absolute(setting, path))
-                .transpose()
+        let working_directory = match path("working_directory", daemon.working_directory.as_ref())?
+        {
+            Some(path) => c_string(path),
+            None => c"/".into(),
         };
-        Ok(Self {
+        Ok(Self(Plan {
             still_ignored,
             environment: EnvironmentPlan {
                 inherited: environment,
@@ -63,25 +68,31 @@ impl Plan {
                 account: Vec::new(),
             },
             logs: Logs {
-                stdout: path("stdout", &daemon.stdout)?.filter(is_log),
-                stderr: path("stderr", &daemon.stderr)?.filter(is_log),
+                stdout: log("stdout", daemon.stdout.as_ref())?,
+                stderr: log("stderr", daemon.stderr.as_ref())?,
             },
             umask: Mode::from_bits_truncate(umask as nix::libc::mode_t),
-            working_directory: path("working_directory", &daemon.working_directory)?
-                .map_or(c"/".into(), c_string),
+            working_directory,
             pidfile: pidfile(daemon)?,
-            privileges: Privileges::of(daemon, path("chroot", &daemon.chroot)?)?,
+            privileges: Privileges::of(daemon, path("chroot", daemon.chroot.as_ref())?)?,
             start_timeout: daemon.start_timeout,
             control_socket: daemon.control_socket,
-        })
+        }))
+    }
+
+    pub(crate) fn pidfile(&self) -> Option<&Path> {
+        self.0.pidfile.as_deref()
     }
 
     /// Looks up the names of users and groups.
-    pub(crate) fn look_up(&mut self, daemon: &Daemon) -> Result<(), Error> {
-        self.environment.account = self.privileges.look_up(daemon)?;
-        Ok(())
+    pub(crate) fn look_up(self, daemon: &Daemon) -> Result<Plan, Error> {
+        let Self(mut plan) = self;
+        plan.environment.account = plan.privileges.look_up(daemon)?;
+        Ok(plan)
     }
+}
 
+impl Plan {
     /// The pidfile beside which there is a control socket.
     pub(crate) fn control_path(&self) -> Option<&Path> {
         if self.control_socket {
@@ -102,9 +113,20 @@ impl Plan {
     }
 }
 
-/// `/dev/null` may be named, too, and is no file to append to.
-fn is_log(path: &PathBuf) -> bool {
-    path != Path::new(NULL)
+fn path(setting: &str, path: Option<&PathBuf>) -> Result<Option<PathBuf>, Error> {
+    match path {
+        Some(path) => Ok(Some(absolute(setting, path)?)),
+        None => Ok(None),
+    }
+}
+
+/// `/dev/null` may be named, too, and is not a file to append to.
+fn log(setting: &str, log: Option<&PathBuf>) -> Result<Option<PathBuf>, Error> {
+    let log = path(setting, log)?;
+    if log.as_deref() == Some(Path::new(NULL)) {
+        return Ok(None);
+    }
+    Ok(log)
 }
 
 fn c_string(path: PathBuf) -> CString {
