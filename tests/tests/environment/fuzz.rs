@@ -278,7 +278,12 @@ fn every_variable_that_is_read_is_fuzzed() {
 
 /// The names of those that are read by the sources in a directory.
 fn find_variables(sources: &Path, found: &mut BTreeSet<String>) {
-    const CALLS: [&str; 3] = ["take_variable(start, \"", "env::var_os(\"", "env::var(\""];
+    const CALLS: [&str; 4] = [
+        "take_variable(start, \"",
+        "take_number(start, \"",
+        "env::var_os(\"",
+        "env::var(\"",
+    ];
     for entry in fs::read_dir(sources).expect("the library's sources") {
         let path = entry.expect("a source").path();
         if path.is_dir() {
