@@ -71,7 +71,7 @@ pub(crate) fn detach(
         }
     }
 
-    let forked = leave_session(alone, &mut reporter);
+    let forked = leave_session(alone, &reporter);
     report::set_starter(reporter);
     forked?;
 
@@ -88,7 +88,7 @@ pub(crate) fn detach(
 
 /// The intermediate process. It returns in the daemon. The program's variables are left alone: a
 /// page that is written to is copied first.
-fn leave_session(alone: &SingleThreaded, reporter: &mut Reporter) -> Result<(), Error> {
+fn leave_session(alone: &SingleThreaded, reporter: &Reporter) -> Result<(), Error> {
     if sys::is_init() {
         return Err(first_of_its_namespace());
     }
