@@ -11,9 +11,10 @@ use nix::fcntl::OFlag;
 use nix::libc;
 use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::stat::{FileStat, Mode, fchmod, fstat, umask};
-use nix::unistd::{Pid, geteuid};
+use nix::unistd::{Pid, geteuid, getpid};
 
-use super::own::{Held, State, held};
+use super::own::{Held, held};
+use super::state::State;
 use super::write::LONGEST_LINE;
 use super::{Holder, holder, marks, marks::Life, peer};
 use crate::error::Error;
@@ -234,7 +235,7 @@ fn hold(path: &Path, place: &SafePath, candidate: Candidate, writer: OwnedFd) ->
         place,
         candidate.file,
         candidate.found,
-        State::Locked,
+        State::Locked(getpid()),
         Some(writer),
     )?
     .remember()

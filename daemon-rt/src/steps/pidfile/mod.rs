@@ -3,12 +3,13 @@
 //!
 //! | module | holds |
 //! | --- | --- |
-//! | `lock` | the lock is taken, or the start is refused |
+//! | `lock` | how the lock is taken, or the start refused |
 //! | `write` | the pid, written and read |
-//! | `own` | the file while this process holds it: whose it is, and when it is removed |
-//! | `marks` | locks on single bytes, which tell others who holds the file |
-//! | `holder` | the look of others: who holds the lock |
-//! | `peer` | the process that listens on the control socket |
+//! | `own`, `state` | the file while this process holds it: its owner, and its end |
+//! | `succession` | the instance that takes the file over in a restart |
+//! | `marks` | locks on single bytes, which show others who holds the file |
+//! | `holder` | who holds the lock, for a process that does not |
+//! | `socket`, `peer` | the path of the control socket, and the process that listens there |
 
 mod holder;
 mod lock;
@@ -22,6 +23,7 @@ mod own;
 mod peer;
 #[cfg(all(feature = "control", target_os = "linux"))]
 pub(crate) mod socket;
+mod state;
 mod succession;
 #[cfg(test)]
 mod tests;
@@ -30,7 +32,7 @@ mod write;
 pub(crate) use holder::Holder;
 pub(crate) use lock::{lock, probe, take_over};
 pub(crate) use own::{
-    in_foreground, is_held, left_behind, lock_descriptor, names_this_process, own, ready, remove,
+    in_foreground, is_held, leave_behind, lock_descriptor, names_this_process, own, ready, remove,
     verify, warn_if_lost,
 };
 pub(crate) use succession::is_replaced;

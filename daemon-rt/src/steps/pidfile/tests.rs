@@ -8,6 +8,7 @@ use nix::unistd::Pid;
 use proptest::prelude::*;
 
 use super::read_pid;
+use super::state::State;
 use super::write::{line, parse_pid};
 use crate::corpus;
 
@@ -79,5 +80,19 @@ fn the_corpus() {
     for (content, result) in corpus::read(CORPUS) {
         let found = read(&content).map_or_else(|| "nobody".to_owned(), |pid| pid.to_string());
         assert_eq!(found, result, "{}", content.escape_ascii());
+    }
+}
+
+#[test]
+fn a_state_keeps_its_pid() {
+    let highest = Pid::from_raw(1 << 22);
+    for state in [
+        State::Locked(Pid::from_raw(1)),
+        State::Locked(highest),
+        State::Shared,
+        State::Owned(highest),
+        State::GivenUp,
+    ] {
+        assert_eq!(State::decode(state.encode()), state);
     }
 }

@@ -113,7 +113,7 @@ fn change_root(root: &Path, directory: &CStr) -> Result<(), Error> {
         Step::ChangeDirectory,
         format_args!("{} in the chroot", path_of(directory).display()),
     )?;
-    pidfile::left_behind();
+    pidfile::leave_behind();
     streams::leave_logs_behind();
     Ok(())
 }
