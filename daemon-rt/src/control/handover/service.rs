@@ -217,7 +217,7 @@ fn hand_over(connection: &OwnedFd, restarter: Pid) -> io::Result<()> {
 fn send_sockets(
     connection: &OwnedFd,
     lock: BorrowedFd<'_>,
-    sockets: &[listen::Copy],
+    sockets: &[listen::SocketCopy],
 ) -> io::Result<()> {
     let (first, rest) = sockets.split_at(sockets.len().min(MOST_DESCRIPTORS - 1));
     let others = rest.chunks(MOST_DESCRIPTORS);

@@ -55,14 +55,14 @@ impl Address {
     }
 
     /// The address for a Unix socket.
-    pub(super) fn unix(&self) -> io::Result<Local> {
+    pub(super) fn unix(&self) -> io::Result<LocalAddr> {
         match &self.0 {
             #[cfg(target_os = "linux")]
             Form::Text(text) if text.starts_with('@') => {
-                Ok(Local::Abstract(text.as_bytes()[1..].to_vec()))
+                Ok(LocalAddr::Abstract(text.as_bytes()[1..].to_vec()))
             }
-            Form::Text(text) => Ok(Local::Path(text.into())),
-            Form::Path(path) => Ok(Local::Path(path.clone())),
+            Form::Text(text) => Ok(LocalAddr::Path(text.into())),
+            Form::Path(path) => Ok(LocalAddr::Path(path.clone())),
             Form::Host(..) | Form::Ip(_) => Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
                 "the address of a Unix socket is a path",
@@ -111,7 +111,7 @@ from! {
 
 /// The local address of a socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Local {
+pub enum LocalAddr {
     Ip(SocketAddr),
     Path(PathBuf),
     Abstract(Vec<u8>),
@@ -119,7 +119,7 @@ pub enum Local {
     None,
 }
 
-impl Local {
+impl LocalAddr {
     /// # Errors
     /// If the system does not tell the address of a socket.
     pub(crate) fn of(fd: BorrowedFd<'_>) -> nix::Result<Self> {
@@ -166,8 +166,8 @@ impl Local {
         }
     }
 
-    /// Whether a socket at this address is at the one that is asked for. Port 0 asks for any port.
-    pub(crate) fn meets(&self, asked: &Self) -> bool {
+    /// Whether it is at the address that is asked for. Port 0 asks for any port.
+    pub(crate) fn is_at(&self, asked: &Self) -> bool {
         match (self, asked) {
             (Self::None, _) => false,
             (Self::Ip(own), Self::Ip(asked)) => {
@@ -187,7 +187,7 @@ fn scope_id(address: &SocketAddr) -> u32 {
     }
 }
 
-impl fmt::Display for Local {
+impl fmt::Display for LocalAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Ip(address) => write!(f, "{address}"),

@@ -1,4 +1,4 @@
-//! Copies of the sockets on which the service listens, to hand them over one day.
+//! Copies of the sockets on which the service listens, for a successor.
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,20 +11,19 @@ use crate::report::text::cut;
 /// A longer name of a socket is cut.
 const LONGEST_NAME: usize = 255;
 
-static COPIES: Mutex<Copies> = Mutex::new(Copies::None);
+static COPIES: Mutex<Copies> = Mutex::new(Copies::Off);
 
-/// What is kept of the sockets.
 enum Copies {
-    /// Nothing: without a control socket there is no hand-over.
-    None,
-    Kept(Vec<Copy>),
-    /// The service has opened sockets when it was ready, which a successor cannot take in time.
+    /// There is no hand-over: no control socket.
+    Off,
+    Kept(Vec<SocketCopy>),
+    /// The service has opened a socket after it was ready: a successor could not take it in time.
     TooLate,
 }
 
 /// A copy of a socket on which the service listens.
 #[derive(Clone)]
-pub(crate) struct Copy {
+pub(crate) struct SocketCopy {
     pub(crate) name: String,
     pub(crate) origin: Origin,
     pub(crate) fd: Arc<OwnedFd>,
@@ -34,7 +33,7 @@ fn copies() -> MutexGuard<'static, Copies> {
     COPIES.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// From here on copies are kept.
+/// Starts to keep copies.
 pub(crate) fn keep_copies() {
     *copies() = Copies::Kept(Vec::new());
 }
@@ -54,20 +53,20 @@ pub(super) fn keep(name: &str, origin: Origin, socket: BorrowedFd<'_>) -> Result
         .map_err(|error| Error::opening(format!("a copy of {name}"), error))?;
     let name = cut(name, LONGEST_NAME).into_owned();
     let fd = Arc::new(copy);
-    kept.push(Copy { name, origin, fd });
+    kept.push(SocketCopy { name, origin, fd });
     Ok(())
 }
 
-/// The copies that a successor can be given; none where the service has made its sockets itself,
-/// and has to end before another can make them.
-pub(crate) fn copies_for_successor() -> Vec<Copy> {
+/// Returns the copies for a successor. There are none if the service has opened its sockets itself,
+/// and has to end before a successor can open them.
+pub(crate) fn copies_for_successor() -> Vec<SocketCopy> {
     match &*copies() {
         Copies::Kept(kept) => kept.clone(),
-        Copies::None | Copies::TooLate => Vec::new(),
+        Copies::Off | Copies::TooLate => Vec::new(),
     }
 }
 
-/// A successor has the sockets.
+/// Drops the copies: a successor has the sockets.
 pub(crate) fn drop_copies() {
-    *copies() = Copies::None;
+    *copies() = Copies::Off;
 }

@@ -1,4 +1,4 @@
-//! The sockets on which the service listens: passed by the manager or by an older instance, or else
+//! The sockets on which the service listens: passed by the manager or by an older instance, or
 //! opened.
 
 mod address;
@@ -14,7 +14,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use nix::sys::socket::{Shutdown, shutdown};
 
 pub use address::Address;
-pub(crate) use copies::{Copy, copies_for_successor, drop_copies, keep_copies};
+pub(crate) use copies::{SocketCopy, copies_for_successor, drop_copies, keep_copies};
 pub use listener::Listener;
 pub use open::Listen;
 pub(crate) use passed::{Origin, pass, pass_from_manager};
@@ -22,39 +22,38 @@ pub(crate) use passed::{Origin, pass, pass_from_manager};
 use crate::error::Error;
 use crate::report::notify::check_fd_name;
 use crate::sys;
-use address::Local;
-use passed::{Asked, Came, Passed, State, passed};
+use address::LocalAddr;
+use passed::{Entry, State, Table, Wanted, table};
 
-/// How many of the sockets that no one has taken are told of one by one.
+/// How many sockets that were not taken are reported by a line each.
 const MOST_LINES: usize = 10;
 
-/// Listens at an address, under a name by which the socket is known again: one line that makes a
-/// service work with a manager that opens its sockets, without one, and over restarts that lose no
-/// connection.
+/// Returns a socket that listens at an address, under a name. This one call makes a service work
+/// with a manager that opens its sockets, without one, and over restarts that lose no connection.
 ///
 /// `T` is [`TcpListener`](std::net::TcpListener), [`UdpSocket`](std::net::UdpSocket),
 /// [`UnixListener`](std::os::unix::net::UnixListener) or
-/// [`UnixDatagram`](std::os::unix::net::UnixDatagram). In this order it returns
+/// [`UnixDatagram`](std::os::unix::net::UnixDatagram). The call returns, in this order:
 ///
-/// 1. the socket of this name that the manager has opened (systemd: `FileDescriptorName=`),
-///    wherever that listens; where the manager has opened a single socket without a name, or one
-///    that listens at this address, that one;
-/// 2. in a restart that hands over: the older instance's socket of this name, if it listens at this
-///    address, or one that does under another name. Where the address has changed the new one is
-///    opened, and the old one closed when the service is ready;
-/// 3. a new socket. TCP is bound with `SO_REUSEADDR`. At the path of a Unix socket, a socket file
-///    that an ended instance has left is replaced, and the file's mode follows the umask of the
-///    service, as std does it: with the `umask` of 0 that daemon(7) asks for, everyone may connect.
+/// 1. the socket of this name that the manager has opened (systemd: `FileDescriptorName=`), at
+///    whatever address; or, if the manager has opened a single socket without a name, or one at this
+///    address, that one;
+/// 2. in a restart that hands over, the older instance's socket of this name if it is at this
+///    address, or one at this address under another name. If the address has changed, the new one is
+///    opened, and the old one is closed when the service is ready;
+/// 3. a new socket. TCP is bound with `SO_REUSEADDR`. A Unix socket replaces the socket file of an
+///    instance that has ended. The mode of the file follows the umask of the service, as with std:
+///    with the `umask` of 0 that daemon(7) asks for, everyone can connect.
 ///
-/// Port 0 stands for any, also in a restart: the port stays. Several sockets may share a name, and
-/// are told apart by their addresses. Call it in a hook, or before
-/// [`Ready::notify`](crate::Ready::notify): what no one has taken when the service is ready is
-/// closed, and a line says so. A service that opens sockets later cannot hand over, and is stopped
-/// first in a restart.
+/// Port 0 stands for any port; in a restart the port stays. Several sockets can share a name, and
+/// differ by their addresses. Call it in a hook, or before
+/// [`Ready::notify`](crate::Ready::notify): a socket that has not been taken when the service is
+/// ready is closed, with a message. A service that opens sockets later cannot hand over; a restart
+/// stops it first.
 ///
-/// The path of a Unix socket is not removed at the end of the service. One that removes it itself
-/// must not do so when [`Shutdown::replaced`](crate::Shutdown::replaced) says that a successor uses
-/// it.
+/// The path of a Unix socket is not removed at the end of the service. If the service removes it
+/// itself, it must not do so when [`Shutdown::replaced`](crate::Shutdown::replaced) says that a
+/// successor uses it.
 ///
 /// ```no_run
 /// # use std::net::TcpListener;
@@ -66,7 +65,7 @@ const MOST_LINES: usize = 10;
 /// # }
 /// ```
 ///
-/// The types of tokio are made of those of std, inside the runtime. With axum:
+/// The types of tokio are made from those of std, inside the runtime. With axum:
 ///
 /// ```ignore
 /// #[daemon_rt::daemon(pidfile = "/run/example.pid", cli, init = init)]
@@ -85,28 +84,28 @@ const MOST_LINES: usize = 10;
 /// ```
 ///
 /// # Errors
-/// If the socket of this name is of another type, if several that came could be meant (the error
-/// lists them), if the environment speaks of descriptors that are not there, or if the socket
-/// cannot be opened. A name is 1 to 255 bytes, without control characters and `:`.
+/// If the socket of this name is of another type, if several passed sockets could be meant (the
+/// error lists them), if the environment names descriptors that are not open, or if the socket
+/// cannot be opened. The name must be 1 to 255 bytes without control characters and `:`.
 pub fn listen<T: Listen>(name: &str, address: impl Into<Address>) -> Result<T, Error> {
     let address = address.into();
     let opening = |error| Error::opening(format!("the socket {name} ({address})"), error);
-    let places = T::places(&address).map_err(opening)?;
-    let asked = Asked {
+    let addresses = T::resolve(&address).map_err(opening)?;
+    let wanted = Wanted {
         name,
         kind: T::KIND,
-        places: Some(&places),
+        addresses: Some(&addresses),
     };
-    take_or(&asked, || {
-        T::open(&places).map_err(|error| opening(passed().explain(error, &places)))
+    take_or(&wanted, || match T::open(&addresses) {
+        Ok(socket) => Ok(socket),
+        Err(error) => Err(opening(table().explain(error, &addresses))),
     })
 }
 
-/// The same as [`listen`] for a socket with options of its own: `open` opens it where none was
-/// passed.
+/// The same as [`listen`] for a socket with options of its own: `open` opens it if none was passed.
 ///
-/// In a restart that hands over, the older instance's socket of this name and type is taken,
-/// wherever that listens.
+/// In a restart that hands over, the older instance's socket of this name and type is taken, at
+/// whatever address.
 ///
 /// ```no_run
 /// # use std::net::TcpListener;
@@ -122,118 +121,103 @@ pub fn listener_or<T: Listen>(
     name: &str,
     open: impl FnOnce() -> io::Result<T>,
 ) -> Result<T, Error> {
-    let asked = Asked {
+    let wanted = Wanted {
         name,
         kind: T::KIND,
-        places: None,
+        addresses: None,
     };
-    take_or(&asked, || {
-        open().map_err(|error| Error::opening(asked.describe(), error))
+    take_or(&wanted, || {
+        open().map_err(|error| Error::opening(wanted.describe(), error))
     })
 }
 
-/// The passed descriptors that no one has taken yet, in their order: those of socket units
+/// Takes the passed descriptors that have not been taken yet, in their order: those of socket units
 /// (`LISTEN_FDS`), named by `FileDescriptorName=`, stored ones, and in a restart those of the older
-/// instance. Without any there are none, which is no error.
+/// instance. If there are none, the list is empty.
 ///
-/// Where the manager gives fewer names than descriptors the rest are called `unknown`; more names
-/// mean nothing. What no one has taken when the service is ready is closed, stored connections
-/// included, and a line says so.
+/// If the manager passes fewer names than descriptors, the rest are called `unknown`; names in
+/// excess are ignored. A descriptor that has not been taken when the service is ready is closed,
+/// with a message, even if it is a stored connection.
 ///
 /// # Errors
-/// If the environment speaks of descriptors that are not there, or if there were some that were
-/// closed when the service was ready.
+/// If the environment names descriptors that are not open, or if some were closed when the service
+/// became ready.
 pub fn listeners() -> Result<Vec<Listener>, Error> {
-    let mut passed = passed();
-    passed.checked()?;
-    let mut taken = Vec::new();
-    for at in 0..passed.came.len() {
-        if passed.came[at].is_left() {
-            taken.push(take(&mut passed.came[at])?);
+    let mut table = table();
+    table.check()?;
+    let mut listeners = Vec::new();
+    for entry in &mut table.entries {
+        if entry.is_untaken() {
+            listeners.push(take(entry)?);
         }
     }
-    Ok(taken)
+    Ok(listeners)
 }
 
 fn take_or<T: Listen>(
-    asked: &Asked<'_>,
+    wanted: &Wanted<'_>,
     open: impl FnOnce() -> Result<T, Error>,
 ) -> Result<T, Error> {
-    if let Err(error) = check_fd_name(asked.name) {
-        return Err(Error::opening(
-            format!("the socket {:?}", asked.name),
-            error,
-        ));
+    if let Err(error) = check_fd_name(wanted.name) {
+        let object = format!("the socket {:?}", wanted.name);
+        return Err(Error::opening(object, error));
     }
-    let mut passed = passed();
-    if let Some(found) = passed.find(asked)? {
-        let came = &mut passed.came[found];
-        asked.name.clone_into(&mut came.name);
-        return Ok(T::from(take(came)?.checked(asked.kind)?));
+    let mut table = table();
+    if let Some(index) = table.find(wanted)? {
+        let entry = &mut table.entries[index];
+        wanted.name.clone_into(&mut entry.name);
+        return Ok(T::from(take(entry)?.checked(wanted.kind)?));
     }
-    drop(passed);
+    drop(table);
     let socket = open()?;
-    note_opened(asked, &socket);
-    copies::keep(asked.name, Origin::Service, socket.as_fd())?;
+    note_opened(wanted, &socket);
+    copies::keep(wanted.name, Origin::Service, socket.as_fd())?;
     Ok(socket)
 }
 
-fn take(came: &mut Came) -> Result<Listener, Error> {
-    if let State::Closed = came.state {
+fn take(entry: &mut Entry) -> Result<Listener, Error> {
+    let object = format!("the socket {}", entry.describe());
+    let taking = |error| Error::opening(object.clone(), error);
+    if let State::Open(fd) = &entry.state {
+        // First, so that it stays in the table if this fails.
+        copies::keep(&entry.name, entry.origin, fd.get().map_err(taking)?)?;
+    }
+    let Some(fd) = entry.take_fd(State::Taken) else {
         let problem = "it was closed when the service was ready, as no hook had taken it: take it in one, or defer readiness";
-        return Err(Error::opening(
-            format!("the socket {}", came.describe()),
-            io::Error::other(problem),
-        ));
+        return Err(taking(io::Error::other(problem)));
+    };
+    let fd = fd.into_fd().map_err(taking)?;
+    Ok(Listener::new(entry.name.clone(), fd))
+}
+
+/// Notes the addresses of a socket that was opened, and whether the older instance has one of that
+/// name, for the message about it.
+fn note_opened(wanted: &Wanted<'_>, socket: &impl AsFd) {
+    let mut table = table();
+    if let Some(addresses) = wanted.addresses {
+        table.opened.extend_from_slice(addresses);
     }
-    let described = came.describe();
-    let taking = |error| Error::opening(format!("the socket {described}"), error);
-    if let State::Here(fd) = &came.state {
-        // First, so that it is not lost where this fails.
-        copies::keep(&came.name, came.origin, fd.get().map_err(taking)?)?;
-    }
-    match std::mem::replace(&mut came.state, State::Taken) {
-        State::Here(fd) => Ok(Listener::new(
-            came.name.clone(),
-            fd.into_fd().map_err(taking)?,
-        )),
-        State::Taken | State::Closed => unreachable!("one that is left"),
+    let is_older = |entry: &Entry| entry.is_untaken() && entry.name == wanted.name;
+    if table.entries.iter().any(is_older) {
+        let local = LocalAddr::of(socket.as_fd()).unwrap_or(LocalAddr::None);
+        let moved = (wanted.name.to_owned(), local.to_string());
+        table.moved.push(moved);
     }
 }
 
-/// Remembers where a socket was opened; and that it was although the older instance has one of this
-/// name, for the line that says so.
-fn note_opened(asked: &Asked<'_>, socket: &impl AsFd) {
-    let mut passed = passed();
-    passed
-        .opened
-        .extend_from_slice(asked.places.unwrap_or_default());
-    if passed
-        .came
-        .iter()
-        .any(|came| came.is_left() && came.name == asked.name)
-    {
-        let local = Local::of(socket.as_fd()).unwrap_or(Local::None);
-        passed
-            .moved
-            .push((asked.name.to_owned(), local.to_string()));
-    }
-}
-
-/// What no one has taken, and is about to be closed: a line for each, and one for all that are too
-/// many.
+/// Returns the messages about sockets that have not been taken and are about to be closed: a line
+/// each, and one for all the rest if there are many.
 pub(crate) fn untaken() -> Vec<String> {
-    let passed = passed();
-    let mut left = passed
-        .came
-        .iter()
-        .filter(|came| matches!(came.state, State::Here(_)));
-    let mut lines: Vec<String> = left
-        .by_ref()
-        .take(MOST_LINES)
-        .map(|came| words_for(came, &passed))
-        .collect();
-    let more = left.count();
+    let table = table();
+    let mut lines = Vec::new();
+    let mut more = 0;
+    for entry in &table.entries {
+        match entry.state {
+            State::Open(_) if lines.len() < MOST_LINES => lines.push(describe_end(entry, &table)),
+            State::Open(_) => more += 1,
+            State::Taken | State::Closed => {}
+        }
+    }
     if more > 0 {
         lines.push(format!(
             "closed {more} more sockets that the service has not taken"
@@ -242,44 +226,38 @@ pub(crate) fn untaken() -> Vec<String> {
     lines
 }
 
-fn words_for(came: &Came, passed: &Passed) -> String {
-    match (
-        passed.moved.iter().find(|(name, _)| *name == came.name),
-        came.origin,
-    ) {
-        (Some((name, to)), _) if *to == came.local.to_string() => {
+fn describe_end(entry: &Entry, table: &Table) -> String {
+    if let Some((name, to)) = table.moved.iter().find(|(name, _)| *name == entry.name) {
+        let from = entry.local.to_string();
+        return if *to == from {
             format!("bound the socket {name} again: {to} was gone")
-        }
-        (Some((name, to)), _) => format!("the socket {name} has moved from {} to {to}", came.local),
-        (None, Origin::Manager) => format!(
-            "closed the socket {}: the service has not taken it",
-            came.describe()
-        ),
-        (None, Origin::Service) => format!(
-            "closed the socket {}: the new instance has not taken it",
-            came.describe()
-        ),
+        } else {
+            format!("the socket {name} has moved from {from} to {to}")
+        };
+    }
+    let socket = entry.describe();
+    match entry.origin {
+        Origin::Manager => format!("closed the socket {socket}: the service has not taken it"),
+        Origin::Service => format!("closed the socket {socket}: the new instance has not taken it"),
     }
 }
 
-/// Closes what no one has taken: the service is ready.
+/// Closes the sockets that have not been taken: the service is ready.
 pub(crate) fn close_untaken() {
-    let mut aside = Vec::new();
-    for came in &mut passed().came {
-        let State::Here(fd) = &came.state else {
+    let mut fds = Vec::new();
+    for entry in &mut table().entries {
+        let Some(fd) = entry.take_fd(State::Closed) else {
             continue;
         };
-        // The old instance may keep its copy for long, and whoever connects would wait for nobody.
-        // The manager goes on listening on its own.
-        let is_clients = came.origin == Origin::Service && came.kind.is_for_clients();
-        if let (true, Ok(fd)) = (is_clients, fd.get()) {
+        // The number is the service's now if it has closed or replaced the socket.
+        let Ok(fd) = fd.into_fd() else { continue };
+        // The old instance can keep its copy for long, and clients that connect would wait in vain.
+        // The manager goes on listening on its own copy.
+        if entry.origin == Origin::Service && entry.kind.is_for_clients() {
             _ = shutdown(fd.as_raw_fd(), Shutdown::Both);
         }
-        if let State::Here(fd) = std::mem::replace(&mut came.state, State::Closed) {
-            // What the service has closed or replaced itself is not touched.
-            aside.extend(fd.into_fd());
-        }
+        fds.push(fd);
     }
-    // A hostile instance may have sent what takes for ever to close.
-    sys::close_aside(aside);
+    // Closing can take for ever if a hostile instance has sent them.
+    sys::close_aside(fds);
 }

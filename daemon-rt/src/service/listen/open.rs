@@ -15,7 +15,7 @@ use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 use nix::sys::stat::SFlag;
 
-use super::address::{Address, Local};
+use super::address::{Address, LocalAddr};
 use super::kind::Kind;
 use crate::sys;
 use crate::sys::safe_open::{SafePath, file_type};
@@ -38,84 +38,84 @@ impl Listen for UnixDatagram {}
 pub trait Open: Sized {
     const KIND: Kind;
 
-    /// The places of an address. A name may stand for several, of which one is taken.
-    fn places(address: &Address) -> io::Result<Vec<Local>>;
+    /// Resolves an address. A host can have several, of which one is used.
+    fn resolve(address: &Address) -> io::Result<Vec<LocalAddr>>;
 
-    fn open(places: &[Local]) -> io::Result<Self>;
+    fn open(addresses: &[LocalAddr]) -> io::Result<Self>;
 }
 
 impl Open for TcpListener {
     const KIND: Kind = Kind::TCP_LISTENER;
 
-    fn places(address: &Address) -> io::Result<Vec<Local>> {
-        ip_places(address)
+    fn resolve(address: &Address) -> io::Result<Vec<LocalAddr>> {
+        resolve_ip(address)
     }
 
-    fn open(places: &[Local]) -> io::Result<Self> {
+    fn open(addresses: &[LocalAddr]) -> io::Result<Self> {
         // With SO_REUSEADDR: connections of an instance that has ended do not keep the address.
-        Self::bind(&*ip_addresses(places))
+        Self::bind(&*ip_addresses(addresses))
     }
 }
 
 impl Open for UdpSocket {
     const KIND: Kind = Kind::UDP;
 
-    fn places(address: &Address) -> io::Result<Vec<Local>> {
-        ip_places(address)
+    fn resolve(address: &Address) -> io::Result<Vec<LocalAddr>> {
+        resolve_ip(address)
     }
 
-    fn open(places: &[Local]) -> io::Result<Self> {
-        Self::bind(&*ip_addresses(places))
+    fn open(addresses: &[LocalAddr]) -> io::Result<Self> {
+        Self::bind(&*ip_addresses(addresses))
     }
 }
 
 impl Open for UnixListener {
     const KIND: Kind = Kind::UNIX_LISTENER;
 
-    fn places(address: &Address) -> io::Result<Vec<Local>> {
+    fn resolve(address: &Address) -> io::Result<Vec<LocalAddr>> {
         Ok(vec![address.unix()?])
     }
 
-    fn open(places: &[Local]) -> io::Result<Self> {
-        open_unix(places, SockType::Stream, Self::bind_addr)
+    fn open(addresses: &[LocalAddr]) -> io::Result<Self> {
+        open_unix(addresses, SockType::Stream, Self::bind_addr)
     }
 }
 
 impl Open for UnixDatagram {
     const KIND: Kind = Kind::UNIX_DATAGRAM;
 
-    fn places(address: &Address) -> io::Result<Vec<Local>> {
+    fn resolve(address: &Address) -> io::Result<Vec<LocalAddr>> {
         Ok(vec![address.unix()?])
     }
 
-    fn open(places: &[Local]) -> io::Result<Self> {
-        open_unix(places, SockType::Datagram, Self::bind_addr)
+    fn open(addresses: &[LocalAddr]) -> io::Result<Self> {
+        open_unix(addresses, SockType::Datagram, Self::bind_addr)
     }
 }
 
-fn ip_places(address: &Address) -> io::Result<Vec<Local>> {
-    Ok(address.resolve()?.into_iter().map(Local::Ip).collect())
+fn resolve_ip(address: &Address) -> io::Result<Vec<LocalAddr>> {
+    Ok(address.resolve()?.into_iter().map(LocalAddr::Ip).collect())
 }
 
-fn ip_addresses(places: &[Local]) -> Vec<SocketAddr> {
-    let mut addresses = Vec::new();
-    for place in places {
-        if let Local::Ip(address) = place {
-            addresses.push(*address);
+fn ip_addresses(addresses: &[LocalAddr]) -> Vec<SocketAddr> {
+    let mut found = Vec::new();
+    for address in addresses {
+        if let LocalAddr::Ip(address) = address {
+            found.push(*address);
         }
     }
-    addresses
+    found
 }
 
 fn open_unix<T>(
-    places: &[Local],
+    addresses: &[LocalAddr],
     socket_type: SockType,
     bind: fn(&UnixSocketAddr) -> io::Result<T>,
 ) -> io::Result<T> {
-    match places {
+    match addresses {
         #[cfg(target_os = "linux")]
-        [Local::Abstract(name)] => bind(&UnixSocketAddr::from_abstract_name(name)?),
-        [Local::Path(path)] => {
+        [LocalAddr::Abstract(name)] => bind(&UnixSocketAddr::from_abstract_name(name)?),
+        [LocalAddr::Path(path)] => {
             let address = UnixSocketAddr::from_pathname(path)?;
             bind_at(path, socket_type, || bind(&address))
         }

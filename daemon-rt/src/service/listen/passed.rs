@@ -1,114 +1,129 @@
-//! The descriptors that came with the start, and which of them is meant.
+//! The table of the sockets that were passed to this process, and the look-up of the one that is
+//! asked for.
 
 use std::fmt::Write;
 use std::io;
+use std::mem;
 use std::os::fd::AsFd;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::address::Local;
+use super::address::LocalAddr;
 use super::kind::Kind;
 use crate::error::Error;
 use crate::manager::activation::{self, PassedFd, UNNAMED};
 use crate::sys::kept::Kept;
 
-static PASSED: Mutex<Passed> = Mutex::new(Passed {
-    came: Vec::new(),
+static TABLE: Mutex<Table> = Mutex::new(Table {
+    entries: Vec::new(),
     problem: None,
     moved: Vec::new(),
     opened: Vec::new(),
 });
 
-/// What came with the start.
-pub(super) struct Passed {
-    pub(super) came: Vec<Came>,
-    /// What is wrong with the variables that speak of it.
-    pub(super) problem: Option<String>,
-    /// Sockets that were opened although the older instance has one of that name: the name, and
-    /// where.
+/// The descriptors that were passed.
+pub(super) struct Table {
+    pub(super) entries: Vec<Entry>,
+    /// The reason why it is not known what was passed.
+    problem: Option<String>,
+    /// The sockets that were opened although the older instance has one of that name: name and
+    /// address.
     pub(super) moved: Vec<(String, String)>,
-    /// Where the service has asked for sockets that were opened.
-    pub(super) opened: Vec<Local>,
+    /// The addresses of the sockets that were opened, as the service asked for them.
+    pub(super) opened: Vec<LocalAddr>,
 }
 
-/// A descriptor that came.
-pub(super) struct Came {
+/// A descriptor that was passed.
+pub(super) struct Entry {
     pub(super) name: String,
     pub(super) kind: Kind,
-    pub(super) local: Local,
+    pub(super) local: LocalAddr,
     pub(super) origin: Origin,
     pub(super) state: State,
 }
 
 pub(super) enum State {
-    Here(Kept),
+    Open(Kept),
     Taken,
-    /// No one had taken it when the service was ready.
+    /// It had not been taken when the service became ready.
     Closed,
 }
 
-/// Who has opened a descriptor.
+/// The opener of a descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Origin {
-    /// The manager, who decides where the service listens. In a restart it has come by way of the
-    /// older instance.
+    /// The manager, which decides where the service listens. In a restart it comes through the older
+    /// instance.
     Manager,
-    /// An older instance, where its configuration said.
+    /// An older instance, at an address of its own configuration.
     Service,
 }
 
-/// What a service asks for.
-pub(super) struct Asked<'a> {
+/// The socket that the service asks for.
+pub(super) struct Wanted<'a> {
     pub(super) name: &'a str,
     pub(super) kind: Kind,
-    /// Where, if the service says.
-    pub(super) places: Option<&'a [Local]>,
+    /// The addresses, if the service says any. One of them is enough.
+    pub(super) addresses: Option<&'a [LocalAddr]>,
 }
 
-pub(super) fn passed() -> MutexGuard<'static, Passed> {
-    PASSED.lock().unwrap_or_else(PoisonError::into_inner)
+pub(super) fn table() -> MutexGuard<'static, Table> {
+    TABLE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Notes what came from the manager, if anything did.
-pub(crate) fn pass_from_manager(passed_fds: activation::Passed) {
-    match passed_fds {
+/// Notes the descriptors that the manager has passed.
+pub(crate) fn pass_from_manager(passed: activation::Passed) {
+    match passed {
         Ok(fds) => pass(fds.into_iter().map(|fd| (Origin::Manager, fd))),
-        Err(problem) => passed().problem = Some(problem),
+        Err(problem) => table().problem = Some(problem),
     }
 }
 
-/// Notes what came.
+/// Notes the descriptors that were passed.
 pub(crate) fn pass(fds: impl IntoIterator<Item = (Origin, PassedFd)>) {
-    let mut came = Vec::new();
+    let mut entries = Vec::new();
     let mut problem = None;
     for (origin, fd) in fds {
         let name = fd.name.clone();
-        match look_at(origin, fd) {
-            Ok(one) => came.push(one),
-            Err(error) => problem = Some(format!("{name} cannot be looked at: {error}")),
+        match Entry::new(origin, fd) {
+            Ok(entry) => entries.push(entry),
+            Err(error) => problem = Some(format!("cannot examine {name}: {error}")),
         }
     }
-    let mut passed = passed();
-    passed.came = came;
-    passed.problem = problem;
+    let mut table = table();
+    table.entries = entries;
+    table.problem = problem;
 }
 
-fn look_at(origin: Origin, PassedFd { name, fd }: PassedFd) -> io::Result<Came> {
-    let (kind, local) = (Kind::of(fd.as_fd())?, Local::of(fd.as_fd())?);
-    Ok(Came {
-        name,
-        kind,
-        local,
-        origin,
-        state: State::Here(Kept::new(fd)?),
-    })
-}
+impl Entry {
+    fn new(origin: Origin, PassedFd { name, fd }: PassedFd) -> io::Result<Self> {
+        let (kind, local) = (Kind::of(fd.as_fd())?, LocalAddr::of(fd.as_fd())?);
+        let state = State::Open(Kept::new(fd)?);
+        Ok(Self {
+            name,
+            kind,
+            local,
+            origin,
+            state,
+        })
+    }
 
-impl Came {
-    pub(super) fn is_left(&self) -> bool {
+    /// Takes the descriptor out; `None` if it was taken or closed before.
+    pub(super) fn take_fd(&mut self, next: State) -> Option<Kept> {
+        match mem::replace(&mut self.state, next) {
+            State::Open(fd) => Some(fd),
+            before => {
+                self.state = before;
+                None
+            }
+        }
+    }
+
+    pub(super) fn is_untaken(&self) -> bool {
         !matches!(self.state, State::Taken)
     }
 
-    /// systemd names what has no `FileDescriptorName=` after its socket unit.
+    /// Whether it has this name. Without `FileDescriptorName=`, systemd names it after its socket
+    /// unit.
     fn is_called(&self, name: &str) -> bool {
         self.name == name || self.name.strip_suffix(".socket") == Some(name)
     }
@@ -117,25 +132,34 @@ impl Came {
         self.origin == Origin::Manager && (self.name == UNNAMED || self.name.ends_with(".socket"))
     }
 
-    fn is_where(&self, asked: &Asked<'_>) -> bool {
-        asked
-            .places
-            .is_some_and(|places| places.iter().any(|place| self.local.meets(place)))
+    fn is_at(&self, wanted: &Wanted<'_>) -> bool {
+        let Some(addresses) = wanted.addresses else {
+            return false;
+        };
+        addresses.iter().any(|address| self.local.is_at(address))
             && (self.origin == Origin::Manager || self.local.is_reachable())
+    }
+
+    /// Whether it keeps a new socket from one of these addresses.
+    fn is_in_the_way(&self, addresses: &[LocalAddr]) -> bool {
+        let Some(port) = self.local.port() else {
+            return false;
+        };
+        self.is_untaken() && addresses.iter().any(|address| address.port() == Some(port))
     }
 
     /// For messages.
     pub(super) fn describe(&self) -> String {
         match &self.local {
-            Local::None => format!("{} ({})", self.name, self.kind),
+            LocalAddr::None => format!("{} ({})", self.name, self.kind),
             local => format!("{} ({} at {local})", self.name, self.kind),
         }
     }
 }
 
-impl Passed {
-    /// Fails where it cannot be told what came.
-    pub(super) fn checked(&self) -> Result<(), Error> {
+impl Table {
+    /// Fails if it is not known what was passed.
+    pub(super) fn check(&self) -> Result<(), Error> {
         match &self.problem {
             Some(problem) => Err(Error::opening(
                 "the sockets that were passed",
@@ -145,116 +169,108 @@ impl Passed {
         }
     }
 
-    /// The one that is asked for, by its place in the list. `None` if it did not come: then it is
-    /// to be opened.
-    pub(super) fn find(&self, asked: &Asked<'_>) -> Result<Option<usize>, Error> {
-        self.checked()?;
-        let among = |suits: &dyn Fn(&Came) -> bool| -> Vec<usize> {
-            (0..self.came.len())
-                .filter(|&at| suits(&self.came[at]))
-                .collect()
-        };
-        let left = |found: &[usize]| found.iter().copied().find(|&at| self.came[at].is_left());
+    /// Returns the index of the socket that is asked for; `None` if it was not passed, and has to be
+    /// opened.
+    pub(super) fn find(&self, wanted: &Wanted<'_>) -> Result<Option<usize>, Error> {
+        self.check()?;
+        let is_same = |entry: &Entry| entry.kind == wanted.kind && entry.is_at(wanted);
 
-        let named = among(&|came| came.is_called(asked.name));
-        let there = among(&|came| {
-            came.is_called(asked.name) && came.kind == asked.kind && came.is_where(asked)
+        let exact = self.all(|entry| entry.is_called(wanted.name) && is_same(entry));
+        for index in exact {
+            if self.entries[index].is_untaken() {
+                return Ok(Some(index));
+            }
+        }
+        // The address of a manager's socket is the manager's decision. That of an older instance's
+        // counts, if there is one: the configuration may have changed.
+        let by_name = self.all(|entry| {
+            entry.is_called(wanted.name)
+                && (entry.origin == Origin::Manager
+                    || (wanted.addresses.is_none() && entry.kind == wanted.kind))
         });
-        if let Some(found) = left(&there) {
-            return Ok(Some(found));
+        if let Some(index) = self.only(&by_name, wanted)? {
+            return Ok(Some(index));
         }
-        // Where the manager has opened it is the manager's to say. Of what an older instance has
-        // opened the address counts, if there is one: the configuration may have changed.
-        let by_name = |came: &Came| {
-            came.is_called(asked.name)
-                && (came.origin == Origin::Manager
-                    || (asked.places.is_none() && came.kind == asked.kind))
-        };
-        if let Some(found) = self.only(&among(&by_name), asked)? {
-            return Ok(Some(found));
-        }
-        // Under another name, but where no other socket can be opened.
-        let there =
-            among(&|came| came.is_left() && came.kind == asked.kind && came.is_where(asked));
-        match (&there[..], &named[..]) {
-            (&[found], _) => Ok(Some(found)),
-            ([], []) => self.only(&among(&Came::is_unnamed), asked),
-            ([], _) => Ok(None),
-            _ => Err(self.ambiguous(asked)),
+        // Under another name: no second socket can be opened at that address.
+        match self.all(|entry| entry.is_untaken() && is_same(entry))[..] {
+            [index] => Ok(Some(index)),
+            [] if self.all(|entry| entry.is_called(wanted.name)).is_empty() => {
+                self.only(&self.all(Entry::is_unnamed), wanted)
+            }
+            [] => Ok(None),
+            _ => Err(self.ambiguous(wanted)),
         }
     }
 
-    /// The only one of these, or the only one of its kind; `None` if that has been taken.
-    fn only(&self, found: &[usize], asked: &Asked<'_>) -> Result<Option<usize>, Error> {
-        let of_kind: Vec<usize> = found
-            .iter()
-            .copied()
-            .filter(|&at| self.came[at].kind == asked.kind)
-            .collect();
+    /// Returns the indices of the entries that suit.
+    fn all(&self, suits: impl Fn(&Entry) -> bool) -> Vec<usize> {
+        let mut found = Vec::new();
+        for (index, entry) in self.entries.iter().enumerate() {
+            if suits(entry) {
+                found.push(index);
+            }
+        }
+        found
+    }
+
+    /// Returns the only one of these, or the only one of the wanted kind; `None` if that has been
+    /// taken.
+    fn only(&self, found: &[usize], wanted: &Wanted<'_>) -> Result<Option<usize>, Error> {
+        let mut of_kind = found.to_vec();
+        of_kind.retain(|&index| self.entries[index].kind == wanted.kind);
+        let is_untaken = |&index: &usize| self.entries[index].is_untaken();
         let only = match (found, &of_kind[..]) {
             (&[only], _) | (_, &[only]) => only,
-            _ if found.iter().any(|&at| self.came[at].is_left()) => {
-                return Err(self.ambiguous(asked));
-            }
+            _ if found.iter().any(is_untaken) => return Err(self.ambiguous(wanted)),
             _ => return Ok(None),
         };
-        Ok(self.came[only].is_left().then_some(only))
+        if is_untaken(&only) {
+            Ok(Some(only))
+        } else {
+            Ok(None)
+        }
     }
 
-    /// Says why an address is in use, if the older instance is the reason, whose own one overlaps
-    /// it, or the service.
-    pub(super) fn explain(&self, error: io::Error, places: &[Local]) -> io::Error {
+    /// Adds to "address in use" that the older instance has a socket there, or this service itself.
+    pub(super) fn explain(&self, error: io::Error, addresses: &[LocalAddr]) -> io::Error {
         if error.kind() != io::ErrorKind::AddrInUse {
             return error;
         }
-        let in_the_way = |came: &&Came| {
-            came.is_left()
-                && places
-                    .iter()
-                    .any(|place| place.port().is_some() && place.port() == came.local.port())
-        };
-        let taken = |place| {
-            self.came
-                .iter()
-                .any(|came| !came.is_left() && came.local.meets(place))
-        };
-        let why = if let Some(came) = self.came.iter().find(in_the_way) {
-            format!(
-                "the running instance listens at {}; use stop and start",
-                came.local
-            )
-        } else if let Some(place) = places
-            .iter()
-            .find(|place| self.opened.contains(place) || taken(place))
-        {
-            format!("this service has taken a socket at {place} already")
+        let in_the_way = |entry: &&Entry| entry.is_in_the_way(addresses);
+        let reason = if let Some(entry) = self.entries.iter().find(in_the_way) {
+            let local = &entry.local;
+            format!("the running instance listens at {local}; use stop and start")
+        } else if let Some(address) = addresses.iter().find(|address| self.has_taken(address)) {
+            format!("this service has taken a socket at {address} already")
         } else {
             return error;
         };
-        io::Error::new(error.kind(), format!("{error}: {why}"))
+        io::Error::new(error.kind(), format!("{error}: {reason}"))
     }
 
-    fn ambiguous(&self, asked: &Asked<'_>) -> Error {
-        let mut text = format!(
-            "{} is asked for, and it cannot be told which of these it is: ",
-            asked.kind
-        );
-        for (number, came) in self.came.iter().enumerate() {
+    fn has_taken(&self, address: &LocalAddr) -> bool {
+        let is_taken = |entry: &Entry| !entry.is_untaken() && entry.local.is_at(address);
+        self.opened.contains(address) || self.entries.iter().any(is_taken)
+    }
+
+    fn ambiguous(&self, wanted: &Wanted<'_>) -> Error {
+        let mut text = format!("{} is wanted, and several could be meant: ", wanted.kind);
+        for (number, entry) in self.entries.iter().enumerate() {
             let comma = if number == 0 { "" } else { ", " };
-            _ = write!(text, "{comma}{}", came.describe());
+            _ = write!(text, "{comma}{}", entry.describe());
         }
         text.push_str(
             "; give each a name of its own (FileDescriptorName= of a systemd socket unit)",
         );
-        Error::opening(asked.describe(), io::Error::other(text))
+        Error::opening(wanted.describe(), io::Error::other(text))
     }
 }
 
-impl Asked<'_> {
+impl Wanted<'_> {
     /// For messages.
     pub(super) fn describe(&self) -> String {
-        match self.places {
-            Some([place, ..]) => format!("the socket {} ({place})", self.name),
+        match self.addresses {
+            Some([address, ..]) => format!("the socket {} ({address})", self.name),
             _ => format!("the socket {}", self.name),
         }
     }
