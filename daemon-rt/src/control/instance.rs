@@ -109,7 +109,7 @@ impl Instance {
             Handle::Pidfd(_) => "pidfd_send_signal",
             Handle::Pidfile(_) => "kill",
         };
-        let what = format_args!("{call}: signal {signal} to pid {}", self.pid);
+        let what = format!("{call}: signal {signal} to pid {}", self.pid);
         Err(failed_at(pidfile, what, error.into()))
     }
 
@@ -210,7 +210,7 @@ fn handle_without_pidfd(pidfile: &Path, pid: Pid, error: Errno) -> Result<Handle
             }
         }
     }
-    let call = format_args!("pidfd_open of pid {pid}");
+    let call = format!("pidfd_open of pid {pid}");
     Err(failed_at(pidfile, call, error.into()))
 }
 
