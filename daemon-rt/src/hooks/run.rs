@@ -19,6 +19,7 @@ thread_local! {
 }
 
 /// Runs a hook, if there is one.
+#[inline]
 pub(crate) fn run<F>(name: &'static str, hook: Option<F>) -> Result<(), Failure>
 where
     F: FnOnce() -> Result<(), BoxError>,

@@ -88,10 +88,13 @@ pub(crate) fn tell_starter(warnings: &[String]) -> Result<(), Error> {
     let Some(starter) = &mut report().starter else {
         return notifier().verify();
     };
-    let warnings = warnings.iter().cloned().map(Message::Warning);
-    for message in warnings.chain([Message::Ready]) {
-        starter.tell(&message).during(Step::Notify, TO_STARTER)?;
+    for warning in warnings {
+        let warning = Message::Warning(warning.clone());
+        starter.tell(&warning).during(Step::Notify, TO_STARTER)?;
     }
+    starter
+        .tell(&Message::Ready)
+        .during(Step::Notify, TO_STARTER)?;
     Ok(())
 }
 

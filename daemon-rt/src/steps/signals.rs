@@ -1,7 +1,6 @@
 //! Steps 2 and 3: signal actions and the signal mask.
 
 use nix::libc;
-use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 
 use crate::error::{During, Error};
 use crate::step::Step;
@@ -61,7 +60,5 @@ fn reset(signal: libc::c_int) -> Result<(), Error> {
 /// Lets every signal through.
 #[inline]
 pub(crate) fn unblock_signals() -> Result<(), Error> {
-    // nix's `thread_set_mask` never fails: pthread_sigmask(3) returns its error number, not -1.
-    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)
-        .during(Step::UnblockSignals, "all signals")
+    sys::unblock_all().during(Step::UnblockSignals, "all signals")
 }

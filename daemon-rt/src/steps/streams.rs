@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
-use nix::sys::stat::{Mode, SFlag, fchmod, fstat, umask};
+use nix::sys::stat::{Mode, SFlag, fchmod, fstat};
 use nix::unistd::{Uid, chdir, dup2_stderr, dup2_stdin, dup2_stdout, fchown};
 
 use crate::error::{During, Error};
@@ -204,8 +204,9 @@ fn open_to_append(path: &Path, owner: Option<Uid>, mode: Mode) -> io::Result<Own
 }
 
 /// Step 10. It cannot fail.
+#[inline]
 pub(crate) fn set_umask(mask: Mode) {
-    umask(mask);
+    sys::umask(mask);
 }
 
 /// Returns a C string as a path.
@@ -214,6 +215,7 @@ pub(crate) fn path_of(text: &CStr) -> &Path {
 }
 
 /// Step 11.
+#[inline]
 pub(crate) fn change_directory(directory: &CStr) -> Result<(), Error> {
     chdir(directory).during(Step::ChangeDirectory, path_of(directory).display())
 }

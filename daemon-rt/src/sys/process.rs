@@ -11,6 +11,7 @@ use nix::errno::Errno;
 use nix::libc;
 #[cfg(target_os = "linux")]
 use nix::sched::{CloneFlags, unshare};
+use nix::sys::stat::Mode;
 use nix::sys::wait::WaitPidFlag;
 use nix::time::ClockId;
 use nix::unistd::{ForkResult, Pid, getpid};
@@ -69,8 +70,16 @@ pub(crate) fn fork(_alone: &SingleThreaded) -> nix::Result<ForkResult> {
     unsafe { nix::unistd::fork() }
 }
 
+/// Sets the mask of file modes. nix's function would be another page of code for the daemon to map.
+#[inline]
+pub(crate) fn umask(mask: Mode) {
+    // SAFETY: umask(2) has no precondition.
+    unsafe { libc::umask(mask.bits()) };
+}
+
 /// Ends the process at once: no destructors, no atexit(3) handlers, no flush. Those are left to the
 /// daemon.
+#[inline]
 pub(crate) fn exit_now(status: u8) -> ! {
     // SAFETY: _exit(2) has no precondition.
     unsafe { libc::_exit(c_int::from(status)) }

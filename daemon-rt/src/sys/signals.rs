@@ -75,6 +75,9 @@ pub(crate) fn reset_for_now(signal: c_int) -> nix::Result<Action> {
 /// Gives a signal its former action back.
 #[inline]
 pub(crate) fn restore(signal: c_int, Action(old): &Action) -> nix::Result<()> {
+    if old.sa_sigaction == libc::SIG_DFL && old.sa_flags == 0 {
+        return reset(signal);
+    }
     // SAFETY: the action is one that sigaction(2) has reported for this signal, so its handler, if
     // any, is the program's own.
     Errno::result(unsafe { libc::sigaction(signal, &raw const *old, ptr::null_mut()) }).map(drop)
@@ -177,11 +180,12 @@ impl Previous {
     }
 }
 
-/// The kernel's own sigaction(2). The C library's refuses the signals that it keeps for itself
-/// (glibc: 32 and 33), but a caller can have ignored them all the same.
+/// The kernel's own calls. The C library's sigaction(2) refuses the signals that it keeps for itself
+/// (glibc: 32 and 33), but a caller can have ignored them all the same. And each page of code that a
+/// daemon calls has to be mapped anew after the fork: all that is called here is syscall(2).
 #[cfg(target_os = "linux")]
 mod kernel {
-    use super::{Errno, c_int, ptr};
+    use super::{Errno, c_int, libc, ptr};
 
     // Its structure begins with the handler (on MIPS after the flags), and is no larger than these
     // words. Its mask has 8 bytes (16 on MIPS).
@@ -224,10 +228,38 @@ mod kernel {
         };
         Errno::result(result).map(drop)
     }
+
+    /// Lets every signal through.
+    #[inline]
+    pub(crate) fn unblock_all() -> nix::Result<()> {
+        let empty = [0_u8; MASK_BYTES];
+        let none = ptr::null_mut::<u8>();
+        // SAFETY: the mask is readable and has the size that is told, and the old one is not asked
+        // for.
+        let result = unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigprocmask,
+                libc::SIG_SETMASK,
+                empty.as_ptr(),
+                none,
+                MASK_BYTES,
+            )
+        };
+        Errno::result(result).map(drop)
+    }
 }
 
 #[cfg(target_os = "linux")]
-pub(crate) use kernel::{is_ignored, reset};
+pub(crate) use kernel::{is_ignored, reset, unblock_all};
+
+/// Lets every signal through.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn unblock_all() -> nix::Result<()> {
+    use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
+
+    // nix's `thread_set_mask` never fails: pthread_sigmask(3) returns its error number, not -1.
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)
+}
 
 /// Checks whether a signal is ignored. One that does not exist is not.
 #[cfg(not(target_os = "linux"))]

@@ -198,6 +198,7 @@ impl Reporter {
     }
 }
 
+#[inline]
 fn send(pipe: BorrowedFd<'_>, header: [u8; HEADER], text: &str) -> io::Result<bool> {
     let mut slices = [IoSlice::new(&header), IoSlice::new(text.as_bytes())];
     let mut rest = &mut slices[..];

@@ -126,6 +126,7 @@ impl Starter {
     }
 
     /// In the daemon: gives up what is the starter's alone.
+    #[inline]
     pub(crate) fn give_up(&self) -> Result<(), Error> {
         if self.restarts {
             handover::keep_daemons_end();

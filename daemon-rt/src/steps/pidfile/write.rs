@@ -17,6 +17,7 @@ use crate::sys::retry;
 pub(super) const LONGEST_LINE: usize = 12;
 
 /// Writes the pid of this process, the daemon. The file is never empty meanwhile.
+#[inline]
 pub(crate) fn write() -> Result<(), Error> {
     let Some(held) = held() else { return Ok(()) };
     if let Some(writer) = held.take_writer() {
