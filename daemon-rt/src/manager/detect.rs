@@ -16,8 +16,8 @@ use crate::error::Error;
 use crate::report::notify;
 use crate::sys::{StartOfMain, is_init, take_number, take_variable};
 
-/// What the environment and the parent say of how this process was started. It is read first, and
-/// taken out of the environment before anything can run that could inherit it.
+/// The way in which this process was started, by its environment and its parent. It is read first,
+/// and the variables are removed before any other process can inherit them.
 pub(crate) struct Invocation {
     /// The mode that `DAEMON_MODE` sets.
     mode: Option<Mode>,

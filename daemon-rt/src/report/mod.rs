@@ -127,7 +127,7 @@ pub(crate) fn failed(failure: Failure) {
 }
 
 thread_local! {
-    /// What is known of this thread's last panic.
+    /// The message of this thread's last panic.
     static LAST_PANIC: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
@@ -136,7 +136,7 @@ pub(crate) fn note_panic(text: String) {
     LAST_PANIC.set(text);
 }
 
-/// What is known of the panic for which this thread unwinds.
+/// Returns the message of the panic for which this thread unwinds.
 pub(crate) fn last_panic() -> String {
     let noted = LAST_PANIC.take();
     if noted.is_empty() {

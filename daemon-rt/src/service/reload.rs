@@ -170,9 +170,9 @@ pub(crate) fn ask(answer: Answer) -> Option<u64> {
 
 /// Makes a request that reaches every part of the program that a SIGHUP would reach.
 ///
-/// Where another part has a handler, too, this thread sends itself the signal: it is handled before
-/// raise(3) returns, and cannot merge with another SIGHUP. This library's handler may or may not be
-/// among those that are called then: one that has replaced it need not call it.
+/// If another part has a handler, too, this thread sends itself the signal: it is handled before
+/// raise(3) returns, and cannot merge with another SIGHUP. A handler that has replaced this
+/// library's may not call it; then the request is made directly.
 #[cfg(target_os = "linux")]
 fn request_as_by_signal(pipe: &SelfPipe) {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());

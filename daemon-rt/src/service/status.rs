@@ -1,15 +1,15 @@
-//! `status`: what the service is doing, in its own words.
+//! `status`: the activity of the service, in its own words.
 
 use crate::report;
 use crate::steps::pidfile;
 
-/// Says what the service is doing, in a few words.
+/// Reports what the service is doing, in a few words.
 ///
-/// Before the service is ready it is shown on the terminal of the person who started it: rewritten
-/// in place there, a line each where standard error is no terminal. Control characters become
-/// spaces, and of texts beyond 500 bytes the beginning is shown. A manager is told at any time
-/// (`STATUS=`), and before readiness waits for another 30 seconds (`EXTEND_TIMEOUT_USEC=`). It
-/// never blocks: a terminal that is stopped misses it.
+/// Before the service is ready, the text is shown on the terminal of the person who started it: in
+/// one line that is rewritten, or a line each if standard error is not a terminal. Control characters
+/// become spaces, and a text is cut at 500 bytes. A manager gets it at any time (`STATUS=`), and
+/// before readiness waits for another 30 seconds (`EXTEND_TIMEOUT_USEC=`). The call never blocks: a
+/// terminal that is stopped misses the text.
 pub fn status(text: &str) {
     pidfile::warn_if_lost();
     report::status(text);
