@@ -164,7 +164,7 @@ impl Control {
         }
         if self.leaves_pidfile || stopped != Stopped::NotRunning {
             // A pidfile that cannot be removed says that the service has died.
-            _ = pidfile::remove_stale(&self.pidfile, || handover::clean_up(&self.pidfile));
+            _ = pidfile::remove_stale(&self.pidfile, || handover::clean_up(&self.pidfile, None));
         }
         Ok(stopped)
     }

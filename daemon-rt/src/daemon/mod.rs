@@ -246,7 +246,8 @@ impl Daemon {
         self
     }
 
-    /// Makes this start a restart: it replaces the instance that runs, if one does.
+    /// Makes this start a restart: it replaces the instance that runs, if one does. A restart
+    /// detaches.
     ///
     /// One that has a [`control_socket`](Self::control_socket) and takes its sockets from this
     /// library hands them over, and ends as by SIGTERM when this one is ready: no connection is

@@ -65,15 +65,16 @@ impl Drop for Ready {
 /// Step 14: the service is ready, and whoever waits for that is told.
 pub(crate) fn announce() -> Result<(), Error> {
     pidfile::verify()?;
-    handover::verify()?;
-    handover::answer_calls()?;
+    let restart = handover::answer_calls()?;
     pidfile::ready();
     let untaken = listen::untaken();
     report::tell_starter(&untaken)?;
-    if !handover::await_go() {
-        let text = "the restart was given up before it was complete: the old instance goes on";
-        log::error(text);
-        sys::exit_now(0);
+    if let Some(restart) = restart {
+        if !restart.await_commit() {
+            let text = "the restart was given up before it was complete: the old instance goes on";
+            log::error(text);
+            sys::exit_now(0);
+        }
     }
     listen::close_untaken();
     report::ready(&untaken);

@@ -4,7 +4,7 @@ use std::os::fd::RawFd;
 
 use nix::unistd::{ForkResult, setsid};
 
-use crate::control::handover;
+use crate::control::handover::{self, New, Restart};
 use crate::daemon::Mode;
 use crate::error::{During, Error};
 use crate::hooks::{Readiness, Stages, ready, run};
@@ -54,6 +54,7 @@ pub(crate) fn detach(
     start: &StartOfMain,
     alone: &SingleThreaded,
     plan: &Plan,
+    restart: Option<Restart>,
     service: &mut Stages<'_>,
 ) -> Result<(), Failure> {
     // The starter.
@@ -67,7 +68,8 @@ pub(crate) fn detach(
         ForkResult::Child => drop(receiver), // 5
         ForkResult::Parent { child } => {
             reporter.close();
-            starter.wait(child, receiver) // 15
+            let restart = restart.map(Restart::into_restarter);
+            starter.wait(child, receiver, restart) // 15
         }
     }
 
@@ -76,6 +78,7 @@ pub(crate) fn detach(
     forked?;
 
     // The daemon.
+    let restart = restart.map(Restart::into_new);
     starter.give_up()?;
     plan.still_ignored.reset()?; // 2, what the starter had put off
     signals::unblock_signals()?; // 3, the same
@@ -83,7 +86,7 @@ pub(crate) fn detach(
     drop(null);
     streams::set_umask(plan.umask); // 10
     streams::change_directory(plan.directory_outside_chroot())?; // 11
-    initialize(plan, service)
+    initialize(plan, restart, service)
 }
 
 /// The intermediate process. It returns in the daemon. The program's variables are left alone: a
@@ -118,11 +121,15 @@ fn first_of_its_namespace() -> Error {
 }
 
 /// Steps 12–14, with the hooks between them: the same in the foreground.
-pub(crate) fn initialize(plan: &Plan, service: &mut Stages<'_>) -> Result<(), Failure> {
+pub(crate) fn initialize(
+    plan: &Plan,
+    restart: Option<New>,
+    service: &mut Stages<'_>,
+) -> Result<(), Failure> {
     requests::adopt();
     // First, so that whoever finds this process by its pidfile finds the socket, too.
     if let Some(pidfile) = plan.control_path() {
-        handover::bind_socket(pidfile)?;
+        handover::bind_socket(pidfile, restart)?;
     }
     if pidfile::is_held() {
         // First: in the foreground nobody else would remove it if a signal came now.

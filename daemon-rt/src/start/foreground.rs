@@ -24,5 +24,5 @@ pub(crate) fn stay(
     streams::note_inherited_logs();
     pidfile::lock(plan.pidfile.as_deref())?;
     pidfile::in_foreground();
-    detach::initialize(plan, service)
+    detach::initialize(plan, None, service)
 }

@@ -9,8 +9,11 @@ pub(crate) mod plan;
 mod relay;
 mod starter;
 
+use std::ops::ControlFlow;
+use std::path::Path;
 use std::process::ExitCode;
 
+use crate::control::handover::Restart;
 use crate::control::keeper;
 #[cfg(all(feature = "cli", target_os = "linux"))]
 use crate::control::keeper::unit_start;
@@ -106,23 +109,19 @@ fn begin(
         log::flush();
         return Ok(Some(code));
     }
-    if mode == Mode::Detach && sys::is_init() {
-        return Err(detached_from_pid_1(daemon).into());
-    }
-    if let (Some(patience), Some(pidfile)) = (daemon.restart, draft.pidfile()) {
-        if let Some(done) = keeper::prepare_restart(pidfile, patience)
-            .map_err(|error| error.in_command("restart"))?
-        {
-            log::flush();
-            return Ok(Some(done));
-        }
-    }
+    check_mode(daemon, mode)?;
+    let ControlFlow::Continue(restart) = prepare_restart(daemon, draft.pidfile())? else {
+        log::flush();
+        return Ok(Some(ExitCode::SUCCESS));
+    };
     if let Err(error) = pidfile::probe(draft.pidfile()) {
         return Err(refused(error, mode, &invocation));
     }
     let plan = draft.look_up(daemon)?;
     match alone {
-        Some(alone) if mode == Mode::Detach => detach::detach(start, &alone, &plan, service)?,
+        Some(alone) if mode == Mode::Detach => {
+            detach::detach(start, &alone, &plan, restart, service)?;
+        }
         alone => foreground::stay(alone.as_ref(), &plan, service)?,
     }
     Ok(None)
@@ -206,6 +205,27 @@ fn refused(error: Error, mode: Mode, invocation: &Invocation) -> Failure {
         failure.text = format!("{}\n{hint}", failure.text);
     }
     failure
+}
+
+/// Begins the restart that the settings ask for, if they do. `Break` if a manager has done it all.
+fn prepare_restart(
+    daemon: &Daemon,
+    pidfile: Option<&Path>,
+) -> Result<ControlFlow<(), Option<Restart>>, Error> {
+    let (Some(patience), Some(pidfile)) = (daemon.restart, pidfile) else {
+        return Ok(ControlFlow::Continue(None));
+    };
+    keeper::prepare_restart(pidfile, patience).map_err(|error| error.in_command("restart"))
+}
+
+fn check_mode(daemon: &Daemon, mode: Mode) -> Result<(), Error> {
+    if mode == Mode::Detach && sys::is_init() {
+        return Err(detached_from_pid_1(daemon));
+    }
+    if mode == Mode::Foreground && daemon.restart.is_some() {
+        return Err(Error::usage("mode: foreground", "a restart detaches"));
+    }
+    Ok(())
 }
 
 /// PID 1 cannot leave a daemon behind: its end is that of all other processes.

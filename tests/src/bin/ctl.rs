@@ -1,7 +1,7 @@
 //! A service with the control commands, which the tests of these start. The command line is the
 //! library's, so that the settings come by the environment: `CTL` holds words, with spaces between.
 //!
-//! - `pidfile=PATH`, `user=NAME`: settings
+//! - `pidfile=PATH`, `user=NAME`, `mode=foreground`: settings
 //! - `listen=FILE`: the service answers requests, at an address that it writes into the file, and
 //!   takes its listener from the library
 //! - `alone=FILE`: the same, but it makes its listener itself; with both it answers at the former
@@ -23,7 +23,7 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::thread;
 
-use daemon_rt::{Daemon, daemon, listener_or, reloads, shutdown};
+use daemon_rt::{Daemon, Mode, daemon, listener_or, reloads, shutdown};
 use daemon_tests::Settings;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
@@ -49,7 +49,11 @@ fn main((settings, listener): (Settings, Option<TcpListener>)) -> Result<()> {
 
 #[expect(clippy::unnecessary_wraps, reason = "a hook returns a `Result`")]
 fn configure(daemon: &mut Daemon) -> std::result::Result<Settings, Infallible> {
-    Ok(Settings::of_variable("CTL", daemon))
+    let settings = Settings::of_variable("CTL", daemon);
+    if settings.get("mode") == Some("foreground") {
+        daemon.mode(Mode::Foreground);
+    }
+    Ok(settings)
 }
 
 fn init(settings: Settings) -> Result<(Settings, Option<TcpListener>)> {

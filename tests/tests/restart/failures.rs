@@ -66,6 +66,19 @@ fn settings_that_are_wrong_are_found_before_anything_happens() {
     assert_goes_on(&scene, &old);
 }
 
+/// It is the starter that commits a restart.
+#[test]
+fn a_restart_that_is_to_stay_in_the_foreground_is_refused() {
+    let scene = Scene::new();
+    let ctl = answering(&scene);
+    let old = ctl.start();
+    ctl.with("mode", "foreground")
+        .run("restart")
+        .assert_exited(2)
+        .assert_says(&["mode: foreground", "a restart detaches"]);
+    assert_goes_on(&scene, &old);
+}
+
 #[test]
 fn if_the_new_one_is_killed_the_old_one_goes_on() {
     let scene = Scene::new();

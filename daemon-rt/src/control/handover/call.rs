@@ -1,4 +1,4 @@
-//! Calling the running instance on its control socket.
+//! Calls of the running instance on its control socket.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -16,14 +16,14 @@ use crate::steps::pidfile::socket::{CONTROL, NEW_CONTROL, beside, connect_at};
 pub(super) enum Call {
     /// The instance, at this path.
     Answered(OwnedFd, PathBuf),
-    /// The instance will, when it is ready.
+    /// No process yet: the instance will when it is ready.
     NotYet,
     /// Another process.
     Another,
-    Nobody,
+    NoSocket,
 }
 
-/// Calls the instance, also where its socket is after a restart that is not quite over.
+/// Calls the instance, also at the path where its socket is until a restart is over.
 pub(super) fn call(pidfile: &Path, instance: &Instance, patience: Duration) -> io::Result<Call> {
     match call_at(beside(pidfile, CONTROL), instance, patience)? {
         answered @ Call::Answered(..) => Ok(answered),
@@ -40,13 +40,13 @@ fn call_at(path: PathBuf, instance: &Instance, patience: Duration) -> io::Result
         Ok(connection) => connection,
         Err(Errno::EAGAIN) => return Err(no_answer()),
         Err(Errno::ECONNREFUSED) => return Ok(Call::NotYet),
-        Err(Errno::ENOENT | Errno::EPROTOTYPE) => return Ok(Call::Nobody),
+        Err(Errno::ENOENT | Errno::EPROTOTYPE) => return Ok(Call::NoSocket),
         Err(error) => return Err(error.into()),
     };
     let peer = getsockopt(&connection, sockopt::PeerCredentials)?;
-    Ok(if peer.pid() == instance.pid.as_raw() {
-        Call::Answered(connection, path)
+    if peer.pid() == instance.pid.as_raw() {
+        Ok(Call::Answered(connection, path))
     } else {
-        Call::Another
-    })
+        Ok(Call::Another)
+    }
 }

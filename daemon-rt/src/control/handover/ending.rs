@@ -1,12 +1,14 @@
-//! The end of the old instance after the commit: it is told to end, and has a limit.
+//! The end of the old instance after the commit: it has been told to end, and has a limit.
 
-use std::io;
 use std::time::Duration;
 
-use nix::unistd::Pid;
-
+use super::thread;
 use crate::control::instance::{End, Instance};
 use crate::report::log;
+
+/// How much longer the new instance waits than the restarter, which has more rights and a person to
+/// tell.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// The old instance, and how long it may take to end.
 pub(super) struct Old {
@@ -14,43 +16,32 @@ pub(super) struct Old {
     pub(super) patience: Duration,
 }
 
-/// How much longer the new instance waits than the restarter, which has more rights and a person to
-/// tell.
-const GRACE: Duration = Duration::from_secs(1);
-
 impl Old {
-    /// Has the new instance see to the end of the old one: the restarter may be gone by then.
+    /// Waits for the end in a thread of the new instance: the restarter may be gone by then.
     pub(super) fn watch(self) {
         let limit = self.patience.saturating_add(GRACE);
         let watch = move || {
-            if let Some(line) = self.end_within(limit) {
-                log::error(&line);
-            }
-            if !self.instance.has_pidfd() {
-                // It is the pidfile that is open in its place, and to close that would drop this
-                // process's own mark on it.
-                std::mem::forget(self);
+            if let Err(problem) = self.end_within(limit) {
+                log::error(&problem);
             }
         };
-        // Without a thread the restarter's word has to do.
-        _ = super::service::spawn(watch);
+        // Without a thread the restarter alone has to do that.
+        _ = thread::spawn(watch);
     }
 
-    /// Waits for the end, and brings it about where it does not come; what there is to say of it.
-    pub(super) fn end_within(&self, limit: Duration) -> Option<String> {
+    /// Waits for the end, and kills the old instance when the time is up.
+    ///
+    /// # Errors
+    /// If it did not end by itself, in words.
+    pub(super) fn end_within(&self, limit: Duration) -> Result<(), String> {
         let pid = self.instance.pid;
-        match self.instance.end_within(limit) {
-            Ok(End::InTime) => None,
-            Ok(End::Killed) => Some(format!(
-                "the old instance did not end in {limit:?} and was killed (pid {pid})"
-            )),
-            Err(error) => Some(lives_on(pid, limit, &error)),
-        }
+        let how = match self.instance.end_within(limit) {
+            Ok(End::InTime) => return Ok(()),
+            Ok(End::Killed) => format!("was killed (pid {pid})"),
+            Err(error) => format!("could not be killed (pid {pid}): {error}"),
+        };
+        Err(format!(
+            "the old instance did not end in {limit:?} and {how}"
+        ))
     }
-}
-
-fn lives_on(pid: Pid, limit: Duration, error: &io::Error) -> String {
-    format!(
-        "the old instance did not end in {limit:?} and could not be killed (pid {pid}): {error}"
-    )
 }

@@ -1,4 +1,4 @@
-//! What is said over the control socket: a word or a few, and descriptors.
+//! Messages over the control socket: a word or a few, and descriptors.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -7,23 +7,26 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
 
-use crate::service::listen::Origin;
+use crate::service::listen::{self, Origin};
 use crate::sys::{self, retry};
 
+/// How long the other side may take to answer.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+/// How long to wait before a call that has failed is tried again.
+pub(super) const PAUSE: Duration = Duration::from_millis(1);
 /// As many descriptors as one message can carry: `SCM_MAX_FD`, see unix(7).
 pub(super) const MOST_DESCRIPTORS: usize = 253;
-/// The longest text of a message: as many names as descriptors, each with 255 bytes and two more,
-/// fit.
+/// The longest text of a message: room for as many names as descriptors, each of 255 bytes and two
+/// more.
 const LONGEST: usize = 1 << 16;
 
-/// A message that was received. An empty one is the end of the conversation.
+/// A message that was received. An empty one is the end of the connection.
 pub(super) struct Message {
     pub(super) text: Vec<u8>,
     pub(super) fds: Vec<OwnedFd>,
 }
 
-/// A service that accepts no caller, and one that accepts and says nothing, are the same to who
-/// waits.
+/// For the caller, a service that does not accept and one that does not answer are the same.
 pub(super) fn no_answer() -> io::Error {
     io::Error::new(io::ErrorKind::TimedOut, "it has not answered in time")
 }
@@ -48,13 +51,8 @@ pub(super) fn receive(connection: &OwnedFd, patience: Option<Duration>) -> io::R
         Some(limit) => PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX),
         None => PollTimeout::NONE,
     };
-    if retry(|| {
-        poll(
-            &mut [PollFd::new(connection.as_fd(), PollFlags::POLLIN)],
-            timeout,
-        )
-    })? == 0
-    {
+    let mut input = [PollFd::new(connection.as_fd(), PollFlags::POLLIN)];
+    if retry(|| poll(&mut input, timeout))? == 0 {
         return Err(no_answer());
     }
     let mut text = vec![0; LONGEST];
@@ -69,9 +67,11 @@ pub(super) fn receive(connection: &OwnedFd, patience: Option<Duration>) -> io::R
     )?;
     let mut fds = Vec::new();
     // An error where not all have arrived, as this process may have no more: then none is known.
-    for control in message.cmsgs().into_iter().flatten() {
-        if let ControlMessageOwned::ScmRights(passed) = control {
-            fds.extend(passed.into_iter().map(sys::adopt_received));
+    if let Ok(controls) = message.cmsgs() {
+        for control in controls {
+            if let ControlMessageOwned::ScmRights(passed) = control {
+                fds.extend(passed.into_iter().map(sys::adopt_received));
+            }
         }
     }
     let length = message.bytes;
@@ -79,25 +79,22 @@ pub(super) fn receive(connection: &OwnedFd, patience: Option<Duration>) -> io::R
     Ok(Message { text, fds })
 }
 
-/// The text of a message with sockets: how many there are in all messages, and of each one here who
-/// has opened it, and its name.
-pub(super) fn write_sockets<'a>(
-    total: usize,
-    here: impl Iterator<Item = (Origin, &'a str)>,
-) -> Vec<u8> {
+/// Writes the text of a message with sockets: how many there are in all messages, and for each one
+/// here who has opened it, and its name.
+pub(super) fn write_sockets(total: usize, here: &[listen::SocketCopy]) -> Vec<u8> {
     let mut text = total.to_string();
-    for (origin, name) in here {
+    for socket in here {
         text.push('\0');
-        text.push(match origin {
+        text.push(match socket.origin {
             Origin::Manager => 'M',
             Origin::Service => 'S',
         });
-        text.push_str(name);
+        text.push_str(&socket.name);
     }
     text.into_bytes()
 }
 
-/// Reads it; `None` if it is not such a text. The names come from a process that may be hostile.
+/// Reads such a text; `None` if it is another. The names come from a process that may be hostile.
 pub(super) fn read_sockets(text: &[u8]) -> Option<(usize, Vec<(Origin, String)>)> {
     let text = String::from_utf8_lossy(text);
     let mut parts = text.split('\0');
@@ -118,7 +115,7 @@ pub(super) fn read_sockets(text: &[u8]) -> Option<(usize, Vec<(Origin, String)>)
     Some((total, sockets))
 }
 
-/// What is left of a time that began then.
+/// The rest of a time that began then.
 pub(super) fn left(began: Instant, patience: Duration) -> Duration {
     patience.saturating_sub(began.elapsed())
 }

@@ -2,112 +2,55 @@
 //! instance hands its sockets and its lock to the new one, which is ready before the old one stops
 //! accepting.
 //!
-//! R is the process that runs `restart`, O the old instance, N the new one.
+//! The *restarter* is the process that runs `restart`. It forks the *new* instance, which replaces
+//! the *old* one.
 //!
-//! 1. R takes the restart lock, connects to O's control socket, and makes sure that it is O's.
-//! 2. O sends the descriptor that holds the pidfile's lock, and its sockets with their names, in as
-//!    many messages as it takes: R asks for the next when it has one. The lock now has two owners,
-//!    and is never free.
-//! 3. R forks N: the normal start, but for the lock. N's hooks get the sockets, by their names. N
-//!    says READY, and accepts nothing.
-//! 4. R commits, by one pwrite(2) of N's pid into the pidfile. That line alone decides who owns the
-//!    service. Then it renames N's control socket into place.
-//! 5. R tells O, which finishes its open requests and ends, and N, which goes on. Sockets that N
-//!    has not taken are shut down. R waits for the end of O, and kills it when the time is up; so
-//!    does N, should R be gone.
+//! 1. The restarter takes the restart lock, connects to the old instance's control socket, and
+//!    makes sure that this instance answers.
+//! 2. The old instance sends the descriptor that holds the pidfile's lock, and its sockets with
+//!    their names, in as many messages as it takes: the restarter asks for each. The lock now has
+//!    two owners, and is never free.
+//! 3. The restarter forks the new instance: a start as any other, but the lock is there already,
+//!    and its hooks get the sockets by their names. The new instance says that it is ready, and
+//!    accepts nothing yet.
+//! 4. The restarter commits, by one pwrite(2) of the new pid into the pidfile. That line alone
+//!    decides who owns the service. Then the control socket of the new instance is renamed into
+//!    place.
+//! 5. The restarter tells both. The old instance finishes its open requests and ends; the new one
+//!    goes on, and shuts down the sockets that it has not taken. The restarter waits for the end of
+//!    the old instance, and kills it when the time is up. So does the new one, in case the restarter
+//!    is gone.
 //!
-//! With no word, because R is gone, N goes on if the pidfile names it, and tells O then; else it
-//! ends. O goes on unless the pidfile names another.
-
-use std::io;
-use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
-
-use crate::control::instance::Instance;
-use crate::report::text::printable;
-use crate::sys;
+//! If the restarter is gone and has said nothing, the pidfile decides: if it names the new instance,
+//! that tells the old one and goes on, else it ends. The old one goes on unless the pidfile names
+//! another.
+//!
+//! | module | holds |
+//! | --- | --- |
+//! | `restart`, `take_over` | the restarter's part |
+//! | `new` | the new instance's part |
+//! | `old` | the old instance's part |
+//! | `under_way`, `ending` | what the restarter and the new instance share: the connection to the old one, and its end |
+//! | `service` | the control socket of a service |
+//! | `reload`, `call` | requests to a service |
+//! | `message`, `word` | the messages |
+//! | `lock` | the restart lock |
 
 mod call;
 mod ending;
 mod lock;
 mod message;
+mod new;
+mod old;
+mod reload;
 mod restart;
 mod service;
+mod take_over;
+mod thread;
+mod under_way;
+mod word;
 
-use call::{Call, call};
-use message::{left, receive, send};
-pub(crate) use restart::{
-    await_go, clean_up, commit, is_restart, is_under_way, keep_daemons_end, prepare_restart,
-    see_off, verify,
-};
-pub(crate) use service::{answer_calls, bind_socket};
-
-/// What is asked for, and answered, over the control socket.
-mod word {
-    pub(super) const RELOAD: &[u8] = b"reload";
-    pub(super) const RELOADED: &[u8] = b"reloaded";
-    /// Followed by the reason.
-    pub(super) const FAILED: &[u8] = b"failed: ";
-    /// The service handles SIGHUP itself.
-    pub(super) const SIGNAL: &[u8] = b"signal";
-    pub(super) const CANNOT: &[u8] = b"cannot";
-    pub(super) const HAND_OVER: &[u8] = b"hand over the sockets";
-    /// The next of them.
-    pub(super) const MORE: &[u8] = b"more";
-    pub(super) const COMMIT: &[u8] = b"commit";
-    /// The same, but the restarter has to end first.
-    pub(super) const COMMIT_AFTER_ME: &[u8] = b"commit after me";
-}
-
-/// How long the old instance may take to answer.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// How long to wait before what has failed is tried again.
-const PAUSE: Duration = Duration::from_millis(1);
-
-/// What comes of asking a service to reload.
-pub(crate) enum Answer {
-    Done,
-    /// It takes a signal, and the service does not say when it has reloaded.
-    TakesSignal,
-}
-
-/// Has the service reload, and waits until it has.
-pub(crate) fn ask_to_reload(
-    pidfile: &Path,
-    instance: &Instance,
-    patience: Duration,
-) -> io::Result<Answer> {
-    let began = Instant::now();
-    let connection = match call(pidfile, instance, patience)? {
-        Call::Answered(connection, _) => connection,
-        Call::NotYet => return Err(io::Error::other("it is not ready yet")),
-        Call::Another => return Err(io::Error::other("its control socket is another process's")),
-        Call::Nobody => return Ok(Answer::TakesSignal),
-    };
-    let answer = send(&connection, word::RELOAD, &[])
-        .and_then(|()| receive(&connection, Some(left(began, patience))));
-    let (text, mut unasked) = match answer {
-        Ok(message) => (Ok(message.text), message.fds),
-        Err(error) => (Err(error), Vec::new()),
-    };
-    unasked.push(connection);
-    sys::close_aside(unasked);
-    match text?.as_slice() {
-        word::RELOADED => Ok(Answer::Done),
-        answer if answer.starts_with(word::FAILED) => {
-            let reason = String::from_utf8_lossy(&answer[word::FAILED.len()..]);
-            Err(io::Error::other(format!(
-                "it could not reload: {}",
-                printable(&reason)
-            )))
-        }
-        word::SIGNAL => Ok(Answer::TakesSignal),
-        word::CANNOT => Err(io::Error::other("it does not reload: SIGHUP would end it")),
-        _ => Err(io::Error::other("it has ended, or does not answer")),
-    }
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
+pub(crate) use self::new::New;
+pub(crate) use self::reload::{Answer, ask_to_reload};
+pub(crate) use self::restart::{Restart, Restarter, clean_up, prepare_restart};
+pub(crate) use self::service::{answer_calls, bind_socket};

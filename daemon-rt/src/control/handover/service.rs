@@ -1,143 +1,167 @@
-//! The service's side: the control socket, and O's part in a restart.
+//! The control socket of a service: it is bound, and its callers are answered.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{SigSet, Signal, kill};
+use nix::sys::signal::{SigSet, Signal};
 use nix::sys::socket::{
-    AddressFamily, Backlog, Shutdown, SockFlag, SockType, bind, getsockopt, listen, shutdown,
-    socket, sockopt,
+    self, AddressFamily, Backlog, Shutdown, SockFlag, SockType, bind, getsockopt, shutdown, socket,
+    sockopt,
 };
 use nix::sys::stat::{FileStat, Mode, fstat, umask};
-use nix::unistd::{Pid, geteuid, getpid};
+use nix::unistd::{Pid, geteuid};
 
-use super::message::{MOST_DESCRIPTORS, write_sockets};
-use super::restart::socket_path;
-use super::{PATIENCE, PAUSE, receive, send, word};
+use super::message::{PATIENCE, receive, send};
+use super::new::New;
+use super::{old, thread, word};
 use crate::error::{During, Error};
 use crate::service::end::ends_by;
-use crate::service::requests::note;
 use crate::service::{listen, reload};
 use crate::step::Step;
-use crate::steps::pidfile::socket::{CONTROL, at_place, beside};
+use crate::steps::pidfile::socket::{CONTROL, NEW_CONTROL, at_place, beside};
 use crate::steps::pidfile::{self, SocketFile};
 use crate::sys::kept::{is_still, lost};
+use crate::sys::retry;
 use crate::sys::safe_open::{ReadyPath, SafePath};
-use crate::sys::{self, retry};
 
 static SOCKET: OnceLock<ControlSocket> = OnceLock::new();
 
-/// Bound before privileges are dropped; it listens when the service is about to be ready.
+/// Bound before privileges are dropped. It listens when the service is about to be ready.
 struct ControlSocket {
     socket: UnixListener,
-    /// To know the socket again: the service can close or replace any descriptor.
-    itself: FileStat,
+    /// Tells whether the descriptor is still this socket: the service can close or replace it.
+    file: FileStat,
     path: PathBuf,
+    /// The restart that this start is part of, until the service is ready.
+    restart: Mutex<Option<New>>,
+}
+
+/// Whether SIGHUP is blocked, and so waits for sigwait(3) or signalfd(2).
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Hangup {
+    Blocked,
+    Delivered,
 }
 
 /// Binds the control socket beside the pidfile, which this process holds.
-pub(crate) fn bind_socket(pidfile: &Path) -> Result<(), Error> {
-    let path = socket_path(pidfile);
-    let made = || -> io::Result<ControlSocket> {
-        let place = SafePath::of(&path)?;
-        // Whoever left it there does not hold the lock any more.
-        if place.stat().is_ok() {
-            place.remove()?;
-        }
-        let directory = place.directory()?;
-        let socket = socket(
-            AddressFamily::Unix,
-            SockType::SeqPacket,
-            SockFlag::SOCK_CLOEXEC,
-            None,
-        )?;
-        // Nothing may fail after the bind(2) that does not remove the file again.
-        let (itself, later) = (fstat(&socket)?, beside(pidfile, CONTROL));
-        let ready_path = ReadyPath::new(&later)?;
-        let before = umask(Mode::from_bits_truncate(0o177));
-        let bound = at_place(&place, &path, |address| bind(socket.as_raw_fd(), address));
-        umask(before);
-        bound??;
-        let file = place.stat().inspect_err(|_| _ = place.remove())?;
-        pidfile::set_socket(SocketFile::new(ready_path, directory, file));
-        Ok(ControlSocket {
-            socket: socket.into(),
-            itself,
-            path: later,
-        })
+pub(crate) fn bind_socket(pidfile: &Path, restart: Option<New>) -> Result<(), Error> {
+    // In a restart the old instance's socket is still there.
+    let path = match &restart {
+        Some(restart) if restart.hand_over.is_some() => beside(pidfile, NEW_CONTROL),
+        _ => beside(pidfile, CONTROL),
     };
-    let made = made().during(Step::WritePidfile, path.display())?;
+    let later = beside(pidfile, CONTROL);
+    let (socket, file) = bind_at(&path, &later).during(Step::WritePidfile, path.display())?;
     listen::keep_copies();
-    _ = SOCKET.set(made);
+    _ = SOCKET.set(ControlSocket {
+        socket: socket.into(),
+        file,
+        path: later,
+        restart: Mutex::new(restart),
+    });
     Ok(())
 }
 
-/// The service is about to be ready: from now on a thread answers on the control socket.
-pub(crate) fn answer_calls() -> Result<(), Error> {
+/// Binds a socket at `path`, and has it removed with the pidfile, when it is at `later`.
+fn bind_at(path: &Path, later: &Path) -> io::Result<(OwnedFd, FileStat)> {
+    let place = SafePath::of(path)?;
+    // No process that holds the pidfile has left it there.
+    if place.stat().is_ok() {
+        place.remove()?;
+    }
+    let directory = place.directory()?;
+    let socket = socket(
+        AddressFamily::Unix,
+        SockType::SeqPacket,
+        SockFlag::SOCK_CLOEXEC,
+        None,
+    )?;
+    // After the bind(2), whatever fails has to remove the file again.
+    let (itself, later) = (fstat(&socket)?, ReadyPath::new(later)?);
+    let before = umask(Mode::from_bits_truncate(0o177));
+    let bound = at_place(&place, path, |address| bind(socket.as_raw_fd(), address));
+    umask(before);
+    bound??;
+    let file = place.stat().inspect_err(|_| _ = place.remove())?;
+    pidfile::set_socket(SocketFile::new(later, directory, file));
+    Ok((socket, itself))
+}
+
+/// The service is about to be ready: from now on a thread answers on the control socket. Returns
+/// the restart that is to be committed.
+pub(crate) fn answer_calls() -> Result<Option<New>, Error> {
     let Some(control) = SOCKET.get() else {
-        return Ok(());
+        return Ok(None);
     };
-    let listening = || -> io::Result<()> {
-        if !is_still(control.socket.as_fd(), &control.itself) {
-            return Err(lost(control.socket.as_fd()));
+    let restart = control
+        .restart
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .take();
+    if let Some(restart) = &restart {
+        restart.verify()?;
+    }
+    control
+        .listen()
+        .during(Step::Notify, control.path.display())?;
+    let blocked = SigSet::thread_get_mask().during(Step::Notify, Signal::SIGHUP)?;
+    let hangup = if blocked.contains(Signal::SIGHUP) {
+        Hangup::Blocked
+    } else {
+        Hangup::Delivered
+    };
+    thread::spawn(move || control.answer_all(hangup))
+        .during(Step::Notify, "a thread for the control socket")?;
+    Ok(restart)
+}
+
+impl ControlSocket {
+    fn listen(&self) -> io::Result<()> {
+        if self.is_there() {
+            Ok(socket::listen(&self.socket, Backlog::new(8)?)?)
+        } else {
+            Err(lost(self.socket.as_fd()))
         }
-        Ok(listen(&control.socket, Backlog::new(8)?)?)
-    };
-    listening().during(Step::Notify, control.path.display())?;
-    // One that is blocked waits for sigwait(3) or signalfd(2).
-    let hangup_waits = SigSet::thread_get_mask()
-        .during(Step::Notify, Signal::SIGHUP)?
-        .contains(Signal::SIGHUP);
-    spawn(move || answer_all(control, hangup_waits))
-        .during(Step::Notify, "a thread for the control socket")
-}
+    }
 
-/// Runs this in a thread that takes none of the service's signals.
-pub(super) fn spawn(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
-    let deaf = || {
-        _ = SigSet::all().thread_block();
-        work();
-    };
-    std::thread::Builder::new()
-        .name("control".to_owned())
-        .spawn(deaf)
-        .map(drop)
-}
+    /// Whether the service has left the descriptor alone.
+    fn is_there(&self) -> bool {
+        is_still(self.socket.as_fd(), &self.file)
+    }
 
-fn answer_all(control: &'static ControlSocket, hangup_waits: bool) {
-    // What the service has put in its place is the service's.
-    while is_still(control.socket.as_fd(), &control.itself) {
-        match control.socket.accept() {
-            // Each in a thread of its own: a reload that takes long must not keep a restart
-            // waiting. Whatever is wrong with one caller is nothing to the others, nor to the
-            // service.
-            Ok((caller, _)) => {
-                _ = spawn(move || _ = answer(&Arc::new(caller.into()), hangup_waits));
+    fn answer_all(&self, hangup: Hangup) {
+        while self.is_there() {
+            match self.socket.accept() {
+                // Each in a thread of its own: a reload that takes long must not keep a restart
+                // waiting. A caller that misbehaves affects neither the others nor the service.
+                Ok((caller, _)) => {
+                    _ = thread::spawn(move || _ = answer(&Arc::new(caller.into()), hangup));
+                }
+                // There is no descriptor left, for example: wait for one.
+                Err(_) => std::thread::sleep(Duration::from_millis(100)),
             }
-            // No descriptor is left, say: wait for one.
-            Err(_) => std::thread::sleep(Duration::from_millis(100)),
         }
     }
 }
 
-fn answer(connection: &Arc<OwnedFd>, hangup_waits: bool) -> io::Result<()> {
+fn answer(connection: &Arc<OwnedFd>, hangup: Hangup) -> io::Result<()> {
     let peer = getsockopt(connection, sockopt::PeerCredentials)?;
     if peer.uid() != 0 && peer.uid() != geteuid().as_raw() {
         return Ok(());
     }
     match receive(connection, Some(PATIENCE))?.text.as_slice() {
         word::RELOAD if reload(connection)? => Ok(()),
-        word::RELOAD if !hangup_waits && ends_by(libc::SIGHUP) => {
+        word::RELOAD if hangup == Hangup::Delivered && ends_by(libc::SIGHUP) => {
             send(connection, word::CANNOT, &[])
         }
         word::RELOAD => send(connection, word::SIGNAL, &[]),
-        word::HAND_OVER => hand_over(connection, Pid::from_raw(peer.pid())),
+        word::HAND_OVER => old::hand_over(connection, Pid::from_raw(peer.pid())),
         _ => Ok(()),
     }
 }
@@ -158,106 +182,10 @@ fn reload(caller: &Arc<OwnedFd>) -> io::Result<bool> {
     let Some(number) = reload::ask(Box::new(answer)) else {
         return Ok(false);
     };
-    // A hang-up is seen without being asked for.
+    // poll(2) reports a hang-up in any case.
     let mut end = [PollFd::new(caller.as_fd(), PollFlags::empty())];
     let ended = retry(|| poll(&mut end, PollTimeout::NONE));
     reload::forget(number);
     ended?;
     Ok(true)
-}
-
-/// O's side of the restart. Whatever goes wrong, the pidfile says whether this process still owns
-/// the service.
-fn hand_over(connection: &OwnedFd, restarter: Pid) -> io::Result<()> {
-    let restarter = sys::pidfd_open(restarter);
-    let sockets = listen::copies_for_successor();
-    let lock = match pidfile::lock_descriptor() {
-        Some(lock) if !sockets.is_empty() => lock,
-        _ => return send(connection, word::CANNOT, &[]),
-    };
-    pidfile::begin_hand_over();
-    let committed = match send_sockets(connection, lock, &sockets) {
-        Ok(()) => hears_commit(connection, lock),
-        Err(_) => None,
-    };
-    drop(sockets);
-    if let Some((_, mark)) = &committed {
-        pidfile::disown();
-        for mark in mark {
-            pidfile::set_old(mark.as_fd());
-        }
-        listen::drop_copies();
-    }
-    pidfile::end_hand_over();
-    let Some((commit, mark)) = committed else {
-        return Ok(());
-    };
-    // Open for as long as this process lives: closed, it would say nothing any more.
-    std::mem::forget(mark);
-    // N is R's child until R has ended. A manager that sees this process end before would take N
-    // for a stranger.
-    if let (Commit::AfterRestarter, Ok(restarter)) = (commit, restarter) {
-        let patience = PollTimeout::try_from(PATIENCE).unwrap_or(PollTimeout::MAX);
-        _ = retry(|| {
-            poll(
-                &mut [PollFd::new(restarter.as_fd(), PollFlags::POLLIN)],
-                patience,
-            )
-        });
-    }
-    // As an administrator would: the service finishes what it has begun. A filter may forbid the
-    // call, and a failure is worth another try: nobody else will.
-    while kill(getpid(), Signal::SIGTERM).is_err() && !note(libc::SIGTERM) {
-        std::thread::sleep(PAUSE);
-    }
-    Ok(())
-}
-
-/// Sends the lock, and then the sockets, a message at a time: as many as one carries.
-fn send_sockets(
-    connection: &OwnedFd,
-    lock: BorrowedFd<'_>,
-    sockets: &[listen::SocketCopy],
-) -> io::Result<()> {
-    let (first, rest) = sockets.split_at(sockets.len().min(MOST_DESCRIPTORS - 1));
-    let others = rest.chunks(MOST_DESCRIPTORS);
-    for (number, part) in std::iter::once(first).chain(others).enumerate() {
-        let mut fds = Vec::new();
-        if number == 0 {
-            fds.push(lock);
-        } else if receive(connection, Some(PATIENCE))?.text != word::MORE {
-            return Err(io::ErrorKind::ConnectionAborted.into());
-        }
-        fds.extend(part.iter().map(|kept| kept.fd.as_fd()));
-        let names = part.iter().map(|kept| (kept.origin, kept.name.as_str()));
-        send(connection, &write_sockets(sockets.len(), names), &fds)?;
-    }
-    Ok(())
-}
-
-/// When this process is to end.
-#[derive(Clone, Copy)]
-enum Commit {
-    Now,
-    AfterRestarter,
-}
-
-/// Whether R says that it has committed, or the pidfile does when R is gone, and N with it. R adds
-/// the pidfile, open.
-fn hears_commit(connection: &OwnedFd, pidfile: BorrowedFd<'_>) -> Option<(Commit, Vec<OwnedFd>)> {
-    let names_another =
-        || pidfile::read_pid(pidfile).is_ok_and(|named| named.is_some_and(|pid| pid != getpid()));
-    loop {
-        let heard = receive(connection, None);
-        match heard {
-            Ok(message) if message.text == word::COMMIT_AFTER_ME => {
-                return Some((Commit::AfterRestarter, message.fds));
-            }
-            Ok(message) if message.text == word::COMMIT => return Some((Commit::Now, message.fds)),
-            _ if names_another() => return Some((Commit::Now, Vec::new())),
-            Ok(_) => return None,
-            // That says nothing of R.
-            Err(_) => std::thread::sleep(PAUSE),
-        }
-    }
 }

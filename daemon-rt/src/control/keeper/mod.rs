@@ -22,9 +22,9 @@ pub(crate) mod unit_start;
 
 use std::fs::File;
 use std::io::{self, Write};
+use std::ops::ControlFlow;
 use std::os::fd::AsFd;
 use std::path::Path;
-use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use nix::unistd::Pid;
@@ -32,9 +32,10 @@ use nix::unistd::Pid;
 pub(crate) use self::evidence::find_keeper;
 use self::remedy::Caller;
 pub(crate) use self::remedy::Keeper;
+use crate::control::handover::{self, Restart};
 use crate::control::instance::Instance;
 use crate::control::lookup::{describe, failed, stays_in_foreground};
-use crate::control::{Control, Status, Stopped, handover};
+use crate::control::{Control, Status, Stopped};
 use crate::error::Error;
 use crate::report::log;
 use crate::steps::pidfile::{self, Found, Holder};
@@ -45,18 +46,18 @@ const START: Duration = Duration::from_secs(30);
 /// How often to look for it.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Restarts a service: by the manager that runs it, if one does. `Some` if that was done, and no
-/// start is to follow.
+/// Restarts a service by the manager that runs it: `Break`. Where no manager does, the start that
+/// continues is part of the restart, if there is something to restart.
 pub(crate) fn prepare_restart(
     pidfile: &Path,
     patience: Duration,
-) -> Result<Option<ExitCode>, Error> {
+) -> Result<ControlFlow<(), Option<Restart>>, Error> {
     let failed = |error| failed(pidfile, error);
     if let Some(old) = Instance::of(pidfile)? {
         if let Some(keeper) = find_keeper(old.pid, pidfile).map_err(failed)? {
             if keeper.caller != Caller::ManagerThatFollows {
                 restart(&keeper, pidfile, old.pid).map_err(failed)?;
-                return Ok(Some(ExitCode::SUCCESS));
+                return Ok(ControlFlow::Break(()));
             }
         }
         if proc::is_below(old.pid) {
@@ -68,8 +69,8 @@ pub(crate) fn prepare_restart(
             return Err(failed(io::Error::other(problem)));
         }
     }
-    handover::prepare_restart(pidfile, patience)?;
-    Ok(None)
+    let restart = handover::prepare_restart(pidfile, patience)?;
+    Ok(ControlFlow::Continue(restart))
 }
 
 /// Has the manager restart the service, and waits for the new process.
@@ -124,7 +125,7 @@ pub(crate) fn stop(control: &Control, patience: Duration) -> Result<Stopped, Err
     if let Ok(opened) = opened {
         check_left_behind(&opened, pidfile).map_err(failed)?;
     }
-    _ = pidfile::remove_stale(pidfile, || handover::clean_up(pidfile));
+    _ = pidfile::remove_stale(pidfile, || handover::clean_up(pidfile, None));
     Ok(stopped)
 }
 

@@ -21,7 +21,7 @@ use nix::unistd::Pid;
 
 use self::processes::{Deaths, Start, When, is_over};
 use self::progress::Progress;
-use crate::control::handover;
+use crate::control::handover::{self, Restarter};
 use crate::error::{During, Error};
 use crate::report::log;
 use crate::report::notify::notifier;
@@ -55,8 +55,6 @@ pub(crate) struct Starter {
     at_death: Action,
     /// The starter had children before: they, and what they leave to it, are not the service's.
     had_children: bool,
-    /// Whether the daemon is to replace an older instance.
-    restarts: bool,
     /// The pidfile beside which the daemon binds its control socket.
     control: Option<PathBuf>,
     progress: Progress,
@@ -119,7 +117,6 @@ impl Starter {
             watched,
             at_death,
             had_children: sys::has_children(),
-            restarts: handover::is_restart(),
             control: plan.control_path().map(Path::to_path_buf),
             progress: Progress::default(),
         })
@@ -128,29 +125,33 @@ impl Starter {
     /// In the daemon: gives up what is the starter's alone.
     #[inline]
     pub(crate) fn give_up(&self) -> Result<(), Error> {
-        if self.restarts {
-            handover::keep_daemons_end();
-        }
         sys::restore(libc::SIGCHLD, &self.at_death).during(Step::ResetSignals, Signal::SIGCHLD)
     }
 
     /// Step 15: waits for the outcome, and exits with the status that tells it.
-    pub(crate) fn wait(mut self, intermediate: Pid, receiver: Receiver) -> ! {
+    pub(crate) fn wait(
+        mut self,
+        intermediate: Pid,
+        receiver: Receiver,
+        mut restart: Option<Restarter>,
+    ) -> ! {
         let mut start = Start::new(intermediate, receiver);
         let outcome = self
             .outcome(&mut start)
             .unwrap_or_else(|error| Outcome::Failed(error.into()));
-        let outcome = match (outcome, start.daemon) {
-            (Outcome::Ready, Some(daemon)) if self.restarts && handover::is_under_way() => {
-                commit(&mut start, daemon)
+        let outcome = match (outcome, start.daemon, &mut restart) {
+            (Outcome::Ready, Some(daemon), Some(restart)) if restart.hands_over() => {
+                commit(restart, &mut start, daemon)
             }
-            (outcome, _) => outcome,
+            (outcome, _, _) => outcome,
         };
         self.progress.clear();
         if !matches!(outcome, Outcome::Ready) {
             start.end(self.had_children);
             pidfile::remove();
-            self.control.as_deref().map(handover::clean_up);
+            if let Some(pidfile) = &self.control {
+                handover::clean_up(pidfile, restart.as_ref());
+            }
         }
         match outcome {
             Outcome::Ready => {
@@ -158,7 +159,9 @@ impl Starter {
                 notifier().ready(start.daemon);
                 // The manager accepts that from its own child only, which is about to end.
                 notifier().barrier();
-                self.see_off();
+                if let Some(restart) = restart {
+                    self.see_off(restart);
+                }
                 sys::exit_now(0)
             }
             Outcome::Failed(failure) => {
@@ -178,18 +181,15 @@ impl Starter {
         }
     }
 
-    /// After a restart with a hand-over: waits for the end of the old instance. Whoever does not
-    /// want to wait for that can interrupt it as any other program: the service runs.
-    fn see_off(&self) {
-        if !self.restarts {
-            return;
-        }
+    /// After a restart with a hand-over: waits for the end of the old instance. That can be
+    /// interrupted as any other program: the service runs.
+    fn see_off(&self, restart: Restarter) {
         for signal in self.interruptions() {
             _ = sys::reset(signal as libc::c_int);
         }
         _ = signals::unblock_signals();
-        if let Some(line) = handover::see_off() {
-            log::print(Severity::LOG_WARNING, &line);
+        if let Err(problem) = restart.see_off() {
+            log::print(Severity::LOG_WARNING, &problem);
         }
     }
 
@@ -261,11 +261,11 @@ impl Starter {
 }
 
 /// Ends a restart: the new instance, if it still lives, takes the service over.
-fn commit(start: &mut Start, daemon: Pid) -> Outcome {
+fn commit(restart: &mut Restarter, start: &mut Start, daemon: Pid) -> Outcome {
     match start.deaths().map(|deaths| deaths.failure(When::Ready)) {
         Ok(Some(failure)) => Outcome::Failed(failure),
         Err(error) => Outcome::Failed(error.into()),
-        Ok(None) => match handover::commit(daemon) {
+        Ok(None) => match restart.commit(daemon) {
             Ok(()) => Outcome::Ready,
             Err(error) => {
                 Outcome::Failed(Error::step(Step::WritePidfile, "the restart", error).into())

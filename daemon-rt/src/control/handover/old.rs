@@ -1,0 +1,121 @@
+//! The old instance's part.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::libc;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, getpid};
+
+use super::message::{MOST_DESCRIPTORS, PATIENCE, PAUSE, receive, send, write_sockets};
+use super::word;
+use crate::service::listen;
+use crate::service::requests::note;
+use crate::steps::pidfile;
+use crate::sys::{self, retry};
+
+/// A commit, as the old instance hears of it.
+struct Commit {
+    ends: When,
+    /// The pidfile, open.
+    pidfile: Vec<OwnedFd>,
+}
+
+/// When this process is to end.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum When {
+    Now,
+    AfterRestarter,
+}
+
+/// Hands the service over. Whatever goes wrong, the pidfile says whether this process still owns it.
+pub(super) fn hand_over(connection: &OwnedFd, restarter: Pid) -> io::Result<()> {
+    let restarter = sys::pidfd_open(restarter);
+    let sockets = listen::copies_for_successor();
+    let lock = match pidfile::lock_descriptor() {
+        Some(lock) if !sockets.is_empty() => lock,
+        _ => return send(connection, word::CANNOT, &[]),
+    };
+    pidfile::begin_hand_over();
+    let commit = match send_sockets(connection, lock, &sockets) {
+        Ok(()) => await_commit(connection, lock),
+        Err(_) => None,
+    };
+    drop(sockets);
+    if let Some(commit) = &commit {
+        pidfile::disown();
+        for pidfile in &commit.pidfile {
+            pidfile::set_old(pidfile.as_fd());
+        }
+        listen::drop_copies();
+    }
+    pidfile::end_hand_over();
+    let Some(commit) = commit else {
+        return Ok(());
+    };
+    // To close it would unlock the byte that says that this process lives on.
+    std::mem::forget(commit.pidfile);
+    if let (When::AfterRestarter, Ok(restarter)) = (commit.ends, restarter) {
+        // The new instance is the restarter's child until that has ended. A manager that sees this
+        // process end before would take the new one for a stranger.
+        let patience = PollTimeout::try_from(PATIENCE).unwrap_or(PollTimeout::MAX);
+        let mut end = [PollFd::new(restarter.as_fd(), PollFlags::POLLIN)];
+        _ = retry(|| poll(&mut end, patience));
+    }
+    // As by an administrator: the service finishes what it has begun. A filter may forbid the call,
+    // and a failure is worth another try: no one else ends this process.
+    while kill(getpid(), Signal::SIGTERM).is_err() && !note(libc::SIGTERM) {
+        std::thread::sleep(PAUSE);
+    }
+    Ok(())
+}
+
+/// Sends the lock, and then the sockets, a message at a time: as many as one carries.
+fn send_sockets(
+    connection: &OwnedFd,
+    lock: BorrowedFd<'_>,
+    sockets: &[listen::SocketCopy],
+) -> io::Result<()> {
+    let (first, rest) = sockets.split_at(sockets.len().min(MOST_DESCRIPTORS - 1));
+    let mut fds = vec![lock];
+    fds.extend(first.iter().map(|copy| copy.fd.as_fd()));
+    send(connection, &write_sockets(sockets.len(), first), &fds)?;
+    for part in rest.chunks(MOST_DESCRIPTORS) {
+        if receive(connection, Some(PATIENCE))?.text != word::MORE {
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        }
+        let fds: Vec<_> = part.iter().map(|copy| copy.fd.as_fd()).collect();
+        send(connection, &write_sockets(sockets.len(), part), &fds)?;
+    }
+    Ok(())
+}
+
+/// Waits until the restarter says that it has committed, and sends the pidfile, or, when the
+/// restarter and the new instance are gone, the pidfile does. `None` if there is no commit.
+fn await_commit(connection: &OwnedFd, pidfile: BorrowedFd<'_>) -> Option<Commit> {
+    loop {
+        let heard = receive(connection, None);
+        let (ends, pidfile) = match heard {
+            Ok(message) if message.text == word::COMMIT_AFTER_ME => {
+                (When::AfterRestarter, message.fds)
+            }
+            Ok(message) if message.text == word::COMMIT => (When::Now, message.fds),
+            _ if names_another(pidfile) => (When::Now, Vec::new()),
+            Ok(_) => return None,
+            // A failure says nothing of the restarter.
+            Err(_) => {
+                std::thread::sleep(PAUSE);
+                continue;
+            }
+        };
+        return Some(Commit { ends, pidfile });
+    }
+}
+
+fn names_another(pidfile: BorrowedFd<'_>) -> bool {
+    match pidfile::read_pid(pidfile) {
+        Ok(Some(pid)) => pid != getpid(),
+        Ok(None) | Err(_) => false,
+    }
+}
