@@ -50,8 +50,8 @@ impl Supervisor {
     /// Returns the supervisor that a process is, if it certainly supervises this child.
     pub(crate) fn of(process: Pid, child: Pid) -> Option<Self> {
         let supervisor = Self::by_name(process, child)?;
-        // If /proc is of another pid namespace, the name is another process's. This is checked last:
-        // each start comes here, and few find a name.
+        // If /proc is of another pid namespace, the name is another process's. This is checked
+        // last: each start comes here, and few find a name.
         if proc::is_ours() {
             Some(supervisor)
         } else {

@@ -29,8 +29,8 @@ pub(super) fn take(start: &StartOfMain) {
 #[derive(Clone, Copy, Debug)]
 pub struct Watchdog(());
 
-/// Returns the manager's watchdog (`WatchdogSec=` of a systemd unit). The manager kills and restarts
-/// a service that does not [`ping`](Watchdog::ping) in time.
+/// Returns the manager's watchdog (`WatchdogSec=` of a systemd unit). The manager kills and
+/// restarts a service that does not [`ping`](Watchdog::ping) in time.
 pub fn watchdog() -> Watchdog {
     Watchdog(())
 }

@@ -50,8 +50,8 @@ pub(crate) fn begin(name: Option<&String>) {
     report().phase = Phase::Starting;
 }
 
-/// Reports to the starter from now on. Until the daemon is ready, the starter reports to the manager
-/// for it.
+/// Reports to the starter from now on. Until the daemon is ready, the starter reports to the
+/// manager for it.
 #[inline]
 pub(crate) fn set_starter(reporter: Reporter) {
     notifier().close_fd();

@@ -53,10 +53,10 @@ pub struct ReloadStream(Reloads);
 /// A request to reload, and the reload itself: hold it while the service reads its configuration
 /// again.
 ///
-/// While it is held, the manager sees the service reloading (`RELOADING=1` … `READY=1`). Dropping it
-/// reports that the service has reloaded, even if the task that holds it is cancelled. If the reload
-/// failed, call [`failed`](Self::failed). A panic of the thread that holds it counts as a failure,
-/// too; see [`reloads`] for later requests then.
+/// While it is held, the manager sees the service reloading (`RELOADING=1` … `READY=1`). Dropping
+/// it reports that the service has reloaded, even if the task that holds it is cancelled. If the
+/// reload failed, call [`failed`](Self::failed). A panic of the thread that holds it counts as a
+/// failure, too; see [`reloads`] for later requests then.
 ///
 /// # Logs
 ///
@@ -66,13 +66,14 @@ pub struct ReloadStream(Reloads);
 /// - those that the settings `stdout` and `stderr` name;
 /// - in the foreground those that the manager or a shell has opened to append to (`append:` of
 ///   systemd.exec(5), `exec >>log` in a run script), if they have been renamed or removed. Their
-///   names at the start of the service are read from /proc. A new file gets the mode of the old one.
+///   names at the start of the service are read from /proc. A new file gets the mode of the old
+///   one.
 ///
-/// The service's user needs the permission to open them: if it cannot create files in the directory,
-/// have logrotate(8) create them (`create 0640 USER`). Root opens them only if no other user can
-/// write to the directory. If a log cannot be opened, or is outside the service's chroot, the
-/// service goes on with the old file, and a line in it says so. A log that is copied and truncated
-/// in place (`copytruncate`) needs nothing.
+/// The service's user needs the permission to open them: if it cannot create files in the
+/// directory, have logrotate(8) create them (`create 0640 USER`). Root opens them only if no other
+/// user can write to the directory. If a log cannot be opened, or is outside the service's chroot,
+/// the service goes on with the old file, and a line in it says so. A log that is copied and
+/// truncated in place (`copytruncate`) needs nothing.
 #[must_use = "dropping it reports that the service has reloaded"]
 pub struct Reload {
     /// The number of the last caller whose request it meets.
@@ -85,8 +86,8 @@ struct ReloadError {
     errno: Option<i32>,
 }
 
-/// The requests to reload: SIGHUP, or `reload` through the control socket. Requests that come during
-/// a reload become one request.
+/// The requests to reload: SIGHUP, or `reload` through the control socket. Requests that come
+/// during a reload become one request.
 ///
 /// In a thread, iterate. The iterator waits for each request, and never ends.
 ///
@@ -122,7 +123,8 @@ struct ReloadError {
 ///
 /// The requests have to be taken as long as the service runs. After a panic of the only thread or
 /// task that takes them, a later request waits: SIGHUP has no effect, and a caller of the control
-/// socket times out. Have such a panic end the service (`panic = "abort"`), or call `reloads` again.
+/// socket times out. Have such a panic end the service (`panic = "abort"`), or call `reloads`
+/// again.
 ///
 /// # Panics
 ///

@@ -74,11 +74,11 @@ pub struct Shutdown(&'static SelfPipe);
 /// `ctrlc::try_set_handler` fails if there is a handler, and with a pidfile there is one from the
 /// start.
 ///
-/// If the service handles a signal itself, without `shutdown()`, the signal does not end it, and its
-/// pidfile is removed when the process exits: by returning from `main`, or by
+/// If the service handles a signal itself, without `shutdown()`, the signal does not end it, and
+/// its pidfile is removed when the process exits: by returning from `main`, or by
 /// [`std::process::exit`]. Other ways to exit, such as `signal_hook::low_level::exit` and
-/// `signal_hook::flag::register_conditional_shutdown`, leave the pidfile behind, with its lock free.
-/// If every thread blocks a signal, and a part of the service waits for it by sigwait(3) or
+/// `signal_hook::flag::register_conditional_shutdown`, leave the pidfile behind, with its lock
+/// free. If every thread blocks a signal, and a part of the service waits for it by sigwait(3) or
 /// signalfd(2), no handler is called.
 ///
 /// # Panics

@@ -24,8 +24,8 @@ mod tests;
 pub(crate) const LONGEST_FAILURE: usize = 4000;
 /// The longest text of a progress message, in bytes.
 pub(crate) const LONGEST_PROGRESS: usize = 500;
-/// The most bytes that may wait to be read when progress is sent. A starter that is only slow misses
-/// none of it.
+/// The most bytes that may wait to be read when progress is sent. A starter that is only slow
+/// misses none of it.
 const BACKLOG: usize = 2000;
 
 #[derive(Debug, PartialEq, Eq)]

@@ -36,11 +36,11 @@ const MOST_LINES: usize = 10;
 /// [`UnixDatagram`](std::os::unix::net::UnixDatagram). The call returns, in this order:
 ///
 /// 1. the socket of this name that the manager has opened (systemd: `FileDescriptorName=`), at
-///    whatever address; or, if the manager has opened a single socket without a name, or one at this
-///    address, that one;
+///    whatever address; or, if the manager has opened a single socket without a name, or one at
+///    this address, that one;
 /// 2. in a restart that hands over, the older instance's socket of this name if it is at this
-///    address, or one at this address under another name. If the address has changed, the new one is
-///    opened, and the old one is closed when the service is ready;
+///    address, or one at this address under another name. If the address has changed, the new one
+///    is opened, and the old one is closed when the service is ready;
 /// 3. a new socket. TCP is bound with `SO_REUSEADDR`. A Unix socket replaces the socket file of an
 ///    instance that has ended. The mode of the file follows the umask of the service, as with std:
 ///    with the `umask` of 0 that daemon(7) asks for, everyone can connect.

@@ -51,8 +51,8 @@ pub(super) enum State {
 /// The opener of a descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Origin {
-    /// The manager, which decides where the service listens. In a restart it comes through the older
-    /// instance.
+    /// The manager, which decides where the service listens. In a restart it comes through the
+    /// older instance.
     Manager,
     /// An older instance, at an address of its own configuration.
     Service,
@@ -169,8 +169,8 @@ impl Table {
         }
     }
 
-    /// Returns the index of the socket that is asked for; `None` if it was not passed, and has to be
-    /// opened.
+    /// Returns the index of the socket that is asked for; `None` if it was not passed, and has to
+    /// be opened.
     pub(super) fn find(&self, wanted: &Wanted<'_>) -> Result<Option<usize>, Error> {
         self.check()?;
         let is_same = |entry: &Entry| entry.kind == wanted.kind && entry.is_at(wanted);
