@@ -11,7 +11,7 @@ use std::thread;
 use std::time::Instant;
 
 use clap::Parser;
-use daemon_harness::{shuffle, text_of};
+use daemon_harness::text_of;
 
 /// Walks through all cases, or a sample of them. The exit status is 1 if there is a violation.
 #[derive(Debug, Parser)]
@@ -64,7 +64,7 @@ impl Walk {
         cases.retain(|case| shown(case).contains(&self.only));
         let all = cases.len();
         if let Some(sample) = self.sample {
-            shuffle(&mut cases, self.seed);
+            fastrand::Rng::with_seed(self.seed).shuffle(&mut cases);
             cases.truncate(sample);
         }
         println!("{} of {all}, seed {}", cases.len(), self.seed);

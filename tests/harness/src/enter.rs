@@ -24,6 +24,11 @@ use nix::unistd::{
     ForkResult, Gid, Pid, Uid, chdir, execve, setgroups, setpgid, setresgid, setresuid, setsid,
     tcsetpgrp,
 };
+use rustix::process::{WaitOptions, setpriority_process, wait, waitpid};
+use rustix::thread::{
+    CapabilitiesSecureBits, CapabilitySet, CapabilitySets, configure_capability_in_ambient_set,
+    remove_capability_from_bounding_set, set_capabilities, set_capabilities_secure_bits,
+};
 
 use crate::protocol::{Group, Hidden, Namespaces, ProcMount, Spec, Stdio};
 use crate::sys;
@@ -40,7 +45,12 @@ pub(crate) fn become_keeper() -> io::Result<()> {
 /// Reaps this child, or any: its pid and wait status; `None` if none has ended, an error if there
 /// is none at all.
 pub(crate) fn reap(pid: Option<i32>) -> io::Result<Option<(i32, i32)>> {
-    sys::wait_pid(pid.unwrap_or(-1))
+    let ended = match pid {
+        Some(pid) => waitpid(rustix::process::Pid::from_raw(pid), WaitOptions::NOHANG),
+        None => wait(WaitOptions::NOHANG),
+    }?;
+    // (nix fails where the status names a signal of real time.)
+    Ok(ended.map(|(pid, status)| (pid.as_raw_pid(), status.as_raw())))
 }
 
 /// Starts the program in its surroundings; returns its pid when it is about to be executed.
@@ -160,7 +170,7 @@ fn enter(spec: &Spec) -> Result<Program, String> {
     }
     // While still root: lower nice values and higher limits need it.
     if let Some(value) = spec.nice {
-        sys::set_nice(value).during("setpriority")?;
+        setpriority_process(None, value).during("setpriority")?;
     }
     for &(resource, soft, hard) in &spec.rlimits {
         sys::set_rlimit(resource, soft, hard).during("setrlimit")?;
@@ -342,14 +352,26 @@ fn go_on_in_child() -> Result<(), String> {
         return Ok(());
     };
     // Whoever reads what the child writes is to see when that ends.
-    let waited = sys::close_range(0, RawFd::MAX).and_then(|()| sys::wait_for(child));
-    let status = waited.map_or_else(|_| ExitStatus::from_raw(125 << 8), ExitStatus::from_raw);
+    let _ = sys::close_range(0, RawFd::MAX);
+    let status = wait_for(child.as_raw());
     if let Some(signal) = status.signal() {
         let _ = sys::set_blocked(0);
         let _ = sys::set_rlimit(libc::RLIMIT_CORE as _, 0, 0);
         let _ = nix::sys::signal::raise(signal.try_into().unwrap_or(nix::sys::signal::SIGKILL));
     }
     exit(status.code().unwrap_or(125))
+}
+
+/// Waits for the end of this child.
+fn wait_for(child: i32) -> ExitStatus {
+    let child = rustix::process::Pid::from_raw(child);
+    loop {
+        match waitpid(child, WaitOptions::empty()) {
+            Ok(Some((_, status))) => return ExitStatus::from_raw(status.as_raw()),
+            Ok(None) | Err(rustix::io::Errno::INTR) => {}
+            Err(_) => return ExitStatus::from_raw(125 << 8),
+        }
+    }
 }
 
 /// A user namespace in which this user is root, and no one else is known.
@@ -389,14 +411,24 @@ fn become_root() -> Result<(), String> {
 }
 
 /// The capabilities in a set.
-fn capabilities(set: u64) -> impl Iterator<Item = u8> {
-    (0..64).filter(move |number| set >> number & 1 == 1)
+fn capabilities(set: u64) -> impl Iterator<Item = CapabilitySet> {
+    CapabilitySet::from_bits_retain(set).iter()
+}
+
+/// Makes everything permitted effective, and these capabilities inheritable.
+fn raise_capabilities(inheritable: u64) -> rustix::io::Result<()> {
+    let permitted = rustix::thread::capabilities(None)?.permitted;
+    let sets = CapabilitySets {
+        effective: permitted,
+        permitted,
+        inheritable: CapabilitySet::from_bits_retain(inheritable),
+    };
+    set_capabilities(None, sets)
 }
 
 fn change_identity(spec: &Spec) -> Result<(), String> {
     for capability in capabilities(spec.bounding_without) {
-        sys::prctl(libc::PR_CAPBSET_DROP, capability.into(), 0)
-            .during("dropping from the bounding set")?;
+        remove_capability_from_bounding_set(capability).during("dropping from the bounding set")?;
     }
     if let Some(groups) = &spec.groups {
         let groups: Vec<Gid> = groups.iter().copied().map(Gid::from_raw).collect();
@@ -413,15 +445,15 @@ fn change_identity(spec: &Spec) -> Result<(), String> {
     }
     let inheritable = spec.inheritable | spec.ambient;
     if inheritable != 0 || spec.uid.is_some() {
-        sys::raise_capabilities(inheritable).during("capset")?;
+        raise_capabilities(inheritable).during("capset")?;
     }
     for capability in capabilities(spec.ambient) {
-        let raise = libc::c_ulong::try_from(libc::PR_CAP_AMBIENT_RAISE).expect("a small number");
-        sys::prctl(libc::PR_CAP_AMBIENT, raise, capability.into())
+        configure_capability_in_ambient_set(capability, true)
             .during("raising an ambient capability")?;
     }
     if let Some(bits) = spec.securebits {
-        sys::prctl(libc::PR_SET_SECUREBITS, bits.into(), 0).during("securebits")?;
+        let bits = CapabilitiesSecureBits::from_bits_retain(bits);
+        set_capabilities_secure_bits(bits).during("securebits")?;
     }
     if spec.no_new_privs {
         nix::sys::prctl::set_no_new_privs().during("no_new_privs")?;

@@ -34,6 +34,7 @@
 //! | [`managers`] | service managers, each in a machine of its own |
 //! | `witness` | what is left of a scene's services, by the programs that processes run |
 //! | [`rough`] | what a service does whose code is not polite |
+//! | `files` | what tests do to files that std has no function for |
 //! | `require` | [`require!`]: tests that need root or a tool, and say so |
 //! | [`trace`] | a start, followed from system call to system call |
 //! | [`keeper`] | the keeper of a scene |
@@ -42,6 +43,7 @@
 #![allow(clippy::missing_panics_doc, clippy::missing_errors_doc)] // A harness panics: that is how a test fails.
 
 mod enter;
+mod files;
 pub mod keeper;
 mod keeper_link;
 mod launch;
@@ -62,6 +64,7 @@ mod witness;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use files::{exchange, set_access_list, set_file_capabilities};
 pub use launch::Launch;
 pub use outcome::{Running, Started};
 pub use proc::{Descriptor, Proc};
@@ -69,8 +72,8 @@ pub use protocol::{Hidden, Namespaces, ProcMount, Stdio};
 pub use scene::{Gate, Scene};
 pub use stranger::Stranger;
 pub use sys::{
-    ALL_SIGNALS, FORKS, duplicate, exchange, fork, securebits, session_keyring, set_access_list,
-    set_file_capabilities, sigaction, sigaction_info, signal_set, ways_back_to_root,
+    ALL_SIGNALS, FORKS, duplicate, fork, session_keyring, sigaction, sigaction_info, signal_set,
+    ways_back_to_root,
 };
 pub use terminal::Terminal;
 
@@ -135,19 +138,4 @@ pub fn text_of(panic: Box<dyn std::any::Any + Send>) -> String {
             .unwrap_or("a panic")
             .to_owned()
     })
-}
-
-/// Another order, the same for the same seed.
-pub fn shuffle<T>(items: &mut [T], seed: u64) {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    for end in (1..items.len()).rev() {
-        // xorshift64
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        items.swap(
-            end,
-            usize::try_from(state % (end as u64 + 1)).expect("an index"),
-        );
-    }
 }

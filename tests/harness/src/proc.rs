@@ -6,11 +6,12 @@ use std::fmt::Write as _;
 use std::fs;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use nix::unistd::Pid;
-use procfs::process::{Process, Stat, Status, all_processes};
+use procfs::process::{MMPermissions, Process, Stat, Status, all_processes};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::scene::poll;
 use crate::sys;
@@ -64,7 +65,7 @@ impl Proc {
     pub fn new(pid: i32) -> Option<Self> {
         // In this order the two are the same: what the handle refers to was there before the
         // directory was opened, and if it is alive afterwards the pid had no other owner meanwhile.
-        let handle = sys::pidfd_open(Pid::from_raw(pid)).ok()?;
+        let handle = pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok()?;
         let process = Process::new(pid).ok()?;
         let gone = sys::pidfd_signal(&handle, 0)
             .is_err_and(|error| error.raw_os_error() == Some(libc::ESRCH));
@@ -220,26 +221,18 @@ impl Proc {
     /// Whether these bytes are anywhere in its memory that is its own and writable (as the stack
     /// and the heap).
     pub fn memory_contains(&self, secret: &[u8]) -> bool {
-        use std::io::Read;
-        use std::os::unix::fs::FileExt;
-        let mut maps = String::new();
-        let _ = fs::File::open(format!("/proc/{}/maps", self.pid()))
-            .and_then(|mut file| file.read_to_string(&mut maps));
-        let memory =
-            fs::File::open(format!("/proc/{}/mem", self.pid())).expect("the memory of a process");
-        maps.lines()
-            .filter(|line| line.contains(" rw"))
-            .any(|line| {
-                let (from, to) = line
-                    .split_once(' ')
-                    .and_then(|(range, _)| range.split_once('-'))
-                    .expect("a range");
-                let from = u64::from_str_radix(from, 16).expect("an address");
-                let to = u64::from_str_radix(to, 16).expect("an address");
-                let mut bytes = vec![0; usize::try_from(to - from).expect("a mapping")];
-                memory.read_exact_at(&mut bytes, from).is_ok()
-                    && bytes.windows(secret.len()).any(|part| part == secret)
-            })
+        let maps = self.process.maps().expect("the mappings of a process");
+        let memory = self.process.mem().expect("the memory of a process");
+        let own = MMPermissions::READ | MMPermissions::WRITE | MMPermissions::PRIVATE;
+        maps.into_iter().any(|map| {
+            if !map.perms.contains(own) {
+                return false;
+            }
+            let (from, to) = map.address;
+            let mut bytes = vec![0; usize::try_from(to - from).expect("a mapping")];
+            memory.read_exact_at(&mut bytes, from).is_ok()
+                && bytes.windows(secret.len()).any(|part| part == secret)
+        })
     }
 
     /// Its working directory.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::scene::poll;
-use crate::{PATIENCE, Proc, sys};
+use crate::{PATIENCE, Proc, enter, sys};
 
 /// A process that does nothing, and keeps the signals that it gets, so that they can be seen. It
 /// ends when it is dropped.
@@ -48,7 +48,7 @@ impl Stranger {
 impl Drop for Stranger {
     fn drop(&mut self) {
         self.0.kill();
-        while let Ok(None) = sys::wait_pid(self.pid()) {
+        while let Ok(None) = enter::reap(Some(self.pid())) {
             std::thread::sleep(Duration::from_millis(1));
         }
     }

@@ -1,4 +1,4 @@
-//! System calls that neither std nor nix has in a safe form: the only file of this crate with
+//! System calls that neither std nor nix nor rustix has in a safe form: the only file of this crate with
 //! `unsafe`.
 //!
 //! Most of it runs in the keeper's child between fork and exec, where everything that may be broken
@@ -7,17 +7,16 @@
 
 #![allow(unsafe_code)]
 
-use std::ffi::CString;
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 use std::{io, ptr};
 
-use libc::{c_int, c_long, c_ulong, c_void, rlim_t};
+use libc::{c_int, c_long, c_void, rlim_t};
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
-use nix::unistd::{ForkResult, Pid};
+use nix::unistd::ForkResult;
+use rustix::process::set_parent_process_death_signal;
+use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
 
 /// Every signal that can be ignored or blocked, as a mask like those in `/proc/PID/status`: all
 /// from 1 to 64, those of real time and the two that the C library keeps for itself included, but
@@ -71,18 +70,6 @@ pub fn fork() -> io::Result<ForkResult> {
     Ok(unsafe { nix::unistd::fork() }?)
 }
 
-/// Waits for the end of this child: its raw wait status.
-pub(crate) fn wait_for(pid: Pid) -> io::Result<i32> {
-    let mut status = 0;
-    loop {
-        // SAFETY: the status outlives the call.
-        match check(unsafe { libc::waitpid(pid.as_raw(), &raw mut status, 0) }.into()) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            result => return result.map(|_| status),
-        }
-    }
-}
-
 /// The beginning of the kernel's `struct clone_args`, which the `libc` crate does not have for
 /// every system.
 #[repr(C, align(8))]
@@ -116,11 +103,7 @@ pub(crate) fn child_with_pid(pid: i32) -> io::Result<()> {
     // and never returns from here.
     let result = unsafe { libc::syscall(libc::SYS_clone3, &raw const how, size_of_val(&how)) };
     if result == 0 {
-        let _ = prctl(
-            libc::PR_SET_PDEATHSIG,
-            c_ulong::try_from(libc::SIGKILL).unwrap_or(9),
-            0,
-        );
+        let _ = set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
         let _ = close_range(0, RawFd::MAX);
         loop {
             // SAFETY: pause(2) has no precondition.
@@ -130,16 +113,6 @@ pub(crate) fn child_with_pid(pid: i32) -> io::Result<()> {
     let result = check(result);
     blocked.thread_set_mask()?;
     result.map(drop)
-}
-
-/// Reaps a child, by pid or any (-1), if one has ended: its pid and raw status. (nix fails where
-/// the status names a signal of real time.)
-pub(crate) fn wait_pid(pid: i32) -> io::Result<Option<(i32, i32)>> {
-    let mut status = 0;
-    // SAFETY: the status outlives the call.
-    let pid = check(unsafe { libc::waitpid(pid, &raw mut status, libc::WNOHANG) }.into())?;
-    let pid = i32::try_from(pid).expect("a pid");
-    Ok((pid != 0).then_some((pid, status)))
 }
 
 /// Ignores a signal, or puts it back to its default. By the bare system call: the C library refuses
@@ -205,25 +178,6 @@ pub(crate) fn close_range(first: RawFd, last: RawFd) -> io::Result<()> {
     check(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) }).map(drop)
 }
 
-/// Two paths exchange what they name, in one step. (nix has renameat2(2) for glibc alone.)
-pub fn exchange(one: &Path, other: &Path) -> io::Result<()> {
-    let [one, other] = [one, other].map(|path| CString::new(path.as_os_str().as_bytes()));
-    let (one, other, here) = (one?, other?, libc::AT_FDCWD);
-    let flags = libc::RENAME_EXCHANGE;
-    // SAFETY: both paths end with a NUL byte and outlive the call.
-    let result = unsafe {
-        libc::syscall(
-            libc::SYS_renameat2,
-            here,
-            one.as_ptr(),
-            here,
-            other.as_ptr(),
-            flags,
-        )
-    };
-    check(result).map(drop)
-}
-
 /// Sets a resource limit, soft and hard.
 #[allow(
     clippy::cast_possible_wrap,
@@ -236,67 +190,6 @@ pub(crate) fn set_rlimit(resource: u32, soft: rlim_t, hard: rlim_t) -> io::Resul
     };
     // SAFETY: the struct outlives the call, which only reads it.
     check(unsafe { libc::setrlimit(resource as _, &raw const limit) }.into()).map(drop)
-}
-
-/// Sets this process's nice value.
-pub(crate) fn set_nice(value: c_int) -> io::Result<()> {
-    // SAFETY: plain numbers.
-    check(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, value) }.into()).map(drop)
-}
-
-/// A prctl that takes numbers only.
-pub(crate) fn prctl(option: c_int, second: c_ulong, third: c_ulong) -> io::Result<()> {
-    let zero: c_ulong = 0;
-    // SAFETY: the options used in this crate (bounding set, ambient set, securebits) take numbers,
-    // no addresses.
-    check(unsafe { libc::prctl(option, second, third, zero, zero) }.into()).map(drop)
-}
-
-/// The kernel's `__user_cap_header_struct`, version 3, for this process.
-#[repr(C)]
-struct CapHeader {
-    version: u32,
-    pid: c_int,
-}
-
-/// The kernel's `__user_cap_data_struct`; version 3 takes two, the low and the high half.
-#[repr(C)]
-#[derive(Clone, Copy, Default)]
-struct CapData {
-    effective: u32,
-    permitted: u32,
-    inheritable: u32,
-}
-
-/// Makes everything permitted effective, and these capabilities inheritable.
-pub(crate) fn raise_capabilities(inheritable: u64) -> io::Result<()> {
-    let mut header = CapHeader {
-        version: 0x2008_0522,
-        pid: 0,
-    };
-    let mut data = [CapData::default(); 2];
-    // SAFETY: a header of version 3 and the two structs that go with it; both outlive the call.
-    check(unsafe { libc::syscall(libc::SYS_capget, &raw mut header, &raw mut data) })?;
-    for (half, data) in data.iter_mut().enumerate() {
-        data.effective = data.permitted;
-        data.inheritable = half_of(inheritable, half);
-    }
-    set_capabilities(data)
-}
-
-/// The low (0) or the high (1) half of a set.
-fn half_of(set: u64, half: usize) -> u32 {
-    u32::try_from((set >> (32 * half)) & 0xffff_ffff).expect("32 bits")
-}
-
-fn set_capabilities(data: [CapData; 2]) -> io::Result<()> {
-    let mut header = CapHeader {
-        version: 0x2008_0522,
-        pid: 0,
-    };
-    // SAFETY: a header of version 3 and the two structs that go with it; both outlive the call,
-    // which reads the data.
-    check(unsafe { libc::syscall(libc::SYS_capset, &raw mut header, &raw const data) }).map(drop)
 }
 
 /// Makes these system calls, by number, fail with these errors, here and in all that descends from
@@ -339,67 +232,11 @@ pub(crate) fn deny_system_calls(denied: &[(c_long, i32)]) -> io::Result<()> {
     check(result.into()).map(drop)
 }
 
-/// Gives a program file these capabilities, permitted and effective, as setcap(8) does.
-pub fn set_file_capabilities(path: &Path, capabilities: u32) -> io::Result<()> {
-    const REVISION_2_EFFECTIVE: u32 = 0x0200_0001;
-    let path = CString::new(path.as_os_str().as_bytes())?;
-    // The kernel's struct vfs_cap_data: permitted and inheritable, of the lower and the upper half.
-    let value = [REVISION_2_EFFECTIVE, capabilities, 0, 0, 0]
-        .map(u32::to_le_bytes)
-        .concat();
-    let (name, bytes) = (c"security.capability".as_ptr(), value.as_ptr().cast());
-    // SAFETY: path, name and value outlive the call, which reads them.
-    check(unsafe { libc::setxattr(path.as_ptr(), name, bytes, value.len(), 0) }.into()).map(drop)
-}
-
-/// Gives a directory an access control list: all rights for its owner and as the mask, these for
-/// one user or group more, and r-x for all others. As setfacl(1) does.
-pub fn set_access_list(
-    path: &Path,
-    user: Option<u32>,
-    group: Option<u32>,
-    rights: u16,
-) -> io::Result<()> {
-    const NO_ONE: u32 = u32::MAX;
-    let [owner, one_user, own_group, one_group, mask, others] = [1u16, 2, 4, 8, 16, 32];
-    let mut entries = vec![(owner, 7, NO_ONE)];
-    entries.extend(user.map(|id| (one_user, rights, id)));
-    entries.push((own_group, 5, NO_ONE));
-    entries.extend(group.map(|id| (one_group, rights, id)));
-    entries.extend([(mask, 7, NO_ONE), (others, 5, NO_ONE)]);
-    let mut value = 2u32.to_le_bytes().to_vec();
-    for (kind, rights, id) in entries {
-        value.extend(kind.to_le_bytes());
-        value.extend(rights.to_le_bytes());
-        value.extend(id.to_le_bytes());
-    }
-    let path = CString::new(path.as_os_str().as_bytes())?;
-    let (name, bytes) = (c"system.posix_acl_access".as_ptr(), value.as_ptr().cast());
-    // SAFETY: path, name and value outlive the call, which reads them.
-    check(unsafe { libc::setxattr(path.as_ptr(), name, bytes, value.len(), 0) }.into()).map(drop)
-}
-
-/// A descriptor that stands for this process, and for no other that gets its pid later.
-pub(crate) fn pidfd_open(pid: Pid) -> io::Result<OwnedFd> {
-    // SAFETY: plain numbers.
-    let number = check(unsafe { libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), 0) })?;
-    let number = RawFd::try_from(number).expect("a descriptor");
-    // SAFETY: the kernel has just made it (closed on exec), and nobody else knows of it.
-    Ok(unsafe { OwnedFd::from_raw_fd(number) })
-}
-
 /// Sends a signal, also one of real time, to the process that this descriptor stands for.
 pub(crate) fn pidfd_signal(process: &OwnedFd, signal: c_int) -> io::Result<()> {
     let (number, info) = (process.as_raw_fd(), ptr::null::<u8>());
     // SAFETY: the descriptor is open for the length of the call, and a null info is allowed.
     check(unsafe { libc::syscall(libc::SYS_pidfd_send_signal, number, signal, info, 0) }).map(drop)
-}
-
-/// This process's securebits (`SECBIT_…`).
-pub fn securebits() -> io::Result<u32> {
-    // SAFETY: it takes no argument.
-    let bits = check(unsafe { libc::prctl(libc::PR_GET_SECUREBITS) }.into())?;
-    Ok(u32::try_from(bits).expect("a few bits"))
 }
 
 /// The number of this process's session keyring.
@@ -479,12 +316,12 @@ pub fn ways_back_to_root() -> Vec<&'static str> {
         found.push("chroot");
     }
     // At last, as it gives up all others.
-    let setuid = CapData {
-        effective: 1 << 7,
-        permitted: 1 << 7,
-        inheritable: 0,
+    let setuid = CapabilitySets {
+        effective: CapabilitySet::SETUID,
+        permitted: CapabilitySet::SETUID,
+        inheritable: CapabilitySet::empty(),
     };
-    if set_capabilities([setuid, CapData::default()]).is_ok() {
+    if set_capabilities(None, setuid).is_ok() {
         found.push("capset");
     }
     found

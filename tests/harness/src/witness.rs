@@ -5,6 +5,8 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use procfs::process::all_processes;
+
 use crate::find_bin;
 use crate::proc::describe;
 
@@ -28,15 +30,10 @@ pub(crate) fn is_tested(pid: i32) -> bool {
 /// Processes that run such a program, and have to do with the scene in this directory: by their
 /// arguments, or by a file that they have open.
 pub(crate) fn of_scene(directory: &Path) -> Vec<String> {
-    let names = fs::read_dir("/proc")
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|entry| entry.file_name());
-    let pids = names.filter_map(|name| name.to_str()?.parse::<i32>().ok());
-    pids.filter(|pid| is_tested(*pid) && is_of(*pid, directory))
-        .map(describe)
-        .collect()
+    let processes = all_processes().expect("/proc").flatten();
+    let mut pids: Vec<i32> = processes.map(|process| process.pid).collect();
+    pids.retain(|pid| is_tested(*pid) && is_of(*pid, directory));
+    pids.into_iter().map(describe).collect()
 }
 
 fn is_of(pid: i32, directory: &Path) -> bool {

@@ -153,7 +153,12 @@ fn act(action: &str) -> Result<()> {
         ),
         "bind" => std::mem::forget(std::net::TcpListener::bind(value)?),
         "keyring" => std::fs::write(value, daemon_harness::session_keyring()?.to_string())?,
-        "securebits" => std::fs::write(value, daemon_harness::securebits()?.to_string())?,
+        "securebits" => std::fs::write(
+            value,
+            rustix::thread::capabilities_secure_bits()?
+                .bits()
+                .to_string(),
+        )?,
         // Tries to become root again.
         "regain" => match daemon_harness::ways_back_to_root().as_slice() {
             [] => {}

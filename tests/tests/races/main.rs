@@ -22,7 +22,6 @@ mod starters;
 
 use std::fmt::Debug;
 use std::str::FromStr;
-use std::time::SystemTime;
 use std::{env, fs};
 
 use daemon_harness::{Gate, Launch, Proc, Running, Scene, Started};
@@ -40,31 +39,22 @@ fn rounds() -> usize {
 }
 
 /// Moments and choices that the seed decides.
-struct Dice(u64);
+struct Dice(fastrand::Rng);
 
 impl Dice {
     fn new() -> Self {
-        let now = || {
-            SystemTime::UNIX_EPOCH
-                .elapsed()
-                .map_or(1, |since| u64::from(since.subsec_nanos()))
-        };
-        let seed = number("DAEMON_TESTS_SEED").unwrap_or_else(now);
+        let seed = number("DAEMON_TESTS_SEED").unwrap_or_else(|| fastrand::u64(..));
         eprintln!("DAEMON_TESTS_SEED={seed}");
-        Self(seed)
+        Self(fastrand::Rng::with_seed(seed))
     }
 
-    /// Below this number. (SplitMix64.)
+    /// Below this number.
     fn below(&mut self, end: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % end
+        self.0.u64(..end)
     }
 
     fn one_of<T: Copy>(&mut self, choices: &[T]) -> T {
-        choices[usize::try_from(self.below(choices.len() as u64)).expect("an index")]
+        self.0.choice(choices).copied().expect("some choices")
     }
 }
 

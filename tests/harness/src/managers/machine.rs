@@ -1,13 +1,13 @@
 //! A machine of its own: namespaces, an overlay of a root, and an init.
 
 use std::ffi::OsStr;
+use std::fs::Permissions;
 use std::net::TcpStream;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{self, Child, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::LazyLock;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::{fs, io, thread};
 
 use nix::sched::{CloneFlags, setns};
@@ -235,22 +235,19 @@ impl Drop for Machine {
     }
 }
 
-/// A directory of its own below the directory for temporary files.
+/// A directory for all that a machine is made of. The shepherd removes it.
 fn scratch() -> io::Result<PathBuf> {
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    let name = format!(
-        "daemon-tests-{}-{}",
-        process::id(),
-        NEXT.fetch_add(1, Ordering::Relaxed)
-    );
-    let scratch = std::env::temp_dir().join(name);
-    fs::DirBuilder::new().mode(0o755).create(&scratch)?;
+    let scratch = tempfile::Builder::new()
+        .prefix("daemon-tests-")
+        .permissions(Permissions::from_mode(0o755))
+        .tempdir()?;
+    let path = scratch.path();
     fs::DirBuilder::new()
         .mode(0o755)
-        .create(scratch.join("shared"))?;
-    fs::write(scratch.join("shepherd.sh"), include_str!("shepherd.sh"))?;
-    fs::write(scratch.join("machine.sh"), include_str!("machine.sh"))?;
-    Ok(scratch)
+        .create(path.join("shared"))?;
+    fs::write(path.join("shepherd.sh"), include_str!("shepherd.sh"))?;
+    fs::write(path.join("machine.sh"), include_str!("machine.sh"))?;
+    Ok(scratch.keep())
 }
 
 fn start<S: AsRef<OsStr>>(

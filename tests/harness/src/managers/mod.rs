@@ -36,8 +36,7 @@ mod s6;
 mod supervisord;
 mod systemd;
 
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 pub use self::cron::Cron;
 pub use self::dinit::Dinit;
@@ -51,6 +50,7 @@ pub use self::runit::Runit;
 pub use self::s6::S6;
 pub use self::supervisord::Supervisord;
 pub use self::systemd::{Entry, Systemd};
+use crate::scene::poll;
 
 /// How long anything in a machine may take before the test fails.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -58,12 +58,11 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 /// Looks until there is something to be seen, and fails the test when that takes longer than
 /// [`PATIENCE`].
 pub fn wait_until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        if let Some(seen) = look() {
-            return seen;
-        }
-        assert!(Instant::now() < deadline, "waited in vain for {what}");
-        thread::sleep(Duration::from_millis(10));
-    }
+    let mut seen = None;
+    let found = || {
+        seen = look();
+        seen.is_some()
+    };
+    poll(what, PATIENCE, found, String::new);
+    seen.expect("just seen")
 }
