@@ -32,6 +32,8 @@ pub(crate) const KNOWN: &[Known] = &[
     Known { name: "working_directory", kind: Kind::Path,         example: r#""/var/lib/greeter""# },
     Known { name: "umask",             kind: Kind::Umask,        example: "0o022" },
     Known { name: "keep_env",          kind: Kind::Variables,    example: r#"["RUST_LOG", "GREETER_*"]"# },
+    Known { name: "keep_fds",          kind: Kind::Descriptors,  example: "[3, 4]" },
+    Known { name: "keep_fds_from",     kind: Kind::Names,        example: r#"["TUN_FD"]"# },
     Known { name: "stdout",            kind: Kind::Path,         example: r#""/var/log/greeter.log""# },
     Known { name: "stderr",            kind: Kind::Path,         example: r#""/var/log/greeter.err""# },
     Known { name: "capabilities",      kind: Kind::Capabilities, example: r#"["CAP_NET_BIND_SERVICE"]"# },

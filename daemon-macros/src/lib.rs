@@ -84,6 +84,8 @@ mod values;
 /// | `working_directory` | an absolute path | `/` |
 /// | `umask` | a number in octal | `0`: everyone can then write the files that the standard library creates, so set `0o022` or stricter |
 /// | `keep_env` | a list of names of environment variables; a trailing `*` stands for any ending | only `LANG`, `LANGUAGE`, `LC_*` and `TZ` are kept |
+/// | `keep_fds` | a list of numbers of inherited descriptors that stay open, such as `[3, 4]` | none |
+/// | `keep_fds_from` | a list of environment variables whose values are such numbers | none |
 /// | `stdout`, `stderr` | an absolute path, appended to | `/dev/null` |
 /// | `capabilities` | a list such as `["CAP_NET_BIND_SERVICE"]`, kept when privileges are dropped | none |
 /// | `no_new_privs` | `true` (also without a value) or `false` | `true` if privileges are dropped |

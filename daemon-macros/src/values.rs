@@ -22,6 +22,8 @@ pub(crate) enum Kind {
     Accounts,
     Umask,
     Variables,
+    Names,
+    Descriptors,
     Capabilities,
     Flag,
     Timeout,
@@ -42,7 +44,11 @@ impl Arg {
         let checked = match self.known.kind {
             Kind::Bare | Kind::Cli => Err(self.wrong_kind()),
             Kind::Hook | Kind::Root => self.path(value),
-            Kind::Accounts | Kind::Variables | Kind::Capabilities => Ok(self.list(value)?),
+            Kind::Accounts
+            | Kind::Variables
+            | Kind::Names
+            | Kind::Descriptors
+            | Kind::Capabilities => Ok(self.list(value)?),
             _ => match literal(value) {
                 Some(literal) => self.literal(&literal, value, root),
                 None => Ok(value.clone()),
@@ -146,7 +152,11 @@ impl Arg {
         }
         match faults {
             Some(faults) => Err(faults),
-            None if elements.is_empty() => Ok(quote!([""; 0])), // `[]` alone has no type
+            // `[]` alone has no type.
+            None if elements.is_empty() && self.known.kind == Kind::Descriptors => {
+                Ok(quote!([0; 0]))
+            }
+            None if elements.is_empty() => Ok(quote!([""; 0])),
             None => Ok(list_of_one_type(elements)),
         }
     }
@@ -154,7 +164,11 @@ impl Arg {
     fn element(&self, literal: &Lit) -> Checked {
         match (self.known.kind, literal) {
             (Kind::Accounts, literal) => self.account(literal),
-            (Kind::Variables, Lit::Str(text)) => variable(&text.value()),
+            (Kind::Names, Lit::Str(text)) if text.value().contains('*') => {
+                Err("the name must be exact, without `*`".to_owned())
+            }
+            (Kind::Variables | Kind::Names, Lit::Str(text)) => variable(&text.value()),
+            (Kind::Descriptors, Lit::Int(fd)) => descriptor(fd),
             (Kind::Capabilities, Lit::Str(text)) => capability(&text.value()),
             _ => Err(self.wrong_kind()),
         }
@@ -223,7 +237,8 @@ impl Arg {
             Kind::Account => "a name or a number",
             Kind::Accounts => "a list of names or numbers",
             Kind::Umask => "an octal number",
-            Kind::Variables => "a list of names of environment variables",
+            Kind::Variables | Kind::Names => "a list of names of environment variables",
+            Kind::Descriptors => "a list of numbers of descriptors",
             Kind::Capabilities => "a list of names of capabilities",
             Kind::Flag => return format!("`{key}` must be `true` or `false`"),
             Kind::Timeout => "a duration as a string",
@@ -314,6 +329,16 @@ fn variable(name: &str) -> Checked {
         Err("`*` can stand only at the end of a name".to_owned())
     } else {
         Ok(())
+    }
+}
+
+fn descriptor(fd: &LitInt) -> Checked {
+    match fd.base10_parse::<i32>() {
+        Ok(0..=2) => {
+            Err("0, 1 and 2 are the standard streams: use `stdout` and `stderr`".to_owned())
+        }
+        Ok(_) if matches!(fd.suffix(), "" | "i32") => Ok(()),
+        _ => Err("a descriptor must be a number from 3 to 2147483647".to_owned()),
     }
 }
 

@@ -6,12 +6,14 @@ pub(crate) mod path;
 mod values;
 
 use std::ffi::OsString;
+use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 #[cfg(all(feature = "cli", target_os = "linux"))]
 use self::action::Action;
 use crate::error::Error;
+use crate::sys::kept::InheritedFd;
 pub use values::{Mode, NameOrId, ParseModeError};
 
 /// The settings of a service, and its start.
@@ -33,6 +35,10 @@ pub struct Daemon {
     pub(crate) working_directory: Option<PathBuf>,
     pub(crate) umask: u32,
     pub(crate) keep_env: Vec<OsString>,
+    pub(crate) keep_fds: Vec<RawFd>,
+    pub(crate) keep_fds_from: Vec<OsString>,
+    /// The inherited descriptors that are still open while `configure` runs.
+    pub(crate) inherited: Vec<InheritedFd>,
     pub(crate) stdout: Option<PathBuf>,
     pub(crate) stderr: Option<PathBuf>,
     pub(crate) capabilities: Vec<String>,
@@ -165,6 +171,27 @@ impl Daemon {
     /// runs.
     pub fn keep_env<N: Into<OsString>>(&mut self, names: impl IntoIterator<Item = N>) -> &mut Self {
         self.keep_env.extend(names.into_iter().map(Into::into));
+        self
+    }
+
+    /// Inherited descriptors that stay open (step 1), by their numbers: in the service, and in the
+    /// programs that it executes. None if not set.
+    ///
+    /// They must be open when the service is started. One that only `configure` knows is taken over
+    /// by [`keep_fd`](Self::keep_fd).
+    pub fn keep_fds(&mut self, fds: impl IntoIterator<Item = RawFd>) -> &mut Self {
+        self.keep_fds.extend(fds);
+        self
+    }
+
+    /// Environment variables whose values are the numbers of inherited descriptors, which stay open
+    /// (step 1), as by [`keep_fds`](Self::keep_fds). The variables are kept, too (step 4). One that
+    /// is not set means no descriptor.
+    pub fn keep_fds_from<N: Into<OsString>>(
+        &mut self,
+        names: impl IntoIterator<Item = N>,
+    ) -> &mut Self {
+        self.keep_fds_from.extend(names.into_iter().map(Into::into));
         self
     }
 

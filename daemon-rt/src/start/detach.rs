@@ -14,32 +14,32 @@ use crate::service::{end, requests};
 use crate::start::plan::Plan;
 use crate::start::starter::Starter;
 use crate::step::Step;
-use crate::steps::descriptors::{self, KnownDescriptors};
 use crate::steps::privileges::{self, capability};
 use crate::steps::signals::{self, StillIgnored};
-use crate::steps::{environment, pidfile, streams};
+use crate::steps::{descriptors, environment, pidfile, streams};
+use crate::sys::kept::InheritedFd;
 use crate::sys::{self, SingleThreaded, StartOfMain};
 
 /// What steps 1 and 2 leave for later.
 pub(crate) struct Deferred {
-    pub(crate) descriptors: KnownDescriptors,
+    pub(crate) descriptors: Vec<InheritedFd>,
     pub(crate) signals: StillIgnored,
 }
 
 /// Steps 1–3, which come first, before `configure` decides on the mode. In the foreground the
-/// descriptors are left alone, and so are those of the managers' protocols.
+/// descriptors are left alone, and so are those in `keep`.
 pub(crate) fn begin(
     start: &StartOfMain,
     mode: Mode,
-    mut protocols: Vec<RawFd>,
+    mut keep: Vec<RawFd>,
 ) -> Result<Deferred, Error> {
     let descriptors = if mode == Mode::Detach {
-        let named = KnownDescriptors::named_by_arguments(&protocols);
-        protocols.extend(named.numbers());
-        descriptors::close_descriptors(start, &protocols)?; // 1
+        let named = descriptors::named_by_arguments(&keep);
+        keep.extend(named.iter().map(|one| one.fd));
+        descriptors::close_descriptors(start, &keep)?; // 1
         named
     } else {
-        KnownDescriptors::all_but(&protocols)
+        descriptors::all_but(&keep)
     };
     let signals = signals::reset_signals()?; // 2
     signals::unblock_signals()?; // 3

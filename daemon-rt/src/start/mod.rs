@@ -10,6 +10,7 @@ mod relay;
 mod starter;
 
 use std::ops::ControlFlow;
+use std::os::fd::RawFd;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -27,7 +28,7 @@ use crate::service::listen;
 use crate::start::plan::Draft;
 use crate::status;
 use crate::step::Step;
-use crate::steps::pidfile;
+use crate::steps::{descriptors, pidfile};
 use crate::sys::{self, InheritedEnvironment, SingleThreaded, StartOfMain};
 
 #[allow(unsafe_code)]
@@ -80,8 +81,10 @@ fn begin(
     listen::pass_from_manager(invocation.take_passed());
     run::watch_panics();
 
-    let protocols = invocation.descriptors().collect();
-    let deferred = detach::begin(start, invocation.mode(daemon.mode), protocols)?; // 1–3
+    let mut keep: Vec<RawFd> = invocation.descriptors().collect();
+    keep.extend(descriptors::kept(daemon)?);
+    let deferred = detach::begin(start, invocation.mode(daemon.mode), keep)?; // 1–3
+    daemon.inherited = deferred.descriptors;
 
     #[cfg(all(feature = "cli", target_os = "linux"))]
     daemon.read_command_line();
@@ -95,7 +98,9 @@ fn begin(
     #[cfg(all(feature = "cli", target_os = "linux"))]
     let mode = mode_of_command(daemon, mode, &invocation);
     if mode == Mode::Detach {
-        deferred.descriptors.close(start)?; // 1, what `configure` might still have needed
+        let kept = descriptors::kept(daemon)?;
+        daemon.inherited.retain(|one| !kept.contains(&one.fd));
+        descriptors::close_inherited(start, std::mem::take(&mut daemon.inherited))?; // 1, what `configure` might still have needed
     }
     // The two in which this process forks.
     let alone = if mode == Mode::Detach || sys::is_init() {

@@ -64,7 +64,7 @@ impl Draft {
             still_ignored,
             environment: EnvironmentPlan {
                 inherited: environment,
-                keep: daemon.keep_env.clone(),
+                keep: [&daemon.keep_env[..], &daemon.keep_fds_from].concat(),
                 account: Vec::new(),
             },
             logs: Logs {

@@ -1,18 +1,17 @@
 //! Step 1: the inherited descriptors.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 
-use nix::errno::Errno;
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::resource::{Resource, getrlimit};
-use nix::sys::stat::{FileStat, fstat};
 
+use crate::daemon::Daemon;
 use crate::error::{During, Error};
 use crate::step::Step;
-use crate::sys::safe_open::same_file;
+use crate::sys::kept::InheritedFd;
 use crate::sys::{self, FIRST, StartOfMain, retry};
 
 /// Closes every inherited descriptor except the three standard ones and those in `keep`.
@@ -103,75 +102,120 @@ fn probe_descriptors() -> io::Result<Vec<RawFd>> {
     Ok(open)
 }
 
-/// Inherited descriptors that are closed only when `configure` has returned.
-pub(crate) struct KnownDescriptors(Vec<(RawFd, nix::Result<FileStat>)>);
+/// Finds the descriptors that the arguments name, as `/dev/fd/63`, `--fd=7` or `7`: `configure` may
+/// still want them. Those in `keep` are left out.
+pub(crate) fn named_by_arguments(keep: &[RawFd]) -> Vec<InheritedFd> {
+    let arguments = std::env::args_os().skip(1);
+    find(
+        arguments.filter_map(|argument| number_at_end(argument.as_bytes())),
+        keep,
+    )
+}
 
-impl KnownDescriptors {
-    /// Finds those that an argument names as `/dev/fd/N`, as a shell's `<(…)` does: `configure` may
-    /// still open them. Those in `keep` are a protocol's.
-    pub(crate) fn named_by_arguments(keep: &[RawFd]) -> Self {
-        let arguments = std::env::args_os().skip(1);
-        Self::known(
-            arguments.filter_map(|argument| named_in(argument.as_bytes())),
-            keep,
-        )
-    }
-
-    /// Finds all but those in `keep`: in the foreground they stay open, but `configure` may yet
-    /// decide to detach.
-    pub(crate) fn all_but(keep: &[RawFd]) -> Self {
-        match open_descriptors() {
-            Ok(open) => Self::known(open.into_iter(), keep),
-            Err(_) => Self(Vec::new()),
-        }
-    }
-
-    fn known(numbers: impl Iterator<Item = RawFd>, keep: &[RawFd]) -> Self {
-        let mut known = Vec::new();
-        for fd in numbers {
-            if fd >= FIRST && !keep.contains(&fd) {
-                let found = fstat(sys::borrow_raw(fd));
-                if found != Err(Errno::EBADF) {
-                    known.push((fd, found));
-                }
-            }
-        }
-        Self(known)
-    }
-
-    pub(crate) fn numbers(&self) -> impl Iterator<Item = RawFd> {
-        self.0.iter().map(|&(fd, _)| fd)
-    }
-
-    /// Closes them. If `configure` has closed one, its number may mean another file by now: that is
-    /// left open.
-    pub(crate) fn close(self, start: &StartOfMain) -> Result<(), Error> {
-        for (fd, then) in self.0 {
-            let same = is_still(fd, then);
-            if same.during(Step::CloseDescriptors, format_args!("descriptor {fd}"))? {
-                sys::close(start, fd);
-            }
-        }
-        Ok(())
+/// Finds all descriptors but those in `keep`: in the foreground they stay open, but `configure` may
+/// yet decide to detach.
+pub(crate) fn all_but(keep: &[RawFd]) -> Vec<InheritedFd> {
+    match open_descriptors() {
+        Ok(open) => find(open.into_iter(), keep),
+        Err(_) => Vec::new(),
     }
 }
 
-fn is_still(fd: RawFd, then: nix::Result<FileStat>) -> nix::Result<bool> {
-    match fstat(sys::borrow_raw(fd)) {
-        Err(Errno::EBADF) => Ok(false),
-        now => Ok(same_file(&now?, &then?)),
-    }
-}
-
-/// Finds the descriptor in an argument such as `/dev/fd/63` or `--config=/dev/fd/63`.
-fn named_in(argument: &[u8]) -> Option<RawFd> {
-    const MARKS: [&[u8]; 2] = [b"/dev/fd/", b"/proc/self/fd/"];
-    for mark in MARKS {
-        let mut windows = argument.windows(mark.len());
-        if let Some(at) = windows.position(|window| window == mark) {
-            let digits = &argument[at + mark.len()..];
-            return std::str::from_utf8(digits).ok()?.parse().ok();
+fn find(numbers: impl Iterator<Item = RawFd>, keep: &[RawFd]) -> Vec<InheritedFd> {
+    let mut found: Vec<InheritedFd> = Vec::new();
+    for fd in numbers {
+        let known = fd < FIRST || keep.contains(&fd) || found.iter().any(|one| one.fd == fd);
+        if !known {
+            found.extend(InheritedFd::find(fd));
         }
     }
-    None
+    found
+}
+
+/// Closes inherited descriptors. If `configure` has closed one, its number may mean another file by
+/// now: that is left open.
+pub(crate) fn close_inherited(
+    start: &StartOfMain,
+    inherited: Vec<InheritedFd>,
+) -> Result<(), Error> {
+    for one in inherited {
+        let object = format_args!("descriptor {}", one.fd);
+        if one.is_still().during(Step::CloseDescriptors, object)? {
+            sys::close(start, one.fd);
+        }
+    }
+    Ok(())
+}
+
+/// Reads the number at the end of an argument.
+fn number_at_end(argument: &[u8]) -> Option<RawFd> {
+    let before = argument.iter().rposition(|byte| !byte.is_ascii_digit());
+    let digits = match before {
+        Some(before) => &argument[before + 1..],
+        None => argument,
+    };
+    std::str::from_utf8(digits).ok()?.parse().ok()
+}
+
+/// Reads which descriptors the settings keep.
+///
+/// # Errors
+/// If one is not open: what this library opens next would get its number.
+pub(crate) fn kept(daemon: &Daemon) -> Result<Vec<RawFd>, Error> {
+    let mut kept = Vec::new();
+    for &fd in &daemon.keep_fds {
+        kept.push(checked(fd, || format!("keep_fds {fd}"))?);
+    }
+    for name in &daemon.keep_fds_from {
+        if let Some(value) = std::env::var_os(name) {
+            let fd = sys::parse(&value).unwrap_or(-1);
+            kept.push(checked(fd, || format!("keep_fds_from {name:?}={value:?}"))?);
+        }
+    }
+    Ok(kept)
+}
+
+fn checked(fd: RawFd, setting: impl Fn() -> String) -> Result<RawFd, Error> {
+    if fd < FIRST {
+        let problem = "must be the number of a descriptor, 3 or higher";
+        return Err(Error::usage(setting(), problem));
+    }
+    if InheritedFd::find(fd).is_none() {
+        return Err(Error::usage(setting(), "the descriptor is not open"));
+    }
+    Ok(fd)
+}
+
+impl Daemon {
+    /// Takes over an inherited descriptor in `configure`, which has its number from an argument or a
+    /// file: the service keeps it, and the programs that it executes do not get it.
+    ///
+    /// Before `configure` runs, a service that detaches has closed every inherited descriptor that
+    /// is neither among [`keep_fds`](Self::keep_fds) and [`keep_fds_from`](Self::keep_fds_from) nor
+    /// named at the end of an argument, as in `--tun-fd 7`, `--tun-fd=7` or `/dev/fd/7`.
+    ///
+    /// ```no_run
+    /// use std::os::fd::OwnedFd;
+    ///
+    /// use daemon_rt::{Daemon, Error};
+    ///
+    /// fn configure(daemon: &mut Daemon) -> Result<OwnedFd, Error> {
+    ///     daemon.keep_fd(7)
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// If the descriptor was not inherited, is closed, or was taken over before.
+    pub fn keep_fd(&mut self, fd: RawFd) -> Result<OwnedFd, Error> {
+        let failed = |problem: String| Error::usage(format!("descriptor {fd}"), problem);
+        let Some(at) = self.inherited.iter().position(|one| one.fd == fd) else {
+            let problem = "it was not inherited, or step 1 has closed it: use `keep_fds`, `keep_fds_from` or an argument that ends in its number";
+            return Err(failed(problem.to_owned()));
+        };
+        match self.inherited.remove(at).is_still() {
+            Ok(true) => sys::adopt_inherited(fd).map_err(|error| failed(error.to_string())),
+            Ok(false) => Err(failed("it was closed or replaced".to_owned())),
+            Err(error) => Err(failed(error.to_string())),
+        }
+    }
 }

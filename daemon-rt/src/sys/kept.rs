@@ -2,11 +2,13 @@
 //! replace any number.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
 use nix::libc::{dev_t, ino_t};
 use nix::sys::stat::{FileStat, fstat};
+
+use super::descriptors::borrow_raw;
 
 /// A descriptor of the library's. Its file is compared before each use, so that no byte is written
 /// to a file of the service's, and no descriptor of the service's is closed.
@@ -115,4 +117,39 @@ pub(crate) fn lost(fd: BorrowedFd<'_>) -> io::Error {
         "the service has closed or replaced descriptor {}",
         fd.as_raw_fd()
     ))
+}
+
+/// An inherited descriptor, with the file that it led to.
+#[derive(Clone, Debug)]
+pub(crate) struct InheritedFd {
+    pub(crate) fd: RawFd,
+    file: nix::Result<FileId>,
+}
+
+impl InheritedFd {
+    /// Looks at a descriptor; `None` if it is not open.
+    pub(crate) fn find(fd: RawFd) -> Option<Self> {
+        match fstat(borrow_raw(fd)) {
+            Err(Errno::EBADF) => None,
+            Ok(found) => Some(Self {
+                fd,
+                file: Ok(FileId::of(&found)),
+            }),
+            Err(error) => Some(Self {
+                fd,
+                file: Err(error),
+            }),
+        }
+    }
+
+    /// Tells whether it is open and still leads to that file.
+    ///
+    /// # Errors
+    /// If it cannot be looked at.
+    pub(crate) fn is_still(&self) -> nix::Result<bool> {
+        match fstat(borrow_raw(self.fd)) {
+            Err(Errno::EBADF) => Ok(false),
+            now => Ok(FileId::of(&now?) == self.file?),
+        }
+    }
 }

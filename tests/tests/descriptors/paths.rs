@@ -91,6 +91,6 @@ fn e17_a_directory_that_is_gone_hinders_relative_paths_only() {
     };
     start(Path::new("svc.pid"))
         .assert_exited(2)
-        .assert_says(&["pidfile svc.pid", "No such file"]);
+        .assert_says(&["pidfile \"svc.pid\"", "No such file"]);
     start(&scene.pidfile()).assert_ready();
 }
