@@ -21,8 +21,7 @@ use crate::enter::own_mounts;
 use crate::{ALL_SIGNALS, Proc, find_bin, sys};
 
 /// The inode numbers on which there are locks: on every tmpfs they begin with 1, which is its root.
-/// Each test process takes them, and whoever reads /proc/locks stops all who do: so few.
-const INODES: usize = 100;
+const INODES: usize = 1000;
 
 /// Starts the program `noise`, once in a test process; it ends with it.
 pub(crate) fn begin() {
@@ -41,11 +40,21 @@ pub(crate) fn begin() {
 
 /// Makes noise until the end of stdin: holds locks on the files of a tmpfs that nobody else sees,
 /// with the inode numbers that files of every other tmpfs have.
+///
+/// Of many programs like this one at a time makes noise, the others wait for their turn: whoever
+/// reads /proc/locks stops all who take locks, and the more there are, the longer.
 pub fn main() -> io::Result<()> {
+    std::thread::spawn(|| {
+        _ = io::copy(&mut io::stdin(), &mut io::sink());
+        std::process::exit(0);
+    });
+    let turn = File::open("/proc/self/exe")?;
+    turn.lock()?;
     enter_tmpfs()?;
     let _locks = hold_locks(Path::new("/tmp"))?;
-    println!("ready");
-    io::copy(&mut io::stdin(), &mut io::sink()).map(drop)
+    loop {
+        std::thread::park();
+    }
 }
 
 /// Enters a mount namespace with an empty tmpfs at `/tmp`. An ordinary user needs the right to make
