@@ -8,6 +8,7 @@ use std::rc::Rc;
 
 use crate::daemon::Daemon;
 
+pub(crate) mod announce;
 pub(crate) mod ready;
 mod result;
 pub(crate) mod run;

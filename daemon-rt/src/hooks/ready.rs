@@ -2,14 +2,8 @@
 
 use std::time::Duration;
 
-use crate::control::handover;
-use crate::error::Error;
-use crate::report::log;
-use crate::service::listen;
-use crate::steps::pidfile;
-use crate::sys;
-
-use crate::hooks::run;
+use super::announce::announce;
+use super::run;
 use crate::report;
 
 /// Announces readiness where the main loop does so itself (`defer_ready`): a server may be up only
@@ -60,23 +54,4 @@ impl Drop for Ready {
             fail();
         }
     }
-}
-
-/// Step 14: the service is ready, and whoever waits for that is told.
-pub(crate) fn announce() -> Result<(), Error> {
-    pidfile::verify()?;
-    let restart = handover::answer_calls()?;
-    pidfile::ready();
-    let untaken = listen::untaken();
-    report::tell_starter(&untaken)?;
-    if let Some(restart) = restart {
-        if !restart.await_commit() {
-            let text = "the restart was given up before it was complete: the old instance goes on";
-            log::error(text);
-            sys::exit_now(0);
-        }
-    }
-    listen::close_untaken();
-    report::ready(&untaken);
-    Ok(())
 }

@@ -7,7 +7,7 @@ use nix::unistd::{ForkResult, setsid};
 use crate::control::handover::{self, New, Restart};
 use crate::daemon::Mode;
 use crate::error::{During, Error};
-use crate::hooks::{Readiness, Stages, ready, run};
+use crate::hooks::{Readiness, Stages, announce, run};
 use crate::report::pipe::{self, Failure, Reporter};
 use crate::report::{self, log};
 use crate::service::{end, requests};
@@ -140,7 +140,7 @@ pub(crate) fn initialize(
     privileges::give_up(&plan.privileges, &plan.working_directory)?; // 13
     run::run("init", service.init.take())?;
     if service.readiness == Readiness::BeforeMain {
-        ready::announce()?; // 14
+        announce::announce()?; // 14
     }
     Ok(())
 }

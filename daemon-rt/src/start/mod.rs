@@ -3,6 +3,7 @@
 
 mod detach;
 mod foreground;
+mod main_loop;
 pub(crate) mod pid1;
 pub(crate) mod plan;
 #[cfg_attr(not(target_os = "linux"), path = "relay_none.rs")]
@@ -19,14 +20,13 @@ use crate::control::keeper;
 #[cfg(all(feature = "cli", target_os = "linux"))]
 use crate::control::keeper::unit_start;
 use crate::daemon::{Daemon, Mode};
-use crate::error::{self, Error, ErrorKind};
-use crate::hooks::{Ended, Readiness, Service, Stages, run};
+use crate::error::{Error, ErrorKind};
+use crate::hooks::{Service, Stages, run};
 use crate::manager::detect::Invocation;
 use crate::report::pipe::Failure;
 use crate::report::{self, log};
 use crate::service::listen;
 use crate::start::plan::Draft;
-use crate::status;
 use crate::step::Step;
 use crate::steps::{descriptors, pidfile};
 use crate::sys::{self, InheritedEnvironment, SingleThreaded, StartOfMain};
@@ -57,7 +57,7 @@ impl Daemon {
 /// The whole of `main`.
 fn run(daemon: &mut Daemon, mut service: Stages<'_>, start: &StartOfMain) -> ExitCode {
     match begin(daemon, &mut service, start) {
-        Ok(None) => serve(service),
+        Ok(None) => main_loop::serve(service),
         Ok(Some(done)) => done,
         Err(failure) => {
             // What `configure` returned is the daemon's, not this process's, to drop.
@@ -145,56 +145,6 @@ fn mode_of_command(daemon: &Daemon, mode: Mode, invocation: &Invocation) -> Mode
         unit_start::check_bare();
     }
     mode
-}
-
-/// The main loop, and what is left to do for readiness if it has taken that on itself.
-fn serve(service: Stages<'_>) -> ExitCode {
-    let Stages {
-        main, readiness, ..
-    } = service;
-    if readiness == Readiness::BeforeMain {
-        return exit_code(main());
-    }
-    let deferred = || {
-        let ended = main();
-        if report::is_starting() {
-            Err(too_early(ended))
-        } else {
-            Ok(ended)
-        }
-    };
-    match run::watch("main", deferred) {
-        Ok(Ok(ended)) => exit_code(ended),
-        Ok(Err(failure)) => run::fail(failure),
-        Err(failure) if report::is_starting() => run::fail(failure),
-        Err(_) => ExitCode::from(status::PANICKED),
-    }
-}
-
-/// The main loop has ended before it was ready.
-fn too_early(ended: Ended<'_>) -> Failure {
-    let report = match ended {
-        Ended::Failed(error) => return run::returned("main", error),
-        Ended::Reported(report) => report,
-    };
-    let (_, text) = log::capture(report);
-    let how = if text.is_empty() {
-        "it returned"
-    } else {
-        text.trim_end()
-    };
-    run::failed("main", &format!("{how}, before it called `Ready::notify`"))
-}
-
-/// The exit code of the main loop. A failure is reported.
-fn exit_code(ended: Ended<'_>) -> ExitCode {
-    match ended {
-        Ended::Reported(report) => log::print_end(report),
-        Ended::Failed(error) => {
-            log::error(&error::chain(&*error));
-            ExitCode::FAILURE
-        }
-    }
 }
 
 /// That it runs already is a riddle to a supervisor that has started it twice.

@@ -1,19 +1,12 @@
-//! The address to listen at, as the service gives it, and the address of a socket, as the kernel
-//! gives it.
+//! The address to listen at, as the service gives it.
 
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, ToSocketAddrs};
-use std::os::fd::{AsRawFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
-use nix::errno::Errno;
-use nix::sys::socket::{
-    AddressFamily, SockaddrIn, SockaddrIn6, SockaddrLike, SockaddrStorage, UnixAddr, getsockname,
-};
-use nix::sys::stat::{SFlag, lstat};
-
-use crate::sys::safe_open::file_type;
+#[cfg(unix)]
+use super::local_addr::LocalAddr;
 
 /// An address to [`listen`](crate::listen) at.
 ///
@@ -55,6 +48,7 @@ impl Address {
     }
 
     /// The address for a Unix socket.
+    #[cfg(unix)]
     pub(super) fn unix(&self) -> io::Result<LocalAddr> {
         match &self.0 {
             #[cfg(target_os = "linux")]
@@ -107,93 +101,4 @@ from! {
     &Path: path => Form::Path(path.to_owned());
     &PathBuf: path => Form::Path(path.clone());
     PathBuf: path => Form::Path(path);
-}
-
-/// The local address of a socket.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LocalAddr {
-    Ip(SocketAddr),
-    Path(PathBuf),
-    Abstract(Vec<u8>),
-    /// A FIFO, a socket without an address or of another family.
-    None,
-}
-
-impl LocalAddr {
-    /// # Errors
-    /// If the system does not tell the address of a socket.
-    pub(crate) fn of(fd: BorrowedFd<'_>) -> nix::Result<Self> {
-        let raw = fd.as_raw_fd();
-        let family = match getsockname::<SockaddrStorage>(raw) {
-            Err(Errno::ENOTSOCK) => return Ok(Self::None),
-            address => address?.family(),
-        };
-        Ok(match family {
-            Some(AddressFamily::Inet) => {
-                Self::Ip(SocketAddr::V4(getsockname::<SockaddrIn>(raw)?.into()))
-            }
-            Some(AddressFamily::Inet6) => {
-                Self::Ip(SocketAddr::V6(getsockname::<SockaddrIn6>(raw)?.into()))
-            }
-            Some(AddressFamily::Unix) => Self::of_unix(&getsockname::<UnixAddr>(raw)?),
-            _ => Self::None,
-        })
-    }
-
-    fn of_unix(address: &UnixAddr) -> Self {
-        if let Some(path) = address.path() {
-            return Self::Path(path.to_owned());
-        }
-        #[cfg(target_os = "linux")]
-        if let Some(name) = address.as_abstract() {
-            return Self::Abstract(name.to_vec());
-        }
-        Self::None
-    }
-
-    pub(super) fn port(&self) -> Option<u16> {
-        match self {
-            Self::Ip(address) if address.port() != 0 => Some(address.port()),
-            _ => None,
-        }
-    }
-
-    /// Whether clients can find it: the path of a Unix socket may have been removed.
-    pub(crate) fn is_reachable(&self) -> bool {
-        match self {
-            Self::Path(path) => lstat(path).is_ok_and(|found| file_type(&found) == SFlag::S_IFSOCK),
-            _ => true,
-        }
-    }
-
-    /// Whether it is at the address that is asked for. Port 0 asks for any port.
-    pub(crate) fn is_at(&self, asked: &Self) -> bool {
-        match (self, asked) {
-            (Self::None, _) => false,
-            (Self::Ip(own), Self::Ip(asked)) => {
-                own.ip() == asked.ip()
-                    && scope_id(own) == scope_id(asked)
-                    && (asked.port() == 0 || own.port() == asked.port())
-            }
-            (own, asked) => own == asked,
-        }
-    }
-}
-
-fn scope_id(address: &SocketAddr) -> u32 {
-    match address {
-        SocketAddr::V6(address) => address.scope_id(),
-        SocketAddr::V4(_) => 0,
-    }
-}
-
-impl fmt::Display for LocalAddr {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Ip(address) => write!(f, "{address}"),
-            Self::Path(path) => write!(f, "{}", path.display()),
-            Self::Abstract(name) => write!(f, "@{}", String::from_utf8_lossy(name)),
-            Self::None => f.write_str("no address"),
-        }
-    }
 }

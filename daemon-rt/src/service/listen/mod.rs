@@ -5,6 +5,7 @@ mod address;
 mod copies;
 mod kind;
 mod listener;
+mod local_addr;
 mod open;
 mod passed;
 
@@ -22,7 +23,7 @@ pub(crate) use passed::{Origin, pass, pass_from_manager};
 use crate::error::Error;
 use crate::report::notify::check_fd_name;
 use crate::sys;
-use address::LocalAddr;
+use local_addr::LocalAddr;
 use passed::{Entry, State, Table, Wanted, table};
 
 /// How many sockets that were not taken are reported by a line each.

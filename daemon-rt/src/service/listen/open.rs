@@ -15,8 +15,9 @@ use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 use nix::sys::stat::SFlag;
 
-use super::address::{Address, LocalAddr};
+use super::address::Address;
 use super::kind::Kind;
+use super::local_addr::LocalAddr;
 use crate::sys;
 use crate::sys::safe_open::{SafePath, file_type};
 

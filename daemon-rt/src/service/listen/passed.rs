@@ -7,8 +7,8 @@ use std::mem;
 use std::os::fd::AsFd;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::address::LocalAddr;
 use super::kind::Kind;
+use super::local_addr::LocalAddr;
 use crate::error::Error;
 use crate::manager::activation::{self, PassedFd, UNNAMED};
 use crate::sys::kept::Kept;
