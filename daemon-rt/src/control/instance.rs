@@ -8,21 +8,21 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::libc;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::Pid;
 
 use super::lookup::{self, Found, describe, failed_at};
 use super::status::Stopped;
+use super::wait::until_readable;
 use crate::error::{Error, ErrorKind};
 use crate::steps::pidfile::{self, Holder, Phase};
+use crate::sys;
 use crate::sys::kept::Kept;
-use crate::sys::{self, retry};
 
-/// How long a process may take to end after SIGKILL: it may have much memory to give back.
+/// Time limit for the end of a process after SIGKILL: it may have much memory to give back.
 const DYING: Duration = Duration::from_secs(10);
-/// How long a look-up is repeated where the pid changes between two looks.
+/// Time limit for a look-up that finds another pid each time.
 const DOUBT: Duration = Duration::from_secs(1);
-/// How often to look whether a process has ended, where no event says so.
+/// Pause between two looks for the end of a process, where no event says so.
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// A running instance.
@@ -39,7 +39,7 @@ enum Handle {
     Pidfile(File),
 }
 
-/// How an instance has ended.
+/// The end of an instance.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
     InTime,
@@ -146,11 +146,7 @@ impl Instance {
     /// Waits for the end of the process; `false` if the time is up before.
     pub(crate) fn ends_within(&self, limit: Duration) -> io::Result<bool> {
         match &self.process {
-            Handle::Pidfd(process) => {
-                let timeout = PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX);
-                let mut end = [PollFd::new(process.get()?, PollFlags::POLLIN)];
-                Ok(retry(|| poll(&mut end, timeout))? > 0)
-            }
+            Handle::Pidfd(process) => Ok(until_readable(process.get()?, Some(limit))?),
             Handle::Pidfile(file) => {
                 let began = Instant::now();
                 while pidfile::says_alive(file.as_fd(), self.pid) {
@@ -164,7 +160,7 @@ impl Instance {
         }
     }
 
-    /// Whether the process is known without the pidfile.
+    /// Checks whether the process is known without the pidfile.
     pub(crate) fn has_pidfd(&self) -> bool {
         matches!(self.process, Handle::Pidfd(_))
     }

@@ -14,14 +14,14 @@ use crate::error::Error;
 use crate::steps::pidfile::{self, Holder, Life, Phase};
 use crate::sys::safe_open::{SafePath, Untrusted};
 
-/// What a pidfile tells of its service.
+/// Result of a look-up.
 pub(super) enum Found {
     /// There is no pidfile.
     Nothing,
     /// No process holds the file. It names this process, if it names one.
     Stale(Option<Pid>),
     Held(Holder),
-    /// It cannot be told, for this reason.
+    /// Nothing is certain, for this reason.
     Unknown(String),
 }
 
@@ -72,7 +72,7 @@ pub(super) fn old_instances(pidfile: &Path) -> Result<Vec<Pid>, Error> {
     }
 }
 
-/// Whether the service says that it stays in the foreground.
+/// Checks whether the service says that it stays in the foreground.
 pub(super) fn stays_in_foreground(pidfile: &Path) -> bool {
     match open(pidfile) {
         Ok(Some(file)) => pidfile::is_foreground(file.as_fd()),
@@ -113,7 +113,7 @@ pub(super) fn failed(pidfile: &Path, error: io::Error) -> Error {
     Error::control(pidfile.display().to_string(), error)
 }
 
-/// The same with what it failed at.
+/// The same failure with what failed: a call, a process.
 pub(super) fn failed_at(pidfile: &Path, what: impl Display, error: io::Error) -> Error {
     Error::control(format!("{}: {what}", pidfile.display()), error)
 }

@@ -9,6 +9,7 @@ mod instance;
 pub(crate) mod keeper;
 mod lookup;
 mod status;
+mod wait;
 
 use std::io;
 use std::path::PathBuf;

@@ -10,13 +10,13 @@ pub(crate) mod handover {
     use crate::error::Error;
     use crate::step::Step;
 
-    /// There is none.
+    /// Never exists.
     pub(crate) enum Restart {}
 
-    /// There is none.
+    /// Never exists.
     pub(crate) enum Restarter {}
 
-    /// There is none.
+    /// Never exists.
     pub(crate) enum New {}
 
     impl Restart {

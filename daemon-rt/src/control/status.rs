@@ -10,8 +10,8 @@ pub enum Status {
     Running {
         /// The process.
         pid: u32,
-        /// When the process was started; `None` where the system does not say (/proc is missing, or
-        /// hides it).
+        /// The time at which the process was started; `None` where the system does not say (/proc
+        /// is missing, or hides it).
         since: Option<SystemTime>,
     },
     /// It runs, and is ready, in another pid namespace: in a container that shares the pidfile,

@@ -1,10 +1,9 @@
-//! The restart that loses no connection. R is the process that runs `restart`, O the old instance,
-//! N the new one.
+//! The restart that loses no connection. The *restarter* is the process that runs `restart`.
 //!
 //! | module | holds |
 //! | --- | --- |
 //! | `load` | restarts under constant load |
-//! | `failures` | R, O or N dies, at every moment |
+//! | `failures` | the restarter, the old or the new instance dies, at every moment |
 //! | `kinds` | services that cannot hand over, do not run, are another user's |
 //! | `socket` | the control socket, and who may speak there |
 //! | `systemd` | `ExecReload=` |
@@ -84,7 +83,7 @@ fn assert_one_owner(scene: &Scene) -> Proc {
     owner
 }
 
-/// Where N's control socket is until after the commit.
+/// The new instance's control socket until the commit.
 fn new_socket(scene: &Scene) -> PathBuf {
     scene.path("service.pid.control.new")
 }

@@ -12,7 +12,7 @@ use super::message::no_answer;
 use crate::control::instance::Instance;
 use crate::steps::pidfile::socket::{CONTROL, NEW_CONTROL, beside, connect_at};
 
-/// Who answers on the control socket.
+/// Outcome of a call.
 pub(super) enum Call {
     /// The instance, at this path.
     Answered(OwnedFd, PathBuf),

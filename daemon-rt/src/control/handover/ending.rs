@@ -6,8 +6,8 @@ use super::thread;
 use crate::control::instance::{End, Instance};
 use crate::report::log;
 
-/// How much longer the new instance waits than the restarter, which has more rights and a person to
-/// tell.
+/// Time that the new instance waits longer than the restarter, which has more rights and a person
+/// to tell.
 const GRACE: Duration = Duration::from_secs(1);
 
 /// The old instance, and how long it may take to end.

@@ -1,4 +1,4 @@
-//! The lock of a restart: one at a time.
+//! The restart lock: one restart at a time.
 
 use std::fs::File;
 use std::io;
@@ -12,11 +12,11 @@ use nix::libc;
 use crate::steps::pidfile;
 use crate::sys::safe_open::SafePath;
 
-/// How long another restart is waited for: it runs the hooks of a whole start.
+/// Time limit for another restart, which runs the hooks of a whole start.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Takes the lock. An open-file-description lock on a byte of the pidfile has nothing to do with
-/// its flock(2). `None` if the file is not there any more when the lock is had.
+/// Takes the lock: an open-file-description lock on a byte of the pidfile, independent of its
+/// flock(2). Returns the file that holds it; `None` if the pidfile has gone meanwhile.
 pub(super) fn lock_restart(path: &Path) -> io::Result<Option<File>> {
     let place = SafePath::of(path)?;
     let (pidfile, found) = match place.open(OFlag::O_RDWR) {
@@ -26,7 +26,7 @@ pub(super) fn lock_restart(path: &Path) -> io::Result<Option<File>> {
     let pidfile = File::from(pidfile);
     let began = Instant::now();
     let mut pause = Duration::from_millis(1);
-    // F_OFD_SETLKW would wait without a limit, and be restarted after signals.
+    // F_OFD_SETLKW would wait without a limit, and go on after signals.
     while !try_lock(&pidfile)? {
         if began.elapsed() > PATIENCE {
             return Err(io::Error::other(format!(
@@ -54,8 +54,8 @@ fn try_lock(pidfile: &File) -> io::Result<bool> {
     let mut held = pidfile::restart_lock();
     let asked = held.l_start;
     fcntl(pidfile, FcntlArg::F_OFD_GETLK(&mut held))?;
-    // Not that of a restart: a service that has turned hostile can read its pidfile, and so lock it
-    // for readers; and some programs lock the whole of a file that they write.
+    // The lock may not be a restart's: a hostile service, which can read its pidfile, can lock it
+    // for readers, and some programs lock the whole of a file that they write.
     if i32::from(held.l_type) == libc::F_RDLCK {
         return Err(io::Error::other(
             "a process that may only read the pidfile has locked it",

@@ -4,15 +4,15 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
 
+use crate::control::wait::until_readable;
 use crate::service::listen::{self, Origin};
-use crate::sys::{self, retry};
+use crate::sys;
 
-/// How long the other side may take to answer.
+/// Time limit for an answer.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
-/// How long to wait before a call that has failed is tried again.
+/// Pause before a call that has failed is tried again.
 pub(super) const PAUSE: Duration = Duration::from_millis(1);
 /// As many descriptors as one message can carry: `SCM_MAX_FD`, see unix(7).
 pub(super) const MOST_DESCRIPTORS: usize = 253;
@@ -47,12 +47,7 @@ pub(super) fn send(connection: impl AsFd, text: &[u8], fds: &[BorrowedFd<'_>]) -
 
 /// Waits for a message.
 pub(super) fn receive(connection: &OwnedFd, patience: Option<Duration>) -> io::Result<Message> {
-    let timeout = match patience {
-        Some(limit) => PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX),
-        None => PollTimeout::NONE,
-    };
-    let mut input = [PollFd::new(connection.as_fd(), PollFlags::POLLIN)];
-    if retry(|| poll(&mut input, timeout))? == 0 {
+    if !until_readable(connection, patience)? {
         return Err(no_answer());
     }
     let mut text = vec![0; LONGEST];

@@ -18,19 +18,19 @@
 //!    place.
 //! 5. The restarter tells both. The old instance finishes its open requests and ends; the new one
 //!    goes on, and shuts down the sockets that it has not taken. The restarter waits for the end of
-//!    the old instance, and kills it when the time is up. So does the new one, in case the restarter
-//!    is gone.
+//!    the old instance, and kills it when the time is up. So does the new one, in case the
+//!    restarter is gone.
 //!
-//! If the restarter is gone and has said nothing, the pidfile decides: if it names the new instance,
-//! that tells the old one and goes on, else it ends. The old one goes on unless the pidfile names
-//! another.
+//! If the restarter is gone and has said nothing, the pidfile decides: if it names the new
+//! instance, that tells the old one and goes on, else it ends. The old one goes on unless the
+//! pidfile names another.
 //!
 //! | module | holds |
 //! | --- | --- |
 //! | `restart`, `take_over` | the restarter's part |
 //! | `new` | the new instance's part |
 //! | `old` | the old instance's part |
-//! | `under_way`, `ending` | what the restarter and the new instance share: the connection to the old one, and its end |
+//! | `under_way`, `ending` | for both: the hand-over, and the end of the old instance |
 //! | `service` | the control socket of a service |
 //! | `reload`, `call` | requests to a service |
 //! | `message`, `word` | the messages |

@@ -19,7 +19,7 @@ use crate::sys::safe_open::ReadyPath;
 /// The daemon's half of a restart.
 pub(crate) struct New {
     pub(super) hand_over: Option<Box<HandOver<Kept>>>,
-    /// What came from an instance that could not hand over.
+    /// Descriptors from an instance that could not hand over.
     pub(super) left_open: ManuallyDrop<Vec<OwnedFd>>,
 }
 
@@ -37,8 +37,8 @@ impl New {
         Ok(())
     }
 
-    /// Waits, ready, until the restarter has committed; `false` if it is gone and has not. From then
-    /// on this process owns the service.
+    /// Waits until the restarter has committed: from then on this process owns the service. `false`
+    /// if the restarter has ended without.
     pub(crate) fn await_commit(self) -> bool {
         sys::close_aside(ManuallyDrop::into_inner(self.left_open));
         let Some(hand_over) = self.hand_over else {
@@ -61,7 +61,7 @@ impl New {
     }
 }
 
-/// Whether the restarter says that it has committed, before it is gone.
+/// Waits until the restarter says that it has committed; `false` if it ends without.
 fn hears_go(from_restarter: &Kept) -> bool {
     loop {
         let length = match from_restarter.get() {

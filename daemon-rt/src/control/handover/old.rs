@@ -4,16 +4,16 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::libc;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, getpid};
 
 use super::message::{MOST_DESCRIPTORS, PATIENCE, PAUSE, receive, send, write_sockets};
 use super::word;
+use crate::control::wait::until_readable;
 use crate::service::listen;
 use crate::service::requests::note;
 use crate::steps::pidfile;
-use crate::sys::{self, retry};
+use crate::sys;
 
 /// A commit, as the old instance hears of it.
 struct Commit {
@@ -22,14 +22,15 @@ struct Commit {
     pidfile: Vec<OwnedFd>,
 }
 
-/// When this process is to end.
+/// The time at which this process is to end.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum When {
     Now,
     AfterRestarter,
 }
 
-/// Hands the service over. Whatever goes wrong, the pidfile says whether this process still owns it.
+/// Hands the service over. Whatever goes wrong, the pidfile says whether this process still owns
+/// it.
 pub(super) fn hand_over(connection: &OwnedFd, restarter: Pid) -> io::Result<()> {
     let restarter = sys::pidfd_open(restarter);
     let sockets = listen::copies_for_successor();
@@ -43,25 +44,16 @@ pub(super) fn hand_over(connection: &OwnedFd, restarter: Pid) -> io::Result<()> 
         Err(_) => None,
     };
     drop(sockets);
-    if let Some(commit) = &commit {
-        pidfile::disown();
-        for pidfile in &commit.pidfile {
-            pidfile::set_old(pidfile.as_fd());
-        }
-        listen::drop_copies();
-    }
+    let ends = commit.map(give_up);
     pidfile::end_hand_over();
-    let Some(commit) = commit else {
-        return Ok(());
-    };
-    // To close it would unlock the byte that says that this process lives on.
-    std::mem::forget(commit.pidfile);
-    if let (When::AfterRestarter, Ok(restarter)) = (commit.ends, restarter) {
+    match (ends, restarter) {
+        (None, _) => return Ok(()),
         // The new instance is the restarter's child until that has ended. A manager that sees this
         // process end before would take the new one for a stranger.
-        let patience = PollTimeout::try_from(PATIENCE).unwrap_or(PollTimeout::MAX);
-        let mut end = [PollFd::new(restarter.as_fd(), PollFlags::POLLIN)];
-        _ = retry(|| poll(&mut end, patience));
+        (Some(When::AfterRestarter), Ok(restarter)) => {
+            _ = until_readable(restarter, Some(PATIENCE));
+        }
+        _ => {}
     }
     // As by an administrator: the service finishes what it has begun. A filter may forbid the call,
     // and a failure is worth another try: no one else ends this process.
@@ -69,6 +61,18 @@ pub(super) fn hand_over(connection: &OwnedFd, restarter: Pid) -> io::Result<()> 
         std::thread::sleep(PAUSE);
     }
     Ok(())
+}
+
+/// Gives up what is the new instance's now, and says that this process lives on.
+fn give_up(commit: Commit) -> When {
+    pidfile::disown();
+    for pidfile in &commit.pidfile {
+        pidfile::set_old(pidfile.as_fd());
+    }
+    // To close it would unlock the byte that says so.
+    std::mem::forget(commit.pidfile);
+    listen::drop_copies();
+    commit.ends
 }
 
 /// Sends the lock, and then the sockets, a message at a time: as many as one carries.

@@ -32,8 +32,8 @@ pub(crate) struct Restart {
     pidfile: File,
     /// `None` where the old instance could not hand over, and has ended.
     hand_over: Option<Box<HandOver<Go>>>,
-    /// What came from an instance that could not hand over. To close it may take a thread, and a
-    /// process that is about to fork must have no second one.
+    /// Descriptors from an instance that could not hand over. To close them may take a thread, and
+    /// a process that is about to fork must have no second one.
     left_open: ManuallyDrop<Vec<OwnedFd>>,
 }
 
@@ -80,7 +80,7 @@ pub(crate) fn prepare_restart(path: &Path, patience: Duration) -> Result<Option<
     Ok(None)
 }
 
-/// Whether both are the same process, of which only `seen` has a pidfd.
+/// Checks whether both are the same process, of which only `seen` has a pidfd.
 fn is_better_known(seen: &Instance, now: &Instance) -> io::Result<bool> {
     Ok(seen.has_pidfd()
         && !now.has_pidfd()
@@ -107,13 +107,13 @@ impl Restart {
 }
 
 impl Restarter {
-    /// Whether an older instance owns the service until [`commit`](Self::commit).
+    /// Checks whether an older instance owns the service until [`commit`](Self::commit).
     pub(crate) fn hands_over(&self) -> bool {
         self.hand_over.is_some()
     }
 
-    /// The new instance is ready, and owns the service once its pid is written, whatever happens to
-    /// this process.
+    /// Commits: the new instance is ready. Once its pid is written it owns the service, even if
+    /// this process is killed.
     pub(crate) fn commit(&mut self, new: Pid) -> io::Result<()> {
         let Some(hand_over) = &mut self.hand_over else {
             return Ok(());
@@ -130,8 +130,8 @@ impl Restarter {
                 ));
             }
         }
-        // From here on there is no way back. The new instance, which finds its pid in the file, makes
-        // up for what fails.
+        // From here on there is no way back. The new instance, which finds its pid in the file,
+        // makes up for what fails.
         _ = self.pidfile.set_len(line.len() as u64);
         _ = socket.rename_from(new_socket.file_name().unwrap_or_default());
         _ = hand_over.tell_old();
@@ -173,8 +173,8 @@ impl HandOver<File> {
     }
 }
 
-/// Removes the control socket that a daemon may have left. In a restart it has another name than the
-/// old instance's.
+/// Removes the control socket that a daemon may have left. In a restart it has another name than
+/// the old instance's.
 pub(crate) fn clean_up(pidfile: &Path, restart: Option<&Restarter>) {
     let ending = match restart {
         Some(restart) if restart.hands_over() => NEW_CONTROL,

@@ -42,11 +42,12 @@ struct ControlSocket {
     restart: Mutex<Option<New>>,
 }
 
-/// Whether SIGHUP is blocked, and so waits for sigwait(3) or signalfd(2).
+/// The state of SIGHUP when the service becomes ready.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Hangup {
+    /// It waits for sigwait(3) or signalfd(2).
     Blocked,
-    Delivered,
+    Unblocked,
 }
 
 /// Binds the control socket beside the pidfile, which this process holds.
@@ -114,7 +115,7 @@ pub(crate) fn answer_calls() -> Result<Option<New>, Error> {
     let hangup = if blocked.contains(Signal::SIGHUP) {
         Hangup::Blocked
     } else {
-        Hangup::Delivered
+        Hangup::Unblocked
     };
     thread::spawn(move || control.answer_all(hangup))
         .during(Step::Notify, "a thread for the control socket")?;
@@ -130,7 +131,7 @@ impl ControlSocket {
         }
     }
 
-    /// Whether the service has left the descriptor alone.
+    /// Checks whether the service has left the descriptor alone.
     fn is_there(&self) -> bool {
         is_still(self.socket.as_fd(), &self.file)
     }
@@ -157,7 +158,7 @@ fn answer(connection: &Arc<OwnedFd>, hangup: Hangup) -> io::Result<()> {
     }
     match receive(connection, Some(PATIENCE))?.text.as_slice() {
         word::RELOAD if reload(connection)? => Ok(()),
-        word::RELOAD if hangup == Hangup::Delivered && ends_by(libc::SIGHUP) => {
+        word::RELOAD if hangup == Hangup::Unblocked && ends_by(libc::SIGHUP) => {
             send(connection, word::CANNOT, &[])
         }
         word::RELOAD => send(connection, word::SIGNAL, &[]),

@@ -26,12 +26,12 @@ use crate::sys::kept::Kept;
 use crate::sys::safe_open::{SafePath, same_file};
 use crate::sys::{self, proc};
 
-/// How long after its last word the end of the old instance may take to be seen.
+/// Time limit for the end of an instance that has just failed to answer.
 const ENDING: Duration = Duration::from_millis(100);
 /// No service has more sockets.
 const MOST_SOCKETS: usize = 1 << 16;
 
-/// What came of the attempt.
+/// Outcome of the attempt.
 pub(super) enum TakeOver {
     Done(Box<HandOver<Go>>),
     /// The instance has no control socket, or is suspended, or hangs. These descriptors came from
@@ -39,7 +39,7 @@ pub(super) enum TakeOver {
     Impossible(Vec<OwnedFd>),
 }
 
-/// `pidfile` is the file at `path`.
+/// Takes the lock and the sockets over. `pidfile` is the file at `path`.
 pub(super) fn take_over(path: &Path, old: Old, pidfile: &File) -> io::Result<TakeOver> {
     // A suspended process answers only when it is told to continue.
     if proc::is_suspended(old.instance.pid) || !old.instance.has_pidfd() {
@@ -56,9 +56,19 @@ pub(super) fn take_over(path: &Path, old: Old, pidfile: &File) -> io::Result<Tak
     // The last restarter may have been killed before it could rename the socket.
     SafePath::of(&beside(path, CONTROL))?.rename_from(found.file_name().unwrap_or_default())?;
     let mut received = Vec::new();
-    let sockets = match ask_for_sockets(&connection, &mut received) {
-        Ok(Some(sockets)) => sockets,
-        Ok(None) => return leave(connection, received, pidfile).map(TakeOver::Impossible),
+    match ask_for_sockets(&connection, &mut received) {
+        Ok(Some(sockets)) => {
+            check_lock(&received[0], pidfile)?;
+            let go = accept(path, sockets, received)?;
+            Ok(TakeOver::Done(Box::new(HandOver {
+                pidfile: path.to_owned(),
+                connection: Kept::new(connection)?,
+                first_to_end: first_to_end(old.instance.pid),
+                old,
+                go,
+            })))
+        }
+        Ok(None) => leave(connection, received, pidfile).map(TakeOver::Impossible),
         Err(error) => {
             let left_open = leave(connection, received, pidfile)?;
             // It hangs, or has just died and has nothing left to hand over.
@@ -66,14 +76,18 @@ pub(super) fn take_over(path: &Path, old: Old, pidfile: &File) -> io::Result<Tak
                 return Ok(TakeOver::Impossible(left_open));
             }
             sys::close_aside(left_open);
-            return Err(error);
+            Err(error)
         }
-    };
-    let mut received = received.into_iter();
-    let Some(lock) = received.next() else {
-        return Ok(TakeOver::Impossible(Vec::new()));
-    };
-    check_lock(&lock, pidfile)?;
+    }
+}
+
+/// Keeps the lock, which is the first descriptor, and the sockets for the hooks.
+fn accept(
+    path: &Path,
+    sockets: Vec<(Origin, String)>,
+    mut received: Vec<OwnedFd>,
+) -> io::Result<Go> {
+    let lock = received.remove(0);
     let mut passed = Vec::new();
     for ((origin, name), fd) in std::iter::zip(sockets, received) {
         sys::disarm(&fd);
@@ -82,16 +96,10 @@ pub(super) fn take_over(path: &Path, old: Old, pidfile: &File) -> io::Result<Tak
     listen::pass(passed);
     pidfile::take_over(path, lock)?;
     let (news, restarters) = pipe2(OFlag::O_CLOEXEC)?;
-    Ok(TakeOver::Done(Box::new(HandOver {
-        pidfile: path.to_owned(),
-        connection: Kept::new(connection)?,
-        first_to_end: first_to_end(old.instance.pid),
-        old,
-        go: Go {
-            restarters: restarters.into(),
-            news: Kept::new(news)?,
-        },
-    })))
+    Ok(Go {
+        restarters: restarters.into(),
+        news: Kept::new(news)?,
+    })
 }
 
 /// Ends the conversation with an instance that cannot hand over. Returns the descriptors that came
@@ -135,9 +143,9 @@ fn check_lock(lock: &OwnedFd, pidfile: &File) -> io::Result<()> {
     Ok(())
 }
 
-/// The restarter has to end first where a manager runs it for the old instance, its main process, as
-/// systemd does `ExecReload=`. When the old instance ends, the manager takes the process that the
-/// pidfile names for the new main process, but not if it is a child of this command.
+/// The restarter has to end first where a manager runs it for the old instance, its main process,
+/// as systemd does `ExecReload=`. When the old instance ends, the manager takes the process that
+/// the pidfile names for the new main process, but not if it is a child of this command.
 fn first_to_end(main: Pid) -> First {
     match std::env::var("MAINPID") {
         Ok(pid) if pid == main.to_string() => First::Restarter,
@@ -145,8 +153,8 @@ fn first_to_end(main: Pid) -> First {
     }
 }
 
-/// Has the old instance send the descriptor that holds the lock, and then its sockets. `None` if it
-/// cannot.
+/// Has the old instance send the descriptor that holds the lock, and then its sockets. Returns the
+/// sockets' names; `None` if it cannot hand over.
 fn ask_for_sockets(
     connection: &OwnedFd,
     received: &mut Vec<OwnedFd>,

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use super::ending::Old;
 use crate::sys::kept::Kept;
 
-/// A hand-over that is not committed yet. Before the fork `G` is [`Go`], then each side's end of it.
-/// It is boxed: every start has room for one.
+/// A hand-over that is not committed yet. Before the fork `G` is [`Go`], then each side's end of
+/// it. It is boxed: every start has room for one.
 pub(super) struct HandOver<G> {
     pub(super) pidfile: PathBuf,
     /// To the old instance.
@@ -23,7 +23,7 @@ pub(super) struct Go {
     pub(super) news: Kept,
 }
 
-/// Which process has to end before the other.
+/// The process that has to end before the other.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum First {
     Old,

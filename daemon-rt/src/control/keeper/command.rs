@@ -2,16 +2,15 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek};
-use std::os::fd::AsFd;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use nix::unistd::{Pid, geteuid};
+use nix::unistd::geteuid;
 
+use crate::control::wait::until_readable;
 use crate::steps::environment::PATH;
-use crate::sys::{self, retry};
+use crate::sys;
 
 /// Runs a command to its end.
 ///
@@ -37,7 +36,10 @@ pub(super) fn run(words: &[String], limit: Duration) -> io::Result<Output> {
         .stdout(out.try_clone()?)
         .stderr(err.try_clone()?);
     let mut child = command.spawn()?;
-    let ended = ends_within(sys::pid_of(child.id()), limit);
+    let ended = match sys::pidfd_open(sys::pid_of(child.id())) {
+        Ok(process) => until_readable(process, Some(limit)),
+        Err(error) => Err(error),
+    };
     if !matches!(ended, Ok(true)) {
         child.kill()?;
         child.wait()?;
@@ -76,11 +78,4 @@ fn written(memory: &mut File) -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
     memory.take(MOST).read_to_end(&mut text)?;
     Ok(text)
-}
-
-fn ends_within(child: Pid, limit: Duration) -> io::Result<bool> {
-    let process = sys::pidfd_open(child)?;
-    let timeout = PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX);
-    let mut end = [PollFd::new(process.as_fd(), PollFlags::POLLIN)];
-    Ok(retry(|| poll(&mut end, timeout))? > 0)
 }

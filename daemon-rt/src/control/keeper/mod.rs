@@ -41,9 +41,9 @@ use crate::report::log;
 use crate::steps::pidfile::{self, Found, Holder};
 use crate::sys::{self, proc};
 
-/// How long the new process may take to be seen, where the manager does not know when it is ready.
+/// Time limit for the new process to be seen. The manager may not know when it is ready.
 const START: Duration = Duration::from_secs(30);
-/// How often to look for it.
+/// Pause between two looks for it.
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// Restarts a service by the manager that runs it: `Break`. Where no manager does, the start that

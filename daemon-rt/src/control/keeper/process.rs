@@ -25,7 +25,7 @@ impl Process {
         })
     }
 
-    /// Whether this is PID 1 of a pid namespace, and runs the same program as its child: this
+    /// Checks whether this is PID 1 of a pid namespace and runs the same program as its child: this
     /// library's PID 1.
     pub(super) fn is_pid_1_of(self, child: Pid) -> bool {
         if proc::innermost(self.pid) != Some(Pid::from_raw(1)) {
@@ -38,7 +38,7 @@ impl Process {
         }
     }
 
-    /// Whether it belongs to root or to the caller.
+    /// Checks whether it belongs to root or to the caller.
     pub(super) fn is_trusted(self) -> bool {
         match std::fs::metadata(format!("/proc/{}", self.pid)) {
             Ok(process) => process.uid() == 0 || process.uid() == geteuid().as_raw(),
@@ -50,7 +50,7 @@ impl Process {
         std::fs::read_link(format!("/proc/{}/cwd", self.pid)).ok()
     }
 
-    /// Whether this process was started by it, or by one that it has started, and so on.
+    /// Checks whether it has started the process that asks, or one that has, and so on.
     pub(super) fn has_started_this(self) -> bool {
         let mut process = Self::of(getpid());
         while let Some(current) = process {

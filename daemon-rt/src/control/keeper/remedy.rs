@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::command;
 
-/// How long a restart by the manager may take, the end of the old process included.
+/// Time limit for a restart by the manager, the end of the old process included.
 const RESTART: Duration = Duration::from_secs(180);
 
 /// The manager that runs a service.
@@ -19,7 +19,7 @@ pub(crate) struct Keeper {
     pub(super) caller: Caller,
 }
 
-/// How the service is restarted and stopped.
+/// The way to restart and stop the service.
 #[derive(Debug)]
 pub(super) enum Remedy {
     /// By these commands of the manager.
@@ -33,7 +33,7 @@ pub(super) enum Remedy {
     RestartByHand(String),
 }
 
-/// Who runs the control command.
+/// The process that runs the control command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Caller {
     Anyone,

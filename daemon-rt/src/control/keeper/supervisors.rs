@@ -11,7 +11,7 @@ use super::process::Process;
 use super::remedy::{Keeper, Remedy};
 use crate::manager::supervisor;
 
-/// How long a supervisor may take to say what it runs.
+/// Time limit for an answer of a supervisor.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(super) fn runit(service: Pid, runsv: Process) -> Option<Keeper> {

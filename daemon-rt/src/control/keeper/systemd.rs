@@ -11,7 +11,7 @@ use super::process::Process;
 use super::remedy::{Caller, Keeper, Remedy};
 use crate::manager::supervisor;
 
-/// How long systemd may take to answer. It answers while it starts or stops a service, too.
+/// Time limit for an answer of systemd, which answers while it starts or stops a service, too.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A unit, by the control group of a process in it.
@@ -26,7 +26,8 @@ pub(super) struct Unit {
 #[derive(Debug, Default)]
 pub(super) struct Properties {
     pub(super) main_pid: Option<Pid>,
-    /// What `ExecStartPre=`, `ExecReload=` and the like run, and `ExecStart=` of `Type=forking`.
+    /// The process of `ExecStartPre=`, `ExecReload=` and the like, and of `ExecStart=` with
+    /// `Type=forking`.
     pub(super) control_pid: Option<Pid>,
     pub(super) kind: String,
     pub(super) state: String,
@@ -37,7 +38,7 @@ pub(super) struct Properties {
     kill_mode: String,
 }
 
-/// The unit that runs a service.
+/// Finds the unit that runs a service.
 pub(super) fn find_keeper(service: Process, parent: Option<Process>) -> io::Result<Option<Keeper>> {
     if !is_booted() {
         return Ok(None);
@@ -50,12 +51,20 @@ pub(super) fn find_keeper(service: Process, parent: Option<Process>) -> io::Resu
             return Ok(keeper_of_user(&unit, user, service));
         }
     }
-    let properties = match unit.properties(PATIENCE) {
-        Ok(properties) => properties,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    let caller = caller(&unit, &properties);
+    match unit.properties(PATIENCE) {
+        Ok(properties) => Ok(keeper(unit, &properties, service, parent)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn keeper(
+    unit: Unit,
+    properties: &Properties,
+    service: Process,
+    parent: Option<Process>,
+) -> Option<Keeper> {
+    let caller = caller(&unit, properties);
     let main = match parent {
         Some(parent) if Some(parent.pid) == properties.main_pid => Some(parent),
         _ => None,
@@ -65,7 +74,7 @@ pub(super) fn find_keeper(service: Process, parent: Option<Process>) -> io::Resu
         None => properties.main_pid == Some(service.pid),
     };
     if is_main {
-        return Ok(Some(keeper(unit, caller)));
+        return Some(keeper_of_main(unit, caller));
     }
     // To restart the unit may be more than was asked for.
     let why = match main {
@@ -78,11 +87,11 @@ pub(super) fn find_keeper(service: Process, parent: Option<Process>) -> io::Resu
         _ if caller == Caller::Anyone && properties.ends(service.pid) => {
             "it is in that unit's control group, and ends with it".to_owned()
         }
-        _ => return Ok(None),
+        _ => return None,
     };
     let advice = format!("{why}: run `{}`", unit.command("restart").join(" "));
     let remedy = Remedy::RestartByHand(advice);
-    Ok(Some(Keeper::new("systemd", unit.name, remedy)))
+    Some(Keeper::new("systemd", unit.name, remedy))
 }
 
 /// A unit of another user's systemd, which does not answer this one.
@@ -95,8 +104,8 @@ fn keeper_of_user(unit: &Unit, user: Uid, service: Process) -> Option<Keeper> {
     Some(Keeper::new("systemd", name, Remedy::ByHand(advice)))
 }
 
-/// Has the unit restarted and stopped by systemctl(1).
-fn keeper(unit: Unit, caller: Caller) -> Keeper {
+/// The unit is restarted and stopped by systemctl(1).
+fn keeper_of_main(unit: Unit, caller: Caller) -> Keeper {
     let remedy = Remedy::Commands {
         restart: unit.command("restart"),
         stop: unit.command("stop"),
@@ -107,7 +116,7 @@ fn keeper(unit: Unit, caller: Caller) -> Keeper {
     }
 }
 
-/// Who runs this process: the unit, if this process is in it.
+/// The caller is the unit if this process is in it.
 fn caller(unit: &Unit, properties: &Properties) -> Caller {
     if Unit::of(getpid()).as_ref() != Some(unit) {
         Caller::Anyone
@@ -198,7 +207,7 @@ impl Properties {
         properties
     }
 
-    /// Whether to stop the unit ends this process, too.
+    /// Checks whether to stop the unit ends this process, too.
     fn ends(&self, process: Pid) -> bool {
         let is_below = |group: &String| match group.strip_prefix(&self.group) {
             Some(rest) => rest.is_empty() || rest.starts_with('/'),
@@ -233,7 +242,7 @@ fn groups_of(process: Pid) -> Vec<String> {
     groups
 }
 
-/// Whether systemd is the init of this system.
+/// Checks whether systemd is the init of this system.
 fn is_booted() -> bool {
     std::path::Path::new("/run/systemd/system").is_dir()
 }

@@ -1,5 +1,5 @@
-//! After a restart there is exactly one owner that serves: the old instance if R says that it has
-//! failed, the new one if it says that it has not.
+//! After a restart there is exactly one owner that serves: the old instance if the restarter
+//! says that it has failed, the new one if it says that it has not.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
