@@ -8,6 +8,7 @@ use crate::steps::pidfile;
 use crate::sys;
 
 /// The service is ready, and whoever waits for that is told.
+#[inline]
 pub(crate) fn announce() -> Result<(), Error> {
     pidfile::verify()?;
     let restart = handover::answer_calls()?;

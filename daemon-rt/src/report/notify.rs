@@ -6,7 +6,7 @@ use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -39,8 +39,9 @@ pub(crate) struct Notifier {
     socket: Option<Kept>,
     /// A socket to PID 1, which relays the messages of this process, its child.
     relay: OnceLock<Kept>,
-    /// The readiness descriptor, closed after readiness has been written.
-    fd: Mutex<Option<Kept>>,
+    /// The readiness descriptor, closed after readiness has been written. Without one there is no
+    /// mutex to lock either: a daemon would have to copy the page that it is in.
+    fd: Option<Mutex<Option<Kept>>>,
     /// Whether the last reload failed, and the manager shows that.
     reload_failed: AtomicBool,
 }
@@ -74,7 +75,7 @@ pub(crate) fn connect_to_manager(
         match adopt(&number) {
             Ok(fd) => {
                 fds.push(fd.as_fd().as_raw_fd());
-                notifier.fd = Mutex::new(Some(fd));
+                notifier.fd = Some(Mutex::new(Some(fd)));
             }
             Err(error) => warn(
                 &format!("DAEMON_NOTIFY_FD {}", number.to_string_lossy()),
@@ -193,7 +194,7 @@ impl Notifier {
                 None => self.send("READY=1"),
             }
         }
-        if let Some(fd) = self.fd().take() {
+        if let Some(fd) = self.take_fd() {
             if let Err(error) = write_newline(&fd) {
                 warn("DAEMON_NOTIFY_FD", &error);
             }
@@ -205,8 +206,10 @@ impl Notifier {
         if let Some(socket) = self.peer() {
             socket.get().during(Step::Notify, "NOTIFY_SOCKET")?;
         }
-        if let Some(fd) = &*self.fd() {
-            fd.get().during(Step::Notify, "DAEMON_NOTIFY_FD")?;
+        if let Some(fd) = &self.fd {
+            if let Some(fd) = &*fd.lock().unwrap_or_else(PoisonError::into_inner) {
+                fd.get().during(Step::Notify, "DAEMON_NOTIFY_FD")?;
+            }
         }
         Ok(())
     }
@@ -214,12 +217,17 @@ impl Notifier {
     /// Closes the readiness descriptor: another process writes to its copy.
     #[inline]
     pub(crate) fn close_fd(&self) {
-        drop(self.fd().take());
+        drop(self.take_fd());
     }
 
     #[inline]
-    fn fd(&self) -> MutexGuard<'_, Option<Kept>> {
-        self.fd.lock().unwrap_or_else(PoisonError::into_inner)
+    fn take_fd(&self) -> Option<Kept> {
+        let mut fd = self
+            .fd
+            .as_ref()?
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        fd.take()
     }
 
     /// Reports what the service is doing. It can be lost: the next one is newer.

@@ -208,7 +208,11 @@ fn note_opened(wanted: &Wanted<'_>, socket: &impl AsFd) {
 
 /// Returns the messages about sockets that have not been taken and are about to be closed: a line
 /// each, and one for all the rest if there are many.
+#[inline]
 pub(crate) fn untaken() -> Vec<String> {
+    if passed::is_unused() {
+        return Vec::new();
+    }
     let table = table();
     let mut lines = Vec::new();
     let mut more = 0;
@@ -244,7 +248,11 @@ fn describe_end(entry: &Entry, table: &Table) -> String {
 }
 
 /// Closes the sockets that have not been taken: the service is ready.
+#[inline]
 pub(crate) fn close_untaken() {
+    if passed::is_unused() {
+        return;
+    }
     let mut fds = Vec::new();
     for entry in &mut table().entries {
         let Some(fd) = entry.take_fd(State::Closed) else {

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::io;
 use std::mem;
 use std::os::fd::AsFd;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::kind::Kind;
 use super::local_addr::LocalAddr;
@@ -13,14 +13,12 @@ use crate::error::Error;
 use crate::manager::activation::{self, PassedFd, UNNAMED};
 use crate::sys::kept::Kept;
 
-static TABLE: Mutex<Table> = Mutex::new(Table {
-    entries: Vec::new(),
-    problem: None,
-    moved: Vec::new(),
-    opened: Vec::new(),
-});
+/// Empty where nothing was passed and nothing was asked for: a daemon would have to copy the page of
+/// a mutex that it locks.
+static TABLE: OnceLock<Mutex<Table>> = OnceLock::new();
 
 /// The descriptors that were passed.
+#[derive(Default)]
 pub(super) struct Table {
     pub(super) entries: Vec<Entry>,
     /// The reason why it is not known what was passed.
@@ -67,7 +65,12 @@ pub(super) struct Wanted<'a> {
 }
 
 pub(super) fn table() -> MutexGuard<'static, Table> {
-    TABLE.lock().unwrap_or_else(PoisonError::into_inner)
+    let table = TABLE.get_or_init(Mutex::default);
+    table.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+pub(super) fn is_unused() -> bool {
+    TABLE.get().is_none()
 }
 
 /// Notes the descriptors that the manager has passed.
@@ -88,6 +91,9 @@ pub(crate) fn pass(fds: impl IntoIterator<Item = (Origin, PassedFd)>) {
             Ok(entry) => entries.push(entry),
             Err(error) => problem = Some(format!("cannot examine {name}: {error}")),
         }
+    }
+    if entries.is_empty() && problem.is_none() {
+        return;
     }
     let mut table = table();
     table.entries = entries;

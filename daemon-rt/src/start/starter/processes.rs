@@ -111,13 +111,14 @@ impl Start {
             result => result.during(Step::ExitStarter, format_args!("process {pid}")),
         };
         self.note_death();
-        let mut intermediate = end_of(self.intermediate)?;
+        let mut intermediate = None;
+        if self.left.is_none() {
+            intermediate = end_of(self.intermediate)?;
+        }
         if intermediate == Some(End::Exited(0)) {
-            if self.left.is_none() {
-                let now = Instant::now();
-                self.left = Some(now);
-                self.sweep = Some(now + FIRST_SWEEP);
-            }
+            let now = Instant::now();
+            self.left = Some(now);
+            self.sweep = Some(now + FIRST_SWEEP);
             intermediate = None;
         }
         let daemon = match self.daemon {

@@ -209,6 +209,7 @@ pub(crate) fn leave_behind() {
 /// Makes sure, before readiness is announced, that the path still leads to the file that names this
 /// process. In a chroot, or if the user has no right to look, the file must at least not have been
 /// removed.
+#[inline]
 pub(crate) fn verify() -> Result<(), Error> {
     let Some(held) = held() else { return Ok(()) };
     if !held.is_locked() {

@@ -76,6 +76,7 @@ impl Privileges {
 }
 
 /// Step 13. In a chroot, `directory` becomes the working directory.
+#[inline]
 pub(crate) fn give_up(privileges: &Privileges, directory: &CStr) -> Result<(), Error> {
     let Privileges {
         chroot,
