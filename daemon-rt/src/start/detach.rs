@@ -14,9 +14,10 @@ use crate::service::{end, requests};
 use crate::start::plan::Plan;
 use crate::start::starter::Starter;
 use crate::step::Step;
+use crate::steps::pidfile::{self, Pidfile};
 use crate::steps::privileges::{self, capability};
 use crate::steps::signals::{self, StillIgnored};
-use crate::steps::{descriptors, environment, pidfile, streams};
+use crate::steps::{descriptors, environment, streams};
 use crate::sys::kept::InheritedFd;
 use crate::sys::{self, SingleThreaded, StartOfMain};
 
@@ -54,13 +55,14 @@ pub(crate) fn detach(
     start: &StartOfMain,
     alone: &SingleThreaded,
     plan: &Plan,
+    pidfile: Pidfile,
     restart: Option<Restart>,
     service: &mut Stages<'_>,
 ) -> Result<(), Failure> {
     // The starter.
     let null = streams::open_null()?;
     let starter = Starter::prepare(plan)?;
-    pidfile::lock(plan.pidfile.as_deref())?;
+    let pidfile = pidfile.lock()?;
     environment::clean_environment(start, &plan.environment)?; // 4
     let (reporter, receiver) = pipe::channel().during(Step::Notify, "a pipe to the daemon")?;
     log::flush();
@@ -86,7 +88,7 @@ pub(crate) fn detach(
     drop(null);
     streams::set_umask(plan.umask); // 10
     streams::change_directory(plan.directory_outside_chroot())?; // 11
-    initialize(plan, restart, service)
+    initialize(plan, Mode::Detach, pidfile, restart, service)
 }
 
 /// The intermediate process. It returns in the daemon. The program's variables are left alone: a
@@ -123,19 +125,21 @@ fn first_of_its_namespace() -> Error {
 /// Steps 12–14, with the hooks between them: the same in the foreground.
 pub(crate) fn initialize(
     plan: &Plan,
+    mode: Mode,
+    pidfile: Pidfile,
     restart: Option<New>,
     service: &mut Stages<'_>,
 ) -> Result<(), Failure> {
     requests::adopt();
     // First, so that whoever finds this process by its pidfile finds the socket, too.
-    if let Some(pidfile) = plan.control_path() {
-        handover::bind_socket(pidfile, restart)?;
+    if let Some(path) = plan.control_path() {
+        handover::bind_socket(path, restart)?;
     }
     if pidfile::is_held() {
         // First: in the foreground nobody else would remove it if a signal came now.
         end::handle_signals().during(Step::WritePidfile, "its removal when a signal comes")?;
     }
-    pidfile::write()?; // 12
+    pidfile.write(mode)?; // 12
     run::run("privileged_init", service.privileged_init.take())?;
     privileges::give_up(&plan.privileges, &plan.working_directory)?; // 13
     run::run("init", service.init.take())?;

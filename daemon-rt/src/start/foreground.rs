@@ -2,11 +2,13 @@
 //! not detach.
 
 use super::pid1;
+use crate::daemon::Mode;
 use crate::hooks::Stages;
 use crate::report::pipe::Failure;
 use crate::start::detach;
 use crate::start::plan::Plan;
-use crate::steps::{pidfile, streams};
+use crate::steps::pidfile::Pidfile;
+use crate::steps::streams;
 use crate::sys::SingleThreaded;
 
 /// The pidfile if one was asked for, the privilege drop if one was asked for, and the hooks, all as
@@ -17,12 +19,12 @@ use crate::sys::SingleThreaded;
 pub(crate) fn stay(
     alone: Option<&SingleThreaded>,
     plan: &Plan,
+    pidfile: Pidfile,
     service: &mut Stages<'_>,
 ) -> Result<(), Failure> {
     plan.still_ignored.reset()?; // 2, what a starter would have put off
     alone.map_or(Ok(()), pid1::serve_as_init)?;
     streams::note_inherited_logs();
-    pidfile::lock(plan.pidfile.as_deref())?;
-    pidfile::in_foreground();
-    detach::initialize(plan, None, service)
+    let pidfile = pidfile.lock()?;
+    detach::initialize(plan, Mode::Foreground, pidfile, None, service)
 }

@@ -28,7 +28,8 @@ use crate::report::{self, log};
 use crate::service::listen;
 use crate::start::plan::Draft;
 use crate::step::Step;
-use crate::steps::{descriptors, pidfile};
+use crate::steps::descriptors;
+use crate::steps::pidfile::Pidfile;
 use crate::sys::{self, InheritedEnvironment, SingleThreaded, StartOfMain};
 
 #[allow(unsafe_code)]
@@ -119,15 +120,16 @@ fn begin(
         log::flush();
         return Ok(Some(ExitCode::SUCCESS));
     };
-    if let Err(error) = pidfile::probe(draft.pidfile()) {
-        return Err(refused(error, mode, &invocation));
-    }
+    let pidfile = match Pidfile::probe(draft.pidfile()) {
+        Ok(pidfile) => pidfile,
+        Err(error) => return Err(refused(error, mode, &invocation)),
+    };
     let plan = draft.look_up(daemon)?;
     match alone {
         Some(alone) if mode == Mode::Detach => {
-            detach::detach(start, &alone, &plan, restart, service)?;
+            detach::detach(start, &alone, &plan, pidfile, restart, service)?;
         }
-        alone => foreground::stay(alone.as_ref(), &plan, service)?,
+        alone => foreground::stay(alone.as_ref(), &plan, pidfile, service)?,
     }
     Ok(None)
 }

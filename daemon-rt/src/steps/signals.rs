@@ -15,6 +15,7 @@ const CALLERS: [libc::c_int; 3] = [libc::SIGINT, libc::SIGHUP, libc::SIGQUIT];
 pub(crate) struct StillIgnored(u32);
 
 impl StillIgnored {
+    /// Checks whether the starter goes on ignoring a signal.
     pub(crate) fn contains(self, signal: libc::c_int) -> bool {
         self.0 & (1 << signal) != 0
     }

@@ -18,6 +18,7 @@ use crate::step::Step;
 use crate::sys::safe_open::{SafePath, file_type};
 use crate::sys::{self, FIRST};
 
+/// The path of the null device.
 pub(crate) const NULL: &str = "/dev/null";
 /// The mode with which a log is created.
 const LOG_MODE: Mode = Mode::S_IRUSR.union(Mode::S_IWUSR).union(Mode::S_IRGRP);

@@ -210,6 +210,7 @@ pub(crate) fn pipe() -> nix::Result<(OwnedFd, OwnedFd)> {
     nix::unistd::pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)
 }
 
+/// Creates the same by two calls each: macOS has no pipe2(2).
 #[cfg(target_vendor = "apple")]
 pub(crate) fn pipe() -> nix::Result<(OwnedFd, OwnedFd)> {
     let ends = nix::unistd::pipe()?;

@@ -204,8 +204,8 @@ enum Place {
     Last,
 }
 
-/// For an ordinary user any directory will do: who can write it can at most disturb that user's own
-/// service.
+/// Opens directories, and checks them for root. For an ordinary user any directory will do: who can
+/// write it can at most disturb that user's own service.
 #[cfg(not(target_os = "linux"))]
 mod directory {
     use nix::NixPath;
@@ -368,7 +368,7 @@ fn written_by_others(path: &Path) -> io::Error {
 pub(crate) struct Untrusted(pub(crate) String);
 
 impl Untrusted {
-    /// Whether this is the source of an error.
+    /// Checks whether this is the source of an error.
     pub(crate) fn is_in(error: &io::Error) -> bool {
         matches!(error.get_ref(), Some(source) if source.is::<Self>())
     }

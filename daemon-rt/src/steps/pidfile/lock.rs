@@ -1,9 +1,8 @@
-//! The lock of the pidfile is taken, or the start is refused.
+//! Takes the lock of the pidfile, or refuses the start.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -17,21 +16,29 @@ use super::own::{Held, held};
 use super::state::State;
 use super::write::LONGEST_LINE;
 use super::{Holder, holder, marks, marks::Life, peer};
-use crate::error::Error;
+use crate::error::{During, Error};
 use crate::step::Step;
 use crate::sys;
 use crate::sys::safe_open::{SafePath, same_file};
 
-/// How long a busy lock is asked for again while it cannot be told who holds it: a prober may have
-/// it for a moment, and the winner of a race needs one to write its pid.
+/// The time for which a busy lock is tried again if its holder is unknown: a prober may have it for
+/// a moment, and the winner of a race needs a moment to write its pid.
 const BUSY: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(5);
 const MODE: Mode = Mode::S_IRUSR.union(Mode::S_IWUSR);
 
-/// The pidfile's place, between [`probe`] and [`lock`].
-static PLACE: Mutex<Option<SafePath>> = Mutex::new(None);
+/// The pidfile of a start, until its pid is written.
+pub(crate) enum Pidfile {
+    /// There is nothing to write: no pidfile is wanted, or an older instance shares its lock.
+    Settled,
+    /// There is no file yet.
+    Missing { path: PathBuf, place: SafePath },
+    /// It is locked, and this descriptor writes the pid. It is opened with the lock: opening takes
+    /// longer in a process that was just forked.
+    Locked(OwnedFd),
+}
 
-/// What to do where there is no pidfile.
+/// The action if there is no pidfile.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Missing {
     Create,
@@ -47,74 +54,84 @@ struct Candidate {
     created: bool,
 }
 
-/// What came of trying to lock a pidfile.
+/// The result of an attempt to lock a pidfile.
 enum Attempt<T> {
     Locked(T),
-    /// The path leads to another file by now, or to none.
+    /// The path leads to another file now, or to none.
     Gone,
     Busy,
 }
 
-/// Takes the lock of an existing pidfile, before the work that a refused start need not do; there
-/// may be none. In a restart the lock has been handed over.
-pub(crate) fn probe(path: Option<&Path>) -> Result<(), Error> {
-    match path {
-        Some(path) if held().is_none() => acquire(path, Missing::Leave),
-        _ => Ok(()),
-    }
-}
-
-/// Takes the lock, creating the file, unless [`probe`] already has it.
-pub(crate) fn lock(path: Option<&Path>) -> Result<(), Error> {
-    match path {
-        Some(path) if held().is_none() => acquire(path, Missing::Create),
-        _ => Ok(()),
-    }
-}
-
-fn acquire(path: &Path, missing: Missing) -> Result<(), Error> {
-    let during =
-        |error: io::Error| Error::step(Step::WritePidfile, path.display().to_string(), error);
-    let mut known = PLACE.lock().unwrap_or_else(PoisonError::into_inner);
-    let place = known
-        .take()
-        .map_or_else(|| SafePath::of(path), Ok)
-        .map_err(during)?;
-    let mut began = None;
-    loop {
-        let Some(mut candidate) = open(&place, missing).map_err(during)? else {
-            let Some(pid) = without_file(path) else {
-                *known = Some(place);
-                return Ok(());
-            };
-            // One that is about to end has just removed it.
-            if began.get_or_insert_with(Instant::now).elapsed() > BUSY {
-                return Err(Error::already_running(Holder::WithoutFile(pid), path));
+impl Pidfile {
+    /// Takes the lock of an existing pidfile, before the work that a refused start need not do. In a
+    /// restart the lock has been handed over.
+    pub(crate) fn probe(path: Option<&Path>) -> Result<Self, Error> {
+        match path {
+            Some(path) if held().is_none() => {
+                let place = SafePath::of(path).during(Step::WritePidfile, path.display())?;
+                acquire(path.to_owned(), place, Missing::Leave)
             }
-            std::thread::sleep(PAUSE);
+            _ => Ok(Self::Settled),
+        }
+    }
+
+    /// Takes the lock, creating the file, unless [`Self::probe`] has taken it.
+    pub(crate) fn lock(self) -> Result<Self, Error> {
+        match self {
+            Self::Missing { path, place } => acquire(path, place, Missing::Create),
+            locked => Ok(locked),
+        }
+    }
+}
+
+fn acquire(path: PathBuf, place: SafePath, missing: Missing) -> Result<Pidfile, Error> {
+    let result = take(&path, &place, missing);
+    match result.during(Step::WritePidfile, path.display())? {
+        Ok(Some(writer)) => Ok(Pidfile::Locked(writer)),
+        Ok(None) => Ok(Pidfile::Missing { path, place }),
+        Err(holder) => Err(Error::already_running(holder, &path)),
+    }
+}
+
+/// Takes the lock, and returns a descriptor that writes the file, or its holder. `None` if there is
+/// no file.
+fn take(
+    path: &Path,
+    place: &SafePath,
+    missing: Missing,
+) -> io::Result<Result<Option<OwnedFd>, Holder>> {
+    let began = Instant::now();
+    loop {
+        let is_over = began.elapsed() > BUSY;
+        let Some(mut candidate) = open(place, missing)? else {
+            match without_file(path) {
+                None => return Ok(Ok(None)),
+                Some(pid) if is_over => return Ok(Err(Holder::WithoutFile(pid))),
+                // One that is about to end has just removed it.
+                Some(_) => std::thread::sleep(PAUSE),
+            }
             continue;
         };
-        match attempt(&place, &mut candidate).map_err(during)? {
+        match attempt(place, &mut candidate)? {
             Attempt::Locked(writer) => {
-                return hold(path, &place, candidate, writer).map_err(during);
+                let state = State::Locked(getpid());
+                Held::new(path, place, candidate.file, candidate.found, state)?.remember()?;
+                return Ok(Ok(Some(writer)));
             }
             Attempt::Gone => continue,
             Attempt::Busy => {}
         }
         // A start that waits for the running one to become ready, or to end, would do so here.
-        let main = holder::main_process(candidate.file.as_fd(), path).map_err(during)?;
-        if let Some(holder) = main {
-            return Err(Error::already_running(holder, path));
+        let file = candidate.file.as_fd();
+        match holder::main_process(file, path)? {
+            Some(main) => return Ok(Err(main)),
+            None if is_over => return holder::other_holder(file).map(Err),
+            None => std::thread::sleep(PAUSE),
         }
-        if began.get_or_insert_with(Instant::now).elapsed() > BUSY {
-            let holder = holder::other_holder(candidate.file.as_fd()).map_err(during)?;
-            return Err(Error::already_running(holder, path));
-        }
-        std::thread::sleep(PAUSE);
     }
 }
 
-/// The process of a service that answers on its control socket although its pidfile was removed.
+/// Finds the process of a service whose pidfile was removed, by its control socket.
 fn without_file(path: &Path) -> Option<Pid> {
     match peer::listener_if_any(path)? {
         Life::Here(pid) => Some(pid),
@@ -122,7 +139,7 @@ fn without_file(path: &Path) -> Option<Pid> {
     }
 }
 
-/// Opens the file to lock it; `None` where there is none, and none is to be created.
+/// Opens the file to lock it; `None` if there is none, and none is to be created.
 fn open(place: &SafePath, missing: Missing) -> io::Result<Option<Candidate>> {
     loop {
         match place.open(OFlag::O_RDONLY) {
@@ -137,7 +154,7 @@ fn open(place: &SafePath, missing: Missing) -> io::Result<Option<Candidate>> {
             Err(_) if missing == Missing::Leave => return Ok(None),
             Err(_) => {}
         }
-        // With its mode from the first moment, whatever the caller's mask: another starter has to
+        // It has its mode from the first moment, whatever the caller's umask: another starter must
         // be able to open it.
         let mask = umask(Mode::all().difference(MODE));
         let created = place.create(OFlag::O_RDONLY, MODE);
@@ -150,18 +167,18 @@ fn open(place: &SafePath, missing: Missing) -> io::Result<Option<Candidate>> {
                     created: true,
                 }));
             }
-            // Another starter was faster; its file is there now, unless it has been removed since.
+            // Another starter was faster. Its file is there now, unless it was removed since.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error),
         }
     }
 }
 
-/// Tries to lock the file, and makes ready to write it. One that was just created does not outlive
-/// a failure.
+/// Tries to lock the file, and opens it to write the pid. A file that was just created is removed if
+/// that fails.
 fn attempt(place: &SafePath, candidate: &mut Candidate) -> io::Result<Attempt<OwnedFd>> {
     let result = try_attempt(place, candidate);
-    // Unless another start has been faster to lock it.
+    // Another start may have been faster to lock it.
     if result.is_err() && candidate.created && !marks::is_held(candidate.file.as_fd()) {
         place.remove()?;
     }
@@ -178,7 +195,7 @@ fn try_attempt(place: &SafePath, candidate: &mut Candidate) -> io::Result<Attemp
     prepare_writing(place, candidate).map(Attempt::Locked)
 }
 
-/// Takes the lock, without waiting; `false` where it is busy.
+/// Takes the lock without waiting; `false` if it is busy.
 fn try_lock(place: &SafePath, candidate: &mut Candidate) -> io::Result<bool> {
     let mut result = sys::try_lock(candidate.file.as_fd());
     if result == Err(Errno::EBADF) {
@@ -196,14 +213,14 @@ fn try_lock(place: &SafePath, candidate: &mut Candidate) -> io::Result<bool> {
     }
 }
 
-/// Whoever held the lock may have removed the file meanwhile: the lock counts only on what the path
-/// leads to. And no one else may have been able to write the file, for then another can have it
-/// open, and write any pid into it: such a stale file is removed.
+/// Checks a locked file. Its last holder may have removed it: the lock counts only on the file that
+/// the path leads to. If other users could write the file, one may have it open, and write any pid
+/// to it: such a stale file is removed.
 fn is_usable(place: &SafePath, file: &FileStat) -> io::Result<bool> {
     if !place.still_is(file)? {
         return Ok(false);
     }
-    // Where there is an access control list, the group's bits are its mask.
+    // The group's bits are the mask of an access control list, if there is one.
     let others = Mode::from_bits_truncate(file.st_mode).intersects(Mode::S_IWGRP | Mode::S_IWOTH);
     let own = file.st_uid == geteuid().as_raw() && !others;
     if !own {
@@ -212,10 +229,9 @@ fn is_usable(place: &SafePath, file: &FileStat) -> io::Result<bool> {
     Ok(own)
 }
 
-/// Gives the file the mode that it should have, and opens it to write the pid.
+/// Gives the file its mode, and opens it to write the pid.
 fn prepare_writing(place: &SafePath, candidate: &Candidate) -> io::Result<OwnedFd> {
-    // Where it is too low the write would bring SIGXFSZ, and end this process before it could say
-    // why.
+    // With too low a limit the write would send SIGXFSZ, and end this process without a word.
     if getrlimit(Resource::RLIMIT_FSIZE)?.0 < LONGEST_LINE as libc::rlim_t {
         return Err(Errno::EFBIG.into());
     }
@@ -229,25 +245,13 @@ fn prepare_writing(place: &SafePath, candidate: &Candidate) -> io::Result<OwnedF
     Ok(writer)
 }
 
-fn hold(path: &Path, place: &SafePath, candidate: Candidate, writer: OwnedFd) -> io::Result<()> {
-    Held::new(
-        path,
-        place,
-        candidate.file,
-        candidate.found,
-        State::Locked(getpid()),
-        Some(writer),
-    )?
-    .remember()
-}
-
 /// Remembers a file whose lock an older instance shares with this process.
 pub(crate) fn take_over(path: &Path, lock: OwnedFd) -> io::Result<()> {
     let file = fstat(&lock)?;
-    Held::new(path, &SafePath::of(path)?, lock, file, State::Shared, None)?.remember()
+    Held::new(path, &SafePath::of(path)?, lock, file, State::Shared)?.remember()
 }
 
-/// Removes a pidfile that nobody holds, and has `also` done while no start can have the lock.
+/// Removes a pidfile that is not held, and calls `also` while no start can have the lock.
 #[cfg(target_os = "linux")]
 pub(crate) fn remove_stale(path: &Path, also: impl FnOnce()) -> io::Result<()> {
     let place = SafePath::of(path)?;

@@ -36,7 +36,7 @@ const FOREGROUND: libc::off_t = BASE - 4;
 const MOST_PIDS: libc::pid_t = 1 << 22;
 const OLD: libc::off_t = BASE + 1 + MOST_PIDS as libc::off_t;
 
-/// What the byte of a process shows.
+/// The answer of a process's byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Life {
     /// It lives, and has this pid here.

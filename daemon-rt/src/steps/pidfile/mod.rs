@@ -30,13 +30,13 @@ mod tests;
 mod write;
 
 pub(crate) use holder::Holder;
-pub(crate) use lock::{lock, probe, take_over};
+pub(crate) use lock::{Pidfile, take_over};
 pub(crate) use own::{
-    in_foreground, is_held, leave_behind, lock_descriptor, names_this_process, own, ready, remove,
-    verify, warn_if_lost,
+    is_held, leave_behind, lock_descriptor, names_this_process, own, ready, remove, verify,
+    warn_if_lost,
 };
 pub(crate) use succession::is_replaced;
-pub(crate) use write::{read_pid, write};
+pub(crate) use write::read_pid;
 
 /// For those who ask about a service, and for restarts.
 #[cfg(all(feature = "control", target_os = "linux"))]

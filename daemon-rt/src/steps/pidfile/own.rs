@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Mutex, Once, OnceLock, PoisonError};
+use std::sync::{Once, OnceLock};
 
 use nix::errno::Errno;
 use nix::sys::stat::{FileStat, fstat, lstat};
@@ -25,21 +25,17 @@ use crate::sys::{self, retry};
 /// The pidfile that this process holds. There is one, and signal handlers look at it.
 static HELD: OnceLock<Held> = OnceLock::new();
 
+/// A pidfile and its lock.
 pub(super) struct Held {
     pub(super) path: ReadyPath,
     /// Never closed while the process owns the service, and never unlocked: LOCK_UN would unlock
     /// for all who share it.
     pub(super) lock: OwnedFd,
-    /// Writes the pid, and is closed then. It is opened with the lock: opening takes longer in a
-    /// process that was just forked.
-    writer: Mutex<Option<OwnedFd>>,
     pub(super) file: FileStat,
     directory: FileStat,
     pub(super) state: AtomicState,
     /// The path means the same as at the start. In a chroot it does not.
     reachable: AtomicBool,
-    /// The service does not detach.
-    foreground: AtomicBool,
     /// The control socket beside it, once there is one.
     pub(super) socket: OnceLock<SocketFile>,
     /// The number of hand-overs whose outcome is not known yet.
@@ -55,44 +51,27 @@ impl Held {
         lock: OwnedFd,
         file: FileStat,
         state: State,
-        writer: Option<OwnedFd>,
     ) -> io::Result<Self> {
         Ok(Self {
             path: ReadyPath::new(path)?,
             lock,
-            writer: writer.into(),
             file,
             directory: place.directory()?,
             state: AtomicState::new(state),
             reachable: true.into(),
-            foreground: false.into(),
             socket: OnceLock::new(),
             handing_over: 0.into(),
             loss_reported: Once::new(),
         })
     }
 
+    /// Makes it the one that this process holds.
     pub(super) fn remember(self) -> io::Result<()> {
         if HELD.set(self).is_err() {
             return Err(io::Error::other("this process holds another pidfile"));
         }
         // The starter and the intermediate process do not run it: they end by _exit(2).
         sys::at_exit(remove_at_exit)
-    }
-
-    pub(super) fn take_writer(&self) -> Option<OwnedFd> {
-        self.writer
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
-    }
-
-    /// Shows others that this process is the service, and how it runs.
-    pub(super) fn mark(&self) {
-        marks::set_process(self.lock.as_fd());
-        if self.foreground.load(Ordering::Relaxed) {
-            marks::set_foreground(self.lock.as_fd());
-        }
     }
 
     fn is_owned_here(&self) -> bool {
@@ -141,6 +120,7 @@ impl Held {
     }
 }
 
+/// Returns the pidfile that this process holds.
 pub(super) fn held() -> Option<&'static Held> {
     HELD.get()
 }
@@ -149,13 +129,6 @@ pub(super) fn held() -> Option<&'static Held> {
 pub(crate) fn own() {
     if let Some(held) = held() {
         held.state.own();
-    }
-}
-
-/// Remembers that the service does not detach. It is shown when the pid is written.
-pub(crate) fn in_foreground() {
-    if let Some(held) = held() {
-        held.foreground.store(true, Ordering::Relaxed);
     }
 }
 

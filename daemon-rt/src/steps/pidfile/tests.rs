@@ -1,4 +1,4 @@
-//! Whatever is in the file.
+//! Any content of the file, and the states of its owner.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
@@ -14,8 +14,7 @@ use crate::corpus;
 
 const CORPUS: &str = include_str!("../../../corpus/pidfile.txt");
 
-/// What is read of a file with this content: what its first line says or, where that is too long,
-/// nobody.
+/// Reads a file with this content: the pid in its first line or, if that is too long, none.
 fn read(content: &[u8]) -> Option<Pid> {
     static FILE: Mutex<Option<File>> = Mutex::new(None);
     let mut file = FILE

@@ -8,7 +8,10 @@ use nix::sys::stat::FileStat;
 use nix::sys::uio::{pread, pwrite};
 use nix::unistd::{Pid, ftruncate, getpid};
 
+use super::lock::Pidfile;
+use super::marks;
 use super::own::{held, own};
+use crate::daemon::Mode;
 use crate::error::{During, Error};
 use crate::step::Step;
 use crate::sys::retry;
@@ -16,17 +19,24 @@ use crate::sys::retry;
 /// The length of the longest line, with its newline.
 pub(super) const LONGEST_LINE: usize = 12;
 
-/// Writes the pid of this process, the daemon. The file is never empty meanwhile.
-#[inline]
-pub(crate) fn write() -> Result<(), Error> {
-    let Some(held) = held() else { return Ok(()) };
-    if let Some(writer) = held.take_writer() {
-        write_to(&writer, &held.file).during(Step::WritePidfile, held.path.as_path().display())?;
-        own();
+impl Pidfile {
+    /// Writes the pid of this process, the daemon. The file is never empty meanwhile. Shows others
+    /// that this process is the service, and whether it stays in the foreground.
+    #[inline]
+    pub(crate) fn write(self, mode: Mode) -> Result<(), Error> {
+        let Some(held) = held() else { return Ok(()) };
+        if let Self::Locked(writer) = self {
+            let written = write_to(&writer, &held.file);
+            written.during(Step::WritePidfile, held.path.as_path().display())?;
+            own();
+        }
+        // Now that the writer is closed.
+        marks::set_process(held.lock.as_fd());
+        if mode == Mode::Foreground {
+            marks::set_foreground(held.lock.as_fd());
+        }
+        Ok(())
     }
-    // Now that the writer is closed.
-    held.mark();
-    Ok(())
 }
 
 fn write_to(pidfile: &OwnedFd, before: &FileStat) -> io::Result<()> {
@@ -68,6 +78,7 @@ pub(crate) fn read_pid(file: impl AsFd) -> io::Result<Option<Pid>> {
     Ok(parse_pid(&start[..length]))
 }
 
+/// Reads the pid in the first line of a text.
 pub(super) fn parse_pid(text: &[u8]) -> Option<Pid> {
     let line = text.split(|&byte| byte == b'\n').next()?;
     let pid: i32 = std::str::from_utf8(line).ok()?.trim().parse().ok()?;
