@@ -6,6 +6,7 @@ use std::path::Path;
 
 use crate::status;
 use crate::step::Step;
+#[cfg(unix)]
 use crate::sys::safe_open::Untrusted;
 
 /// Why something could not be done: the step or command, the object and the source.
@@ -120,6 +121,7 @@ impl Error {
         let kind = match source.kind() {
             io::ErrorKind::TimedOut => ErrorKind::TimedOut,
             io::ErrorKind::PermissionDenied => ErrorKind::PermissionDenied,
+            #[cfg(unix)]
             _ if Untrusted::is_in(&source) => ErrorKind::Untrusted,
             _ => ErrorKind::Command,
         };
@@ -130,6 +132,24 @@ impl Error {
     pub(crate) fn state(kind: ErrorKind, object: impl Into<String>, state: &str) -> Self {
         let action = Action::Command("control the service");
         Self::new(kind, action, object, io::Error::other(state))
+    }
+
+    /// A command that this system has no means for.
+    #[cfg(not(unix))]
+    pub(crate) fn unavailable(verb: &'static str) -> Self {
+        Self::new(
+            ErrorKind::Command,
+            Action::Command(verb),
+            "",
+            not_available(),
+        )
+    }
+
+    /// A setting that this system has no means for.
+    #[cfg(not(unix))]
+    pub(crate) fn unavailable_setting(setting: &str) -> Self {
+        let action = Action::UseSetting;
+        Self::new(ErrorKind::InvalidSetting, action, setting, not_available())
     }
 
     /// Names the command that failed.
@@ -206,6 +226,12 @@ impl std::error::Error for Error {
     }
 }
 
+/// The reason where the system is not Unix.
+#[cfg(not(unix))]
+pub(crate) fn not_available() -> io::Error {
+    io::Error::new(io::ErrorKind::Unsupported, "not available on this system")
+}
+
 /// Says of an operation's failure which step it was and on what.
 pub(crate) trait During<T> {
     fn during(self, step: Step, object: impl fmt::Display) -> Result<T, Error>;
@@ -224,6 +250,26 @@ impl<T, E: Into<io::Error>> During<T> for Result<T, E> {
 #[cold]
 fn failed(step: Step, object: &dyn fmt::Display, error: io::Error) -> Error {
     Error::step(step, object.to_string(), error)
+}
+
+/// The reason why a start failed, as it is reported.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Failure {
+    /// The exit status of the starter.
+    pub(crate) status: u8,
+    /// The error of the system behind it, for a manager.
+    pub(crate) errno: Option<i32>,
+    pub(crate) text: String,
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self {
+            status: error.exit_status(),
+            errno: error.errno(),
+            text: chain(&error),
+        }
+    }
 }
 
 /// An error and all its sources: so many that a chain which leads back to itself ends.

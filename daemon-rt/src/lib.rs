@@ -66,26 +66,34 @@
     allow(dead_code, unused_imports, reason = "control asks for it")
 )]
 
-#[cfg(all(feature = "cli", target_os = "linux"))]
+#[cfg(all(feature = "cli", any(target_os = "linux", not(unix))))]
 pub mod cli;
 #[cfg(all(feature = "control", target_os = "linux"))]
 pub mod control;
-#[cfg(not(all(feature = "control", target_os = "linux")))]
+#[cfg(all(unix, not(all(feature = "control", target_os = "linux"))))]
 #[path = "control/none.rs"]
 mod control;
 #[cfg(test)]
 mod corpus;
 mod daemon;
+#[cfg(not(unix))]
+mod elsewhere;
 mod error;
 pub mod hooks;
+#[cfg(unix)]
 mod manager;
 mod names;
+#[cfg(unix)]
 mod report;
+#[cfg(unix)]
 mod service;
+#[cfg(unix)]
 mod start;
 mod status;
 mod step;
+#[cfg(unix)]
 mod steps;
+#[cfg_attr(not(unix), path = "sys/elsewhere.rs")]
 mod sys;
 
 /// The README's example, compiled with the tests of the documentation.
@@ -98,9 +106,30 @@ pub use daemon::{Daemon, Mode, NameOrId, ParseModeError};
 pub use daemon_macros::daemon;
 pub use error::{Error, ErrorKind};
 pub use hooks::ready::Ready;
+#[cfg(unix)]
 pub use manager::{Watchdog, watchdog};
+#[cfg(unix)]
 pub use report::notify::{remove_stored_fd, store_fd};
+#[cfg(unix)]
 pub use service::listen::{Address, Listen, Listener, listen, listener_or, listeners};
+#[cfg(unix)]
 pub use service::reload::{Reload, Reloads, reloads};
+#[cfg(unix)]
 pub use service::shutdown::{Shutdown, shutdown};
+#[cfg(unix)]
 pub use service::status::status;
+
+#[cfg(all(feature = "control", not(unix)))]
+pub use elsewhere::control;
+#[cfg(not(unix))]
+pub use elsewhere::listen::{Address, Listen, Listener, listen, listener_or, listeners};
+#[cfg(not(unix))]
+pub use elsewhere::reload::{Reload, Reloads, reloads};
+#[cfg(not(unix))]
+use elsewhere::report;
+#[cfg(not(unix))]
+pub use elsewhere::report::status;
+#[cfg(not(unix))]
+pub use elsewhere::shutdown::{Shutdown, shutdown};
+#[cfg(not(unix))]
+pub use elsewhere::watchdog::{Watchdog, watchdog};

@@ -31,8 +31,11 @@
 //! }
 //! ```
 
+#[cfg(unix)]
 mod commands;
+#[cfg(unix)]
 mod status;
+#[cfg(unix)]
 mod unit;
 
 use std::io;

@@ -1,20 +1,26 @@
 //! `Daemon`: the settings as the user gave them.
 
-#[cfg(all(feature = "cli", target_os = "linux"))]
+#[cfg(all(feature = "cli", any(target_os = "linux", not(unix))))]
 pub(crate) mod action;
 pub(crate) mod path;
 mod values;
 
 use std::ffi::OsString;
+#[cfg(unix)]
 use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-#[cfg(all(feature = "cli", target_os = "linux"))]
+#[cfg(all(feature = "cli", any(target_os = "linux", not(unix))))]
 use self::action::Action;
 use crate::error::Error;
+#[cfg(unix)]
 use crate::sys::kept::InheritedFd;
 pub use values::{Mode, NameOrId, ParseModeError};
+
+/// The number of a descriptor.
+#[cfg(not(unix))]
+type RawFd = i32;
 
 /// The settings of a service, and its start.
 ///
@@ -38,6 +44,7 @@ pub struct Daemon {
     pub(crate) keep_fds: Vec<RawFd>,
     pub(crate) keep_fds_from: Vec<OsString>,
     /// The inherited descriptors that are still open while `configure` runs.
+    #[cfg(unix)]
     pub(crate) inherited: Vec<InheritedFd>,
     pub(crate) stdout: Option<PathBuf>,
     pub(crate) stderr: Option<PathBuf>,
@@ -48,16 +55,16 @@ pub struct Daemon {
     /// Whether the service answers on a control socket beside the pidfile.
     pub(crate) control_socket: bool,
     /// Set where the command line is this library's to read.
-    #[cfg(all(feature = "cli", target_os = "linux"))]
+    #[cfg(all(feature = "cli", any(target_os = "linux", not(unix))))]
     pub(crate) version: Option<String>,
     /// Where this start replaces the instance that runs: how long that may take to end.
     pub(crate) restart: Option<Duration>,
-    #[cfg(all(feature = "cli", target_os = "linux"))]
+    #[cfg(all(feature = "cli", any(target_os = "linux", not(unix))))]
     pub(crate) action: Action,
 }
 
 /// Implemented by nothing.
-#[cfg(not(all(feature = "cli", target_os = "linux")))]
+#[cfg(not(all(feature = "cli", any(target_os = "linux", not(unix)))))]
 #[doc(hidden)]
 #[diagnostic::on_unimplemented(
     message = "the argument `cli` needs the feature `cli` of daemon-rt, and Linux",
@@ -251,7 +258,7 @@ impl Daemon {
     }
 
     /// The control commands come with the feature `cli`.
-    #[cfg(not(all(feature = "cli", target_os = "linux")))]
+    #[cfg(not(all(feature = "cli", any(target_os = "linux", not(unix)))))]
     #[doc(hidden)]
     pub fn cli(&mut self, version: impl FeatureCli) -> &mut Self {
         drop(version);

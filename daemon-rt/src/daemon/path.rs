@@ -1,10 +1,7 @@
 //! The paths of the settings, as they are meant in the current directory.
 
 use std::io;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-
-use nix::unistd::geteuid;
 
 use super::{Daemon, Pidfile};
 use crate::error::{During, Error};
@@ -16,7 +13,7 @@ pub(crate) fn absolute(setting: &str, path: &Path) -> Result<PathBuf, Error> {
     if path.as_os_str().is_empty() {
         return Err(Error::usage(object(), "must not be empty"));
     }
-    let bytes = path.as_os_str().as_bytes();
+    let bytes = path.as_os_str().as_encoded_bytes();
     if bytes.contains(&0) {
         return Err(Error::usage(object(), "must not contain NUL"));
     }
@@ -50,8 +47,9 @@ pub(crate) fn pidfile(daemon: &Daemon) -> Result<Option<PathBuf>, Error> {
     }
 }
 
+#[cfg(unix)]
 fn runtime_directory() -> io::Result<PathBuf> {
-    if geteuid().is_root() {
+    if nix::unistd::geteuid().is_root() {
         return Ok(PathBuf::from("/run"));
     }
     match std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from) {
@@ -60,4 +58,9 @@ fn runtime_directory() -> io::Result<PathBuf> {
             "XDG_RUNTIME_DIR is not an absolute path: set `pidfile` to one",
         )),
     }
+}
+
+#[cfg(not(unix))]
+fn runtime_directory() -> io::Result<PathBuf> {
+    Err(crate::error::not_available())
 }

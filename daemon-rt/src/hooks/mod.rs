@@ -8,6 +8,7 @@ use std::rc::Rc;
 
 use crate::daemon::Daemon;
 
+#[cfg_attr(not(unix), path = "announce_none.rs")]
 pub(crate) mod announce;
 pub(crate) mod ready;
 mod result;

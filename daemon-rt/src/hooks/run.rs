@@ -4,11 +4,11 @@ use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
 
-use crate::error;
+use crate::error::{self, Failure};
 use crate::hooks::BoxError;
-use crate::report::pipe::Failure;
 use crate::report::{self, log};
 use crate::status;
+#[cfg(unix)]
 use crate::steps::pidfile;
 use crate::sys;
 
@@ -128,6 +128,7 @@ fn message(payload: &(dyn Any + Send)) -> &str {
 pub(crate) fn fail(failure: Failure) -> ! {
     let status = failure.status;
     report::failed(failure);
+    #[cfg(unix)]
     pidfile::remove();
     sys::exit_now(status)
 }

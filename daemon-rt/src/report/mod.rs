@@ -12,9 +12,9 @@ use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 
 use nix::syslog::Severity;
 
-use crate::error::{During, Error};
+use crate::error::{During, Error, Failure};
 use crate::report::notify::notifier;
-use crate::report::pipe::{Failure, Message, Reporter};
+use crate::report::pipe::{Message, Reporter};
 use crate::step::Step;
 
 static REPORT: Mutex<Report> = Mutex::new(Report {

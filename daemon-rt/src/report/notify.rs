@@ -19,8 +19,7 @@ use nix::sys::socket::{
 use nix::unistd::{Pid, write};
 
 use super::log;
-use super::pipe::Failure;
-use crate::error::{During, Error};
+use crate::error::{During, Error, Failure};
 use crate::step::Step;
 use crate::sys::kept::Kept;
 use crate::sys::{self, FIRST, parse, retry};

@@ -6,9 +6,9 @@ use nix::unistd::{ForkResult, setsid};
 
 use crate::control::handover::{self, New, Restart};
 use crate::daemon::Mode;
-use crate::error::{During, Error};
+use crate::error::{During, Error, Failure};
 use crate::hooks::{Readiness, Stages, announce, run};
-use crate::report::pipe::{self, Failure, Reporter};
+use crate::report::pipe::{self, Reporter};
 use crate::report::{self, log};
 use crate::service::{end, requests};
 use crate::start::plan::Plan;

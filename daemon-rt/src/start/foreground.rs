@@ -3,8 +3,8 @@
 
 use super::pid1;
 use crate::daemon::Mode;
+use crate::error::Failure;
 use crate::hooks::Stages;
-use crate::report::pipe::Failure;
 use crate::start::detach;
 use crate::start::plan::Plan;
 use crate::steps::pidfile::Pidfile;

@@ -2,9 +2,8 @@
 
 use std::process::ExitCode;
 
-use crate::error;
+use crate::error::{self, Failure};
 use crate::hooks::{Ended, Readiness, Stages, run};
-use crate::report::pipe::Failure;
 use crate::report::{self, log};
 use crate::status;
 

@@ -20,10 +20,9 @@ use crate::control::keeper;
 #[cfg(all(feature = "cli", target_os = "linux"))]
 use crate::control::keeper::unit_start;
 use crate::daemon::{Daemon, Mode};
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, Failure};
 use crate::hooks::{Service, Stages, run};
 use crate::manager::detect::Invocation;
-use crate::report::pipe::Failure;
 use crate::report::{self, log};
 use crate::service::listen;
 use crate::start::plan::Draft;

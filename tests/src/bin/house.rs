@@ -13,7 +13,7 @@ use syn::visit::Visit;
 
 /// From the top of the house to its ground: a module may use those in its own line and below.
 const ROOMS: &[&[&str]] = &[
-    &["start"],
+    &["start", "elsewhere"],
     &["cli"],
     &["hooks"],
     &["control"],

@@ -14,6 +14,7 @@ use nix::sys::uio::writev;
 use nix::unistd::{Pid, read};
 
 use super::text::cut;
+use crate::error::Failure;
 use crate::sys::kept::Kept;
 use crate::sys::{self, retry};
 
@@ -39,26 +40,6 @@ pub(crate) enum Message {
     /// Initialization is complete.
     Ready,
     Failed(Failure),
-}
-
-/// The reason why a start failed, as it is reported.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Failure {
-    /// The exit status of the starter.
-    pub(crate) status: u8,
-    /// The error of the system behind it, for a manager.
-    pub(crate) errno: Option<i32>,
-    pub(crate) text: String,
-}
-
-impl From<crate::Error> for Failure {
-    fn from(error: crate::Error) -> Self {
-        Self {
-            status: error.exit_status(),
-            errno: error.errno(),
-            text: crate::error::chain(&error),
-        }
-    }
 }
 
 /// The length of the header: the kind; the status of a failure, else 0; the length of the text that

@@ -2,8 +2,9 @@
 
 use proptest::prelude::*;
 
-use super::{Failure, HEADER, LONGEST_FAILURE, LONGEST_PROGRESS, Malformed, Message};
+use super::{HEADER, LONGEST_FAILURE, LONGEST_PROGRESS, Malformed, Message};
 use crate::corpus;
+use crate::error::Failure;
 use nix::unistd::Pid;
 
 const CORPUS: &str = include_str!("../../../corpus/handshake.txt");

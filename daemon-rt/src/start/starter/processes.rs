@@ -14,8 +14,8 @@ use nix::sys::signal::{SigSet, Signal, kill, killpg};
 use nix::sys::wait::WaitPidFlag;
 use nix::unistd::{Pid, getsid};
 
-use crate::error::{During, Error};
-use crate::report::pipe::{Failure, Receiver};
+use crate::error::{During, Error, Failure};
+use crate::report::pipe::Receiver;
 use crate::status;
 use crate::step::Step;
 use crate::sys::{self, Action, End, proc};

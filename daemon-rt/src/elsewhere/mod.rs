@@ -1,0 +1,14 @@
+//! The service on a system that is not Unix: its hooks and its main loop run in the foreground. What
+//! cannot be had there is refused where a program would rely on it, see docs/limits.md.
+
+#[cfg(feature = "cli")]
+mod commands;
+#[cfg(feature = "control")]
+pub mod control;
+pub(crate) mod listen;
+pub(crate) mod reload;
+pub(crate) mod report;
+mod settings;
+pub(crate) mod shutdown;
+mod start;
+pub(crate) mod watchdog;

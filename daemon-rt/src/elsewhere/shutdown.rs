@@ -1,0 +1,91 @@
+//! The request to terminate.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Condvar, Mutex, MutexGuard, Once, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use crate::sys;
+
+static REQUEST: Mutex<Request> = Mutex::new(Request {
+    made: false,
+    wakers: Vec::new(),
+});
+static MADE: Condvar = Condvar::new();
+
+struct Request {
+    made: bool,
+    /// The tasks that wait for it.
+    wakers: Vec<Waker>,
+}
+
+/// The request to terminate, see [`shutdown`].
+#[derive(Debug)]
+pub struct Shutdown(());
+
+/// The request to terminate: on Windows Ctrl-C, Ctrl-Break, or the end of the console, the session or
+/// the system. Until the first call these end the process at once. On other systems it is never
+/// made.
+#[must_use = "it does not wait by itself: use `wait()`, `.await` or `requested()`; `_ = shutdown();` installs the handler"]
+pub fn shutdown() -> &'static Shutdown {
+    static INSTALLED: Once = Once::new();
+    INSTALLED.call_once(|| sys::handle_console_events(request_shutdown));
+    &Shutdown(())
+}
+
+fn request_shutdown() {
+    let mut request = request();
+    request.made = true;
+    MADE.notify_all();
+    for waker in request.wakers.drain(..) {
+        waker.wake();
+    }
+}
+
+fn request() -> MutexGuard<'static, Request> {
+    REQUEST.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shutdown {
+    /// Returns whether termination has been requested.
+    pub fn requested(&self) -> bool {
+        request().made
+    }
+
+    /// Returns whether a successor has taken the service over: no system but Unix has one.
+    pub fn replaced(&self) -> bool {
+        false
+    }
+
+    /// Waits until termination is requested.
+    pub fn wait(&self) {
+        let wait = MADE.wait_while(request(), |request| !request.made);
+        drop(wait.unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Waits until termination is requested, but at most for `limit`. Returns whether it has been
+    /// requested.
+    pub fn wait_timeout(&self, limit: Duration) -> bool {
+        let wait = MADE.wait_timeout_while(request(), limit, |request| !request.made);
+        let (request, _) = wait.unwrap_or_else(PoisonError::into_inner);
+        request.made
+    }
+}
+
+/// Complete when termination is requested.
+impl Future for &'static Shutdown {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let mut request = request();
+        if request.made {
+            return Poll::Ready(());
+        }
+        let waker = context.waker();
+        if !request.wakers.iter().any(|known| known.will_wake(waker)) {
+            request.wakers.push(waker.clone());
+        }
+        Poll::Pending
+    }
+}

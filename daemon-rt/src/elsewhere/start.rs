@@ -1,0 +1,54 @@
+//! The start: the hooks, one after the other, in this process.
+
+#[path = "../start/main_loop.rs"]
+mod main_loop;
+
+use std::process::ExitCode;
+
+use super::settings;
+use crate::daemon::Daemon;
+use crate::error::Failure;
+use crate::hooks::{Readiness, Service, Stages, announce, run};
+use crate::report;
+
+#[allow(unsafe_code)]
+impl Daemon {
+    /// Runs the service to its end, in the foreground.
+    ///
+    /// # Safety
+    ///
+    /// None is needed here. On Unix it has to be called first thing in `main`.
+    pub unsafe fn run<R>(&mut self, service: Service<'_, R>) -> ExitCode {
+        run_service(self, service.into_stages())
+    }
+}
+
+fn run_service(daemon: &mut Daemon, mut service: Stages<'_>) -> ExitCode {
+    match begin(daemon, &mut service) {
+        Ok(()) => main_loop::serve(service),
+        Err(failure) => run::fail(failure),
+    }
+}
+
+/// The hooks, with the checks between them.
+fn begin(daemon: &mut Daemon, service: &mut Stages<'_>) -> Result<(), Failure> {
+    report::begin(daemon.name.as_ref());
+    run::watch_panics();
+    #[cfg(feature = "cli")]
+    daemon.read_command_line();
+    let configure = service
+        .configure
+        .take()
+        .map(|configure| || configure(daemon));
+    run::run("configure", configure)?;
+    report::begin(daemon.name.as_ref());
+    #[cfg(feature = "cli")]
+    daemon.check_command()?;
+    settings::check(daemon)?;
+    run::run("privileged_init", service.privileged_init.take())?;
+    run::run("init", service.init.take())?;
+    if service.readiness == Readiness::BeforeMain {
+        announce::announce()?;
+    }
+    Ok(())
+}
