@@ -50,6 +50,8 @@ pub(crate) struct Args {
     pub(crate) root: TokenStream,
     /// In the order in which they are written.
     pub(crate) settings: Vec<Call>,
+    /// A setting is an expression, which may run any code of the program.
+    pub(crate) runs_code: bool,
     /// In the order in which they run.
     pub(crate) hooks: Vec<Call>,
     pub(crate) main_loop: Option<Call>,
@@ -80,6 +82,7 @@ pub(crate) fn parse(tokens: TokenStream, faults: &mut Vec<Error>) -> Args {
     let mut args = Args {
         root: root(&written),
         settings: Vec::new(),
+        runs_code: false,
         hooks: Vec::new(),
         main_loop: None,
         defer_ready: None,
@@ -126,10 +129,25 @@ impl Args {
             "main_loop" => self.main_loop = Some(call),
             "defer_ready" => self.defer_ready = Some(call.method),
             "crate" => {}
-            _ => self.settings.push(call),
+            _ => {
+                self.settings.push(call);
+                if let Some(value) = &arg.value {
+                    self.runs_code |= !is_constant(value.clone());
+                }
+            }
         }
         Ok(())
     }
+}
+
+/// Tells whether this is a literal, or a list of literals.
+fn is_constant(value: TokenStream) -> bool {
+    value.into_iter().all(|token| match token {
+        TokenTree::Literal(_) => true,
+        TokenTree::Ident(word) => word == "true" || word == "false",
+        TokenTree::Punct(punct) => punct.as_char() == ',',
+        TokenTree::Group(list) => is_constant(list.stream()),
+    })
 }
 
 /// Reads one argument, or several between which commas were forgotten.

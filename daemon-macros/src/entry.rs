@@ -1,4 +1,4 @@
-//! The header of `fn main`, taken apart and checked.
+//! The header of the function, taken apart and checked.
 
 use proc_macro2::{Delimiter, Group, Ident, TokenStream, TokenTree};
 use quote::ToTokens;
@@ -7,8 +7,7 @@ use syn::Error;
 use crate::args::Args;
 use crate::tokens::{self, Angles};
 
-/// The compiler's own attributes. Any other below `#[daemon]` may bring the runtime of an `async fn
-/// main`.
+/// The compiler's own attributes. Any other below `#[daemon]` may bring the runtime of an `async fn`.
 #[rustfmt::skip]
 const BUILT_IN: [&str; 12] = [
     "allow", "clippy", "cold", "deny", "deprecated", "doc", "expect", "forbid", "inline", "must_use", "rustfmt", "warn",
@@ -32,23 +31,32 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    /// Takes `fn main` apart; another item is an error.
+    /// Takes a function apart; another item is an error.
     pub(crate) fn read(item: TokenStream) -> Result<Self, Error> {
         let tokens = tokens::visible(item);
         let (docs, attributes, rest) = split_attributes(&tokens);
         let (visibility, rest) = split_visibility(rest);
         let Some(entry) = Self::function(docs, attributes, visibility, rest) else {
-            let message = "`#[daemon]` belongs on `fn main`: this is not a function";
+            let message = "`#[daemon]` belongs on a function";
             return Err(Error::new_spanned(rest.first().or(tokens.last()), message));
         };
-        if entry.name != "main" {
-            let message = format!(
-                "`#[daemon]` belongs on `fn main`, not on `fn {}`",
-                entry.name
-            );
-            return Err(Error::new_spanned(entry.name, message));
+        if let Some(receiver) = entry.receiver() {
+            let message = "`#[daemon]` belongs on a function without `self`";
+            return Err(Error::new_spanned(receiver, message));
         }
         Ok(entry)
+    }
+
+    /// The `self` of a method.
+    fn receiver(&self) -> Option<TokenTree> {
+        for token in self.parameters.first()?.clone() {
+            match token {
+                TokenTree::Punct(punct) if punct.as_char() == ':' => return None,
+                token if is_word(&token, "self") => return Some(token),
+                _ => {}
+            }
+        }
+        None
     }
 
     fn function(
@@ -101,32 +109,37 @@ impl Entry {
             faults.push(Error::new_spanned(parameter, message));
         }
         if !self.generics.is_empty() {
-            let message = "`main` cannot be generic";
+            let message = format!("`{}` cannot be generic", self.name);
             faults.push(Error::new_spanned(&self.generics, message));
         }
         if !self.where_clause.is_empty() {
-            let message = "`main` cannot have a `where` clause";
+            let message = format!("`{}` cannot have a `where` clause", self.name);
             faults.push(Error::new_spanned(&self.where_clause, message));
         }
         for parameter in &self.parameters {
             if let Some(word) = find_word(parameter.clone(), "impl") {
-                let message = "`main` cannot be generic: write the type that the last hook returns";
+                let message = format!(
+                    "`{}` cannot be generic: write the type that the last hook returns",
+                    self.name
+                );
                 faults.push(Error::new_spanned(word, message));
             }
         }
     }
 
     fn check_qualifiers(&self, faults: &mut Vec<Error>) {
+        let name = &self.name;
         for word in self.qualifiers.clone() {
             let TokenTree::Ident(word) = word else {
                 continue;
             };
             if word != "async" {
-                let message = format!("`main` cannot be `{word}`: write `fn main`");
+                let message = format!("`{name}` cannot be `{word}`: write `fn {name}`");
                 faults.push(Error::new_spanned(&word, message));
             } else if !self.has_runtime() {
-                let message =
-                    "`async fn main` needs a runtime: add `#[tokio::main]` below `#[daemon]`";
+                let message = format!(
+                    "`async fn {name}` needs a runtime: add `#[tokio::main]` below `#[daemon]`"
+                );
                 faults.push(Error::new_spanned(&word, message));
             }
         }
@@ -134,10 +147,11 @@ impl Entry {
 
     /// Finds what is wrong with the header for these arguments.
     pub(crate) fn check_with(&self, args: &Args, faults: &mut Vec<Error>) {
+        let name = &self.name;
         if let Some(main_loop) = &args.main_loop {
             if let Some(superfluous) = self.first_superfluous() {
                 let message = format!(
-                    "with `main_loop`, `{}` runs instead of `main`: write `fn main() {{}}`",
+                    "with `main_loop`, `{}` runs instead of `{name}`: write `fn {name}() {{}}`",
                     main_loop.argument
                 );
                 faults.push(Error::new_spanned(superfluous, message));
@@ -153,7 +167,9 @@ impl Entry {
                 faults.push(Error::new_spanned(parameter, message));
             }
             [_, second, ..] => {
-                let message = "`main` takes one parameter, the value that the last hook returns: make it a tuple or a struct";
+                let message = format!(
+                    "`{name}` takes one parameter, the value that the last hook returns: make it a tuple or a struct"
+                );
                 faults.push(Error::new_spanned(second, message));
             }
             _ => {}
@@ -165,8 +181,10 @@ impl Entry {
     fn check_ready(&self, args: &Args, faults: &mut Vec<Error>) -> Option<&[TokenStream]> {
         let Some(position) = self.parameters.iter().position(is_ready) else {
             if let Some(key) = &args.defer_ready {
-                let message =
-                    "with `defer_ready`, `main` needs a last parameter `ready: daemon_rt::Ready`";
+                let message = format!(
+                    "with `defer_ready`, `{}` needs a last parameter `ready: daemon_rt::Ready`",
+                    self.name
+                );
                 faults.push(Error::new_spanned(key, message));
             }
             return Some(&self.parameters);
@@ -185,7 +203,7 @@ impl Entry {
         Some(&self.parameters[..position])
     }
 
-    /// The first tokens that make this more than `fn main() {}`.
+    /// The first tokens that make this more than an empty function.
     fn first_superfluous(&self) -> Option<TokenStream> {
         let mut pieces = vec![self.qualifiers.clone()];
         pieces.extend(self.parameters.first().cloned());

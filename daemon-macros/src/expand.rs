@@ -30,9 +30,6 @@ pub(crate) fn daemon(args: TokenStream, item: &TokenStream) -> TokenStream {
 }
 
 /// The expansion.
-///
-/// The `unsafe` block contains no token and no span of the user's: otherwise an unsafe call would
-/// compile in an argument, and `#![forbid(unsafe_code)]` would forbid the block.
 fn service(args: &Args, entry: &Entry) -> TokenStream {
     let Args {
         root,
@@ -59,17 +56,40 @@ fn service(args: &Args, entry: &Entry) -> TokenStream {
         method: Ident::new(method, main.method.span()),
         ..main
     };
+    let (place, start) = start(args, entry);
     quote! {
         #docs
         #visibility fn #name() -> ::std::process::ExitCode {
             #function
+            #place
             let mut __daemon = #root::Daemon::new();
             #(__daemon #settings;)*
             let mut __service = __daemon.hooks() #(#hooks)* #main;
             __service.show_errors();
-            unsafe { __daemon.run(__service) }
+            #start
         }
     }
+}
+
+/// The call that starts the service, and the type that tells it the place. A `main` may be that of the
+/// program, before which no code runs.
+///
+/// The `unsafe` block contains no token and no span of the user's: otherwise an unsafe call would
+/// compile in an argument, and `#![forbid(unsafe_code)]` would forbid the block.
+fn start(args: &Args, entry: &Entry) -> (Option<TokenStream>, TokenStream) {
+    if entry.name != "main" || args.runs_code {
+        return (None, quote!(__daemon.serve(__service)));
+    }
+    let in_program = quote!(::core::option_env!("CARGO_BIN_NAME").is_some() && !::core::cfg!(test));
+    let start = quote! {
+        unsafe { __daemon.run_in::<__Here, { #in_program }, _>(__service) }
+    };
+    (
+        Some(quote!(
+            struct __Here;
+        )),
+        start,
+    )
 }
 
 /// The function alone, nested as without an error, so that the editor keeps working in its body.
@@ -115,15 +135,13 @@ fn inner_function(entry: &Entry) -> TokenStream {
     }
 }
 
-/// `main` if there is no parameter, for async-std insists on that name; tokio refuses a `main` with
-/// a parameter.
+/// The function's own name: async-std insists on `main`. But tokio refuses a `main` with a parameter.
 fn inner_name(entry: &Entry) -> Ident {
-    let name = if entry.parameters.is_empty() {
-        "main"
+    if entry.name == "main" && !entry.parameters.is_empty() {
+        Ident::new("__daemon_main", entry.name.span())
     } else {
-        "__daemon_main"
-    };
-    Ident::new(name, entry.name.span())
+        entry.name.clone()
+    }
 }
 
 /// The call that gives the nested function to the builder.
@@ -185,15 +203,52 @@ mod tests {
                 fn __daemon_main(listener: TcpListener) -> io::Result<()> {
                     serve(listener)
                 }
+                struct __Here;
                 let mut __daemon = ::daemon_rt::Daemon::new();
                 __daemon.pidfile("/run/greeter.pid");
                 __daemon.user("nobody");
                 let mut __service = __daemon.hooks().init(bind).main(__daemon_main::<>);
                 __service.show_errors();
-                unsafe { __daemon.run(__service) }
+                unsafe {
+                    __daemon.run_in::<__Here, {
+                        ::core::option_env!("CARGO_BIN_NAME").is_some() && !::core::cfg!(test)
+                    }, _>(__service)
+                }
             }
         };
         assert_eq!(expansion.to_string(), expected.to_string());
+    }
+
+    #[test]
+    fn any_function_is_started_without_a_promise() {
+        let expansion = super::daemon(
+            quote!(init = listen),
+            &quote! {
+                pub(crate) fn serve(agent: Agent) {}
+            },
+        );
+        let expected = quote! {
+            pub(crate) fn serve() -> ::std::process::ExitCode {
+                fn serve(agent: Agent) {}
+                let mut __daemon = ::daemon_rt::Daemon::new();
+                let mut __service = __daemon.hooks().init(listen).main(serve::<>);
+                __service.show_errors();
+                __daemon.serve(__service)
+            }
+        };
+        assert_eq!(expansion.to_string(), expected.to_string());
+    }
+
+    /// What it evaluates can open a descriptor and keep it.
+    #[test]
+    fn a_main_with_an_expression_is_started_without_a_promise() {
+        for expression in [quote!(place()), quote!(PLACE), quote!(concat!("/", "x"))] {
+            let main = quote!(
+                fn main() {}
+            );
+            let expansion = super::daemon(quote!(pidfile = #expression), &main).to_string();
+            assert!(!expansion.contains("unsafe"), "{expansion}");
+        }
     }
 
     #[test]
@@ -210,6 +265,7 @@ mod tests {
         );
         let expected = quote! {
             pub(crate) fn main() -> ::std::process::ExitCode {
+                struct __Here;
                 let mut __daemon = rt::Daemon::new();
                 __daemon.name("greeter");
                 __daemon.default_pidfile();
@@ -223,7 +279,11 @@ mod tests {
                 let mut __service =
                     __daemon.hooks().configure(configure).privileged_init(bind).init(open).defer_ready(serve);
                 __service.show_errors();
-                unsafe { __daemon.run(__service) }
+                unsafe {
+                    __daemon.run_in::<__Here, {
+                        ::core::option_env!("CARGO_BIN_NAME").is_some() && !::core::cfg!(test)
+                    }, _>(__service)
+                }
             }
         };
         assert_eq!(expansion.to_string(), expected.to_string());
@@ -259,7 +319,7 @@ mod tests {
             ),
         );
         assert!(
-            bare <= 60 && long == bare && hooked <= bare + 5,
+            bare <= 100 && long == bare && hooked <= bare + 5,
             "{bare}, {long}, {hooked}"
         );
     }

@@ -146,7 +146,9 @@ fn check(arguments: &TokenStream, function: &TokenStream) -> Result<(), TestCase
     find_errors(expansion.clone(), &mut errors);
     let text = expansion.to_string();
     prop_assert!(
-        !errors.is_empty() || text.contains("__daemon . run"),
+        !errors.is_empty()
+            || text.contains("__daemon . run_in")
+            || text.contains("__daemon . serve"),
         "{text}"
     );
     // The compiler calls it with an item, never with nothing.

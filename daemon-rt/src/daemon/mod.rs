@@ -14,8 +14,6 @@ use std::time::Duration;
 #[cfg(all(feature = "cli", any(target_os = "linux", not(unix))))]
 use self::action::Action;
 use crate::error::Error;
-#[cfg(unix)]
-use crate::sys::kept::InheritedFd;
 pub use values::{Mode, NameOrId, ParseModeError};
 
 /// The number of a descriptor.
@@ -43,9 +41,6 @@ pub struct Daemon {
     pub(crate) keep_env: Vec<OsString>,
     pub(crate) keep_fds: Vec<RawFd>,
     pub(crate) keep_fds_from: Vec<OsString>,
-    /// The inherited descriptors that are still open while `configure` runs.
-    #[cfg(unix)]
-    pub(crate) inherited: Vec<InheritedFd>,
     pub(crate) stdout: Option<PathBuf>,
     pub(crate) stderr: Option<PathBuf>,
     pub(crate) capabilities: Vec<String>,

@@ -6,7 +6,7 @@ use std::os::fd::{OwnedFd, RawFd};
 use nix::libc::pid_t;
 use nix::unistd::getpid;
 
-use crate::sys::{self, FIRST, StartOfMain, is_init, parse, take_number, take_variable};
+use crate::sys::{self, FIRST, Start, is_init, parse, take_number, take_variable};
 
 /// The name that systemd gives to a socket without one.
 pub(crate) const UNNAMED: &str = "unknown";
@@ -21,7 +21,7 @@ pub(crate) struct PassedFd {
 pub(crate) type Passed = Result<Vec<PassedFd>, String>;
 
 /// Reads the variables of the protocol; `None` if they are not meant for this process.
-pub(super) fn take(start: &StartOfMain) -> Option<Passed> {
+pub(super) fn take(start: &Start) -> Option<Passed> {
     let pid: Option<pid_t> = take_number(start, "LISTEN_PID");
     let pidfd_id = take_number(start, "LISTEN_PIDFDID");
     let count = take_variable(start, "LISTEN_FDS");
@@ -34,7 +34,7 @@ pub(super) fn take(start: &StartOfMain) -> Option<Passed> {
     if !is_named && !is_init() {
         return None;
     }
-    match adopt(count, names) {
+    match adopt(start, count, names) {
         Err(_) if !is_named => None,
         passed => Some(passed),
     }
@@ -50,7 +50,7 @@ fn is_own_pidfd(id: Option<u64>) -> bool {
 }
 
 /// Takes the descriptors. Names can be missing or empty; names in excess are ignored.
-fn adopt(count: Option<OsString>, names: Option<OsString>) -> Passed {
+fn adopt(start: &Start, count: Option<OsString>, names: Option<OsString>) -> Passed {
     const MOST: RawFd = 1 << 16;
     let count = count.unwrap_or_default();
     let wrong = || {
@@ -66,7 +66,7 @@ fn adopt(count: Option<OsString>, names: Option<OsString>) -> Passed {
     let mut names = names.split(':');
     let mut passed = Vec::new();
     for fd in FIRST..FIRST + number {
-        let Ok(fd) = sys::adopt_inherited(fd) else {
+        let Ok(fd) = sys::adopt_inherited(start, fd) else {
             return Err(wrong());
         };
         let name = match names.next() {

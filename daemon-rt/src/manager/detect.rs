@@ -14,7 +14,7 @@ use super::watchdog;
 use crate::daemon::Mode;
 use crate::error::Error;
 use crate::report::notify;
-use crate::sys::{StartOfMain, is_init, take_number, take_variable};
+use crate::sys::{Start, is_init, take_number, take_variable};
 
 /// The way in which this process was started, by its environment and its parent. It is read first,
 /// and the variables are removed before any other process can inherit them.
@@ -38,7 +38,7 @@ enum Evidence {
 }
 
 impl Invocation {
-    pub(crate) fn take(start: &StartOfMain) -> Result<Self, Error> {
+    pub(crate) fn take(start: &Start) -> Result<Self, Error> {
         let mode = take_variable(start, "DAEMON_MODE");
         let exec_pid = take_number(start, "SYSTEMD_EXEC_PID");
         let has_pidfile = take_variable(start, "PIDFILE").is_some();
@@ -68,7 +68,7 @@ impl Invocation {
 
         let mode = parse_mode(mode)?;
         let passed = passed.unwrap_or(Ok(Vec::new()));
-        let mut descriptors = notify::connect_to_manager(socket, fd);
+        let mut descriptors = notify::connect_to_manager(start, socket, fd);
         if let Ok(passed) = &passed {
             descriptors.extend(passed.iter().map(|passed| passed.fd.as_raw_fd()));
         }

@@ -7,13 +7,13 @@ use nix::libc::pid_t;
 use nix::unistd::getpid;
 
 use crate::report::notify::notifier;
-use crate::sys::{StartOfMain, is_init, parse, take_number, take_variable};
+use crate::sys::{Start, is_init, parse, take_number, take_variable};
 
 static LIMIT: OnceLock<Duration> = OnceLock::new();
 
 /// Reads `WATCHDOG_USEC` and `WATCHDOG_PID`. If the manager started a wrapper, they are meant for
 /// another process.
-pub(super) fn take(start: &StartOfMain) {
+pub(super) fn take(start: &Start) {
     let limit = take_number(start, "WATCHDOG_USEC");
     let is_meant = match take_variable(start, "WATCHDOG_PID") {
         Some(pid) => parse::<pid_t>(&pid) == Some(getpid().as_raw()) || is_init(),

@@ -22,7 +22,7 @@ use super::log;
 use crate::error::{During, Error, Failure};
 use crate::step::Step;
 use crate::sys::kept::Kept;
-use crate::sys::{self, FIRST, parse, retry};
+use crate::sys::{self, FIRST, Start, parse, retry};
 
 /// How long to wait for a manager that reads slowly. Then there is a warning, and the service goes
 /// on.
@@ -53,6 +53,7 @@ pub(crate) fn notifier() -> &'static Notifier {
 /// Connects to what the environment names: now, as it may be out of reach after a chroot(2). A
 /// failure is a warning, and does not fail the start. Returns the descriptors that must stay open.
 pub(crate) fn connect_to_manager(
+    start: &Start,
     address: Option<OsString>,
     number: Option<OsString>,
 ) -> Vec<RawFd> {
@@ -71,7 +72,7 @@ pub(crate) fn connect_to_manager(
         }
     }
     if let Some(number) = number {
-        match adopt(&number) {
+        match adopt(start, &number) {
             Ok(fd) => {
                 fds.push(fd.as_fd().as_raw_fd());
                 notifier.fd = Some(Mutex::new(Some(fd)));
@@ -90,9 +91,9 @@ fn warn(object: &str, error: &io::Error) {
     log::error(&format!("cannot notify the manager: {object}: {error}"));
 }
 
-fn adopt(number: &OsString) -> io::Result<Kept> {
+fn adopt(start: &Start, number: &OsString) -> io::Result<Kept> {
     match parse::<RawFd>(number) {
-        Some(fd) if fd >= FIRST => Ok(Kept::new(sys::adopt_inherited(fd)?)?),
+        Some(fd) if fd >= FIRST => Ok(Kept::new(sys::adopt_inherited(start, fd)?)?),
         _ => Err(io::ErrorKind::InvalidInput.into()),
     }
 }

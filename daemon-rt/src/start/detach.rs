@@ -19,7 +19,7 @@ use crate::steps::privileges::{self, capability};
 use crate::steps::signals::{self, StillIgnored};
 use crate::steps::{descriptors, environment, streams};
 use crate::sys::kept::InheritedFd;
-use crate::sys::{self, SingleThreaded, StartOfMain};
+use crate::sys::{self, SingleThreaded, Start};
 
 /// What steps 1 and 2 leave for later.
 pub(crate) struct Deferred {
@@ -29,19 +29,8 @@ pub(crate) struct Deferred {
 
 /// Steps 1–3, which come first, before `configure` decides on the mode. In the foreground the
 /// descriptors are left alone, and so are those in `keep`.
-pub(crate) fn begin(
-    start: &StartOfMain,
-    mode: Mode,
-    mut keep: Vec<RawFd>,
-) -> Result<Deferred, Error> {
-    let descriptors = if mode == Mode::Detach {
-        let named = descriptors::named_by_arguments(&keep);
-        keep.extend(named.iter().map(|one| one.fd));
-        descriptors::close_descriptors(start, &keep)?; // 1
-        named
-    } else {
-        descriptors::all_but(&keep)
-    };
+pub(crate) fn begin(start: &Start, mode: Mode, keep: &[RawFd]) -> Result<Deferred, Error> {
+    let descriptors = descriptors::close_descriptors(start, mode, keep)?; // 1
     let signals = signals::reset_signals()?; // 2
     signals::unblock_signals()?; // 3
     Ok(Deferred {
@@ -52,7 +41,7 @@ pub(crate) fn begin(
 
 /// Steps 4–15. It returns in the daemon alone: the starter and the intermediate process end here.
 pub(crate) fn detach(
-    start: &StartOfMain,
+    start: &Start,
     alone: &SingleThreaded,
     plan: &Plan,
     pidfile: Pidfile,

@@ -14,6 +14,7 @@ use std::ops::ControlFlow;
 use std::os::fd::RawFd;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::control::handover::Restart;
 use crate::control::keeper;
@@ -26,19 +27,57 @@ use crate::manager::detect::Invocation;
 use crate::report::{self, log};
 use crate::service::listen;
 use crate::start::plan::Draft;
+use crate::status;
 use crate::step::Step;
 use crate::steps::descriptors;
 use crate::steps::pidfile::Pidfile;
-use crate::sys::{self, InheritedEnvironment, SingleThreaded, StartOfMain};
+use crate::sys::{
+    self, Anywhere, In, InheritedEnvironment, Late, Place, SingleThreaded, Start, StartOfMain,
+};
+
+/// Set when a start begins: a process makes one.
+static BEGUN: AtomicBool = AtomicBool::new(false);
 
 #[allow(unsafe_code)]
 impl Daemon {
-    /// Starts the service and runs it to its end: the whole of `main`.
+    /// Starts the service and runs it to its end, from anywhere in a program that has one thread.
     ///
     /// In the process that the person started it returns only if the service stays in the
     /// foreground; otherwise that process ends here, when the daemon is ready or has failed, with
     /// the status that says which. In the daemon it returns the exit status of the main loop, for
     /// `main` to return.
+    ///
+    /// # What becomes of what the program has
+    ///
+    /// - Descriptors: those that the program has opened stay open in the daemon. What it inherited is
+    ///   closed, as far as it is the same file and not close-on-exec; so code that takes over an
+    ///   inherited descriptor sets `FD_CLOEXEC`, as sd_listen_fds(3) does.
+    /// - Values go on in the daemon, and the process that was started never drops them. What a
+    ///   `BufWriter` holds is written by the daemon (or lost, if the start fails): flush it before.
+    /// - Child processes stay children of the process that was started: the daemon cannot wait for
+    ///   them.
+    /// - Signals that are ignored get their default action, except SIGPIPE. Handlers stay.
+    /// - The environment is replaced, and the memory of the inherited one is overwritten: what
+    ///   getenv(3) returned before holds no longer.
+    ///
+    /// # Errors
+    ///
+    /// Where other threads run the start is refused with status 85, before anything is changed. A
+    /// second start in one process is refused with status 2: it prints why, and returns.
+    ///
+    /// # Platforms
+    ///
+    /// On Linux, what was inherited is noted before `main`, if the code is part of the program and
+    /// not of a shared library. Elsewhere nothing is noted, so no descriptor is closed or taken over.
+    pub fn serve<R>(&mut self, service: Service<'_, R>) -> ExitCode {
+        sys::note_before_main::<Anywhere>();
+        run(self, service.into_stages(), None)
+    }
+
+    /// Starts the service and runs it to its end: the whole of `main`.
+    ///
+    /// It returns as [`serve`](Self::serve) does, and is a few microseconds faster, as nothing has to
+    /// be noted before `main`.
     ///
     /// # Safety
     ///
@@ -49,14 +88,42 @@ impl Daemon {
     /// rules by itself.
     pub unsafe fn run<R>(&mut self, service: Service<'_, R>) -> ExitCode {
         // SAFETY: the caller's promise is the same.
-        let start = unsafe { StartOfMain::promised() };
-        run(self, service.into_stages(), &start)
+        let first = unsafe { StartOfMain::promised() };
+        run(self, service.into_stages(), Some(first))
+    }
+
+    /// What the attribute calls in a function `main`: [`run`](Self::run) if that is the program's,
+    /// else [`serve`](Self::serve).
+    ///
+    /// # Safety
+    ///
+    /// `Here` is declared in the function that calls this, in which no code of the program runs
+    /// before. `IN_PROGRAM` says that it is compiled as part of a program, and not of a library or a
+    /// test.
+    #[doc(hidden)]
+    pub unsafe fn run_in<Here, const IN_PROGRAM: bool, R>(
+        &mut self,
+        service: Service<'_, R>,
+    ) -> ExitCode {
+        sys::note_before_main::<In<Here, IN_PROGRAM>>();
+        let first = if In::<Here, IN_PROGRAM>::is_main() {
+            // SAFETY: a program calls its `main` first, and once: another call is refused.
+            Some(unsafe { StartOfMain::promised() })
+        } else {
+            None
+        };
+        run(self, service.into_stages(), first)
     }
 }
 
-/// The whole of `main`.
-fn run(daemon: &mut Daemon, mut service: Stages<'_>, start: &StartOfMain) -> ExitCode {
-    match begin(daemon, &mut service, start) {
+/// The whole of the service's life. `first` says that it is called first in `main`.
+fn run(daemon: &mut Daemon, mut service: Stages<'_>, first: Option<StartOfMain>) -> ExitCode {
+    if BEGUN.swap(true, Ordering::Relaxed) {
+        let problem = "cannot start: this process has made a start already";
+        log::error(problem);
+        return ExitCode::from(status::INVALID_SETTING);
+    }
+    match begin(daemon, &mut service, first) {
         Ok(None) => main_loop::serve(service),
         Ok(Some(done)) => done,
         Err(failure) => {
@@ -73,18 +140,22 @@ fn run(daemon: &mut Daemon, mut service: Stages<'_>, start: &StartOfMain) -> Exi
 fn begin(
     daemon: &mut Daemon,
     service: &mut Stages<'_>,
-    start: &StartOfMain,
+    first: Option<StartOfMain>,
 ) -> Result<Option<ExitCode>, Failure> {
-    let environment = InheritedEnvironment::find(start);
     report::begin(daemon.name.as_ref());
+    let start = &match first {
+        Some(first) => Start::OfMain(first),
+        None => Start::Late(Late::new(&alone()?)),
+    };
+    let environment = InheritedEnvironment::find(start);
     let mut invocation = Invocation::take(start)?;
     listen::pass_from_manager(invocation.take_passed());
     run::watch_panics();
 
     let mut keep: Vec<RawFd> = invocation.descriptors().collect();
     keep.extend(descriptors::kept(daemon)?);
-    let deferred = detach::begin(start, invocation.mode(daemon.mode), keep)?; // 1–3
-    daemon.inherited = deferred.descriptors;
+    let deferred = detach::begin(start, invocation.mode(daemon.mode), &keep)?; // 1–3
+    descriptors::offer(deferred.descriptors);
 
     #[cfg(all(feature = "cli", target_os = "linux"))]
     daemon.read_command_line();
@@ -93,21 +164,22 @@ fn begin(
         .take()
         .map(|configure| || configure(daemon));
     run::run("configure", configure)?;
+    let mut left = descriptors::take_back();
     report::begin(daemon.name.as_ref());
     let mode = invocation.mode(daemon.mode);
     #[cfg(all(feature = "cli", target_os = "linux"))]
     let mode = mode_of_command(daemon, mode, &invocation);
-    if mode == Mode::Detach {
-        let kept = descriptors::kept(daemon)?;
-        daemon.inherited.retain(|one| !kept.contains(&one.fd));
-        descriptors::close_inherited(start, std::mem::take(&mut daemon.inherited))?; // 1, what `configure` might still have needed
-    }
-    // The two in which this process forks.
+    // The two in which this process forks. `configure` may have started threads.
     let alone = if mode == Mode::Detach || sys::is_init() {
         Some(alone()?)
     } else {
         None
     };
+    if mode == Mode::Detach {
+        let kept = descriptors::kept(daemon)?;
+        left.retain(|one| !kept.contains(&one.fd));
+        descriptors::close_inherited(start, left)?; // 1, what `configure` might still have needed
+    }
     let draft = Draft::new(daemon, environment, deferred.signals)?;
     #[cfg(all(feature = "cli", target_os = "linux"))]
     if let Some(code) = daemon.run_command(draft.pidfile(), service.privileged_init.is_some())? {

@@ -1,22 +1,57 @@
 //! Step 1: the inherited descriptors.
 
 use std::io;
+use std::mem;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::resource::{Resource, getrlimit};
 
-use crate::daemon::Daemon;
+use crate::daemon::{Daemon, Mode};
 use crate::error::{During, Error};
 use crate::step::Step;
 use crate::sys::kept::InheritedFd;
-use crate::sys::{self, FIRST, StartOfMain, retry};
+use crate::sys::{self, FIRST, Start, StartOfMain, retry};
 
-/// Closes every inherited descriptor except the three standard ones and those in `keep`.
-pub(crate) fn close_descriptors(start: &StartOfMain, keep: &[RawFd]) -> Result<(), Error> {
-    let mut keep = keep.to_vec();
+/// Closes the inherited descriptors, except the three standard ones, those in `keep`, and those that
+/// are returned: `configure` may still want what the arguments name, as `/dev/fd/63`, `--fd=7` or
+/// `7`. In the foreground all are returned: they stay open, but `configure` may yet decide to detach.
+pub(crate) fn close_descriptors(
+    start: &Start,
+    mode: Mode,
+    keep: &[RawFd],
+) -> Result<Vec<InheritedFd>, Error> {
+    match (start, mode) {
+        (Start::OfMain(start), Mode::Detach) => {
+            let named = find(named_by_arguments(), keep);
+            let mut keep = keep.to_vec();
+            keep.extend(named.iter().map(|one| one.fd));
+            close_others(start, keep)?;
+            Ok(named)
+        }
+        (Start::OfMain(_), _) => match open_descriptors() {
+            Ok(open) => Ok(find(open.into_iter(), keep)),
+            Err(_) => Ok(Vec::new()),
+        },
+        (Start::Late(_), _) => {
+            let mut noted = sys::noted().to_vec();
+            noted.retain(|one| !keep.contains(&one.fd));
+            if mode != Mode::Detach {
+                return Ok(noted);
+            }
+            let named: Vec<RawFd> = named_by_arguments().collect();
+            let (named, others) = noted.into_iter().partition(|one| named.contains(&one.fd));
+            close_inherited(start, others)?;
+            Ok(named)
+        }
+    }
+}
+
+/// Closes every descriptor above 2 except those in `keep`.
+fn close_others(start: &StartOfMain, mut keep: Vec<RawFd>) -> Result<(), Error> {
     keep.sort_unstable();
     let mut first = FIRST;
     for kept in keep {
@@ -102,23 +137,10 @@ fn probe_descriptors() -> io::Result<Vec<RawFd>> {
     Ok(open)
 }
 
-/// Finds the descriptors that the arguments name, as `/dev/fd/63`, `--fd=7` or `7`: `configure` may
-/// still want them. Those in `keep` are left out.
-pub(crate) fn named_by_arguments(keep: &[RawFd]) -> Vec<InheritedFd> {
+/// The numbers at the end of the arguments.
+fn named_by_arguments() -> impl Iterator<Item = RawFd> {
     let arguments = std::env::args_os().skip(1);
-    find(
-        arguments.filter_map(|argument| number_at_end(argument.as_bytes())),
-        keep,
-    )
-}
-
-/// Finds all descriptors but those in `keep`: in the foreground they stay open, but `configure` may
-/// yet decide to detach.
-pub(crate) fn all_but(keep: &[RawFd]) -> Vec<InheritedFd> {
-    match open_descriptors() {
-        Ok(open) => find(open.into_iter(), keep),
-        Err(_) => Vec::new(),
-    }
+    arguments.filter_map(|argument| number_at_end(argument.as_bytes()))
 }
 
 fn find(numbers: impl Iterator<Item = RawFd>, keep: &[RawFd]) -> Vec<InheritedFd> {
@@ -132,17 +154,30 @@ fn find(numbers: impl Iterator<Item = RawFd>, keep: &[RawFd]) -> Vec<InheritedFd
     found
 }
 
-/// Closes inherited descriptors. If `configure` has closed one, its number may mean another file by
-/// now: that is left open.
-pub(crate) fn close_inherited(
-    start: &StartOfMain,
-    inherited: Vec<InheritedFd>,
-) -> Result<(), Error> {
+/// What is inherited and not closed yet, while `configure` runs. It is not in the `Daemon`, which
+/// `configure` can copy, exchange and keep.
+static INHERITED: Mutex<Vec<InheritedFd>> = Mutex::new(Vec::new());
+
+fn inherited() -> MutexGuard<'static, Vec<InheritedFd>> {
+    INHERITED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Lets `configure` take these over.
+pub(crate) fn offer(descriptors: Vec<InheritedFd>) {
+    *inherited() = descriptors;
+}
+
+/// Returns those that `configure` has not taken over, which it cannot do from now on.
+pub(crate) fn take_back() -> Vec<InheritedFd> {
+    mem::take(&mut inherited())
+}
+
+/// Closes inherited descriptors. If the program has closed one, its number may mean another file by
+/// now: that is left open, as is one that it has taken over.
+pub(crate) fn close_inherited(start: &Start, inherited: Vec<InheritedFd>) -> Result<(), Error> {
     for one in inherited {
         let object = format_args!("descriptor {}", one.fd);
-        if one.is_still().during(Step::CloseDescriptors, object)? {
-            sys::close(start, one.fd);
-        }
+        sys::close_inherited(start, &one).during(Step::CloseDescriptors, object)?;
     }
     Ok(())
 }
@@ -208,14 +243,11 @@ impl Daemon {
     /// If the descriptor was not inherited, is closed, or was taken over before.
     pub fn keep_fd(&mut self, fd: RawFd) -> Result<OwnedFd, Error> {
         let failed = |problem: String| Error::usage(format!("descriptor {fd}"), problem);
-        let Some(at) = self.inherited.iter().position(|one| one.fd == fd) else {
+        let mut inherited = inherited();
+        let Some(at) = inherited.iter().position(|one| one.fd == fd) else {
             let problem = "it was not inherited, or step 1 has closed it: use `keep_fds`, `keep_fds_from` or an argument that ends in its number";
             return Err(failed(problem.to_owned()));
         };
-        match self.inherited.remove(at).is_still() {
-            Ok(true) => sys::adopt_inherited(fd).map_err(|error| failed(error.to_string())),
-            Ok(false) => Err(failed("it was closed or replaced".to_owned())),
-            Err(error) => Err(failed(error.to_string())),
-        }
+        sys::adopt(&inherited.remove(at)).map_err(|error| failed(error.to_string()))
     }
 }

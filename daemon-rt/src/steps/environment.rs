@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use crate::error::{During, Error};
 use crate::step::Step;
-use crate::sys::{self, StartOfMain};
+use crate::sys::{self, Start};
 
 /// The variables that are kept for every daemon: language and time zone.
 const KEPT: [&str; 4] = ["LANG", "LANGUAGE", "LC_*", "TZ"];
@@ -25,7 +25,7 @@ pub(crate) struct EnvironmentPlan {
 /// Replaces the environment by what is kept of the caller's, the system's `PATH`, and the variables
 /// that describe the user. The caller's value stays if `keep` names one of these. The inherited
 /// strings are overwritten in memory.
-pub(crate) fn clean_environment(start: &StartOfMain, plan: &EnvironmentPlan) -> Result<(), Error> {
+pub(crate) fn clean_environment(start: &Start, plan: &EnvironmentPlan) -> Result<(), Error> {
     let mut entries: Vec<CString> = Vec::new();
     for entry in sys::environment(start) {
         let equals = entry.to_bytes().iter().position(|&byte| byte == b'=');

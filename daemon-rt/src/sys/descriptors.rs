@@ -16,9 +16,10 @@ use nix::sys::statfs::{FsType, fstatfs};
 #[cfg(target_os = "linux")]
 use nix::unistd::getpid;
 
-use super::StartOfMain;
+use super::kept::InheritedFd;
 #[cfg(target_os = "linux")]
 use super::process::pidfd_open;
+use super::{Start, StartOfMain, noted};
 
 /// The first descriptor that is not one of the three standard streams.
 pub(crate) const FIRST: RawFd = 3;
@@ -61,23 +62,50 @@ pub(crate) fn detach_fd(fd: BorrowedFd<'_>) -> nix::Result<()> {
         .map(drop)
 }
 
-/// Takes over an inherited descriptor that the environment names, and makes it close-on-exec.
+/// Closes an inherited descriptor, unless the program has closed it or taken it over by now.
+pub(crate) fn close_inherited(_: &Start, inherited: &InheritedFd) -> nix::Result<()> {
+    if inherited.is_unclaimed()? {
+        // SAFETY: it was open before the program's first code ran, leads to the same file still, and
+        // has no owner, who would have made it close-on-exec.
+        unsafe { libc::close(inherited.fd) };
+    }
+    Ok(())
+}
+
+/// Takes over an inherited descriptor that the environment names.
 ///
 /// # Errors
 /// If it is not open, or does not come from the environment.
-pub(crate) fn adopt_inherited(fd: RawFd) -> io::Result<OwnedFd> {
-    let flags = FdFlag::from_bits_retain(fcntl(borrow_raw(fd), FcntlArg::F_GETFD)?);
+pub(crate) fn adopt_inherited(start: &Start, fd: RawFd) -> io::Result<OwnedFd> {
+    let inherited = match start {
+        Start::OfMain(_) => InheritedFd::find(fd),
+        Start::Late(_) => noted().iter().find(|noted| noted.fd == fd).copied(),
+    };
+    match inherited {
+        Some(inherited) => adopt(&inherited),
+        None => Err(Errno::EBADF.into()),
+    }
+}
+
+/// Takes over an inherited descriptor, and makes it close-on-exec.
+///
+/// # Errors
+/// If the program has closed it or taken it over by now.
+pub(crate) fn adopt(inherited: &InheritedFd) -> io::Result<OwnedFd> {
     // exec(2) would have closed it: it is this process's own, or was taken over for another variable.
-    if flags.contains(FdFlag::FD_CLOEXEC) {
+    if !inherited.is_unclaimed()? {
         return Err(io::Error::other(
             "it is not an inherited descriptor, or another variable names it as well",
         ));
     }
-    fcntl(borrow_raw(fd), FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
-    // SAFETY: it is open, was inherited, and the environment passes it on for this process to own.
-    // It has no other owner: what is taken over here and what the standard library opens has the
-    // flag that was just looked for.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+    fcntl(
+        borrow_raw(inherited.fd),
+        FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC),
+    )?;
+    // SAFETY: it is open, was inherited, and the environment or an argument passes it on for this
+    // process to own. It has no other owner: what is taken over here and what the standard library
+    // opens has the flag that was just looked for.
+    Ok(unsafe { OwnedFd::from_raw_fd(inherited.fd) })
 }
 
 /// Takes over a descriptor that came with a message.

@@ -1,11 +1,15 @@
 //! The environment, and the memory in which it was inherited.
 
 use std::ffi::{CStr, CString, OsString, c_char};
+#[cfg(target_os = "linux")]
+use std::ops::Range;
 use std::ptr;
 
 use nix::libc;
 
-use super::StartOfMain;
+use super::Start;
+#[cfg(target_os = "linux")]
+use super::environment_before_main;
 
 unsafe extern "C" {
     static mut environ: *mut *mut c_char;
@@ -27,25 +31,24 @@ impl InheritedEnvironment {
     /// Finds that memory. The strings lie one after the other, and the program's own path follows
     /// them. Entries that were put elsewhere before `main` are left out.
     #[cfg(target_os = "linux")]
-    #[expect(clippy::cast_possible_truncation, reason = "both are addresses")]
-    pub(crate) fn find(start: &StartOfMain) -> Self {
-        // SAFETY: getauxval(3) has no precondition.
-        let end = unsafe { libc::getauxval(libc::AT_EXECFN) } as usize;
-        // SAFETY: as above. The kernel puts these bytes below the strings.
-        let below = unsafe { libc::getauxval(libc::AT_RANDOM) } as usize;
-        let on_stack = |entry: &*mut c_char| (below..end).contains(&(*entry as usize));
-        let Some(first) = pointers(start).filter(on_stack).min() else {
-            return Self::NONE;
+    pub(crate) fn find(_: &Start) -> Self {
+        // A program may have removed the first variable since.
+        let first = match environment_before_main() {
+            Some(first) => first,
+            None => match first_on_stack() {
+                Some(first) => first,
+                None => return Self::NONE,
+            },
         };
         Self {
             start: first.cast(),
-            length: end - first as usize,
+            length: strings().end - first.addr(),
         }
     }
 
     /// Finds none: where it is differs from system to system.
     #[cfg(not(target_os = "linux"))]
-    pub(crate) fn find(_: &StartOfMain) -> Self {
+    pub(crate) fn find(_: &Start) -> Self {
         Self::NONE
     }
 
@@ -53,16 +56,39 @@ impl InheritedEnvironment {
     /// no pointer into it is left.
     pub(crate) fn erase(&self) {
         if self.length > 0 {
-            // SAFETY: these bytes of the initial stack are writable, belong to the process, and by
-            // the promise that `find` was given no other code keeps a pointer into them.
+            // SAFETY: these bytes of the initial stack are writable and belong to the process. By the
+            // promise that `find` was given no other code keeps a pointer into them, or late, it may
+            // keep one no longer than until the next setenv(3).
             unsafe { ptr::write_bytes(self.start, 0, self.length) };
         }
     }
 }
 
-/// The pointers of `environ`.
-fn pointers(_: &StartOfMain) -> impl Iterator<Item = *mut c_char> {
-    // SAFETY: by the promise no other thread changes the environment meanwhile.
+/// The addresses of the strings that the kernel has put on the initial stack, up to the program's
+/// own path.
+#[cfg(target_os = "linux")]
+#[expect(clippy::cast_possible_truncation, reason = "both are addresses")]
+fn strings() -> Range<usize> {
+    // SAFETY: getauxval(3) has no precondition.
+    let end = unsafe { libc::getauxval(libc::AT_EXECFN) } as usize;
+    // SAFETY: as above. The kernel puts these bytes below the strings.
+    let below = unsafe { libc::getauxval(libc::AT_RANDOM) } as usize;
+    below..end
+}
+
+/// The first of the environment's strings that are where the kernel has put them. No other thread may
+/// change the environment meanwhile.
+#[cfg(target_os = "linux")]
+pub(super) fn first_on_stack() -> Option<*mut c_char> {
+    let strings = strings();
+    pointers()
+        .filter(|entry| strings.contains(&entry.addr()))
+        .min()
+}
+
+/// The pointers of `environ`. No other thread may change the environment meanwhile.
+fn pointers() -> impl Iterator<Item = *mut c_char> {
+    // SAFETY: the callers are alone: by the promise, by the proof, or before `main`.
     let mut next = unsafe { environ };
     std::iter::from_fn(move || {
         if next.is_null() {
@@ -81,37 +107,37 @@ fn pointers(_: &StartOfMain) -> impl Iterator<Item = *mut c_char> {
 }
 
 /// Returns the entries of the environment as they are, with or without an `=`.
-pub(crate) fn environment(start: &StartOfMain) -> impl Iterator<Item = &CStr> {
+pub(crate) fn environment(_start: &Start) -> impl Iterator<Item = &CStr> {
     // SAFETY: each entry is a string that ends with a NUL byte, and it stays where it is while the
-    // caller holds `start`: by the promise no other code changes the environment.
-    pointers(start).map(|entry| unsafe { CStr::from_ptr(entry) })
+    // caller holds `start`: no other code changes the environment.
+    pointers().map(|entry| unsafe { CStr::from_ptr(entry) })
 }
 
 /// Replaces the whole environment.
-pub(crate) fn set_environment(_: &StartOfMain, entries: Vec<CString>) {
+pub(crate) fn set_environment(_: &Start, entries: Vec<CString>) {
     let mut array: Vec<*mut c_char> = entries.into_iter().map(CString::into_raw).collect();
     array.push(ptr::null_mut());
-    // SAFETY: by the promise no other thread reads it; array and strings are never freed, as a
+    // SAFETY: no other thread reads it: by the promise, or by the proof; array and strings are never freed, as a
     // program may keep what getenv(3) gave it.
     unsafe { environ = array.leak().as_mut_ptr() };
 }
 
 /// Removes a variable from the environment.
-pub(crate) fn unset(_: &StartOfMain, name: &str) {
-    // SAFETY: by the promise no other thread reads the environment.
+pub(crate) fn unset(_: &Start, name: &str) {
+    // SAFETY: no other thread reads the environment: by the promise, or by the proof.
     unsafe { std::env::remove_var(name) };
 }
 
 /// Takes a variable out of the environment, so that no process that is started later sees it, and
 /// returns its value.
-pub(crate) fn take_variable(start: &StartOfMain, name: &str) -> Option<OsString> {
+pub(crate) fn take_variable(start: &Start, name: &str) -> Option<OsString> {
     let value = std::env::var_os(name)?;
     unset(start, name);
     Some(value)
 }
 
 /// The same for a number; `None` if the value is not one.
-pub(crate) fn take_number<T: std::str::FromStr>(start: &StartOfMain, name: &str) -> Option<T> {
+pub(crate) fn take_number<T: std::str::FromStr>(start: &Start, name: &str) -> Option<T> {
     parse(&take_variable(start, name)?)
 }
 

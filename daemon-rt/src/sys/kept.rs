@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::libc::{dev_t, ino_t};
 use nix::sys::stat::{FileStat, fstat};
 
@@ -120,7 +121,7 @@ pub(crate) fn lost(fd: BorrowedFd<'_>) -> io::Error {
 }
 
 /// An inherited descriptor, with the file that it led to.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct InheritedFd {
     pub(crate) fd: RawFd,
     file: nix::Result<FileId>,
@@ -142,14 +143,26 @@ impl InheritedFd {
         }
     }
 
-    /// Tells whether it is open and still leads to that file.
+    /// Tells whether it is open and still leads to that file, and has no owner: that would have set
+    /// `FD_CLOEXEC`, as sd_listen_fds(3) does.
     ///
     /// # Errors
     /// If it cannot be looked at.
-    pub(crate) fn is_still(&self) -> nix::Result<bool> {
+    pub(crate) fn is_unclaimed(&self) -> nix::Result<bool> {
+        match is_kept_on_exec(self.fd) {
+            Err(Errno::EBADF) | Ok(false) => return Ok(false),
+            Err(error) => return Err(error),
+            Ok(true) => {}
+        }
         match fstat(borrow_raw(self.fd)) {
             Err(Errno::EBADF) => Ok(false),
             now => Ok(FileId::of(&now?) == self.file?),
         }
     }
+}
+
+/// Tells whether exec(2) would leave a descriptor open.
+pub(crate) fn is_kept_on_exec(fd: RawFd) -> nix::Result<bool> {
+    let flags = fcntl(borrow_raw(fd), FcntlArg::F_GETFD)?;
+    Ok(!FdFlag::from_bits_retain(flags).contains(FdFlag::FD_CLOEXEC))
 }

@@ -12,6 +12,7 @@ mod capability;
 mod descriptors;
 mod environment;
 mod ids;
+mod inherited;
 #[forbid(unsafe_code)]
 pub(crate) mod kept;
 #[forbid(unsafe_code)]
@@ -26,8 +27,16 @@ pub(crate) use capability::Capabilities;
 pub(crate) use descriptors::*;
 pub(crate) use environment::*;
 pub(crate) use ids::*;
+pub(crate) use inherited::*;
 pub(crate) use process::*;
 pub(crate) use signals::*;
+
+/// The right of a start to change what belongs to the whole process: its environment, and the
+/// descriptors that it inherited.
+pub(crate) enum Start {
+    OfMain(StartOfMain),
+    Late(Late),
+}
 
 /// The promise that `Daemon::run` asks of its caller: it is called first in `main`. So no code in
 /// this process owns a descriptor above 2 yet, relies on the memory of the environment, or runs
@@ -40,6 +49,17 @@ impl StartOfMain {
     /// # Safety
     /// It has to be true.
     pub(crate) unsafe fn promised() -> Self {
+        Self(())
+    }
+}
+
+/// The proof that no code runs beside this thread in a program that has run for a while. Strings of
+/// the environment may be overwritten by then, as by setenv(3); of the descriptors those that were
+/// noted before `main` are inherited.
+pub(crate) struct Late(());
+
+impl Late {
+    pub(crate) fn new(_alone: &SingleThreaded) -> Self {
         Self(())
     }
 }

@@ -26,3 +26,8 @@ pub fn place(descriptor: OwnedFd, number: RawFd) -> io::Result<()> {
 pub fn set_ignored(signal: c_int, ignored: bool) -> io::Result<()> {
     sys::set_ignored(signal, ignored)
 }
+
+/// Takes a descriptor over, as sd_listen_fds(3) does: makes it close-on-exec.
+pub fn set_close_on_exec(number: RawFd) -> io::Result<()> {
+    sys::set_close_on_exec(number)
+}

@@ -352,3 +352,12 @@ fn install(signal: Signal, flags: c_int, handler: libc::sighandler_t) -> io::Res
     check(unsafe { libc::sigaction(signal as c_int, &raw const action, ptr::null_mut()) }.into())
         .map(drop)
 }
+
+/// Makes this process's own descriptor of this number close-on-exec.
+pub(crate) fn set_close_on_exec(number: RawFd) -> io::Result<()> {
+    // SAFETY: F_SETFD touches no memory, and reports a number that is not open.
+    check(c_long::from(unsafe {
+        libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC)
+    }))?;
+    Ok(())
+}

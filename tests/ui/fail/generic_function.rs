@@ -1,7 +1,7 @@
 use daemon_rt::daemon;
 
 #[daemon]
-fn serve() {}
+fn serve<T>() {}
 
 fn main() {
     serve();
