@@ -149,7 +149,7 @@ fn inner_name(entry: &Entry) -> Ident {
 /// If the parameter does not fit, the compiler's error points at the argument, which spans the
 /// parameter. If the result does not fit, it points at the method, which spans the return type.
 fn inner_main(entry: &Entry) -> Call {
-    let name = inner_name(entry);
+    let mut name = inner_name(entry);
     let (first, last) = match entry.parameters.first().and_then(ends) {
         Some(ends) => ends,
         None => (name.span(), name.span()),
@@ -158,7 +158,7 @@ fn inner_main(entry: &Entry) -> Call {
         Some(after_arrow) => after_arrow.span(),
         None => last,
     };
-    let name = Ident::new(&name.to_string(), first);
+    name.set_span(first);
     let left = quote_spanned!(first=> #name::<);
     let right = quote_spanned!(last=> >);
     Call {

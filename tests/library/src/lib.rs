@@ -2,30 +2,29 @@
 #![forbid(unsafe_code)]
 
 use std::cell::Cell;
-use std::io;
+use std::error::Error;
 
 use daemon_rt::Daemon;
 
+type Configure = fn(&mut Daemon) -> Result<(), Box<dyn Error>>;
+
 thread_local! {
-    static CONFIGURE: Cell<Option<fn(&mut Daemon)>> = const { Cell::new(None) };
+    static CONFIGURE: Cell<Option<Configure>> = const { Cell::new(None) };
 }
 
-/// The service, with the settings that `set` makes.
+/// The service.
 #[daemon_rt::daemon(configure = configure)]
 pub fn main() {
     daemon_rt::shutdown().wait();
 }
 
-/// Gives [`main`] its settings.
-pub fn set(settings: fn(&mut Daemon)) {
-    CONFIGURE.set(Some(settings));
+/// Gives [`main`] its first hook.
+pub fn configure_by(hook: Configure) {
+    CONFIGURE.set(Some(hook));
 }
 
-fn configure(daemon: &mut Daemon) -> io::Result<()> {
-    if let Some(set) = CONFIGURE.get() {
-        set(daemon);
-    }
-    Ok(())
+fn configure(daemon: &mut Daemon) -> Result<(), Box<dyn Error>> {
+    CONFIGURE.get().ok_or("no hook")?(daemon)
 }
 
 /// Sets a variable of the environment.

@@ -39,7 +39,7 @@ fn start() -> ExitCode {
         Some("nested") => nested(),
         Some("method") => svc::Server::main(),
         Some("library") => {
-            daemon_library::set(|daemon| drop(set_arguments(daemon).expect("settings")));
+            daemon_library::configure_by(configure);
             daemon_library::main()
         }
         Some("builder") => builder(),
