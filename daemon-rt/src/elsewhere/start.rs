@@ -14,12 +14,30 @@ use crate::report;
 #[allow(unsafe_code)]
 impl Daemon {
     /// Runs the service to its end, in the foreground.
+    pub fn serve<R>(&mut self, service: Service<'_, R>) -> ExitCode {
+        run_service(self, service.into_stages())
+    }
+
+    /// Runs the service to its end, in the foreground.
     ///
     /// # Safety
     ///
     /// None is needed here. On Unix it has to be called first thing in `main`.
     pub unsafe fn run<R>(&mut self, service: Service<'_, R>) -> ExitCode {
-        run_service(self, service.into_stages())
+        self.serve(service)
+    }
+
+    /// What the attribute calls in a function `main`.
+    ///
+    /// # Safety
+    ///
+    /// None is needed here.
+    #[doc(hidden)]
+    pub unsafe fn run_in<Here, const IN_PROGRAM: bool, R>(
+        &mut self,
+        service: Service<'_, R>,
+    ) -> ExitCode {
+        self.serve(service)
     }
 }
 
