@@ -77,7 +77,7 @@ impl Control {
         }
     }
 
-    /// The state of the service.
+    /// Looks up the state of the service.
     ///
     /// # Errors
     /// If the pidfile does not pass the ownership checks. One that cannot be read is
@@ -112,8 +112,8 @@ impl Control {
         })
     }
 
-    /// The older instances that have handed the service over in a restart, and are still finishing
-    /// their requests.
+    /// Looks up the older instances, which have handed the service over in a restart and are still
+    /// finishing their requests.
     ///
     /// # Errors
     /// If the pidfile cannot be read, or does not pass the ownership checks.
@@ -221,12 +221,7 @@ impl Control {
     fn try_reload(&self, patience: Duration) -> Result<Reloaded, Error> {
         let instance = self.running()?;
         if instance.phase == Phase::Starting {
-            let pid = format!("pid {}", instance.pid);
-            return Err(Error::state(
-                ErrorKind::NotReady,
-                pid,
-                "it is not ready yet",
-            ));
+            return Err(not_ready(&instance));
         }
         match handover::ask_to_reload(&self.pidfile, &instance, patience) {
             Ok(Answer::Done) => Ok(Reloaded::Done),
@@ -234,6 +229,7 @@ impl Control {
                 instance.signal(&self.pidfile, libc::SIGHUP)?;
                 Ok(Reloaded::Requested)
             }
+            Ok(Answer::NotReady) => Err(not_ready(&instance)),
             Err(error) => Err(self.failed(&instance, error)),
         }
     }
@@ -249,4 +245,9 @@ impl Control {
     fn failed(&self, instance: &Instance, error: io::Error) -> Error {
         failed_at(&self.pidfile, format_args!("pid {}", instance.pid), error)
     }
+}
+
+fn not_ready(instance: &Instance) -> Error {
+    let pid = format!("pid {}", instance.pid);
+    Error::state(ErrorKind::NotReady, pid, "it is not ready yet")
 }

@@ -17,6 +17,7 @@ pub(crate) enum Answer {
     Done,
     /// It takes a signal, and does not say when it has reloaded.
     TakesSignal,
+    NotReady,
 }
 
 /// Has the service reload, and waits until it has.
@@ -28,7 +29,7 @@ pub(crate) fn ask_to_reload(
     let began = Instant::now();
     let connection = match call(pidfile, instance, patience)? {
         Call::Answered(connection, _) => connection,
-        Call::NotYet => return Err(io::Error::other("it is not ready yet")),
+        Call::NotYet => return Ok(Answer::NotReady),
         Call::Another => return Err(io::Error::other("its control socket is another process's")),
         Call::NoSocket => return Ok(Answer::TakesSignal),
     };

@@ -30,6 +30,7 @@ use crate::sys::kept::{is_still, lost};
 use crate::sys::retry;
 use crate::sys::safe_open::{ReadyPath, SafePath};
 
+/// A service can say in any thread, and anywhere, that it is ready.
 static SOCKET: OnceLock<ControlSocket> = OnceLock::new();
 
 /// Bound before privileges are dropped. It listens when the service is about to be ready.
@@ -72,7 +73,7 @@ pub(crate) fn bind_socket(pidfile: &Path, restart: Option<New>) -> Result<(), Er
 /// Binds a socket at `path`, and has it removed with the pidfile, when it is at `later`.
 fn bind_at(path: &Path, later: &Path) -> io::Result<(OwnedFd, FileStat)> {
     let place = SafePath::of(path)?;
-    // No process that holds the pidfile has left it there.
+    // The process that left it there no longer holds the pidfile.
     if place.stat().is_ok() {
         place.remove()?;
     }
