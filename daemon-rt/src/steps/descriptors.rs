@@ -176,8 +176,10 @@ pub(crate) fn take_back() -> Vec<InheritedFd> {
 /// now: that is left open, as is one that it has taken over.
 pub(crate) fn close_inherited(start: &Start, inherited: Vec<InheritedFd>) -> Result<(), Error> {
     for one in inherited {
-        let object = format_args!("descriptor {}", one.fd);
-        sys::close_inherited(start, &one).during(Step::CloseDescriptors, object)?;
+        sys::close_inherited(start, &one).during(
+            Step::CloseDescriptors,
+            format_args!("descriptor {}", one.fd),
+        )?;
     }
     Ok(())
 }
