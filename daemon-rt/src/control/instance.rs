@@ -94,6 +94,9 @@ impl Instance {
                 });
             }
         }
+        if opened.is_empty() {
+            return Ok(opened);
+        }
         // Before it was opened, a number that has gone may have become another process's.
         let still = lookup::old_instances(pidfile)?;
         opened.retain(|instance| still.contains(&instance.pid));

@@ -146,19 +146,22 @@ pub(super) fn hint() -> Option<String> {
     let parent = getppid();
     let is_init = parent.as_raw() == 1;
     let mut buffer = [0; 16];
-    let name = if proc::is_ours() {
-        comm(parent, &mut buffer)
-    } else {
-        None
-    };
+    let mut name = comm(parent, &mut buffer);
     // PID 1 can have any name: busybox has its own.
-    let may_supervise = match name {
-        Some(b"systemd") => false,
-        Some(name) => is_init || was_given_command(parent, getpid()) && !LAUNCHERS.contains(&name),
-        None => is_init,
-    };
-    if !may_supervise {
-        return None;
+    if !is_init {
+        let given_name = name?;
+        if LAUNCHERS.contains(&given_name) || !was_given_command(parent, getpid()) {
+            return None;
+        }
+    }
+    // This is checked last: it takes longest.
+    if !proc::is_ours() {
+        name = None;
+    }
+    match name {
+        Some(b"systemd") => return None,
+        None if !is_init => return None,
+        _ => {}
     }
     let mut name = String::from_utf8_lossy(name.unwrap_or(b"the parent")).into_owned();
     name.retain(|c| !c.is_control());

@@ -38,7 +38,11 @@ impl StillIgnored {
 pub(crate) fn reset_signals() -> Result<StillIgnored, Error> {
     let mut still = StillIgnored(0);
     for signal in 1..=sys::LAST_SIGNAL {
-        if signal == libc::SIGPIPE || !is_ignored(signal)? {
+        // The other two cannot be ignored.
+        if let libc::SIGPIPE | libc::SIGKILL | libc::SIGSTOP = signal {
+            continue;
+        }
+        if !is_ignored(signal)? {
             continue;
         }
         if CALLERS.contains(&signal) {

@@ -4,6 +4,7 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -21,7 +22,10 @@ pub(crate) fn is_ours() -> bool {
 
 /// The numbers of a process: the first is that in /proc's pid namespace, the last that in its own.
 fn numbers(process: &str) -> Option<Vec<Pid>> {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let mut file = File::open(format!("/proc/{process}/status")).ok()?;
+    // Enough for one read(2): the system does not tell the size.
+    let mut status = String::with_capacity(4096);
+    file.read_to_string(&mut status).ok()?;
     let line = status
         .lines()
         .find_map(|line| line.strip_prefix("NSpid:"))?;
