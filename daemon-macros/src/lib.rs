@@ -90,6 +90,7 @@ mod values;
 /// | `capabilities` | a list such as `["CAP_NET_BIND_SERVICE"]`, kept when privileges are dropped | none |
 /// | `no_new_privs` | `true` (also without a value) or `false` | `true` if privileges are dropped |
 /// | `start_timeout` | `"30s"`, `"500ms"`, `"2m"` or a `Duration`; not used in the foreground, where the manager has its own limit | no limit |
+/// | `already_running` | `"fail"`, `"wait"` or an `AlreadyRunning`: whether a start that finds the service running fails, or waits until that one is ready and succeeds | `"fail"`, with status 80 |
 /// | `cli` | no value; needs the feature `cli`: gives the binary the commands `start`, `stop`, `restart`, `reload`, `status` … | no commands |
 /// | `mode` | `"auto"`, `"detach"`, `"foreground"` or a `Mode` | `"auto"`, where `DAEMON_MODE=detach` or `foreground` in the environment decides |
 /// | `crate` | the path of the crate daemon-rt, if it is renamed or re-exported | `::daemon_rt` |

@@ -8,6 +8,10 @@ use crate::args::{Arg, Call};
 use crate::names::{CAPABILITIES, MODES, NEVER_KEPT};
 use crate::tokens::{self, Angles};
 
+/// The outcomes of a start that finds the service running: each with its text and its variant of
+/// `AlreadyRunning`.
+const ALREADY_RUNNING: [(&str, &str); 2] = [("fail", "Fail"), ("wait", "Wait")];
+
 /// The kind of value that an argument takes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -28,6 +32,7 @@ pub(crate) enum Kind {
     Flag,
     Timeout,
     Mode,
+    AlreadyRunning,
     Root,
 }
 
@@ -113,7 +118,13 @@ impl Arg {
     ) -> Checked<TokenStream> {
         match (self.known.kind, literal) {
             (Kind::Timeout, Lit::Str(text)) => return self.timeout(&text.value()),
-            (Kind::Mode, Lit::Str(text)) => return self.mode(&text.value(), root),
+            (Kind::Mode, Lit::Str(text)) => {
+                return self.variant(&text.value(), &MODES, &quote!(#root::Mode));
+            }
+            (Kind::AlreadyRunning, Lit::Str(text)) => {
+                let outcome = quote!(#root::AlreadyRunning);
+                return self.variant(&text.value(), &ALREADY_RUNNING, &outcome);
+            }
             (Kind::Name, Lit::Str(text)) => name(&text.value())?,
             (Kind::Path, Lit::Str(text)) => self.absolute(&text.value())?,
             (Kind::Account, literal) => self.account(literal)?,
@@ -218,12 +229,18 @@ impl Arg {
         }
     }
 
-    fn mode(&self, text: &str, root: &TokenStream) -> Checked<TokenStream> {
-        let Some((_, variant)) = MODES.iter().find(|(name, _)| *name == text) else {
+    /// The variant of an enum that has this name.
+    fn variant(
+        &self,
+        text: &str,
+        names: &[(&str, &str)],
+        enumeration: &TokenStream,
+    ) -> Checked<TokenStream> {
+        let Some((_, variant)) = names.iter().find(|(name, _)| *name == text) else {
             return Err(self.wrong_kind());
         };
         let variant = Ident::new(variant, Span::call_site());
-        Ok(quote!(#root::Mode::#variant))
+        Ok(quote!(#enumeration::#variant))
     }
 
     fn wrong_kind(&self) -> String {
@@ -242,13 +259,20 @@ impl Arg {
             Kind::Capabilities => "a list of names of capabilities",
             Kind::Flag => return format!("`{key}` must be `true` or `false`"),
             Kind::Timeout => "a duration as a string",
-            Kind::Mode => {
-                let modes = MODES.map(|(name, _)| format!("`\"{name}\"`")).join(", ");
-                return format!("`{key}` must be one of {modes}");
-            }
+            Kind::Mode => return one_of(key, &MODES),
+            Kind::AlreadyRunning => return one_of(key, &ALREADY_RUNNING),
         };
         format!("`{key}` takes {what}, such as `{usage}`")
     }
+}
+
+/// The message for a name that is not among these.
+fn one_of(key: &Ident, names: &[(&str, &str)]) -> String {
+    let quoted: Vec<String> = names
+        .iter()
+        .map(|(name, _)| format!("`\"{name}\"`"))
+        .collect();
+    format!("`{key}` must be one of {}", quoted.join(", "))
 }
 
 /// Refuses two literals side by side, which are not an expression: the compiler would take them for

@@ -9,6 +9,9 @@ use crate::step::Step;
 #[cfg(unix)]
 use crate::sys::safe_open::Untrusted;
 
+/// The beginning of the message that an instance runs.
+pub(crate) const ALREADY_RUNNING: &str = "already running";
+
 /// Why something could not be done: the step or command, the object and the source.
 ///
 /// It reads `cannot <step in words>: <object>: <source>`. Where a call of the system is the reason,
@@ -51,7 +54,7 @@ pub enum ErrorKind {
     NotRunning,
     /// The service is starting, and not ready yet.
     NotReady,
-    /// The service did not answer, or did not end, in time.
+    /// The service did not answer, end, or become ready in time.
     TimedOut,
     /// The caller has no permission.
     PermissionDenied,
@@ -114,6 +117,14 @@ impl Error {
             object,
             source,
         )
+    }
+
+    /// The same where this start has waited in vain for the other one to become ready.
+    pub(crate) fn still_starting(holder: impl fmt::Display, pidfile: &Path) -> Self {
+        Self {
+            kind: ErrorKind::NotReady,
+            ..Self::already_running(holder, pidfile)
+        }
     }
 
     /// A command that failed, for the reason that `source` gives.
@@ -205,7 +216,7 @@ impl fmt::Display for Error {
         match self.action {
             Action::Step(step) => write!(f, "cannot {}", step.words())?,
             Action::UseSetting => f.write_str("invalid setting")?,
-            Action::StartSecond => f.write_str("already running")?,
+            Action::StartSecond => f.write_str(ALREADY_RUNNING)?,
             Action::Open => f.write_str("cannot open")?,
             Action::Command(verb) => write!(f, "cannot {verb}")?,
         }
@@ -257,19 +268,42 @@ fn failed(step: Step, object: &dyn fmt::Display, error: io::Error) -> Error {
 pub(crate) struct Failure {
     /// The exit status of the starter.
     pub(crate) status: u8,
+    /// The kind of error, for which the program may have a status of its own. It does not cross the
+    /// pipe to the starter: the status that does is final.
+    pub(crate) kind: Option<ErrorKind>,
     /// The error of the system behind it, for a manager.
     pub(crate) errno: Option<i32>,
     pub(crate) text: String,
+}
+
+impl Failure {
+    /// The same with the first of these statuses that is for its kind, if there is one.
+    pub(crate) fn with_own_status(mut self, statuses: &[(ErrorKind, u8)]) -> Self {
+        for (kind, status) in statuses {
+            if self.kind == Some(*kind) {
+                self.status = *status;
+                break;
+            }
+        }
+        self
+    }
 }
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         Self {
             status: error.exit_status(),
+            kind: Some(error.kind()),
             errno: error.errno(),
             text: chain(&error),
         }
     }
+}
+
+/// The kind of this library's error behind an error, if there is one.
+pub(crate) fn kind_of(error: &(dyn std::error::Error + 'static)) -> Option<ErrorKind> {
+    let own = causes(error).find_map(|cause| cause.downcast_ref::<Error>())?;
+    Some(own.kind())
 }
 
 /// An error and all its sources: so many that a chain which leads back to itself ends.

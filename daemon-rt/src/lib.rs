@@ -101,7 +101,7 @@ mod sys;
 #[doc = include_str!("../../README.md")]
 struct Readme;
 
-pub use daemon::{Daemon, Mode, NameOrId, ParseModeError};
+pub use daemon::{AlreadyRunning, Daemon, Mode, NameOrId, ParseModeError};
 #[cfg(feature = "macros")]
 pub use daemon_macros::daemon;
 pub use error::{Error, ErrorKind};

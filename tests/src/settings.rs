@@ -5,7 +5,7 @@ use std::env;
 use std::error::Error;
 use std::time::Duration;
 
-use daemon_rt::{Daemon, Mode};
+use daemon_rt::{AlreadyRunning, Daemon, ErrorKind, Mode};
 
 /// Words `KEY=VALUE` or `KEY`.
 #[derive(Debug)]
@@ -63,6 +63,20 @@ pub fn set_arguments(daemon: &mut Daemon) -> Result<Vec<String>, Box<dyn Error>>
     Ok(actions)
 }
 
+/// The kind of error with this name.
+fn kind(name: &str) -> Result<ErrorKind, String> {
+    let kinds = [
+        ErrorKind::InvalidSetting,
+        ErrorKind::AlreadyRunning,
+        ErrorKind::Step,
+        ErrorKind::Socket,
+        ErrorKind::NotReady,
+        ErrorKind::TimedOut,
+    ];
+    let mut found = kinds.into_iter().filter(|kind| format!("{kind:?}") == name);
+    found.next().ok_or_else(|| format!("no kind {name}"))
+}
+
 /// Sets what an argument `KEY=VALUE` says; `false` if there is no such setting.
 pub fn set(daemon: &mut Daemon, key: &str, value: &str) -> Result<bool, Box<dyn Error>> {
     // An argument cannot hold a NUL.
@@ -88,6 +102,12 @@ pub fn set(daemon: &mut Daemon, key: &str, value: &str) -> Result<bool, Box<dyn 
         "start_timeout" if value == "max" => daemon.start_timeout(Duration::MAX),
         "start_timeout" => daemon.start_timeout(Duration::from_millis(value.parse()?)),
         "control_socket" => daemon.control_socket(),
+        "already_running" if value == "wait" => daemon.already_running(AlreadyRunning::Wait),
+        "already_running" => daemon.already_running(AlreadyRunning::Fail),
+        "exit_status" => {
+            let (name, status) = value.split_once(':').ok_or("exit_status=KIND:STATUS")?;
+            daemon.exit_status(kind(name)?, status.parse()?)
+        }
         "mode" => daemon.mode(match value {
             "detach" => Mode::Detach,
             "foreground" => Mode::Foreground,

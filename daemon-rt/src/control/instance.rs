@@ -19,7 +19,7 @@ use crate::sys;
 use crate::sys::kept::Kept;
 
 /// Time limit for the end of a process after SIGKILL: it may have much memory to give back.
-const DYING: Duration = Duration::from_secs(10);
+pub(super) const DYING: Duration = Duration::from_secs(10);
 /// Time limit for a look-up that finds another pid each time.
 const DOUBT: Duration = Duration::from_secs(1);
 /// Pause between two looks for the end of a process, where no event says so.
@@ -186,7 +186,7 @@ pub(crate) fn end(pidfile: &Path, patience: Duration) -> Result<Stopped, Error> 
 }
 
 /// The main process, if the service runs.
-fn main_process(pidfile: &Path) -> Result<Option<(Pid, Phase)>, Error> {
+pub(super) fn main_process(pidfile: &Path) -> Result<Option<(Pid, Phase)>, Error> {
     let problem = match lookup::find(pidfile)? {
         Found::Nothing | Found::Stale(_) => return Ok(None),
         Found::Held(Holder::Main(pid, phase)) => return Ok(Some((pid, phase))),

@@ -7,12 +7,15 @@ mod instance;
     allow(dead_code, reason = "a command asks for it")
 )]
 pub(crate) mod keeper;
+mod launch;
 mod lookup;
+mod start_error;
 mod status;
 mod wait;
 
 use std::io;
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use nix::libc;
@@ -20,7 +23,8 @@ use nix::libc;
 use self::handover::Answer;
 use self::instance::Instance;
 use self::lookup::{Found, describe, failed_at};
-pub use self::status::{Reloaded, Status, Stopped};
+pub use self::start_error::StartError;
+pub use self::status::{Reloaded, Started, Status, Stopped};
 use crate::error::{Error, ErrorKind};
 use crate::steps::pidfile::{self, Holder, Phase};
 use crate::sys::{self, proc};
@@ -125,6 +129,46 @@ impl Control {
     fn try_old_instances(&self) -> Result<Vec<u32>, Error> {
         let pids = lookup::old_instances(&self.pidfile)?;
         Ok(pids.into_iter().map(sys::id_of).collect())
+    }
+
+    /// Starts the service by a command, such as this program with another argument, and returns when
+    /// it is ready. The caller goes on. Any number of threads and processes may do this at once: one
+    /// instance is started, and each gets its pid.
+    ///
+    /// The command must be a program of this library's with a pidfile, the one of this `Control`,
+    /// which detaches. It gets `DAEMON_MODE=detach`, no variable of the caller's own manager,
+    /// `/dev/null` as standard input and output, and a file in memory as standard error, the text of
+    /// which is the message of a failure. The daemon gets nothing of the caller but what
+    /// [daemon-rt](crate) says; it stays in the caller's control group.
+    ///
+    /// An instance that is starting is waited for; if it fails, this start tries itself, after three
+    /// others at most. When `patience` is over the starter gets SIGTERM, and leaves nothing.
+    ///
+    /// # Errors
+    /// If the command cannot be executed, the start fails or takes longer than `patience`, or the
+    /// service has ended at once.
+    ///
+    /// ```no_run
+    /// use std::process::Command;
+    /// use std::time::Duration;
+    ///
+    /// use daemon_rt::control::Control;
+    ///
+    /// let mut serve = Command::new(std::env::current_exe()?);
+    /// serve.arg("serve");
+    /// let agent = Control::new("/run/user/1000/agent.pid");
+    /// match agent.launch(&mut serve, Duration::from_secs(10)) {
+    ///     Ok(started) => println!("the agent runs as process {}", started.pid),
+    ///     Err(error) => eprintln!("the agent does not start: {error}"),
+    /// }
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// It is a child of this process until it has detached: a SIGCHLD comes when the starter ends.
+    /// Where SIGCHLD is ignored, or another part of the program waits for any child, the pidfile's
+    /// lock tells the outcome, and [`StartError::status`] is `None`.
+    pub fn launch(&self, command: &mut Command, patience: Duration) -> Result<Started, StartError> {
+        launch::launch(self, command, patience)
     }
 
     /// Ends the service: SIGTERM (and SIGCONT, should it be suspended), and SIGKILL if it has not

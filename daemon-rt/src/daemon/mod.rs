@@ -13,8 +13,8 @@ use std::time::Duration;
 
 #[cfg(all(feature = "cli", any(target_os = "linux", not(unix))))]
 use self::action::Action;
-use crate::error::Error;
-pub use values::{Mode, NameOrId, ParseModeError};
+use crate::error::{Error, ErrorKind};
+pub use values::{AlreadyRunning, Mode, NameOrId, ParseModeError};
 
 /// The number of a descriptor.
 #[cfg(not(unix))]
@@ -47,6 +47,9 @@ pub struct Daemon {
     pub(crate) no_new_privs: Option<bool>,
     pub(crate) start_timeout: Option<Duration>,
     pub(crate) mode: Mode,
+    pub(crate) already_running: AlreadyRunning,
+    /// The exit statuses of the program's own, the later before the earlier.
+    pub(crate) statuses: Vec<(ErrorKind, u8)>,
     /// Whether the service answers on a control socket beside the pidfile.
     pub(crate) control_socket: bool,
     /// Set where the command line is this library's to read.
@@ -249,6 +252,33 @@ impl Daemon {
     /// Whether the service detaches; [`Mode::Auto`] if not set.
     pub fn mode(&mut self, mode: Mode) -> &mut Self {
         self.mode = mode;
+        self
+    }
+
+    /// The outcome of a start that finds the service running; [`AlreadyRunning::Fail`] if not set.
+    ///
+    /// ```
+    /// use daemon_rt::{AlreadyRunning, Daemon};
+    ///
+    /// // An agent that each command starts: any number of them may be called at once.
+    /// Daemon::new().pidfile("/run/agent.pid").already_running(AlreadyRunning::Wait);
+    /// ```
+    pub fn already_running(&mut self, outcome: AlreadyRunning) -> &mut Self {
+        self.already_running = outcome;
+        self
+    }
+
+    /// The exit status of a start that fails with an error of this kind, instead of the library's:
+    /// see [`Error::kind`]. That includes an [`Error`] that a hook returns.
+    ///
+    /// ```
+    /// use daemon_rt::{Daemon, ErrorKind};
+    ///
+    /// const EX_CONFIG: u8 = 78; // as sysexits(3) has it
+    /// Daemon::new().exit_status(ErrorKind::InvalidSetting, EX_CONFIG);
+    /// ```
+    pub fn exit_status(&mut self, kind: ErrorKind, status: u8) -> &mut Self {
+        self.statuses.insert(0, (kind, status));
         self
     }
 

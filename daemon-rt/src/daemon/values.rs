@@ -60,6 +60,21 @@ impl std::fmt::Display for ParseModeError {
 
 impl std::error::Error for ParseModeError {}
 
+/// A start that finds the service running, or starting.
+///
+/// In the foreground it fails in any case: a manager must not take it for the service.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AlreadyRunning {
+    /// It fails, with status 80 and a message.
+    #[default]
+    Fail,
+    /// It waits until the other instance is ready, and ends with status 0 and without a word. If
+    /// that instance fails, this start tries itself. It waits for three others at most, and for
+    /// `start_timeout`.
+    Wait,
+}
+
 /// A user or group, by name or by number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]

@@ -1,12 +1,16 @@
 //! Control of a service from outside, which a system that is not Unix does not offer.
 
+#[path = "../control/start_error.rs"]
+mod start_error;
 #[path = "../control/status.rs"]
 mod status;
 
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::Duration;
 
-pub use self::status::{Reloaded, Status, Stopped};
+pub use self::start_error::StartError;
+pub use self::status::{Reloaded, Started, Status, Stopped};
 use crate::error::{Error, not_available};
 
 /// Controls a service by its pidfile. On a system that is not Unix each call fails.
@@ -33,6 +37,14 @@ impl Control {
     /// Always.
     pub fn old_instances(&self) -> Result<Vec<u32>, Error> {
         Err(Error::unavailable("look the service up"))
+    }
+
+    /// Starts the service.
+    ///
+    /// # Errors
+    /// Always.
+    pub fn launch(&self, _: &mut Command, _: Duration) -> Result<Started, StartError> {
+        Err(StartError::system("cannot launch", not_available()))
     }
 
     /// Ends the service.

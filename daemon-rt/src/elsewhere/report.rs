@@ -4,17 +4,29 @@
 pub(crate) mod text;
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 
-use crate::error::Failure;
+use crate::error::{ErrorKind, Failure};
 
 static STARTING: AtomicBool = AtomicBool::new(false);
 
-/// Notes that a start has begun, and the name of the service if one was set.
-pub(crate) fn begin(name: Option<&String>) {
+/// The exit statuses of the program's own.
+static STATUSES: Mutex<Vec<(ErrorKind, u8)>> = Mutex::new(Vec::new());
+
+/// Notes that a start has begun, the name of the service if one was set, and the program's own exit
+/// statuses.
+pub(crate) fn begin(name: Option<&String>, statuses: &[(ErrorKind, u8)]) {
     if let Some(name) = name {
         log::set_name(name);
     }
     STARTING.store(true, Ordering::Release);
+    *STATUSES.lock().unwrap_or_else(PoisonError::into_inner) = statuses.to_vec();
+}
+
+/// Gives a failure the exit status that the program has for its kind, if it has one.
+pub(crate) fn with_own_status(failure: Failure) -> Failure {
+    let statuses = STATUSES.lock().unwrap_or_else(PoisonError::into_inner);
+    failure.with_own_status(&statuses)
 }
 
 pub(crate) fn is_starting() -> bool {

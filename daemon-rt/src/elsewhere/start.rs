@@ -50,7 +50,7 @@ fn run_service(daemon: &mut Daemon, mut service: Stages<'_>) -> ExitCode {
 
 /// The hooks, with the checks between them.
 fn begin(daemon: &mut Daemon, service: &mut Stages<'_>) -> Result<(), Failure> {
-    report::begin(daemon.name.as_ref());
+    report::begin(daemon.name.as_ref(), &daemon.statuses);
     run::watch_panics();
     #[cfg(feature = "cli")]
     daemon.read_command_line();
@@ -59,7 +59,7 @@ fn begin(daemon: &mut Daemon, service: &mut Stages<'_>) -> Result<(), Failure> {
         .take()
         .map(|configure| || configure(daemon));
     run::run("configure", configure)?;
-    report::begin(daemon.name.as_ref());
+    report::begin(daemon.name.as_ref(), &daemon.statuses);
     #[cfg(feature = "cli")]
     daemon.check_command()?;
     settings::check(daemon)?;

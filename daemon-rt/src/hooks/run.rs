@@ -31,10 +31,11 @@ where
 
 /// The failure of a hook that has returned an error.
 pub(crate) fn returned(name: &'static str, error: BoxError) -> Failure {
-    let errno = error::system_errno(&*error);
+    let (errno, kind) = (error::system_errno(&*error), error::kind_of(&*error));
     let text = error::chain(&*error);
     drop(error);
     Failure {
+        kind,
         errno,
         ..failed(name, &text)
     }
@@ -44,6 +45,7 @@ pub(crate) fn returned(name: &'static str, error: BoxError) -> Failure {
 pub(crate) fn failed(name: &'static str, reason: &str) -> Failure {
     Failure {
         status: status::HOOK_FAILED,
+        kind: None,
         errno: None,
         text: format!("cannot {}: {reason}", action(name)),
     }
@@ -71,6 +73,7 @@ fn panicked(name: &'static str, noted: String, payload: &(dyn Any + Send)) -> Fa
     };
     Failure {
         status: status::PANICKED,
+        kind: None,
         errno: None,
         text: format!("cannot {}: `{name}` {how}", action(name)),
     }
@@ -126,6 +129,7 @@ fn message(payload: &(dyn Any + Send)) -> &str {
 
 /// Ends this process, whose start has failed: says so to whoever waits, and removes the pidfile.
 pub(crate) fn fail(failure: Failure) -> ! {
+    let failure = report::with_own_status(failure);
     let status = failure.status;
     report::failed(failure);
     #[cfg(unix)]

@@ -21,6 +21,8 @@ use crate::sys::{Start, is_init, take_number, take_variable};
 pub(crate) struct Invocation {
     /// The mode that `DAEMON_MODE` sets.
     mode: Option<Mode>,
+    /// A program waits for this start in `Control::launch`, as `DAEMON_LAUNCHED` says.
+    is_launched: bool,
     evidence: Evidence,
     /// The descriptors that belong to the protocols.
     descriptors: Vec<RawFd>,
@@ -40,6 +42,7 @@ enum Evidence {
 impl Invocation {
     pub(crate) fn take(start: &Start) -> Result<Self, Error> {
         let mode = take_variable(start, "DAEMON_MODE");
+        let is_launched = take_variable(start, "DAEMON_LAUNCHED").is_some();
         let exec_pid = take_number(start, "SYSTEMD_EXEC_PID");
         let has_pidfile = take_variable(start, "PIDFILE").is_some();
         let mut socket = take_variable(start, "NOTIFY_SOCKET");
@@ -74,6 +77,7 @@ impl Invocation {
         }
         Ok(Self {
             mode,
+            is_launched,
             evidence,
             descriptors,
             passed,
@@ -88,6 +92,13 @@ impl Invocation {
             (Mode::Auto, None) => Mode::Foreground,
             (decided, _) => decided,
         }
+    }
+
+    /// Whether a program waits for this start in `Control::launch`: the starter is to wait for an
+    /// instance that is starting, and to say with status 80 that there is one, whatever the settings
+    /// are.
+    pub(crate) fn is_launched(&self) -> bool {
+        self.is_launched
     }
 
     /// Whether `auto` means the foreground here, and `SYSTEMD_EXEC_PID` alone says so.

@@ -12,7 +12,7 @@ use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 
 use nix::syslog::Severity;
 
-use crate::error::{During, Error, Failure};
+use crate::error::{During, Error, ErrorKind, Failure};
 use crate::report::notify::notifier;
 use crate::report::pipe::{Message, Reporter};
 use crate::step::Step;
@@ -20,6 +20,7 @@ use crate::step::Step;
 static REPORT: Mutex<Report> = Mutex::new(Report {
     starter: None,
     phase: Phase::Outside,
+    statuses: Vec::new(),
 });
 
 /// The object of a message to the starter that fails.
@@ -28,6 +29,8 @@ pub(crate) const TO_STARTER: &str = "the pipe to the starter";
 struct Report {
     starter: Option<Reporter>,
     phase: Phase,
+    /// The exit statuses of the program's own.
+    statuses: Vec<(ErrorKind, u8)>,
 }
 
 #[derive(PartialEq, Eq)]
@@ -42,12 +45,20 @@ fn report() -> MutexGuard<'static, Report> {
     REPORT.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Notes that a start has begun, and the name of the service if one was set.
-pub(crate) fn begin(name: Option<&String>) {
+/// Notes that a start has begun, the name of the service if one was set, and the program's own exit
+/// statuses.
+pub(crate) fn begin(name: Option<&String>, statuses: &[(ErrorKind, u8)]) {
     if let Some(name) = name {
         log::set_name(name);
     }
-    report().phase = Phase::Starting;
+    let mut report = report();
+    report.phase = Phase::Starting;
+    report.statuses = statuses.to_vec();
+}
+
+/// Gives a failure the exit status that the program has for its kind, if it has one.
+pub(crate) fn with_own_status(failure: Failure) -> Failure {
+    failure.with_own_status(&report().statuses)
 }
 
 /// Reports to the starter from now on. Until the daemon is ready, the starter reports to the

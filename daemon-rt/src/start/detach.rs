@@ -51,7 +51,10 @@ pub(crate) fn detach(
     // The starter.
     let null = streams::open_null()?;
     let starter = Starter::prepare(plan)?;
-    let pidfile = pidfile.lock()?;
+    let pidfile = pidfile.lock(&plan.others)?;
+    if let Pidfile::LeftToAnother = pidfile {
+        leave_to_another();
+    }
     environment::clean_environment(start, &plan.environment)?; // 4
     let (reporter, receiver) = pipe::channel().during(Step::Notify, "a pipe to the daemon")?;
     log::flush();
@@ -97,6 +100,12 @@ fn leave_session(alone: &SingleThreaded, reporter: &Reporter) -> Result<(), Erro
             sys::exit_now(0) // 8
         }
     }
+}
+
+/// Another instance runs, and is ready: this start has nothing to do, and ends as a good one.
+pub(crate) fn leave_to_another() -> ! {
+    log::flush();
+    sys::exit_now(0)
 }
 
 /// The caller, or `configure`, has made a pid namespace for its children alone. It ends with the

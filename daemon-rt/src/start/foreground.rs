@@ -25,6 +25,6 @@ pub(crate) fn stay(
     plan.still_ignored.reset()?; // 2, what a starter would have put off
     alone.map_or(Ok(()), pid1::serve_as_init)?;
     streams::note_inherited_logs();
-    let pidfile = pidfile.lock()?;
+    let pidfile = pidfile.lock(&plan.others)?;
     detach::initialize(plan, Mode::Foreground, pidfile, None, service)
 }

@@ -20,7 +20,7 @@ use crate::control::handover::Restart;
 use crate::control::keeper;
 #[cfg(all(feature = "cli", target_os = "linux"))]
 use crate::control::keeper::unit_start;
-use crate::daemon::{Daemon, Mode};
+use crate::daemon::{AlreadyRunning, Daemon, Mode};
 use crate::error::{Error, ErrorKind, Failure};
 use crate::hooks::{Service, Stages, run};
 use crate::manager::detect::Invocation;
@@ -30,7 +30,7 @@ use crate::start::plan::Draft;
 use crate::status;
 use crate::step::Step;
 use crate::steps::descriptors;
-use crate::steps::pidfile::Pidfile;
+use crate::steps::pidfile::{Pidfile, Policy};
 use crate::sys::{
     self, Anywhere, In, InheritedEnvironment, Late, Place, SingleThreaded, Start, StartOfMain,
 };
@@ -142,7 +142,7 @@ fn begin(
     service: &mut Stages<'_>,
     first: Option<StartOfMain>,
 ) -> Result<Option<ExitCode>, Failure> {
-    report::begin(daemon.name.as_ref());
+    report::begin(daemon.name.as_ref(), &daemon.statuses);
     let start = &match first {
         Some(first) => Start::OfMain(first),
         None => Start::Late(Late::new(&alone()?)),
@@ -165,7 +165,7 @@ fn begin(
         .map(|configure| || configure(daemon));
     run::run("configure", configure)?;
     let mut left = descriptors::take_back();
-    report::begin(daemon.name.as_ref());
+    begin_report(daemon, &invocation);
     let mode = invocation.mode(daemon.mode);
     #[cfg(all(feature = "cli", target_os = "linux"))]
     let mode = mode_of_command(daemon, mode, &invocation);
@@ -180,7 +180,8 @@ fn begin(
         left.retain(|one| !kept.contains(&one.fd));
         descriptors::close_inherited(start, left)?; // 1, what `configure` might still have needed
     }
-    let draft = Draft::new(daemon, environment, deferred.signals)?;
+    let policy = policy(daemon, mode, &invocation);
+    let draft = Draft::new(daemon, environment, deferred.signals, policy)?;
     #[cfg(all(feature = "cli", target_os = "linux"))]
     if let Some(code) = daemon.run_command(draft.pidfile(), service.privileged_init.is_some())? {
         log::flush();
@@ -191,10 +192,7 @@ fn begin(
         log::flush();
         return Ok(Some(ExitCode::SUCCESS));
     };
-    let pidfile = match Pidfile::probe(draft.pidfile()) {
-        Ok(pidfile) => pidfile,
-        Err(error) => return Err(refused(error, mode, &invocation)),
-    };
+    let pidfile = probe(&draft, mode, &invocation)?;
     let plan = draft.look_up(daemon)?;
     match alone {
         Some(alone) if mode == Mode::Detach => {
@@ -203,6 +201,39 @@ fn begin(
         alone => foreground::stay(alone.as_ref(), &plan, pidfile, service)?,
     }
     Ok(None)
+}
+
+/// Notes the settings with which a failure is reported. `Control::launch` is told by status 80 that
+/// another instance runs, whatever the settings say.
+fn begin_report(daemon: &mut Daemon, invocation: &Invocation) {
+    if invocation.is_launched() {
+        daemon.exit_status(ErrorKind::AlreadyRunning, status::ALREADY_RUNNING);
+    }
+    report::begin(daemon.name.as_ref(), &daemon.statuses);
+}
+
+/// Takes the lock of an existing pidfile. It ends here if another instance has it, and this start
+/// may leave the service to that one.
+fn probe(draft: &Draft, mode: Mode, invocation: &Invocation) -> Result<Pidfile, Failure> {
+    match Pidfile::probe(draft.pidfile(), draft.others()) {
+        Ok(Pidfile::LeftToAnother) => detach::leave_to_another(),
+        Ok(pidfile) => Ok(pidfile),
+        Err(error) => Err(refused(error, mode, invocation)),
+    }
+}
+
+/// How this start deals with an instance that runs.
+fn policy(daemon: &Daemon, mode: Mode, invocation: &Invocation) -> Policy {
+    if mode != Mode::Detach {
+        Policy::Fail
+    } else if invocation.is_launched() {
+        Policy::WaitAndFail
+    } else {
+        match daemon.already_running {
+            AlreadyRunning::Fail => Policy::Fail,
+            AlreadyRunning::Wait => Policy::WaitAndLeave,
+        }
+    }
 }
 
 /// What systemd has executed may be the start of a unit, or a command that an administrator typed.

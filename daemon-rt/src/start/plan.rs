@@ -11,6 +11,7 @@ use crate::daemon::Daemon;
 use crate::daemon::path::{absolute, check_name, pidfile};
 use crate::error::Error;
 use crate::steps::environment::{EnvironmentPlan, is_pattern};
+use crate::steps::pidfile::{Others, Policy};
 use crate::steps::privileges::Privileges;
 use crate::steps::signals::StillIgnored;
 use crate::steps::streams::{Logs, NULL};
@@ -26,6 +27,8 @@ pub(crate) struct Plan {
     pub(crate) pidfile: Option<PathBuf>,
     pub(crate) privileges: Privileges,
     pub(crate) start_timeout: Option<Duration>,
+    /// Other starts that are under way.
+    pub(crate) others: Others,
     /// Whether there is to be a control socket beside the pidfile.
     control_socket: bool,
 }
@@ -40,6 +43,7 @@ impl Draft {
         daemon: &Daemon,
         environment: crate::sys::InheritedEnvironment,
         still_ignored: StillIgnored,
+        policy: Policy,
     ) -> Result<Self, Error> {
         if let Some(name) = &daemon.name {
             check_name(name)?;
@@ -76,12 +80,17 @@ impl Draft {
             pidfile: pidfile(daemon)?,
             privileges: Privileges::of(daemon, path("chroot", daemon.chroot.as_ref())?)?,
             start_timeout: daemon.start_timeout,
+            others: Others::new(policy, daemon.start_timeout),
             control_socket: daemon.control_socket,
         }))
     }
 
     pub(crate) fn pidfile(&self) -> Option<&Path> {
         self.0.pidfile.as_deref()
+    }
+
+    pub(crate) fn others(&self) -> &Others {
+        &self.0.others
     }
 
     /// Looks up the names of users and groups.

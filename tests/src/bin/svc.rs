@@ -198,6 +198,9 @@ fn act(action: &str) -> Result<()> {
                 std::net::TcpListener::bind(value)
             })?);
         }
+        "listen" => std::mem::forget(daemon_rt::listen::<std::os::unix::net::UnixListener>(
+            "main", value,
+        )?),
         "watchdog" => std::fs::write(value, format!("{:?}\n", daemon_rt::watchdog().interval()))?,
         "ping" => daemon_rt::watchdog().ping(),
         "store" => daemon_rt::store_fd(value, std::io::stdin())?,

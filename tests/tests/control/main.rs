@@ -8,12 +8,16 @@
 //! | `probes` | E29: asking thousands of times |
 //! | `stop` | services that end, that do not, that are not the caller's |
 //! | `reload` | when it is done, and who cannot |
+//! | `launch` | a program that starts the service and goes on |
+//! | `already_running` | a start that finds the service running; statuses of a program's own |
 //! | `kinds` | errors that a program can match |
 //! | `command_line` | `--help` and its like, usage errors, a parser of the service's own |
 
+mod already_running;
 mod command_line;
 mod hostile;
 mod kinds;
+mod launch;
 mod probes;
 mod reload;
 mod status;

@@ -69,7 +69,7 @@ type Variables = Vec<(&'static str, Vec<u8>)>;
 
 /// All that are read, with values that are likely to be. (At the end a new one leaves valid what
 /// proptest has kept.)
-const READ: [(&str, &[&str]); 16] = [
+const READ: [(&str, &[&str]); 17] = [
     ("DAEMON_MODE", &MODES),
     ("NOTIFY_SOCKET", &SOCKETS),
     ("SYSTEMD_EXEC_PID", &PIDS),
@@ -86,6 +86,7 @@ const READ: [(&str, &[&str]); 16] = [
     ("LISTEN_PIDFDID", &NUMBERS),
     ("MAINPID", &PIDS),
     ("RC_SVCNAME", &NAMES),
+    ("DAEMON_LAUNCHED", &NUMBERS),
 ];
 
 fn variables() -> impl Strategy<Value = Variables> {

@@ -2,7 +2,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use daemon_rt::{Mode, NameOrId, daemon};
+use daemon_rt::{AlreadyRunning, Mode, NameOrId, daemon};
 
 #[allow(non_upper_case_globals)]
 const daemon: &str = "greeter";
@@ -37,7 +37,8 @@ fn fewer(one: u32, other: u32) -> bool {
     capabilities = ["CAP_KILL", "CAP_CHOWN"].map(str::to_lowercase).map(|one| one.to_uppercase()),
     no_new_privs = MASK < 1 || fewer(MASK, 2),
     start_timeout = Duration::from_secs(3) * 2,
-    mode = if fewer(1, MASK) { Mode::Auto } else { Mode::Foreground }
+    mode = if fewer(1, MASK) { Mode::Auto } else { Mode::Foreground },
+    already_running = AlreadyRunning::default()
 )]
 fn main() {}
 

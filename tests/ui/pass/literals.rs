@@ -16,5 +16,6 @@ use daemon_rt::daemon;
     no_new_privs = false,
     start_timeout = "1500ms",
     mode = "detach",
+    already_running = "wait",
 )]
 fn main() {}

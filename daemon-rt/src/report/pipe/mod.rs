@@ -96,6 +96,7 @@ impl Message {
             (b'R', 0) => Self::Ready,
             (b'E', errno @ 0..=HIGHEST_ERRNO) => Self::Failed(Failure {
                 status,
+                kind: None,
                 errno: if errno == 0 { None } else { Some(errno) },
                 text: text(),
             }),

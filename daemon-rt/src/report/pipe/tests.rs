@@ -23,6 +23,7 @@ fn message() -> impl Strategy<Value = Message> {
         )
             .prop_map(|(status, errno, text)| Message::Failed(Failure {
                 status,
+                kind: None,
                 errno,
                 text
             })),

@@ -22,10 +22,10 @@ use nix::unistd::Pid;
 use self::processes::{Deaths, Start, When, is_over};
 use self::progress::Progress;
 use crate::control::handover::{self, Restarter};
-use crate::error::{During, Error, Failure};
-use crate::report::log;
+use crate::error::{During, Error, ErrorKind, Failure};
 use crate::report::notify::notifier;
 use crate::report::pipe::{Message, Receiver};
+use crate::report::{self, log};
 use crate::start::plan::Plan;
 use crate::status;
 use crate::step::Step;
@@ -165,6 +165,7 @@ impl Starter {
                 sys::exit_now(0)
             }
             Outcome::Failed(failure) => {
+                let failure = report::with_own_status(failure);
                 notifier().failed(&failure);
                 log::print(Severity::LOG_ERR, &failure.text);
                 sys::exit_now(failure.status)
@@ -278,6 +279,7 @@ fn commit(restart: &mut Restarter, start: &mut Start, daemon: Pid) -> Outcome {
 fn late(limit: Duration) -> Failure {
     Failure {
         status: status::TIMED_OUT,
+        kind: Some(ErrorKind::TimedOut),
         errno: None,
         text: format!("not ready within {limit:?}: the daemon was killed"),
     }

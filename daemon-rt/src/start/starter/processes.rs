@@ -294,6 +294,7 @@ fn cause(who: &str, end: End, when: When) -> Failure {
     };
     Failure {
         status,
+        kind: None,
         errno: None,
         text: format!("cannot start: {who} {how} {words}{guess}"),
     }

@@ -12,6 +12,7 @@ use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::stat::{FileStat, Mode, fchmod, fstat, umask};
 use nix::unistd::{Pid, geteuid, getpid};
 
+use super::others::Others;
 use super::own::{Held, held};
 use super::state::State;
 use super::write::LONGEST_LINE;
@@ -36,6 +37,8 @@ pub(crate) enum Pidfile {
     /// It is locked, and this descriptor writes the pid. It is opened with the lock: opening takes
     /// longer in a process that was just forked.
     Locked(OwnedFd),
+    /// Another instance runs, and is ready: this start leaves the service to it.
+    LeftToAnother,
 }
 
 /// The action if there is no pidfile.
@@ -65,31 +68,39 @@ enum Attempt<T> {
 impl Pidfile {
     /// Takes the lock of an existing pidfile, before the work that a refused start need not do. In a
     /// restart the lock has been handed over.
-    pub(crate) fn probe(path: Option<&Path>) -> Result<Self, Error> {
+    pub(crate) fn probe(path: Option<&Path>, others: &Others) -> Result<Self, Error> {
         match path {
             Some(path) if held().is_none() => {
                 let place = SafePath::of(path).during(Step::WritePidfile, path.display())?;
-                acquire(path.to_owned(), place, Missing::Leave)
+                acquire(path.to_owned(), place, Missing::Leave, others)
             }
             _ => Ok(Self::Settled),
         }
     }
 
     /// Takes the lock, creating the file, unless [`Self::probe`] has taken it.
-    pub(crate) fn lock(self) -> Result<Self, Error> {
+    pub(crate) fn lock(self, others: &Others) -> Result<Self, Error> {
         match self {
-            Self::Missing { path, place } => acquire(path, place, Missing::Create),
+            Self::Missing { path, place } => acquire(path, place, Missing::Create, others),
             locked => Ok(locked),
         }
     }
 }
 
-fn acquire(path: PathBuf, place: SafePath, missing: Missing) -> Result<Pidfile, Error> {
-    let result = take(&path, &place, missing);
+fn acquire(
+    path: PathBuf,
+    place: SafePath,
+    missing: Missing,
+    others: &Others,
+) -> Result<Pidfile, Error> {
+    let result = take(&path, &place, missing, others);
     match result.during(Step::WritePidfile, path.display())? {
         Ok(Some(writer)) => Ok(Pidfile::Locked(writer)),
         Ok(None) => Ok(Pidfile::Missing { path, place }),
-        Err(holder) => Err(Error::already_running(holder, &path)),
+        Err(holder) => {
+            others.leave_to(holder, &path)?;
+            Ok(Pidfile::LeftToAnother)
+        }
     }
 }
 
@@ -99,8 +110,9 @@ fn take(
     path: &Path,
     place: &SafePath,
     missing: Missing,
+    others: &Others,
 ) -> io::Result<Result<Option<OwnedFd>, Holder>> {
-    let began = Instant::now();
+    let mut began = Instant::now();
     loop {
         let is_over = began.elapsed() > BUSY;
         let Some(mut candidate) = open(place, missing)? else {
@@ -121,9 +133,9 @@ fn take(
             Attempt::Gone => continue,
             Attempt::Busy => {}
         }
-        // A start that waits for the running one to become ready, or to end, would do so here.
         let file = candidate.file.as_fd();
         match holder::main_process(file, path)? {
+            Some(main) if others.wait_for(main, file) => began = Instant::now(),
             Some(main) => return Ok(Err(main)),
             None if is_over => return holder::other_holder(file).map(Err),
             None => std::thread::sleep(PAUSE),

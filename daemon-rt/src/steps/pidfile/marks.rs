@@ -21,9 +21,12 @@
 //! marks.
 
 use std::os::fd::BorrowedFd;
+use std::time::{Duration, Instant};
 
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
+use nix::poll::ppoll;
+use nix::sys::signal::SigSet;
 use nix::unistd::{Pid, getpid};
 
 /// All bytes are below 2^31, the limit of a 32-bit `off_t`.
@@ -115,6 +118,19 @@ pub(super) fn is_held(file: BorrowedFd<'_>) -> bool {
 /// Checks whether the service is not ready yet.
 pub(super) fn is_starting(file: BorrowedFd<'_>) -> bool {
     in_the_way(file, STARTING).is_some()
+}
+
+/// Waits for as long as the service is not ready, until this time.
+///
+/// It looks again and again, by one system call: the byte is locked for reading, as the holder can
+/// do no more with the file. To wait for that lock takes one for writing, which would be in the way
+/// of the next start.
+pub(super) fn wait_while_starting(file: BorrowedFd<'_>, deadline: Instant) {
+    const PAUSE: Duration = Duration::from_millis(10);
+    while is_starting(file) && Instant::now() < deadline {
+        // Signals that the starter has blocked by now are let through.
+        _ = ppoll(&mut [], Some(PAUSE.into()), Some(SigSet::empty()));
+    }
 }
 
 /// Checks whether the process with the pid in the file is the service, and lives.

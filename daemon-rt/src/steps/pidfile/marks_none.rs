@@ -1,6 +1,7 @@
 //! Without locks of open file descriptions there are no marks.
 
 use std::os::fd::BorrowedFd;
+use std::time::Instant;
 
 use nix::unistd::Pid;
 
@@ -26,6 +27,8 @@ pub(super) fn is_held(_: BorrowedFd<'_>) -> bool {
 pub(super) fn is_starting(_: BorrowedFd<'_>) -> bool {
     false
 }
+
+pub(super) fn wait_while_starting(_: BorrowedFd<'_>, _: Instant) {}
 
 pub(super) fn life_of(_: BorrowedFd<'_>, _: Pid) -> Life {
     Life::Unknown

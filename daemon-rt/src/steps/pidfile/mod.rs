@@ -5,6 +5,7 @@
 //! | --- | --- |
 //! | `lock` | how the lock is taken, or the start refused |
 //! | `write` | the pid, written and read |
+//! | `others` | other starts that are under way, which this one waits for, or fails |
 //! | `own`, `state` | the file while this process holds it: its owner, and its end |
 //! | `succession` | the instance that takes the file over in a restart |
 //! | `marks` | locks on single bytes, which show others who holds the file |
@@ -15,6 +16,7 @@ mod holder;
 mod lock;
 #[cfg_attr(not(target_os = "linux"), path = "marks_none.rs")]
 mod marks;
+mod others;
 mod own;
 #[cfg_attr(
     not(all(feature = "control", target_os = "linux")),
@@ -31,6 +33,7 @@ mod write;
 
 pub(crate) use holder::Holder;
 pub(crate) use lock::{Pidfile, take_over};
+pub(crate) use others::{Others, Policy};
 pub(crate) use own::{
     is_held, leave_behind, lock_descriptor, names_this_process, own, ready, remove, verify,
     warn_if_lost,

@@ -1,0 +1,111 @@
+//! Other starts that are under way, and how this one deals with them.
+
+use std::cell::Cell;
+use std::os::fd::BorrowedFd;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use nix::unistd::Pid;
+
+use super::holder::{Holder, Phase};
+use super::marks;
+use crate::error::Error;
+
+/// How many other starts are waited for: where each of them fails, so would one more.
+const MOST: u8 = 3;
+/// How long one is waited for before it is looked at again: it may have died, and its lock been left
+/// to a child.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// How a start deals with an instance that holds the pidfile.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Policy {
+    /// It fails at once.
+    Fail,
+    /// It waits until the other one is ready, and fails then.
+    WaitAndFail,
+    /// It waits until the other one is ready, and leaves the service to it.
+    WaitAndLeave,
+}
+
+/// The other starts, as far as this one has seen them.
+pub(crate) struct Others {
+    policy: Policy,
+    deadline: Option<Instant>,
+    /// The one that was waited for last.
+    last: Cell<Option<Pid>>,
+    /// How many have been waited for.
+    seen: Cell<u8>,
+}
+
+impl Others {
+    /// None seen so far. They are waited for until this time is over.
+    pub(crate) fn new(policy: Policy, limit: Option<Duration>) -> Self {
+        let deadline = match limit {
+            // One that lies beyond what the clock can tell never comes.
+            Some(limit) => Instant::now().checked_add(limit),
+            None => None,
+        };
+        Self {
+            policy,
+            deadline,
+            last: Cell::new(None),
+            seen: Cell::new(0),
+        }
+    }
+
+    /// Waits for the holder of this pidfile, if it is starting and may be waited for. Where this
+    /// returns `true`, the file is to be looked at again.
+    pub(super) fn wait_for(&self, holder: Holder, file: BorrowedFd<'_>) -> bool {
+        let Some(pid) = starting(holder) else {
+            return false;
+        };
+        if self.policy == Policy::Fail || self.is_too_late() {
+            return false;
+        }
+        if self.last.replace(Some(pid)) != Some(pid) {
+            if self.seen.get() == MOST {
+                return false;
+            }
+            self.seen.set(self.seen.get() + 1);
+        }
+        let look = Instant::now() + LOOK;
+        marks::wait_while_starting(file, self.deadline.unwrap_or(look).min(look));
+        true
+    }
+
+    fn is_too_late(&self) -> bool {
+        match self.deadline {
+            Some(deadline) => deadline <= Instant::now(),
+            None => false,
+        }
+    }
+
+    /// Leaves the service to this holder, if it is ready and the policy is to leave it.
+    ///
+    /// # Errors
+    /// The start fails: another instance runs, or is still starting.
+    pub(super) fn leave_to(&self, holder: Holder, path: &Path) -> Result<(), Error> {
+        match (self.policy, holder) {
+            (
+                Policy::WaitAndLeave,
+                Holder::Main(_, Phase::Ready)
+                | Holder::Elsewhere(_, Phase::Ready)
+                | Holder::WithoutFile(_),
+            ) => Ok(()),
+            (
+                Policy::WaitAndLeave | Policy::WaitAndFail,
+                Holder::Main(_, Phase::Starting) | Holder::Elsewhere(_, Phase::Starting),
+            ) => Err(Error::still_starting(holder, path)),
+            _ => Err(Error::already_running(holder, path)),
+        }
+    }
+}
+
+/// The process, if it is starting.
+fn starting(holder: Holder) -> Option<Pid> {
+    match holder {
+        Holder::Main(pid, Phase::Starting) | Holder::Elsewhere(pid, Phase::Starting) => Some(pid),
+        _ => None,
+    }
+}

@@ -1,0 +1,4 @@
+use daemon_rt::daemon;
+
+#[daemon(pidfile = "/run/greeter.pid", already_running)]
+fn main() {}
