@@ -144,13 +144,13 @@ impl Starter {
     fn ends_by(&mut self, deadline: Option<Instant>) -> bool {
         loop {
             match self.process.try_wait() {
-                Ok(None) => {}
-                Ok(status) => {
-                    self.status = status;
+                Ok(Some(status)) => {
+                    self.status = Some(status);
                     return true;
                 }
                 // The caller ignores SIGCHLD, or another part of it has waited for this process.
-                Err(_) => return true,
+                Err(error) if error.raw_os_error() == Some(libc::ECHILD) => return true,
+                Ok(None) | Err(_) => {}
             }
             let left = match deadline {
                 Some(deadline) => deadline.saturating_duration_since(Instant::now()),

@@ -7,11 +7,11 @@ use std::process::{Command, ExitCode};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use daemon_rt::control::Control;
+
 use crate::Result;
 
-/// What `agent serve` exits with where another agent is already running.
-const ALREADY_RUNNING: i32 = 80;
-/// How long an agent may take to end that does not answer any more.
+/// How long an agent may take to start, or to end when it does not answer any more.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Asks the agent, and shows what it answers.
@@ -67,18 +67,12 @@ fn connect(socket: &Path) -> Result<Option<UnixStream>> {
     }
 }
 
-/// Calls itself as the agent, which returns when the agent is ready, or when there is one already.
+/// Starts the agent. It returns when one is ready, whoever has started it.
 fn start() -> Result<()> {
     let mut serve = Command::new(std::env::current_exe()?);
-    // The manager of whatever calls the client is not the agent's.
-    let started = serve.arg("serve").env_remove("NOTIFY_SOCKET").output()?;
-    if started.status.success() || started.status.code() == Some(ALREADY_RUNNING) {
-        return Ok(());
-    }
-    Err(String::from_utf8_lossy(&started.stderr)
-        .trim_end()
-        .trim_start_matches("agent: ")
-        .into())
+    serve.arg("serve");
+    Control::new(crate::places()?.pidfile).launch(&mut serve, PATIENCE)?;
+    Ok(())
 }
 
 /// Sends the request, its words with NULs between, and reads the answer. `None` if the agent has

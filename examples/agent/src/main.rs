@@ -8,9 +8,8 @@
 //! hello
 //! ```
 //!
-//! Client and agent are the same program. The client connects to the agent's socket; where nobody
-//! answers it calls itself as `agent serve`, which returns when the agent is ready, and connects
-//! again.
+//! Client and agent are the same program. The client connects to the agent's socket. Where nobody
+//! answers it launches `agent serve`, goes on when the agent is ready, and connects again.
 
 mod client;
 mod serve;
@@ -61,7 +60,7 @@ enum Command {
 
 fn main() -> ExitCode {
     match Options::parse().command {
-        Command::Serve { .. } => serve::main(),
+        Command::Serve { .. } => serve::serve(),
         Command::Set { key, value } => client::main(&["set", &key, &value]),
         Command::Get { key } => client::main(&["get", &key]),
         Command::Count { key } => client::main(&["count", &key]),

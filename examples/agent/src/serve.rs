@@ -24,11 +24,10 @@ pub(crate) struct Agent {
     memory: HashMap<String, String>,
 }
 
-// It detaches even where a manager supervises the client, who waits for that. The socket is for
-// this user alone.
-#[daemon(configure = configure, init = listen, mode = "detach", umask = 0o077)]
-pub(crate) fn main(agent: Agent) -> io::Result<()> {
-    agent.serve()
+// The socket is for this user alone.
+#[daemon(configure = configure, init = listen, umask = 0o077)]
+pub(crate) fn serve(agent: Agent) -> io::Result<()> {
+    agent.answer_until_told_to_end()
 }
 
 /// In the process that the client has started: the pidfile, whose lock lets one agent through.
@@ -58,7 +57,7 @@ fn listen((socket, idle): (PathBuf, Duration)) -> Result<Agent> {
 
 impl Agent {
     /// Answers until it is told to end, or nobody has called for some time.
-    fn serve(mut self) -> io::Result<()> {
+    fn answer_until_told_to_end(mut self) -> io::Result<()> {
         while self.is_called() {
             self.answer_all();
         }
