@@ -1,36 +1,42 @@
-//! The self-pipe: a signal handler writes to it, and wakes threads that wait, poll(2) loops, and
-//! tasks of any asynchronous runtime.
+//! The self-pipe: a signal handler sets a flag and writes to a pipe, and wakes threads that wait,
+//! poll(2) loops, and tasks of any asynchronous runtime.
 
-use std::io;
 use std::mem;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, Once, PoisonError};
+use std::sync::atomic::{AtomicI32, AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
-use std::time::{Duration, Instant};
+#[cfg(not(target_os = "linux"))]
+use std::time::Duration;
+use std::time::Instant;
 
-use nix::errno::Errno;
+#[cfg(not(target_os = "linux"))]
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::getpid;
 
-use crate::report::log;
 use crate::sys;
 use crate::sys::kept::Kept;
 
-/// How often the flag is checked where the pipe is lost.
-const CHECK_INTERVAL: Duration = Duration::from_millis(100);
+/// How often a thread that waits checks the flag, whatever poll(2) tells it.
+#[cfg(not(target_os = "linux"))]
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The values of the flag.
+const NO_REQUEST: u32 = 0;
+const REQUEST: u32 = 1;
 
 /// A request that signals make: a flag, and a pipe that is readable while the flag is set.
 ///
-/// The service can close the pipe, or replace it by files of its own. Those files are left alone,
-/// and the flag is checked at intervals instead.
+/// The service can close the pipe, or replace it by files of its own, even while a thread polls it:
+/// a kernel that looks the number up again then sleeps on the service's file. So on Linux threads
+/// wait for the flag itself, and the pipe is for the service's poll(2) loops. Elsewhere they wait
+/// for the pipe, and check the flag at intervals.
 #[derive(Debug)]
 pub(crate) struct SelfPipe {
-    pending: AtomicBool,
+    pending: AtomicU32,
     wakes: AtomicUsize,
     read: Kept,
     write: Kept,
-    loss_reported: Once,
     /// The process whose signals it notes. A child that the service forks has signals of its own.
     pid: AtomicI32,
     tasks: Mutex<Tasks>,
@@ -47,11 +53,10 @@ impl SelfPipe {
     pub(crate) fn new() -> nix::Result<Self> {
         let (read, write) = sys::pipe()?;
         Ok(Self {
-            pending: false.into(),
+            pending: NO_REQUEST.into(),
             wakes: 0.into(),
             read: Kept::new(read)?,
             write: Kept::new(write)?,
-            loss_reported: Once::new(),
             pid: getpid().as_raw().into(),
             tasks: Mutex::default(),
         })
@@ -66,9 +71,11 @@ impl SelfPipe {
     /// Calls only what signal-safety(7) allows.
     pub(crate) fn wake(&self) -> bool {
         self.wakes.fetch_add(1, Ordering::AcqRel);
-        self.pending.store(true, Ordering::Release);
+        self.pending.store(REQUEST, Ordering::Release);
         let is_own = self.pid.load(Ordering::Acquire) == getpid().as_raw();
         if is_own {
+            #[cfg(target_os = "linux")]
+            sys::futex_wake(&self.pending);
             // Without a reader there would be a SIGPIPE.
             if let (Some(_), Some(write)) = (self.read.find(), self.write.find()) {
                 // A full pipe is as readable as one with a byte.
@@ -85,7 +92,7 @@ impl SelfPipe {
     }
 
     pub(crate) fn is_pending(&self) -> bool {
-        self.pending.load(Ordering::Acquire)
+        self.pending.load(Ordering::Acquire) == REQUEST
     }
 
     /// Takes the request; `false` if there is none.
@@ -94,47 +101,32 @@ impl SelfPipe {
             let mut bytes = [0; 64];
             while nix::unistd::read(read, &mut bytes) == Ok(bytes.len()) {}
         }
-        self.pending.swap(false, Ordering::AcqRel)
+        self.pending.swap(NO_REQUEST, Ordering::AcqRel) == REQUEST
     }
 
-    /// Waits until there is a request, a signal comes, or the time is up.
+    /// Waits until there is a request, or the time is up. It may return early, as after a signal.
+    #[cfg(target_os = "linux")]
     pub(crate) fn wait(&self, deadline: Option<Instant>) {
-        if let Err(error) = self.wait_readable(deadline) {
-            self.loss_reported.call_once(|| {
-                let interval = CHECK_INTERVAL.as_millis();
-                let text = format!("{error}: signals are noticed up to {interval} ms late");
-                log::error(&text);
-            });
-            self.wait_pending(deadline);
-        }
+        let limit = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        sys::futex_wait(&self.pending, NO_REQUEST, limit);
     }
 
-    fn wait_readable(&self, deadline: Option<Instant>) -> io::Result<()> {
+    /// Waits until there is a request, the time is up, or the flag has to be checked. It may return
+    /// early, as after a signal.
+    #[cfg(not(target_os = "linux"))]
+    pub(crate) fn wait(&self, deadline: Option<Instant>) {
+        let mut limit = CHECK_INTERVAL;
+        if let Some(deadline) = deadline {
+            limit = limit.min(deadline.saturating_duration_since(Instant::now()));
+        }
+        // Rounded up: rounded down, the last millisecond would be spent polling.
+        let limit = PollTimeout::try_from(limit + Duration::from_millis(1)).expect("it is short");
         // Without the other end, this one is always readable.
-        self.write.get()?;
-        let mut fds = [PollFd::new(self.read.get()?, PollFlags::POLLIN)];
-        match poll(&mut fds, timeout(deadline)) {
-            Ok(_) | Err(Errno::EINTR) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    /// Checks the flag at intervals.
-    fn wait_pending(&self, deadline: Option<Instant>) {
-        while !self.is_pending() {
-            let now = Instant::now();
-            let mut next = now + CHECK_INTERVAL;
-            if let Some(deadline) = deadline {
-                if deadline <= now {
-                    break;
-                }
-                next = next.min(deadline);
-            }
-            // A signal interrupts it, unlike a sleep.
-            if poll(&mut [], timeout(Some(next))).is_err() {
-                break;
-            }
-        }
+        _ = if let (Some(read), Some(_)) = (self.read.find(), self.write.find()) {
+            poll(&mut [PollFd::new(read, PollFlags::POLLIN)], limit)
+        } else {
+            poll(&mut [], limit)
+        };
     }
 
     /// Has a task woken by the next request. The first task that waits starts a thread, which ends
@@ -157,7 +149,9 @@ impl SelfPipe {
     }
 
     fn wake_tasks(&self) {
-        self.wait(None);
+        while !self.is_pending() {
+            self.wait(None);
+        }
         let tasks = mem::take(&mut *self.tasks());
         for waker in tasks.wakers {
             waker.wake();
@@ -167,16 +161,6 @@ impl SelfPipe {
     fn tasks(&self) -> MutexGuard<'_, Tasks> {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// The time left, rounded up: rounded down, the last millisecond would be spent polling. A wait
-/// beyond poll(2)'s longest is cut short.
-fn timeout(deadline: Option<Instant>) -> PollTimeout {
-    let Some(deadline) = deadline else {
-        return PollTimeout::NONE;
-    };
-    let left = deadline.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
-    PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
 }
 
 impl AsFd for SelfPipe {

@@ -11,6 +11,8 @@ mod acl;
 mod capability;
 mod descriptors;
 mod environment;
+#[cfg(target_os = "linux")]
+mod futex;
 mod ids;
 mod inherited;
 #[forbid(unsafe_code)]
@@ -26,6 +28,8 @@ mod signals;
 pub(crate) use capability::Capabilities;
 pub(crate) use descriptors::*;
 pub(crate) use environment::*;
+#[cfg(target_os = "linux")]
+pub(crate) use futex::{futex_wait, futex_wake};
 pub(crate) use ids::*;
 pub(crate) use inherited::*;
 pub(crate) use process::*;
