@@ -20,7 +20,7 @@ use nix::sys::wait::wait;
 use nix::unistd::Pid;
 
 /// Which function, in whose frames, stands for which step: the first one found in a stack counts.
-const STEPS: [(&str, &str); 25] = [
+const STEPS: [(&str, &str); 26] = [
     ("close_descriptors", "1 close descriptors"),
     ("reset_signals", "2 reset signals"),
     ("unblock_signals", "3 reset the mask"),
@@ -31,9 +31,10 @@ const STEPS: [(&str, &str); 25] = [
     ("streams::connect_streams", "9 the standard streams"),
     ("set_umask", "10 umask"),
     ("change_directory", "11 working directory"),
-    ("lock::probe", "12 pidfile: is it running already?"),
-    ("lock::lock", "12 pidfile: create and lock"),
-    ("write::write", "12 pidfile: write"),
+    ("Pidfile::probe", "12 pidfile: is it running already?"),
+    ("Pidfile::lock", "12 pidfile: create and lock"),
+    ("Pidfile>::write", "12 pidfile: write"),
+    ("write::write_to", "12 pidfile: write"),
     ("own::verify", "12 pidfile: verify before readiness"),
     ("accounts::look_up", "13 look the user up"),
     ("privileges::give_up", "13 drop privileges"),

@@ -18,9 +18,9 @@ use nix::unistd::Pid;
 #[cfg(target_os = "linux")]
 use nix::unistd::getpid;
 
+use super::line::read_pid;
 use super::marks::{self, Life};
 use super::peer;
-use super::write::read_pid;
 #[cfg(target_os = "linux")]
 use crate::sys;
 use crate::sys::proc;

@@ -12,11 +12,14 @@ use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::stat::{FileStat, Mode, fchmod, fstat, umask};
 use nix::unistd::{Pid, geteuid, getpid};
 
+use super::held::{Held, held};
+use super::holder::{self, Holder};
+use super::line::LONGEST_LINE;
+use super::marks::{self, Life};
 use super::others::Others;
-use super::own::{Held, held};
+use super::own::hold;
+use super::peer;
 use super::state::State;
-use super::write::LONGEST_LINE;
-use super::{Holder, holder, marks, marks::Life, peer};
 use crate::error::{During, Error};
 use crate::step::Step;
 use crate::sys;
@@ -127,7 +130,8 @@ fn take(
         match attempt(place, &mut candidate)? {
             Attempt::Locked(writer) => {
                 let state = State::Locked(getpid());
-                Held::new(path, place, candidate.file, candidate.found, state)?.remember()?;
+                let held = Held::new(path, place, candidate.file, candidate.found, state)?;
+                hold(held)?;
                 return Ok(Ok(Some(writer)));
             }
             Attempt::Gone => continue,
@@ -260,7 +264,8 @@ fn prepare_writing(place: &SafePath, candidate: &Candidate) -> io::Result<OwnedF
 /// Remembers a file whose lock an older instance shares with this process.
 pub(crate) fn take_over(path: &Path, lock: OwnedFd) -> io::Result<()> {
     let file = fstat(&lock)?;
-    Held::new(path, &SafePath::of(path)?, lock, file, State::Shared)?.remember()
+    let place = SafePath::of(path)?;
+    hold(Held::new(path, &place, lock, file, State::Shared)?)
 }
 
 /// Removes a pidfile that is not held, and calls `also` while no start can have the lock.

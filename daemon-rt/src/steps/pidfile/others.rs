@@ -11,13 +11,13 @@ use super::holder::{Holder, Phase};
 use super::marks;
 use crate::error::Error;
 
-/// How many other starts are waited for: where each of them fails, so would one more.
+/// The most other starts that are waited for: if all of them fail, so would one more.
 const MOST: u8 = 3;
-/// How long one is waited for before it is looked at again: it may have died, and its lock been left
-/// to a child.
+/// The time after which a start that is waited for is looked at again: it may have died, and have
+/// left its lock to a child.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// How a start deals with an instance that holds the pidfile.
+/// The answer of a start to an instance that holds the pidfile.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Policy {
     /// It fails at once.
@@ -34,15 +34,15 @@ pub(crate) struct Others {
     deadline: Option<Instant>,
     /// The one that was waited for last.
     last: Cell<Option<Pid>>,
-    /// How many have been waited for.
+    /// The number of those that were waited for.
     seen: Cell<u8>,
 }
 
 impl Others {
-    /// None seen so far. They are waited for until this time is over.
+    /// Begins with none seen. They are waited for until this time is over.
     pub(crate) fn new(policy: Policy, limit: Option<Duration>) -> Self {
         let deadline = match limit {
-            // One that lies beyond what the clock can tell never comes.
+            // A time beyond the clock's range never comes.
             Some(limit) => Instant::now().checked_add(limit),
             None => None,
         };
@@ -54,8 +54,8 @@ impl Others {
         }
     }
 
-    /// Waits for the holder of this pidfile, if it is starting and may be waited for. Where this
-    /// returns `true`, the file is to be looked at again.
+    /// Waits for the holder of this pidfile, if it is starting and the policy is to wait. Returns
+    /// `true` if the file must be looked at again.
     pub(super) fn wait_for(&self, holder: Holder, file: BorrowedFd<'_>) -> bool {
         let Some(pid) = starting(holder) else {
             return false;

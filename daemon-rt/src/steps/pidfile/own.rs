@@ -1,128 +1,30 @@
-//! The pidfile while this process holds it: its owner, and its end.
+//! The pidfile from the moment when this process holds it: owned, verified, removed.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Once, OnceLock};
+use std::sync::atomic::Ordering;
 
 use nix::errno::Errno;
 use nix::sys::stat::{FileStat, fstat, lstat};
-use nix::sys::uio::pread;
 use nix::unistd::getpid;
 
+use super::held::{Held, held, names_this_process};
 use super::marks;
-use super::state::{AtomicState, State};
-use super::succession::{SocketFile, is_passed_on, remove_socket};
-use super::write::{LONGEST_LINE, line, read_pid};
+use super::state::State;
+use super::succession::{is_passed_on, remove_socket};
 use crate::error::{During, Error};
 use crate::report::log;
 use crate::step::Step;
-use crate::sys::kept::{is_still, lost};
-use crate::sys::safe_open::{ReadyPath, SafePath, remove_known, same_file};
-use crate::sys::{self, retry};
+use crate::sys;
+use crate::sys::kept::lost;
+use crate::sys::safe_open::{ReadyPath, remove_known, same_file};
 
-/// The pidfile that this process holds. There is one, and signal handlers look at it.
-static HELD: OnceLock<Held> = OnceLock::new();
-
-/// A pidfile and its lock.
-pub(super) struct Held {
-    pub(super) path: ReadyPath,
-    /// Never closed while the process owns the service, and never unlocked: LOCK_UN would unlock
-    /// for all who share it.
-    pub(super) lock: OwnedFd,
-    pub(super) file: FileStat,
-    directory: FileStat,
-    pub(super) state: AtomicState,
-    /// The path means the same as at the start. In a chroot it does not.
-    reachable: AtomicBool,
-    /// The control socket beside it, once there is one.
-    pub(super) socket: OnceLock<SocketFile>,
-    /// The number of hand-overs whose outcome is not known yet.
-    pub(super) handing_over: AtomicUsize,
-    /// The loss of the lock has been reported.
-    loss_reported: Once,
-}
-
-impl Held {
-    pub(super) fn new(
-        path: &Path,
-        place: &SafePath,
-        lock: OwnedFd,
-        file: FileStat,
-        state: State,
-    ) -> io::Result<Self> {
-        Ok(Self {
-            path: ReadyPath::new(path)?,
-            lock,
-            file,
-            directory: place.directory()?,
-            state: AtomicState::new(state),
-            reachable: true.into(),
-            socket: OnceLock::new(),
-            handing_over: 0.into(),
-            loss_reported: Once::new(),
-        })
-    }
-
-    /// Makes it the one that this process holds.
-    pub(super) fn remember(self) -> io::Result<()> {
-        if HELD.set(self).is_err() {
-            return Err(io::Error::other("this process holds another pidfile"));
-        }
-        // The starter and the intermediate process do not run it: they end by _exit(2).
-        sys::at_exit(remove_at_exit)
-    }
-
-    fn is_owned_here(&self) -> bool {
-        matches!(self.state.load(), State::Owned(pid) if pid == getpid())
-    }
-
-    /// Checks whether the service has left the lock's descriptor alone.
-    pub(super) fn is_locked(&self) -> bool {
-        is_still(self.lock.as_fd(), &self.file)
-    }
-
-    /// Returns the status of what is at the path.
-    fn stat(&self) -> nix::Result<FileStat> {
-        if self.reachable.load(Ordering::Acquire) {
-            lstat(self.path.as_c_str())
-        } else {
-            Err(Errno::EACCES)
-        }
-    }
-
-    /// Returns what is wrong with the file, before readiness is announced.
-    fn problem(&self) -> Option<&'static str> {
-        let state = self.state.load();
-        // The end of the parent may have removed the file: this comes first.
-        if let State::Locked(pid) | State::Owned(pid) = state {
-            if pid != getpid() {
-                return Some(
-                    "it is another process's: a hook has forked, and goes on in the child, as daemon(3) does",
-                );
-            }
-        }
-        let is_there = match self.stat() {
-            Ok(found) => same_file(&found, &self.file),
-            Err(Errno::EACCES) => matches!(fstat(&self.lock), Ok(file) if file.st_nlink > 0),
-            Err(_) => false,
-        };
-        if !is_there {
-            return Some(
-                "it was removed or replaced during the start (or a hook has called chroot(2): use the setting `chroot`)",
-            );
-        }
-        if state != State::Shared && !names_this_process() {
-            return Some("it was overwritten during the start");
-        }
-        None
-    }
-}
-
-/// Returns the pidfile that this process holds.
-pub(super) fn held() -> Option<&'static Held> {
-    HELD.get()
+/// Holds a pidfile, until the end of this process.
+pub(super) fn hold(held: Held) -> io::Result<()> {
+    held.remember()?;
+    // The starter and the intermediate process do not run it: they end by _exit(2).
+    sys::at_exit(remove_at_exit)
 }
 
 /// Remembers that the file names this process, which removes it at its end.
@@ -139,36 +41,11 @@ pub(crate) fn ready() {
     }
 }
 
-/// Checks whether this process holds a pidfile.
-pub(crate) fn is_held() -> bool {
-    held().is_some()
-}
-
-/// Returns the descriptor that holds the lock.
-pub(crate) fn lock_descriptor() -> Option<BorrowedFd<'static>> {
-    Some(held()?.lock.as_fd())
-}
-
 /// Checks whether this process owns the service that has this pidfile.
 #[cfg(target_os = "linux")]
 pub(crate) fn is_held_here(file: &FileStat) -> bool {
     let Some(held) = held() else { return false };
     held.is_owned_here() && same_file(&held.file, file)
-}
-
-/// Checks whether the file names this process.
-pub(crate) fn names_this_process() -> bool {
-    let Some(lock) = lock_descriptor() else {
-        return false;
-    };
-    let (mut buffer, mut found) = ([0; LONGEST_LINE], [0; LONGEST_LINE]);
-    let line = line(getpid(), &mut buffer);
-    let found = &mut found[..line.len()];
-    if retry(|| pread(lock, found, 0)) == Ok(line.len()) && found == line {
-        return true;
-    }
-    // The service may have written it again, in its own way.
-    matches!(read_pid(lock), Ok(Some(named)) if named == getpid())
 }
 
 /// Remembers that the path means nothing any more: this process is in a chroot. The file stays when
@@ -188,12 +65,39 @@ pub(crate) fn verify() -> Result<(), Error> {
     if !held.is_locked() {
         return Err(lost(held.lock.as_fd())).during(Step::WritePidfile, "the lock on the pidfile");
     }
-    match held.problem() {
+    match problem(held) {
         Some(problem) => {
             Err(io::Error::other(problem)).during(Step::WritePidfile, held.path.as_path().display())
         }
         None => Ok(()),
     }
+}
+
+/// Returns what is wrong with the file, before readiness is announced.
+fn problem(held: &Held) -> Option<&'static str> {
+    let state = held.state.load();
+    // The end of the parent may have removed the file: this comes first.
+    if let State::Locked(pid) | State::Owned(pid) = state {
+        if pid != getpid() {
+            return Some(
+                "it is another process's: a hook has forked, and goes on in the child, as daemon(3) does",
+            );
+        }
+    }
+    let is_there = match held.stat() {
+        Ok(found) => same_file(&found, &held.file),
+        Err(Errno::EACCES) => matches!(fstat(&held.lock), Ok(file) if file.st_nlink > 0),
+        Err(_) => false,
+    };
+    if !is_there {
+        return Some(
+            "it was removed or replaced during the start (or a hook has called chroot(2): use the setting `chroot`)",
+        );
+    }
+    if state != State::Shared && !names_this_process() {
+        return Some("it was overwritten during the start");
+    }
+    None
 }
 
 /// Removes the file, if it is still this process's and can be removed. Calls only what

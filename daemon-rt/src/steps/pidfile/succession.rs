@@ -4,33 +4,14 @@
 use std::os::fd::AsFd;
 use std::sync::atomic::Ordering;
 
-use nix::sys::stat::FileStat;
 use nix::unistd::getpid;
 
+use super::held::{Held, SocketFile, held, names_this_process};
+use super::line::read_pid;
 use super::marks;
-use super::own::{Held, held, names_this_process};
 use super::state::State;
-use super::write::read_pid;
 use crate::sys;
 use crate::sys::safe_open::{ReadyPath, remove_known};
-
-/// The file of the control socket, which is removed with the pidfile.
-pub(crate) struct SocketFile {
-    path: ReadyPath,
-    directory: FileStat,
-    file: FileStat,
-}
-
-impl SocketFile {
-    /// Describes the file. It is at this path once this process owns the service.
-    pub(crate) fn new(path: ReadyPath, directory: FileStat, file: FileStat) -> Self {
-        Self {
-            path,
-            directory,
-            file,
-        }
-    }
-}
 
 /// Remembers the control socket, over which a successor can take the pidfile over.
 pub(crate) fn set_socket(socket: SocketFile) {

@@ -7,9 +7,8 @@ use std::sync::Mutex;
 use nix::unistd::Pid;
 use proptest::prelude::*;
 
-use super::read_pid;
+use super::line::{line, parse_pid, read_pid};
 use super::state::State;
-use super::write::{line, parse_pid};
 use crate::corpus;
 
 const CORPUS: &str = include_str!("../../../corpus/pidfile.txt");

@@ -1,0 +1,49 @@
+//! The line in the file: a pid.
+
+use std::io;
+use std::os::fd::AsFd;
+
+use nix::sys::uio::pread;
+use nix::unistd::Pid;
+
+use crate::sys::retry;
+
+/// The length of the longest line, with its newline.
+pub(super) const LONGEST_LINE: usize = 12;
+
+/// Formats the line of a pidfile. By hand, because each page counts that a process touches when it
+/// was just forked.
+pub(super) fn line(pid: Pid, buffer: &mut [u8; LONGEST_LINE]) -> &[u8] {
+    let mut start = buffer.len() - 1;
+    buffer[start] = b'\n';
+    let mut rest = pid.as_raw().unsigned_abs();
+    while rest > 0 {
+        start -= 1;
+        buffer[start] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+    }
+    &buffer[start..]
+}
+
+/// Reads the pid in the first line of a pidfile; `None` if there is anything else.
+pub(crate) fn read_pid(file: impl AsFd) -> io::Result<Option<Pid>> {
+    const LONGEST: usize = 32;
+    let mut start = [0; LONGEST];
+    let length = retry(|| pread(&file, &mut start, 0))?;
+    // The beginning of a number that is cut off would be another number.
+    if length == LONGEST && !start.contains(&b'\n') {
+        return Ok(None);
+    }
+    Ok(parse_pid(&start[..length]))
+}
+
+/// Reads the pid in the first line of a text.
+pub(super) fn parse_pid(text: &[u8]) -> Option<Pid> {
+    let line = text.split(|&byte| byte == b'\n').next()?;
+    let pid: i32 = std::str::from_utf8(line).ok()?.trim().parse().ok()?;
+    if pid > 0 {
+        Some(Pid::from_raw(pid))
+    } else {
+        None
+    }
+}
