@@ -32,7 +32,7 @@ use crate::step::Step;
 use crate::steps::descriptors;
 use crate::steps::pidfile::{Pidfile, Policy};
 use crate::sys::{
-    self, Anywhere, In, InheritedEnvironment, Late, Place, SingleThreaded, Start, StartOfMain,
+    self, Anywhere, In, InheritedEnvironment, Late, SingleThreaded, Start, StartOfMain,
 };
 
 /// Set when a start begins: a process makes one.
@@ -106,12 +106,7 @@ impl Daemon {
         service: Service<'_, R>,
     ) -> ExitCode {
         sys::note_before_main::<In<Here, IN_PROGRAM>>();
-        let first = if In::<Here, IN_PROGRAM>::is_main() {
-            // SAFETY: a program calls its `main` first, and once: another call is refused.
-            Some(unsafe { StartOfMain::promised() })
-        } else {
-            None
-        };
+        let first = In::<Here, IN_PROGRAM>::start_of_main();
         run(self, service.into_stages(), first)
     }
 }

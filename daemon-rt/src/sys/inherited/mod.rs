@@ -4,6 +4,7 @@
 use std::any::type_name;
 use std::marker::PhantomData;
 
+use super::StartOfMain;
 #[cfg(not(target_os = "linux"))]
 use super::kept::InheritedFd;
 
@@ -62,6 +63,17 @@ pub(crate) struct In<Here, const IN_PROGRAM: bool>(PhantomData<Here>);
 impl<Here, const IN_PROGRAM: bool> Place for In<Here, IN_PROGRAM> {
     fn is_main() -> bool {
         IN_PROGRAM && is_in_main(type_name::<Here>())
+    }
+}
+
+impl<Here, const IN_PROGRAM: bool> In<Here, IN_PROGRAM> {
+    /// The promise of the program's `main`; `None` elsewhere.
+    pub(crate) fn start_of_main() -> Option<StartOfMain> {
+        if Self::is_main() {
+            // SAFETY: a program calls its `main` first, and once: another call is refused.
+            return Some(unsafe { StartOfMain::promised() });
+        }
+        None
     }
 }
 
