@@ -16,6 +16,7 @@ use nix::sys::statfs::{FsType, fstatfs};
 #[cfg(target_os = "linux")]
 use nix::unistd::getpid;
 
+use super::borrow::borrow_raw;
 use super::kept::InheritedFd;
 #[cfg(target_os = "linux")]
 use super::process::pidfd_open;
@@ -43,14 +44,6 @@ pub(crate) fn close_range(_: &StartOfMain, first: RawFd, last: RawFd) -> nix::Re
 pub(crate) fn close(_: &StartOfMain, fd: RawFd) {
     // SAFETY: by the promise nothing in this process owns this descriptor.
     unsafe { libc::close(fd) };
-}
-
-/// Borrows a descriptor by its number. It need not be open: the caller's next call finds that out.
-pub(crate) fn borrow_raw<'a>(fd: RawFd) -> BorrowedFd<'a> {
-    assert!(fd >= 0, "a descriptor is never negative");
-    // SAFETY: not -1, the one value that the type excludes. The callers only ask fstat(2), poll(2)
-    // and fcntl(2), which report a closed descriptor as EBADF or POLLNVAL.
-    unsafe { BorrowedFd::borrow_raw(fd) }
 }
 
 /// Makes a descriptor lead where standard input leads, and so closes what it led to. The descriptor

@@ -9,7 +9,7 @@ use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::libc::{dev_t, ino_t};
 use nix::sys::stat::{FileStat, fstat};
 
-use super::descriptors::borrow_raw;
+use super::borrow::borrow_raw;
 
 /// A descriptor of the library's. Its file is compared before each use, so that no byte is written
 /// to a file of the service's, and no descriptor of the service's is closed.

@@ -7,6 +7,7 @@ use nix::errno::Errno;
 #[cfg(target_os = "linux")]
 #[forbid(unsafe_code)]
 mod acl;
+mod borrow;
 #[cfg(target_os = "linux")]
 mod capability;
 mod descriptors;
@@ -24,6 +25,7 @@ mod process;
 pub(crate) mod safe_open;
 mod signals;
 
+pub(crate) use borrow::borrow_raw;
 #[cfg(target_os = "linux")]
 pub(crate) use capability::Capabilities;
 pub(crate) use descriptors::*;
