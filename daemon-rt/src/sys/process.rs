@@ -57,9 +57,45 @@ fn threads() -> libc::nlink_t {
     }
 }
 
-#[cfg(not(target_os = "linux"))]
-fn threads() -> libc::nlink_t {
-    1
+/// The number of threads; 0 if the system does not tell.
+#[cfg(target_vendor = "apple")]
+fn threads() -> c_int {
+    // SAFETY: all zeros are a valid proc_taskinfo.
+    let mut info: libc::proc_taskinfo = unsafe { mem::zeroed() };
+    let size = c_int::try_from(mem::size_of_val(&info)).unwrap_or(0);
+    let buffer = (&raw mut info).cast();
+    // SAFETY: the buffer is writable and has this size.
+    let written =
+        unsafe { libc::proc_pidinfo(getpid().as_raw(), libc::PROC_PIDTASKINFO, 0, buffer, size) };
+    if written == size {
+        info.pti_threadnum
+    } else {
+        0
+    }
+}
+
+/// The number of threads; 0 if the system does not tell.
+#[cfg(target_os = "freebsd")]
+fn threads() -> c_int {
+    let name = [
+        libc::CTL_KERN,
+        libc::KERN_PROC,
+        libc::KERN_PROC_PID,
+        getpid().as_raw(),
+    ];
+    // SAFETY: all zeros are a valid kinfo_proc.
+    let mut info: libc::kinfo_proc = unsafe { mem::zeroed() };
+    let mut size = mem::size_of_val(&info);
+    let buffer = (&raw mut info).cast();
+    // SAFETY: there are four numbers, the buffer is writable and has this size, nothing is set.
+    let result = unsafe { libc::sysctl(name.as_ptr(), 4, buffer, &raw mut size, ptr::null(), 0) };
+    if result == 0 { info.ki_numthreads } else { 0 }
+}
+
+/// Nothing is known: a start needs the proof.
+#[cfg(not(any(target_os = "linux", target_vendor = "apple", target_os = "freebsd")))]
+fn threads() -> c_int {
+    0
 }
 
 /// Forks this process.

@@ -9,7 +9,7 @@ mod owned;
 use std::error::Error;
 use std::fs::File;
 use std::io::{BufWriter, Write};
-use std::process::{Child, Command, ExitCode};
+use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::{env, thread};
 
@@ -136,7 +136,12 @@ fn perform(action: &str) -> Result<()> {
         }
         "flush" => drop(BUFFER.lock().unwrap_or_else(PoisonError::into_inner).take()),
         "child" => {
-            let child = Command::new("/bin/sleep").arg("1000").spawn()?;
+            // It ends with the last process that has the pipe.
+            let mut cat = Command::new("/bin/cat");
+            cat.stdin(Stdio::piped())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null());
+            let child = cat.spawn()?;
             *CHILD.lock().unwrap_or_else(PoisonError::into_inner) = Some(child);
         }
         // Fails if it can be waited for.
@@ -148,7 +153,10 @@ fn perform(action: &str) -> Result<()> {
                 waited => return Err(format!("{waited:?}").into()),
             }
         }
-        "handler" => ctrlc::set_handler(|| ())?,
+        "handler" => {
+            let flag = std::sync::Arc::default();
+            signal_hook::flag::register(value.parse()?, flag)?;
+        }
         // A second start, which is refused.
         "again" => {
             let status = start();
@@ -163,7 +171,7 @@ fn perform(action: &str) -> Result<()> {
         }
         "cat" => print!("{}", std::fs::read_to_string(value)?),
         "environ" => std::fs::write(value, format!("{:?}", env::vars_os()))?,
-        "write" => std::fs::write(value, "")?,
+        "fail" => return Err("as it was told".into()),
         _ => return Err(format!("unknown action {action}").into()),
     }
     Ok(())
