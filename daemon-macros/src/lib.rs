@@ -12,7 +12,7 @@ mod names;
 mod tokens;
 mod values;
 
-/// Turns `fn main` into a service that behaves well wherever it is started. From a shell, cron or an
+/// Turns a function into a service that behaves well wherever it is started. From a shell, cron or an
 /// init script it becomes the daemon of daemon(7); under a service manager it stays in the
 /// foreground.
 ///
@@ -45,16 +45,16 @@ mod values;
 /// | `configure = f` | `fn(&mut Daemon) -> Result<C, E>` | in the process that was started, on the terminal, before any fork: for arguments, configuration, `--help`. It may change every setting |
 /// | `privileged_init = f` | `fn(C) -> Result<P, E>` | in the daemon, before privileges are dropped: for low ports and keys |
 /// | `init = f` | `fn(P) -> Result<S, E>` | in the daemon, after privileges were dropped |
-/// | | `fn main(S) -> T` | when the service is ready. `T` is any type that `fn main` can return |
+/// | | `fn main(S) -> T`, or of another name | when the service is ready. `T` is any type that `fn main` can return |
 /// | `main_loop = f` | `fn(S) -> T` | instead of `main`, which is then `fn main() {}` |
 /// | `defer_ready` | `fn main(S, Ready) -> T` | as `main`. The service is ready only when the main loop calls `ready.notify()` |
 ///
 /// `f` is the path of a function. `E` is any `std::error::Error`, `Box<dyn Error>`, `Box<dyn Error +
 /// Send + Sync>`, `anyhow::Error`, `String` or `&'static str`. An error ends the start: the starter
-/// prints it and exits with status 1. With `defer_ready`, the type of `main`'s last parameter is
+/// prints it and exits with status 1. With `defer_ready`, the type of the last parameter is
 /// recognized by its name, `Ready`.
 ///
-/// For an `async fn main` put the attribute of its runtime below this one: the runtime then starts
+/// For an `async fn` put the attribute of its runtime below this one: the runtime then starts
 /// after the forks. A server that is up only inside its runtime uses `defer_ready`:
 ///
 /// ```no_run
@@ -68,6 +68,49 @@ mod values;
 ///     // … serve
 /// }
 /// ```
+///
+/// # From anywhere
+///
+/// On a function other than `main` the attribute makes it `fn NAME() -> ExitCode`, for the program to
+/// call where it has decided to serve:
+///
+/// ```no_run
+/// use std::io;
+/// use std::os::unix::net::UnixListener;
+/// use std::process::ExitCode;
+///
+/// use daemon_rt::daemon;
+///
+/// #[daemon(pidfile, init = listen)]
+/// fn serve(listener: UnixListener) -> io::Result<()> {
+///     for _client in listener.incoming() { /* … */ }
+///     Ok(())
+/// }
+///
+/// fn listen() -> io::Result<UnixListener> {
+///     UnixListener::bind("/run/agent.socket")
+/// }
+///
+/// fn main() -> ExitCode {
+///     match std::env::args().nth(1).as_deref() {
+///         Some("serve") => serve(),
+///         _ => todo!("ask the agent"),
+///     }
+/// }
+/// ```
+///
+/// The program must have a single thread then, which is checked before anything is changed: start
+/// threads in `init` or later. A process makes one start; a second one is refused with status 2.
+///
+/// Step 1 closes what was open before `main` and is not close-on-exec. What the program has opened
+/// stays open in the daemon, and its values live on there: what a `BufWriter` holds is the daemon's to
+/// write, so flush it before. Child processes are not the daemon's. Ignored signals are reset, handlers
+/// stay. The environment is replaced. See [`Daemon::serve`].
+///
+/// A `main` in the root of a program, with literals as settings, starts a little faster: nothing can
+/// have run before it. Any other `main` starts as any other function.
+///
+/// [`Daemon::serve`]: https://docs.rs/daemon-rt/latest/daemon_rt/struct.Daemon.html#method.serve
 ///
 /// # Settings
 ///
@@ -120,7 +163,7 @@ mod values;
 /// ```
 ///
 /// The attribute answers for that `unsafe`: `run` comes first in `main`, as its safety section
-/// demands.
+/// demands. Elsewhere it is `daemon.serve(service)`, which is safe.
 #[proc_macro_attribute]
 pub fn daemon(args: TokenStream, item: TokenStream) -> TokenStream {
     expand::daemon(args.into(), &item.into()).into()

@@ -40,35 +40,48 @@ static BEGUN: AtomicBool = AtomicBool::new(false);
 
 #[allow(unsafe_code)]
 impl Daemon {
-    /// Starts the service and runs it to its end, from anywhere in a program that has one thread.
+    /// Starts the service and runs it to its end, from anywhere in a program with a single thread.
     ///
     /// In the process that the person started it returns only if the service stays in the
     /// foreground; otherwise that process ends here, when the daemon is ready or has failed, with
     /// the status that says which. In the daemon it returns the exit status of the main loop, for
     /// `main` to return.
     ///
+    /// ```no_run
+    /// use std::process::ExitCode;
+    ///
+    /// use daemon_rt::Daemon;
+    ///
+    /// fn serve() -> ExitCode {
+    ///     let mut daemon = Daemon::new();
+    ///     daemon.pidfile("/run/greeter.pid");
+    ///     let service = daemon.hooks().main(|| daemon_rt::shutdown().wait());
+    ///     daemon.serve(service)
+    /// }
+    /// ```
+    ///
+    /// If other threads run, the start fails with status 85 before anything is changed: start them in
+    /// `init` or later. A second start in one process is refused with status 2: it says so, and
+    /// returns.
+    ///
     /// # What becomes of what the program has
     ///
-    /// - Descriptors: those that the program has opened stay open in the daemon. What it inherited is
-    ///   closed, as far as it is the same file and not close-on-exec; so code that takes over an
-    ///   inherited descriptor sets `FD_CLOEXEC`, as sd_listen_fds(3) does.
-    /// - Values go on in the daemon, and the process that was started never drops them. What a
-    ///   `BufWriter` holds is written by the daemon (or lost, if the start fails): flush it before.
-    /// - Child processes stay children of the process that was started: the daemon cannot wait for
+    /// - Descriptors that it has opened stay open in the daemon. What was open before `main` is closed
+    ///   (step 1), if it leads to the same file still and is not close-on-exec; so whoever takes over
+    ///   an inherited descriptor sets `FD_CLOEXEC`, as sd_listen_fds(3) does.
+    /// - Values live on in the daemon, and the process that was started never drops them. What a
+    ///   `BufWriter` holds is the daemon's to write, and is lost if the start fails: flush it before.
+    /// - Child processes remain children of the process that was started: the daemon cannot wait for
     ///   them.
-    /// - Signals that are ignored get their default action, except SIGPIPE. Handlers stay.
-    /// - The environment is replaced, and the memory of the inherited one is overwritten: what
-    ///   getenv(3) returned before holds no longer.
-    ///
-    /// # Errors
-    ///
-    /// Where other threads run the start is refused with status 85, before anything is changed. A
-    /// second start in one process is refused with status 2: it prints why, and returns.
+    /// - Ignored signals get their default action, except SIGPIPE. Handlers stay.
+    /// - The environment is replaced (step 4), and the memory of the inherited one is overwritten: a
+    ///   pointer that getenv(3) has returned is no longer valid, as after setenv(3).
     ///
     /// # Platforms
     ///
-    /// On Linux, what was inherited is noted before `main`, if the code is part of the program and
-    /// not of a shared library. Elsewhere nothing is noted, so no descriptor is closed or taken over.
+    /// A constructor notes what is open before `main`: on Linux, in a program that calls this function,
+    /// if this code is not in a shared library. Otherwise step 1 closes nothing, and no socket of a
+    /// manager is taken over.
     pub fn serve<R>(&mut self, service: Service<'_, R>) -> ExitCode {
         sys::note_before_main::<Anywhere>();
         run(self, service.into_stages(), None)
