@@ -56,6 +56,7 @@ fn start(programs: &Path, rounds: usize) -> Vec<Table> {
     let mut without_user = vec![
         daemon("floor: two forks, setsid, one byte", at("floor")),
         daemon("ours, no settings", at("ours")),
+        daemon("ours, started late", at("ours_late")),
         daemon("ours, pidfile", at("ours_pidfile")),
         daemon("the floor in C", at("c-floor")),
         daemon("daemon(3) in C, one fork", at("c-daemon3")),
@@ -132,6 +133,7 @@ fn descriptors(programs: &Path, rounds: usize) -> Vec<Table> {
         let subjects = vec![
             daemon("floor", at("floor")),
             daemon("ours, no settings", at("ours")),
+            daemon("ours, started late", at("ours_late")),
             daemon("daemon(7)'s steps in C", at("c-steps")),
         ];
         let table = Table::measure(

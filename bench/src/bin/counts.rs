@@ -20,7 +20,8 @@ use nix::sys::wait::wait;
 use nix::unistd::Pid;
 
 /// Which function, in whose frames, stands for which step: the first one found in a stack counts.
-const STEPS: [(&str, &str); 26] = [
+const STEPS: [(&str, &str); 27] = [
+    ("constructor::", "1 note what is inherited"),
     ("close_descriptors", "1 close descriptors"),
     ("reset_signals", "2 reset signals"),
     ("unblock_signals", "3 reset the mask"),
