@@ -30,7 +30,7 @@ static OWNED: OnceLock<Vec<Owned>> = OnceLock::new();
 struct Owned {
     call: &'static str,
     fd: Box<dyn AsFd + Send + Sync>,
-    file: (u64, u64),
+    file: (libc::dev_t, libc::ino_t),
     link: PathBuf,
 }
 
@@ -56,7 +56,7 @@ impl Owned {
 }
 
 /// The file that a descriptor leads to.
-fn found(fd: &impl AsFd) -> Result<((u64, u64), PathBuf)> {
+fn found(fd: &impl AsFd) -> Result<((libc::dev_t, libc::ino_t), PathBuf)> {
     let fd = fd.as_fd();
     let file = nix::sys::stat::fstat(fd)?;
     let link = read_link(format!("/proc/self/fd/{}", fd.as_raw_fd()))?;
