@@ -146,13 +146,15 @@ impl Restarter {
     /// If it did not end by itself, in words.
     pub(crate) fn see_off(self) -> Result<(), String> {
         drop(self.pidfile);
-        match self.hand_over {
-            Some(hand_over) if hand_over.first_to_end == First::Old => {
-                let old = &hand_over.old;
-                old.end_within(old.patience)
-            }
-            _ => Ok(()),
+        let Some(hand_over) = self.hand_over else {
+            return Ok(());
+        };
+        if hand_over.first_to_end == First::Restarter {
+            return Ok(());
         }
+        // An old instance that could not be told of the commit sees the end of the connection.
+        drop(hand_over.connection);
+        hand_over.old.end_within(hand_over.old.patience)
     }
 }
 
