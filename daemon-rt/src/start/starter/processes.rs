@@ -1,5 +1,6 @@
 //! The processes of a start, as the starter sees them.
 
+use std::mem;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -64,6 +65,8 @@ pub(super) struct Start {
     silent: Option<Instant>,
     /// When zombies are to be looked for, if a child may have died.
     sweep: Option<Instant>,
+    /// The SIGCHLD of the intermediate process is still to come, although its end has been seen.
+    signal_is_due: bool,
 }
 
 /// How the processes of a start have ended, as far as they have.
@@ -100,6 +103,7 @@ impl Start {
             receiver,
             silent: None,
             sweep: None,
+            signal_is_due: false,
         }
     }
 
@@ -110,7 +114,7 @@ impl Start {
             Err(Errno::ECHILD) => Ok(None),
             result => result.during(Step::ExitStarter, format_args!("process {pid}")),
         };
-        self.note_death();
+        let died = DIED.swap(false, Ordering::Relaxed);
         let mut intermediate = None;
         if self.left.is_none() {
             intermediate = end_of(self.intermediate)?;
@@ -119,7 +123,10 @@ impl Start {
             let now = Instant::now();
             self.left = Some(now);
             self.sweep = Some(now + FIRST_SWEEP);
+            self.signal_is_due = !died;
             intermediate = None;
+        } else if died && !mem::take(&mut self.signal_is_due) {
+            self.sweep_soon();
         }
         let daemon = match self.daemon {
             Some(daemon) => end_of(daemon)?,
@@ -142,11 +149,7 @@ impl Start {
         }
     }
 
-    /// Has zombies looked for soon if a child has died.
-    fn note_death(&mut self) {
-        if !DIED.swap(false, Ordering::Relaxed) {
-            return;
-        }
+    fn sweep_soon(&mut self) {
         let soon = Instant::now() + SWEEP;
         if self.sweep.is_none_or(|sweep| soon < sweep) {
             self.sweep = Some(soon);
