@@ -37,7 +37,8 @@ pub(crate) fn close_descriptors(
             Err(_) => Ok(Vec::new()),
         },
         (Start::Late(_), _) => {
-            let mut noted = sys::noted().to_vec();
+            let noted = sys::noted().during(Step::CloseDescriptors, "those before `main`")?;
+            let mut noted = noted.to_vec();
             noted.retain(|one| !keep.contains(&one.fd));
             if mode != Mode::Detach {
                 return Ok(noted);

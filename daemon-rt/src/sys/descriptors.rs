@@ -72,7 +72,7 @@ pub(crate) fn close_inherited(_: &Start, inherited: &InheritedFd) -> nix::Result
 pub(crate) fn adopt_inherited(start: &Start, fd: RawFd) -> io::Result<OwnedFd> {
     let inherited = match start {
         Start::OfMain(_) => InheritedFd::find(fd),
-        Start::Late(_) => noted().iter().find(|noted| noted.fd == fd).copied(),
+        Start::Late(_) => noted()?.iter().find(|noted| noted.fd == fd).copied(),
     };
     match inherited {
         Some(inherited) => adopt(&inherited),

@@ -3,10 +3,12 @@
 //!
 //! | module | holds |
 //! | --- | --- |
+//! | `built` | programs that are built in several ways |
 //! | `inherited` | which descriptors are closed, taken over or left |
 //! | `refused` | threads, and a second start |
 //! | `values` | buffers, children, signals, the environment |
 
+mod built;
 mod inherited;
 mod refused;
 mod values;

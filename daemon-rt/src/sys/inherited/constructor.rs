@@ -6,20 +6,23 @@ use std::mem;
 use std::os::fd::RawFd;
 use std::ptr;
 use std::slice;
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicUsize, Ordering};
 
+use nix::errno::Errno;
 use nix::libc;
 use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::stat::stat;
 
 use super::Place;
 use crate::sys::kept::{InheritedFd, is_kept_on_exec};
-use crate::sys::{FIRST, environment};
+use crate::sys::{FIRST, environment, retry};
 
 static HAS_RUN: AtomicBool = AtomicBool::new(false);
 /// The notes, which are never freed.
 static NOTES: AtomicPtr<InheritedFd> = AtomicPtr::new(ptr::null_mut());
 static COUNT: AtomicUsize = AtomicUsize::new(0);
+/// The error because of which the notes are not complete, or 0.
+static PROBLEM: AtomicI32 = AtomicI32::new(0);
 /// Where the strings of the environment began.
 static ENVIRONMENT: AtomicPtr<c_char> = AtomicPtr::new(ptr::null_mut());
 
@@ -44,7 +47,9 @@ pub(super) unsafe extern "C" fn constructor<P: Place>() {
     if let Some(first) = environment::first_on_stack() {
         ENVIRONMENT.store(first, Ordering::Release);
     }
-    note_descriptors();
+    if let Err(error) = note_descriptors() {
+        PROBLEM.store(error as i32, Ordering::Release);
+    }
 }
 
 /// Checks whether this code is a part of the program itself: a library may be loaded later, when
@@ -61,34 +66,38 @@ fn is_in_program() -> bool {
 }
 
 /// Notes the descriptors above 2 that are open, and that exec(2) would not close.
-fn note_descriptors() {
-    let limit = match getrlimit(Resource::RLIMIT_NOFILE) {
-        Ok((soft, _)) => RawFd::try_from(soft).unwrap_or(RawFd::MAX),
-        Err(_) => FEW,
-    };
-    let (mut left, end) = match number_of_open() {
-        Some(number) => (number, END),
-        None => (usize::MAX, END.min(limit)),
-    };
+fn note_descriptors() -> nix::Result<()> {
+    let number = number_of_open();
+    let mut left = number.unwrap_or(usize::MAX);
     let mut fd = 0;
     while left > 0 && fd < FEW {
-        left -= usize::from(note(fd));
+        left -= usize::from(note(fd)?);
         fd += 1;
     }
+    if left == 0 {
+        return Ok(());
+    }
+    let (limit, _) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    let limit = RawFd::try_from(limit).unwrap_or(RawFd::MAX);
+    let end = if number.is_some() {
+        END
+    } else {
+        END.min(limit)
+    };
     // poll(2) takes no more than the limit.
-    let batch = BATCH.min(usize::try_from(limit).unwrap_or(BATCH));
-    while left > 0 && fd < end && batch > 0 {
+    let batch = usize::try_from(limit).unwrap_or(0).clamp(1, BATCH);
+    while left > 0 && fd < end {
         let mut asked = ask(fd);
-        if !poll(&mut asked[..batch]) {
-            return;
-        }
-        for asked in &asked[..batch] {
-            if asked.revents & libc::POLLNVAL == 0 && note(asked.fd) {
+        let asked = &mut asked[..batch];
+        poll(asked)?;
+        for asked in asked {
+            if asked.revents & libc::POLLNVAL == 0 && note(asked.fd)? {
                 left = left.saturating_sub(1);
             }
             fd = asked.fd + 1;
         }
     }
+    Ok(())
 }
 
 /// The number of open descriptors; `None` before Linux 6.2, and without /proc.
@@ -113,29 +122,31 @@ fn ask(first: RawFd) -> [libc::pollfd; BATCH] {
     })
 }
 
-/// Asks without waiting; `false` if that fails.
-fn poll(asked: &mut [libc::pollfd]) -> bool {
-    // SAFETY: the structures are writable, and there are that many.
-    let found = unsafe { libc::poll(asked.as_mut_ptr(), asked.len() as libc::nfds_t, 0) };
-    found >= 0
+/// Asks without waiting.
+fn poll(asked: &mut [libc::pollfd]) -> nix::Result<()> {
+    retry(|| {
+        // SAFETY: the structures are writable, and there are that many.
+        let found = unsafe { libc::poll(asked.as_mut_ptr(), asked.len() as libc::nfds_t, 0) };
+        Errno::result(found).map(drop)
+    })
 }
 
 /// Notes a descriptor, if it is inherited; `false` if it is not open.
-fn note(fd: RawFd) -> bool {
+fn note(fd: RawFd) -> nix::Result<bool> {
     match is_kept_on_exec(fd) {
-        Err(_) => return false,
-        Ok(false) => return true,
-        Ok(true) => {}
+        Err(Errno::EBADF) => return Ok(false),
+        Ok(true) if fd >= FIRST => {}
+        other => return other.map(|_| true),
     }
     match InheritedFd::find(fd) {
-        Some(inherited) if fd >= FIRST => push(inherited),
-        _ => {}
+        Some(inherited) => push(inherited)?,
+        None => return Ok(false),
     }
-    true
+    Ok(true)
 }
 
-/// Adds a note, if there is memory for it: what is not noted stays open.
-fn push(inherited: InheritedFd) {
+/// Adds a note.
+fn push(inherited: InheritedFd) -> nix::Result<()> {
     const MORE: usize = 64;
     let count = COUNT.load(Ordering::Relaxed);
     let mut notes = NOTES.load(Ordering::Relaxed);
@@ -144,7 +155,7 @@ fn push(inherited: InheritedFd) {
         // SAFETY: it is null, or came from the last call.
         notes = unsafe { libc::realloc(notes.cast(), size) }.cast();
         if notes.is_null() {
-            return;
+            return Err(Errno::ENOMEM);
         }
         NOTES.store(notes, Ordering::Relaxed);
     }
@@ -153,16 +164,24 @@ fn push(inherited: InheritedFd) {
     // SAFETY: as above; what realloc(3) returns is aligned for anything.
     unsafe { place.write(inherited) };
     COUNT.store(count + 1, Ordering::Release);
+    Ok(())
 }
 
 /// The descriptors that were noted.
-pub(crate) fn noted() -> &'static [InheritedFd] {
+///
+/// # Errors
+/// If they could not all be noted.
+pub(crate) fn noted() -> nix::Result<&'static [InheritedFd]> {
+    match PROBLEM.load(Ordering::Acquire) {
+        0 => {}
+        error => return Err(Errno::from_raw(error)),
+    }
     let count = COUNT.load(Ordering::Acquire);
     if count == 0 {
-        return &[];
+        return Ok(&[]);
     }
     // SAFETY: that many notes were written there before `main`, and are never changed or freed.
-    unsafe { slice::from_raw_parts(NOTES.load(Ordering::Relaxed), count) }
+    Ok(unsafe { slice::from_raw_parts(NOTES.load(Ordering::Relaxed), count) })
 }
 
 /// Where the strings of the environment began; `None` if that was not noted.

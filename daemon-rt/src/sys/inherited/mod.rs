@@ -37,8 +37,8 @@ pub(crate) fn note_before_main<P: Place>() {}
 
 /// Finds none: none are noted.
 #[cfg(not(target_os = "linux"))]
-pub(crate) fn noted() -> &'static [InheritedFd] {
-    &[]
+pub(crate) fn noted() -> nix::Result<&'static [InheritedFd]> {
+    Ok(&[])
 }
 
 /// A place in a program from which a service is started.

@@ -34,9 +34,11 @@ pub(crate) enum Scenario {
     Foreground,
     /// An instance runs, and hands over to the new one.
     Restart,
+    /// The same as `AllSettings`, but not first in `main`: what is inherited was noted before.
+    Late,
 }
 
-pub(crate) const SCENARIOS: [Scenario; 8] = [
+pub(crate) const SCENARIOS: [Scenario; 9] = [
     Scenario::AllSettings,
     Scenario::Hostile,
     Scenario::Failing,
@@ -45,6 +47,7 @@ pub(crate) const SCENARIOS: [Scenario; 8] = [
     Scenario::Notifying,
     Scenario::Foreground,
     Scenario::Restart,
+    Scenario::Late,
 ];
 
 /// The user `nobody` and the group `nogroup`.
@@ -114,6 +117,7 @@ impl Scenario {
         match self {
             Self::Deferred => deferred::NAME,
             Self::Restart => handing_over::NAME,
+            Self::Late => full::LATE,
             _ => full::NAME,
         }
     }
@@ -205,6 +209,7 @@ impl Scenario {
             .env("SECRET", "hunter2");
         match self {
             Self::Ordinary => launch.ordinary(ORDINARY),
+            Self::Late => dropping(launch).descriptors([7, 63]),
             Self::Failing => dropping(launch).arg(full::FAIL),
             Self::Notifying => dropping(launch).set("mode", "detach").descriptors([7, 63]),
             Self::Foreground => dropping(launch)

@@ -13,7 +13,8 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 pub(crate) fn called() -> Option<fn() -> ExitCode> {
     let name = env::args_os().next()?;
     match Path::new(&name).file_name()?.to_str()? {
-        full::NAME => Some(full::main),
+        full::NAME => Some(full::run_first),
+        full::LATE => Some(full::main),
         deferred::NAME => Some(deferred::main),
         handing_over::NAME => Some(handing_over::main),
         _ => None,
@@ -22,6 +23,8 @@ pub(crate) fn called() -> Option<fn() -> ExitCode> {
 
 /// A service with all hooks and, by its arguments, all settings.
 pub(crate) mod full {
+    use std::process::ExitCode;
+
     use daemon_rt::{Daemon, daemon, shutdown, status};
 
     use daemon_tests::set_arguments;
@@ -30,6 +33,8 @@ pub(crate) mod full {
 
     /// What it is called by.
     pub(crate) const NAME: &str = "full-service";
+    /// What it is called by where it is to start late.
+    pub(crate) const LATE: &str = "late-service";
     /// `init` fails.
     pub(crate) const FAIL: &str = "fail";
     /// It expects a termination request from `init` on, and says when it is in its main loop.
@@ -37,8 +42,21 @@ pub(crate) mod full {
     /// What it says then.
     pub(crate) const IN_MAIN: &str = "in the main loop";
 
-    #[daemon(configure = configure, privileged_init = privileged_init, init = init)]
-    pub(crate) fn main(words: Vec<String>) {
+    /// Starts as the first thing in `main`.
+    #[allow(unsafe_code)]
+    pub(crate) fn run_first() -> ExitCode {
+        let mut daemon = Daemon::new();
+        let hooks = daemon.hooks().configure(configure);
+        let service = hooks.privileged_init(privileged_init).init(init).main(wait);
+        // SAFETY: this program has only looked at its name before.
+        unsafe { daemon.run(service) }
+    }
+
+    #[daemon(configure = configure, privileged_init = privileged_init, init = init, main_loop = wait)]
+    pub(crate) fn main() {}
+
+    #[expect(clippy::needless_pass_by_value, reason = "a main loop takes it")]
+    fn wait(words: Vec<String>) {
         if words.iter().any(|word| word == SAY_WHEN) {
             eprintln!("{IN_MAIN}");
         }

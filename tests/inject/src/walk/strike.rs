@@ -64,6 +64,7 @@ pub(crate) fn run<'s>(
         scenario,
         strike,
         main: false,
+        constructor: false,
         ready: false,
         counts: HashMap::new(),
         failing: None,
@@ -87,8 +88,11 @@ struct Watch<'a> {
     scenario: Scenario,
     strike: Option<(&'a Call, Fault)>,
     /// `main` has begun: its first call is getpid(2), with which the library asks whether it is
-    /// PID 1.
+    /// PID 1, or late unshare(2), by which it looks for threads.
     main: bool,
+    /// The constructor runs: its first call looks how many descriptors are open, and those that
+    /// follow look at each.
+    constructor: bool,
     /// The daemon has made its last call.
     ready: bool,
     counts: HashMap<(Role, i64), usize>,
@@ -124,8 +128,12 @@ impl Watch<'_> {
             return;
         };
         let number = registers.orig_rax.cast_signed();
-        self.main |= number == libc::SYS_getpid;
-        if !self.main || self.seen.struck.is_some() || (role == Role::Daemon && self.ready) {
+        self.main |= [libc::SYS_getpid, libc::SYS_unshare].contains(&number);
+        self.constructor = !self.main && self.is_of_constructor(pid, &registers);
+        if !(self.main || self.constructor)
+            || self.seen.struck.is_some()
+            || (role == Role::Daemon && self.ready)
+        {
             return;
         }
         let call = self.call(pid, role, &registers);
@@ -140,6 +148,20 @@ impl Watch<'_> {
             self.seen.forked = family.has_forked;
         }
         self.seen.calls.push(call);
+    }
+
+    /// Whether a call before `main` is the constructor's.
+    fn is_of_constructor(&self, pid: Pid, registers: &user_regs_struct) -> bool {
+        match registers.orig_rax.cast_signed() {
+            libc::SYS_newfstatat => {
+                self.constructor || string(pid, registers.rsi) == b"/proc/self/fd"
+            }
+            libc::SYS_fcntl | libc::SYS_fstat | libc::SYS_prlimit64 => self.constructor,
+            // The standard library asks for three.
+            libc::SYS_poll => self.constructor && registers.rsi > 3,
+            libc::SYS_brk | libc::SYS_mmap => self.constructor,
+            _ => false,
+        }
     }
 
     /// Counts a call that is about to be made.
