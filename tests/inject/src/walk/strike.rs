@@ -156,10 +156,13 @@ impl Watch<'_> {
             libc::SYS_newfstatat => {
                 self.constructor || string(pid, registers.rsi) == b"/proc/self/fd"
             }
-            libc::SYS_fcntl | libc::SYS_fstat | libc::SYS_prlimit64 => self.constructor,
+            libc::SYS_fcntl
+            | libc::SYS_fstat
+            | libc::SYS_prlimit64
+            | libc::SYS_brk
+            | libc::SYS_mmap => self.constructor,
             // The standard library asks for three.
             libc::SYS_poll => self.constructor && registers.rsi > 3,
-            libc::SYS_brk | libc::SYS_mmap => self.constructor,
             _ => false,
         }
     }
