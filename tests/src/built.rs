@@ -1,7 +1,10 @@
 //! Programs that a test has Cargo build.
 
+use std::env;
 use std::path::PathBuf;
 use std::process::Command;
+
+use daemon_harness::bin;
 
 /// Builds a program, which takes no time if that is done, for the C library that this test was
 /// built for, and says where it is. With these arguments besides.
@@ -48,7 +51,10 @@ pub fn built(package: &str, program: &str, arguments: &[&str]) -> PathBuf {
     executable.expect("the path of the program")
 }
 
-/// An example.
+/// An example. Where `tests/run` has built all programs, with `DAEMON_TESTS_BUILT`, it is there.
 pub fn example(name: &str) -> PathBuf {
-    built(name, name, &[])
+    match env::var_os("DAEMON_TESTS_BUILT") {
+        Some(_) => bin(name),
+        None => built(name, name, &[]),
+    }
 }

@@ -9,22 +9,17 @@ use daemon_tests::built::built;
 
 use crate::{failed, only_line, ready, stop};
 
-/// A fixture, built once more so that panics abort.
+/// A service, built once more so that panics abort.
 fn aborting(name: &str) -> PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     let directory = BUILT.get_or_init(|| {
-        let target = bin("svc")
+        let target = bin("keeper")
             .parent()
             .expect("target/debug")
             .with_file_name("panic-abort");
         let target_dir = format!("--target-dir={}", target.display());
-        let arguments = [
-            "--bin=svc",
-            "--bin=deferred",
-            "--config=profile.dev.panic='abort'",
-            &target_dir,
-        ];
-        built("daemon-tests", "svc", &arguments).with_file_name("")
+        let arguments = ["--config=profile.dev.panic='abort'", &target_dir];
+        built("aborting", "aborting", &arguments).with_file_name("")
     });
     directory.join(name)
 }
@@ -36,7 +31,7 @@ fn service<'s>(scene: &'s Scene, name: &str) -> Launch<'s> {
 #[test]
 fn a_good_start() {
     let scene = Scene::new();
-    let daemon = ready(&scene, &service(&scene, "svc").run());
+    let daemon = ready(&scene, &service(&scene, "aborting").run());
     stop(&scene, &daemon);
 }
 
@@ -45,13 +40,13 @@ fn a_panic_of_each_hook_is_101_and_tells_where() {
     for hook in ["configure", "privileged_init", "init"] {
         for action in ["panic=what a surprise", "panic_any"] {
             let scene = Scene::new();
-            let started = service(&scene, "svc")
+            let started = service(&scene, "aborting")
                 .arg("configure:print=text")
                 .arg(format!("{hook}:{action}"))
                 .run();
             failed(&scene, &started, 101);
             assert_eq!(started.stdout, "text");
-            started.assert_says(&[&format!("`{hook}` panicked at tests/src/bin/svc.rs:")]);
+            started.assert_says(&[&format!("`{hook}` panicked at tests/aborting/src/lib.rs:")]);
         }
     }
 }
@@ -59,7 +54,7 @@ fn a_panic_of_each_hook_is_101_and_tells_where() {
 #[test]
 fn what_init_has_started_ends_with_it() {
     let scene = Scene::new();
-    let launch = service(&scene, "svc")
+    let launch = service(&scene, "aborting")
         .arg("init:fork")
         .arg("init:spawn=exec setsid sleep 1000");
     let started = launch.arg("init:panic=what a surprise").run();
@@ -73,8 +68,8 @@ fn what_init_has_started_ends_with_it() {
 #[test]
 fn a_main_loop_that_panics_before_it_is_ready_is_101() {
     let scene = Scene::new();
-    let started = service(&scene, "deferred")
-        .arg("panic=what a surprise")
+    let started = service(&scene, "aborting-deferred")
+        .arg("main:panic=what a surprise")
         .run();
     failed(&scene, &started, 101);
     assert!(
@@ -86,7 +81,7 @@ fn a_main_loop_that_panics_before_it_is_ready_is_101() {
 #[test]
 fn a_thread_that_panics_during_the_start_kills_the_daemon() {
     let scene = Scene::new();
-    let started = service(&scene, "svc")
+    let started = service(&scene, "aborting")
         .arg("init:panicking_thread")
         .arg("init:hang")
         .run();
@@ -97,7 +92,7 @@ fn a_thread_that_panics_during_the_start_kills_the_daemon() {
 fn a_main_loop_that_panics_later_says_so_in_the_log() {
     let scene = Scene::new();
     let log = scene.path("log");
-    let launch = service(&scene, "svc")
+    let launch = service(&scene, "aborting")
         .set("stderr", &log)
         .arg("main:sleep=100")
         .arg("main:panic=what a surprise");

@@ -40,7 +40,7 @@ fn shapes() {
     package(&root.join("edition-2024"), "2024", "daemon-rt", "ui/pass");
     package(&root.join("renamed"), "2024", "rt", "ui/renamed");
     fs::write(root.join("Cargo.toml"), WORKSPACE).unwrap();
-    fs::copy(here("../Cargo.lock"), root.join("Cargo.lock")).unwrap();
+    fs::copy(here("../../Cargo.lock"), root.join("Cargo.lock")).unwrap();
 
     let clippy = Command::new(env!("CARGO"))
         .args([
@@ -78,7 +78,7 @@ clippy.unnecessary_wraps = "allow"
 /// A package with a binary for each file in `sources`, which knows this library by the name `library`.
 fn package(directory: &Path, edition: &str, library: &str, sources: &str) {
     let name = directory.file_name().unwrap().to_str().unwrap();
-    let path = here("../daemon-rt");
+    let path = here("../../daemon-rt");
     let mut manifest = format!(
         r#"
 package = {{ name = "{name}", edition = "{edition}" }}
