@@ -82,6 +82,10 @@ fn instance_after(control: &Control, starter: &Starter) -> Result<Option<Started
     let already_running = match starter.status {
         Some(status) if status.success() => false,
         Some(status) if status.code() == Some(status::ALREADY_RUNNING.into()) => true,
+        Some(status) if text.is_empty() => {
+            let message = format!("the starter has ended without a message: {status}");
+            return Err(StartError::new(Some(status), message));
+        }
         Some(_) => return Err(StartError::new(starter.status, text)),
         // Another part of this program has waited for it: the text and the lock tell.
         None => text.contains(ALREADY_RUNNING),

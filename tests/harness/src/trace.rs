@@ -43,6 +43,11 @@ impl Family {
         self.processes.iter().position(|known| *known == pid)
     }
 
+    /// Returns how many have come to be.
+    pub fn count(&self) -> usize {
+        self.processes.len()
+    }
+
     /// Whether this is a thread of the instance that was there before.
     pub fn is_old(&self, pid: Pid) -> bool {
         self.threads_of_old.contains(&pid)
@@ -77,7 +82,9 @@ pub fn follow<'s>(
     // The processes that a thread traces go on, untraced, when the thread ends.
     thread::scope(|scope| {
         let traced = scope.spawn(move || {
-            let options = Options::PTRACE_O_TRACEEXEC | Options::PTRACE_O_TRACEFORK;
+            let options = Options::PTRACE_O_TRACEEXEC
+                | Options::PTRACE_O_TRACEFORK
+                | Options::PTRACE_O_TRACEVFORK;
             seize(starter, options);
             if let Some(old) = old {
                 seize_threads(old);

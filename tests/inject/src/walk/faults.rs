@@ -100,6 +100,7 @@ kinds! {
     getcwd SYS_getcwd: ENOMEM EACCES ENOENT;
     chroot SYS_chroot path 0: ENOMEM EPERM EACCES EIO ENOENT ENOSYS;
     umask SYS_umask:;
+    memfd_create SYS_memfd_create: ENOMEM EINVAL EMFILE ENFILE ENOSYS;
     pipe2 SYS_pipe2: ENOMEM EMFILE ENFILE ENOSYS;
     ioctl SYS_ioctl: ENOMEM EPERM EINTR EIO ENOSYS;
     poll SYS_poll: ENOMEM EINTR EAGAIN EINVAL;
@@ -124,6 +125,7 @@ kinds! {
     exit SYS_exit:;
     exit_group SYS_exit_group:;
     waitid SYS_waitid: ENOMEM EINTR ENOSYS;
+    wait4 SYS_wait4: EINTR EINVAL;
     kill SYS_kill: EPERM ESRCH;
     pidfd_open SYS_pidfd_open: ENOMEM EPERM EINVAL EMFILE ENFILE ENOSYS;
     setsid SYS_setsid: EPERM ENOSYS;

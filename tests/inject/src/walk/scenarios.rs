@@ -7,7 +7,7 @@ use std::{env, fs};
 use daemon_harness::{Launch, Proc, Scene, Stdio};
 
 use super::manager::Manager;
-use super::services::{deferred, full, handing_over};
+use super::services::{deferred, full, handing_over, launching};
 use super::strike::Role;
 
 /// The name that the service is given, with which each message begins.
@@ -36,9 +36,11 @@ pub(crate) enum Scenario {
     Restart,
     /// The same as `AllSettings`, but not first in `main`: what is inherited was noted before.
     Late,
+    /// A program launches it, and goes on.
+    Launched,
 }
 
-pub(crate) const SCENARIOS: [Scenario; 9] = [
+pub(crate) const SCENARIOS: [Scenario; 10] = [
     Scenario::AllSettings,
     Scenario::Hostile,
     Scenario::Failing,
@@ -48,6 +50,7 @@ pub(crate) const SCENARIOS: [Scenario; 9] = [
     Scenario::Foreground,
     Scenario::Restart,
     Scenario::Late,
+    Scenario::Launched,
 ];
 
 /// The user `nobody` and the group `nogroup`.
@@ -92,10 +95,15 @@ impl Scenario {
 
     /// What the processes of the start are to it, in the order in which they come to be.
     pub(crate) fn roles(self) -> &'static [Role] {
-        if self == Self::Foreground {
-            &[Role::Daemon]
-        } else {
-            &[Role::Starter, Role::Intermediate, Role::Daemon]
+        match self {
+            Self::Foreground => &[Role::Daemon],
+            Self::Launched => &[
+                Role::Caller,
+                Role::Starter,
+                Role::Intermediate,
+                Role::Daemon,
+            ],
+            _ => &[Role::Starter, Role::Intermediate, Role::Daemon],
         }
     }
 
@@ -118,13 +126,17 @@ impl Scenario {
             Self::Deferred => deferred::NAME,
             Self::Restart => handing_over::NAME,
             Self::Late => full::LATE,
+            Self::Launched => launching::NAME,
             _ => full::NAME,
         }
     }
 
     /// With what a message begins: before `configure` has set the name it is the binary's.
     pub(crate) fn names(self) -> [&'static str; 2] {
-        [NAME, self.program()]
+        match self {
+            Self::Launched => [NAME, full::NAME],
+            _ => [NAME, self.program()],
+        }
     }
 
     /// Where an ordinary user may write, too.

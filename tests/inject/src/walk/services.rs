@@ -17,6 +17,7 @@ pub(crate) fn called() -> Option<fn() -> ExitCode> {
         full::LATE => Some(full::main),
         deferred::NAME => Some(deferred::main),
         handing_over::NAME => Some(handing_over::main),
+        launching::NAME => Some(launching::main),
         _ => None,
     }
 }
@@ -146,5 +147,43 @@ pub(crate) mod handing_over {
         let mut line = String::new();
         BufReader::new(peer).read_line(&mut line)?;
         writeln!(&*peer, "{}", process::id())
+    }
+}
+
+/// A program that launches the service [`full`] with its own arguments, and says which process it
+/// is.
+pub(crate) mod launching {
+    use std::env;
+    use std::io::{self, Write};
+    use std::os::unix::process::CommandExt;
+    use std::process::{Command, ExitCode};
+    use std::time::Duration;
+
+    use daemon_rt::control::Control;
+
+    use super::full;
+
+    /// What it is called by.
+    pub(crate) const NAME: &str = "launching-program";
+
+    pub(crate) fn main() -> ExitCode {
+        let arguments: Vec<String> = env::args().skip(1).collect();
+        let pidfile = arguments
+            .iter()
+            .find_map(|word| word.strip_prefix("pidfile="));
+        let mut service = Command::new(env::current_exe().expect("the path of this program"));
+        service.arg0(full::NAME).args(&arguments);
+        let control = Control::new(pidfile.expect("a pidfile"));
+        // What cannot be written is not said.
+        match control.launch(&mut service, Duration::from_secs(30)) {
+            Ok(started) => {
+                _ = write!(io::stdout(), "{}", started.pid);
+                ExitCode::SUCCESS
+            }
+            Err(error) => {
+                _ = writeln!(io::stderr(), "{error}");
+                ExitCode::FAILURE
+            }
+        }
     }
 }

@@ -16,6 +16,8 @@ use super::scenarios::Scenario;
 /// What a process is to a start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Role {
+    /// The program that launches the starter.
+    Caller,
     Starter,
     Intermediate,
     Daemon,
@@ -23,7 +25,13 @@ pub(crate) enum Role {
     Old,
 }
 
-pub(crate) const ROLES: [Role; 4] = [Role::Starter, Role::Intermediate, Role::Daemon, Role::Old];
+pub(crate) const ROLES: [Role; 5] = [
+    Role::Caller,
+    Role::Starter,
+    Role::Intermediate,
+    Role::Daemon,
+    Role::Old,
+];
 
 /// A system call of a start: the `nth` of its number in this process.
 #[derive(Clone, Debug)]
@@ -48,7 +56,7 @@ pub(crate) struct Seen {
     pub(crate) calls: Vec<Call>,
     /// The call that was struck.
     pub(crate) struck: Option<Call>,
-    /// The starter had forked before that.
+    /// The starter had forked before that; or, if it befell its caller, the caller had.
     pub(crate) forked: bool,
 }
 
@@ -63,6 +71,7 @@ pub(crate) fn run<'s>(
     let mut watch = Watch {
         scenario,
         strike,
+        launching: false,
         main: false,
         constructor: false,
         ready: false,
@@ -87,6 +96,8 @@ pub(crate) fn run<'s>(
 struct Watch<'a> {
     scenario: Scenario,
     strike: Option<(&'a Call, Fault)>,
+    /// The caller has begun to launch: its first call is memfd_create(2).
+    launching: bool,
     /// `main` has begun: its first call is getpid(2), with which the library asks whether it is
     /// PID 1, or late unshare(2), by which it looks for threads.
     main: bool,
@@ -128,12 +139,15 @@ impl Watch<'_> {
             return;
         };
         let number = registers.orig_rax.cast_signed();
-        self.main |= [libc::SYS_getpid, libc::SYS_unshare].contains(&number);
-        self.constructor = !self.main && self.is_of_constructor(pid, &registers);
-        if !(self.main || self.constructor)
-            || self.seen.struck.is_some()
-            || (role == Role::Daemon && self.ready)
-        {
+        let has_begun = if role == Role::Caller {
+            self.launching |= number == libc::SYS_memfd_create;
+            self.launching
+        } else {
+            self.main |= [libc::SYS_getpid, libc::SYS_unshare].contains(&number);
+            self.constructor = !self.main && self.is_of_constructor(pid, &registers);
+            self.main || self.constructor
+        };
+        if !has_begun || self.seen.struck.is_some() || (role == Role::Daemon && self.ready) {
             return;
         }
         let call = self.call(pid, role, &registers);
@@ -145,7 +159,11 @@ impl Watch<'_> {
         {
             self.strike(pid, registers, fault);
             self.seen.struck = Some(call.clone());
-            self.seen.forked = family.has_forked;
+            self.seen.forked = match (self.scenario, role) {
+                (Scenario::Launched, Role::Caller) => family.count() > 1,
+                (Scenario::Launched, _) => family.count() > 2,
+                _ => family.has_forked,
+            };
         }
         self.seen.calls.push(call);
     }

@@ -1,6 +1,7 @@
 //! Whether what came of a start is all right: all or nothing, and the starter's word is true.
 
 mod foreground;
+mod launched;
 mod managed;
 mod restart;
 
@@ -96,11 +97,13 @@ pub(crate) fn judge(
     }
     let started = ended(running)?;
     let judged = || {
-        if started.elapsed > PROMPT && !case.killed(Role::Starter) {
+        let is_killed = case.killed(Role::Starter) || case.killed(Role::Caller);
+        if started.elapsed > PROMPT && !is_killed {
             return Err(TOO_LONG.to_owned());
         }
         let outcome = match &case.old {
             Some(old) => restart::outcome(case, &started, old)?,
+            None if case.scenario == Scenario::Launched => launched::outcome(case, &started)?,
             None => outcome(case, &started)?,
         };
         manager.map_or(Ok(()), |manager| {
