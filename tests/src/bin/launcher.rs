@@ -94,7 +94,10 @@ fn number(text: &str) -> u64 {
 fn launch(options: &Options) -> Result<Started, StartError> {
     let mut command = Command::new(&options.command[0]);
     command.args(&options.command[1..]);
-    Control::new(&options.pidfile).launch(&mut command, options.patience)
+    let outcome = Control::new(&options.pidfile).launch(&mut command, options.patience);
+    // It lives on, as that of a program which may launch once more.
+    std::mem::forget(command);
+    outcome
 }
 
 fn print(outcome: &Result<Started, StartError>) {
