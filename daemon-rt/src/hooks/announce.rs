@@ -12,7 +12,7 @@ use crate::sys;
 pub(crate) fn announce() -> Result<(), Error> {
     pidfile::verify()?;
     let restart = handover::answer_calls()?;
-    pidfile::ready();
+    pidfile::ready()?;
     let untaken = listen::untaken();
     report::tell_starter(&untaken)?;
     if let Some(restart) = restart {

@@ -31,6 +31,8 @@ pub struct Family {
     /// An instance that was there before.
     old: Option<Pid>,
     threads_of_old: Vec<Pid>,
+    /// Those that have told that they have forked.
+    forkers: Vec<Pid>,
     /// The starter executes its program.
     pub has_executed: bool,
     /// It has forked: it has told so, or its child is there.
@@ -43,9 +45,10 @@ impl Family {
         self.processes.iter().position(|known| *known == pid)
     }
 
-    /// Returns how many have come to be.
-    pub fn count(&self) -> usize {
-        self.processes.len()
+    /// Whether the process at this place has forked: it has told so, or the next one is there.
+    pub fn forked_at(&self, place: usize) -> bool {
+        let told = |pid| self.forkers.contains(pid);
+        self.processes.len() > place + 1 || self.processes.get(place).is_some_and(told)
     }
 
     /// Whether this is a thread of the instance that was there before.
@@ -94,6 +97,7 @@ pub fn follow<'s>(
                 processes: vec![starter],
                 old,
                 threads_of_old: Vec::new(),
+                forkers: Vec::new(),
                 has_executed: false,
                 has_forked: false,
             };
@@ -146,8 +150,12 @@ fn watch(mut family: Family, look: &mut impl FnMut(&Family, Stop) -> ControlFlow
                 family.has_executed = true;
                 inside.insert(pid, true);
             }
-            WaitStatus::PtraceEvent(_, _, event) if event == Event::PTRACE_EVENT_FORK as i32 => {
+            WaitStatus::PtraceEvent(_, _, event)
+                if event == Event::PTRACE_EVENT_FORK as i32
+                    || event == Event::PTRACE_EVENT_VFORK as i32 =>
+            {
                 family.has_forked = true;
+                family.forkers.push(pid);
             }
             WaitStatus::PtraceSyscall(_) => {
                 let inside = inside.entry(pid).or_default();

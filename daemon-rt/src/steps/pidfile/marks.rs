@@ -23,6 +23,7 @@
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 use nix::poll::ppoll;
@@ -56,9 +57,17 @@ pub(super) fn set_held(lock: BorrowedFd<'_>) {
 }
 
 /// Shows that the service is ready.
-pub(super) fn set_ready(lock: BorrowedFd<'_>) {
+///
+/// # Errors
+/// The byte stays locked. Where there are no such locks, no one takes it for one that is starting.
+pub(super) fn set_ready(lock: BorrowedFd<'_>) -> nix::Result<()> {
     let starting = range(STARTING, 1, libc::F_UNLCK);
-    _ = fcntl(lock, FcntlArg::F_OFD_SETLK(&starting));
+    let unlock = || fcntl(lock, FcntlArg::F_OFD_SETLK(&starting));
+    // To unlock a part takes memory, which may be there a moment later.
+    match unlock().or_else(|_| unlock()) {
+        Ok(_) | Err(Errno::EINVAL | Errno::ENOLCK | Errno::ENOSYS | Errno::EOPNOTSUPP) => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 /// Shows that this process is the service. It must not close a descriptor of the file afterwards.

@@ -14,7 +14,9 @@ pub(crate) enum Life {
 
 pub(super) fn set_held(_: BorrowedFd<'_>) {}
 
-pub(super) fn set_ready(_: BorrowedFd<'_>) {}
+pub(super) fn set_ready(_: BorrowedFd<'_>) -> nix::Result<()> {
+    Ok(())
+}
 
 pub(super) fn set_process(_: BorrowedFd<'_>) {}
 

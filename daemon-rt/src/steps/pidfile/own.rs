@@ -35,10 +35,9 @@ pub(crate) fn own() {
 }
 
 /// Shows others that the service is ready.
-pub(crate) fn ready() {
-    if let Some(held) = held() {
-        marks::set_ready(held.lock.as_fd());
-    }
+pub(crate) fn ready() -> Result<(), Error> {
+    let Some(held) = held() else { return Ok(()) };
+    marks::set_ready(held.lock.as_fd()).during(Step::WritePidfile, held.path.as_path().display())
 }
 
 /// Checks whether this process owns the service that has this pidfile.

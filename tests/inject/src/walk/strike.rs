@@ -160,8 +160,8 @@ impl Watch<'_> {
             self.strike(pid, registers, fault);
             self.seen.struck = Some(call.clone());
             self.seen.forked = match (self.scenario, role) {
-                (Scenario::Launched, Role::Caller) => family.count() > 1,
-                (Scenario::Launched, _) => family.count() > 2,
+                (Scenario::Launched, Role::Caller) => family.forked_at(0),
+                (Scenario::Launched, _) => family.forked_at(1),
                 _ => family.has_forked,
             };
         }
