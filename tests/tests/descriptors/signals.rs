@@ -203,14 +203,15 @@ fn e15_an_overflow_of_the_stack_is_reported() {
     let of_the_main_thread = (OVERFLOW == libc::SIGABRT).then_some("overflow");
     for action in of_the_main_thread.into_iter().chain(["overflowing_thread"]) {
         let scene = Scene::new();
-        let launch = service(&scene)
+        let started = service(&scene)
             .set("stderr", scene.path("err"))
-            .arg(format!("main:{action}"));
-        launch
+            .arg("main:shutdown")
+            .arg(format!("main:{action}"))
             .ignoring(all_but_faults())
             .blocking_all()
-            .run()
-            .assert_ready();
+            .run();
+        started.assert_ready();
+        scene.daemon().signal(libc::SIGTERM);
         let overflown = || {
             fs::read_to_string(scene.path("err"))
                 .is_ok_and(|text| text.contains("has overflowed its stack"))

@@ -71,9 +71,7 @@ pub(crate) fn run<'s>(
     let mut watch = Watch {
         scenario,
         strike,
-        launching: false,
-        main: false,
-        constructor: false,
+        stage: Stage::Before,
         ready: false,
         counts: HashMap::new(),
         failing: None,
@@ -93,17 +91,24 @@ pub(crate) fn run<'s>(
     (running, watch.seen)
 }
 
+/// How far the start has come.
+#[derive(Clone, Copy, PartialEq, PartialOrd)]
+enum Stage {
+    Before,
+    /// The caller has begun to launch: its first call is memfd_create(2).
+    Launching,
+    /// The constructor runs: its first call looks how many descriptors are open, and those that
+    /// follow look at each.
+    Constructor,
+    /// `main` has begun: its first call is getpid(2), with which the library asks whether it is
+    /// PID 1, or late unshare(2), by which it looks for threads.
+    Main,
+}
+
 struct Watch<'a> {
     scenario: Scenario,
     strike: Option<(&'a Call, Fault)>,
-    /// The caller has begun to launch: its first call is memfd_create(2).
-    launching: bool,
-    /// `main` has begun: its first call is getpid(2), with which the library asks whether it is
-    /// PID 1, or late unshare(2), by which it looks for threads.
-    main: bool,
-    /// The constructor runs: its first call looks how many descriptors are open, and those that
-    /// follow look at each.
-    constructor: bool,
+    stage: Stage,
     /// The daemon has made its last call.
     ready: bool,
     counts: HashMap<(Role, i64), usize>,
@@ -140,12 +145,21 @@ impl Watch<'_> {
         };
         let number = registers.orig_rax.cast_signed();
         let has_begun = if role == Role::Caller {
-            self.launching |= number == libc::SYS_memfd_create;
-            self.launching
+            if self.stage == Stage::Before && number == libc::SYS_memfd_create {
+                self.stage = Stage::Launching;
+            }
+            self.stage >= Stage::Launching
         } else {
-            self.main |= [libc::SYS_getpid, libc::SYS_unshare].contains(&number);
-            self.constructor = !self.main && self.is_of_constructor(pid, &registers);
-            self.main || self.constructor
+            if [libc::SYS_getpid, libc::SYS_unshare].contains(&number) {
+                self.stage = Stage::Main;
+            } else if self.stage < Stage::Main {
+                self.stage = if self.is_of_constructor(pid, &registers) {
+                    Stage::Constructor
+                } else {
+                    Stage::Launching
+                };
+            }
+            self.stage >= Stage::Constructor
         };
         if !has_begun || self.seen.struck.is_some() || (role == Role::Daemon && self.ready) {
             return;
@@ -170,17 +184,18 @@ impl Watch<'_> {
 
     /// Whether a call before `main` is the constructor's.
     fn is_of_constructor(&self, pid: Pid, registers: &user_regs_struct) -> bool {
+        let in_constructor = self.stage == Stage::Constructor;
         match registers.orig_rax.cast_signed() {
             libc::SYS_newfstatat => {
-                self.constructor || string(pid, registers.rsi) == b"/proc/self/fd"
+                in_constructor || string(pid, registers.rsi) == b"/proc/self/fd"
             }
             libc::SYS_fcntl
             | libc::SYS_fstat
             | libc::SYS_prlimit64
             | libc::SYS_brk
-            | libc::SYS_mmap => self.constructor,
+            | libc::SYS_mmap => in_constructor,
             // The standard library asks for three.
-            libc::SYS_poll => self.constructor && registers.rsi > 3,
+            libc::SYS_poll => in_constructor && registers.rsi > 3,
             _ => false,
         }
     }

@@ -84,7 +84,9 @@ fn d2_what_pid_1_runs_is_not_restarted_by_docker_exec() {
         };
         let machine = container(shim, "", command);
         let pid = machine.wait_for_text("/run/ctl.pid");
-        machine.wait_for_text("/run/ctl.address");
+        wait_until("readiness", || {
+            (exec(&machine, &["ctl", "status"]).status == 0).then_some(())
+        });
         let service = machine.pids("ctl");
 
         let refused = exec(&machine, &["ctl", "restart"]);
