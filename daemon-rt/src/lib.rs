@@ -60,6 +60,12 @@
 //!
 //! Linux is where it is tested. For other Unixes the code type-checks; without Linux's subreaper,
 //! pidfds, capabilities and keyrings less can be promised there, and there is no [`control`].
+//!
+//! On Windows, and any other system that is not Unix, the same source compiles. The hooks and the
+//! main loop run in the foreground, and Ctrl-C requests termination (on Windows). A setting on which
+//! the service would rely (`user`, `chroot`, `mode = "detach"` …) is refused there with status 2;
+//! `docs/limits.md` has the list. What needs a descriptor does not exist: `Daemon::keep_fd`,
+//! [`store_fd`], `AsFd` of [`Shutdown`], Unix sockets for [`listen`](listen()).
 
 #![cfg_attr(
     not(all(feature = "control", target_os = "linux")),

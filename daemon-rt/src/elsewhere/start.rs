@@ -4,12 +4,17 @@
 mod main_loop;
 
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::settings;
 use crate::daemon::Daemon;
 use crate::error::Failure;
 use crate::hooks::{Readiness, Service, Stages, announce, run};
-use crate::report;
+use crate::report::{self, log};
+use crate::status;
+
+/// Set when a start begins: a process makes one.
+static BEGUN: AtomicBool = AtomicBool::new(false);
 
 #[allow(unsafe_code)]
 impl Daemon {
@@ -42,6 +47,10 @@ impl Daemon {
 }
 
 fn run_service(daemon: &mut Daemon, mut service: Stages<'_>) -> ExitCode {
+    if BEGUN.swap(true, Ordering::Relaxed) {
+        log::error("cannot start: this process has made a start already");
+        return ExitCode::from(status::INVALID_SETTING);
+    }
     match begin(daemon, &mut service) {
         Ok(()) => main_loop::serve(service),
         Err(failure) => run::fail(failure),

@@ -11,18 +11,27 @@
 //! Client and agent are the same program. The client connects to the agent's socket. Where nobody
 //! answers it launches `agent serve`, goes on when the agent is ready, and connects again.
 
+#![cfg_attr(
+    not(unix),
+    allow(dead_code, reason = "client and agent talk over a Unix socket")
+)]
+
+#[cfg(unix)]
 mod client;
+#[cfg(unix)]
 mod serve;
 
-use std::error::Error;
+#[cfg(unix)]
 use std::io;
+#[cfg(unix)]
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+#[cfg(unix)]
 use places::Places;
 
-type Result<T> = std::result::Result<T, Box<dyn Error>>;
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 /// A memory for shells.
 #[derive(Parser)]
@@ -58,6 +67,7 @@ enum Command {
     },
 }
 
+#[cfg(unix)]
 fn main() -> ExitCode {
     match Options::parse().command {
         Command::Serve { .. } => serve::serve(),
@@ -67,12 +77,21 @@ fn main() -> ExitCode {
     }
 }
 
+#[cfg(not(unix))]
+fn main() -> ExitCode {
+    Options::parse();
+    eprintln!("agent: Unix sockets are not available on this system");
+    ExitCode::FAILURE
+}
+
 /// The agent's socket, beside its pidfile: in `$XDG_RUNTIME_DIR`, or in a directory of this user's
 /// below that for temporary files.
+#[cfg(unix)]
 fn socket(places: &Places) -> PathBuf {
     places.pidfile.with_extension("sock")
 }
 
+#[cfg(unix)]
 fn places() -> io::Result<Places> {
     Places::of("agent")
 }

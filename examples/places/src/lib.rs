@@ -3,6 +3,9 @@
 //!
 //! A service that is installed knows its places, and names them in its attribute:
 //! `#[daemon(pidfile = "/run/name.pid", stdout = "/var/log/name/name.log", user = "name", …)]`.
+//!
+//! Where the system is not Unix a service stays in the foreground, and needs no such place.
+#![cfg(unix)]
 
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};

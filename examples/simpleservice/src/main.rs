@@ -4,7 +4,9 @@ use std::io;
 use std::time::Duration;
 
 use daemon_rt::{Daemon, daemon, shutdown};
+#[cfg(unix)]
 use nix::unistd::geteuid;
+#[cfg(unix)]
 use places::Places;
 
 // Under a umask of 0, daemon(7)'s own, everyone could write what a service in Rust creates: std
@@ -19,6 +21,7 @@ fn main() {
 }
 
 /// Runs before anything else, on the terminal of whoever starts the service.
+#[cfg(unix)]
 fn configure(daemon: &mut Daemon) -> io::Result<()> {
     let Places { pidfile, log } = Places::of("simpleservice")?;
     println!("To see it work: tail -f {}", log.display());
@@ -27,5 +30,12 @@ fn configure(daemon: &mut Daemon) -> io::Result<()> {
     if geteuid().is_root() {
         daemon.user("nobody");
     }
+    Ok(())
+}
+
+/// Where the system is not Unix it stays on that terminal.
+#[cfg(not(unix))]
+fn configure(_: &mut Daemon) -> io::Result<()> {
+    println!("To stop it: Ctrl-C");
     Ok(())
 }

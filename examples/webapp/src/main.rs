@@ -10,7 +10,9 @@ use std::time::Duration;
 use axum::{Router, response::Html, routing::get};
 use clap::Parser;
 use daemon_rt::{Daemon, daemon, listen, shutdown};
+#[cfg(unix)]
 use nix::unistd::geteuid;
+#[cfg(unix)]
 use places::Places;
 use tower_http::services::ServeDir;
 
@@ -54,17 +56,42 @@ fn configure(daemon: &mut Daemon) -> Result<(SocketAddr, Option<PathBuf>)> {
     });
     let root = root.transpose()?;
 
-    let port = port.unwrap_or(if geteuid().is_root() { 80 } else { 8080 });
+    let port = port.unwrap_or(if is_root() { 80 } else { 8080 });
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let Places { pidfile, log } = Places::of("webapp")?;
     println!("To see it work: curl http://{address}/");
+    settle(daemon)?;
+    Ok((address, root))
+}
+
+/// Sets the pidfile, the log, and the user.
+#[cfg(unix)]
+fn settle(daemon: &mut Daemon) -> Result<()> {
+    let Places { pidfile, log } = Places::of("webapp")?;
     println!("To stop it:     kill $(cat {})", pidfile.display());
     println!("Its log:        {}", log.display());
     daemon.pidfile(pidfile).stdout(&log).stderr(log);
-    if geteuid().is_root() {
+    if is_root() {
         daemon.user("nobody");
     }
-    Ok((address, root))
+    Ok(())
+}
+
+/// Where the system is not Unix the service stays on this terminal.
+#[cfg(not(unix))]
+#[expect(clippy::unnecessary_wraps, reason = "on Unix it can fail")]
+fn settle(_: &mut Daemon) -> Result<()> {
+    println!("To stop it:     Ctrl-C");
+    Ok(())
+}
+
+#[cfg(unix)]
+fn is_root() -> bool {
+    geteuid().is_root()
+}
+
+#[cfg(not(unix))]
+fn is_root() -> bool {
+    false
 }
 
 /// Still as root, who alone may bind the ports below 1024. Connections wait in the backlog until
