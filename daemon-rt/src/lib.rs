@@ -30,8 +30,9 @@
 //! | status | meaning |
 //! | --- | --- |
 //! | 0 | the service is ready, and its pidfile names it |
-//! | 1 | a hook returned an error |
+//! | 1 | a hook returned an error, but for `configure` |
 //! | 2 | a setting or an argument is wrong |
+//! | 78 | `configure` returned an error: the configuration is wrong (`EX_CONFIG` of sysexits(3)) |
 //! | 80 | it runs already; the message names the pid |
 //! | 80 + N | step N of daemon(7) failed (81 … 95) |
 //! | 96 | a hook called `exit(0)` |

@@ -2,10 +2,12 @@
 
 use crate::step::Step;
 
-/// A hook returned an error.
+/// Another hook than `configure` returned an error.
 pub(crate) const HOOK_FAILED: u8 = 1;
 /// A setting is invalid.
 pub(crate) const INVALID_SETTING: u8 = 2;
+/// `configure` returned an error: `EX_CONFIG` of sysexits(3). Another try would fail, too.
+pub(crate) const NOT_CONFIGURED: u8 = 78;
 /// Another instance runs; a failed step N is this and N.
 pub(crate) const ALREADY_RUNNING: u8 = 80;
 /// A hook called `exit(0)`, which says nothing of readiness.
@@ -29,6 +31,7 @@ fn the_documentation_lists_them() {
     let listed = [
         (HOOK_FAILED.to_string(), "a hook"),
         (INVALID_SETTING.to_string(), "a "),
+        (NOT_CONFIGURED.to_string(), "`configure`"),
         (ALREADY_RUNNING.to_string(), ""),
         (format!("{ALREADY_RUNNING} + N"), "step N"),
         (EXITED_WITH_0.to_string(), "a hook"),

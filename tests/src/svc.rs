@@ -33,6 +33,11 @@ pub fn refused(launch: Launch<'_>, scene: &Scene, status: i32, words: &[&str]) {
     scene.assert_no_leftovers();
 }
 
+/// The status of a start in which this hook has returned an error.
+pub fn status_of(hook: &str) -> i32 {
+    if hook == "configure" { 78 } else { 1 }
+}
+
 /// A FIFO at which a hook waits (`HOOK:cat=…`) until what [`at_barrier`] returns is dropped.
 pub fn barrier(scene: &Scene, name: &str) -> PathBuf {
     let path = scene.path(name);

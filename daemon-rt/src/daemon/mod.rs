@@ -274,8 +274,8 @@ impl Daemon {
     /// ```
     /// use daemon_rt::{Daemon, ErrorKind};
     ///
-    /// const EX_CONFIG: u8 = 78; // as sysexits(3) has it
-    /// Daemon::new().exit_status(ErrorKind::InvalidSetting, EX_CONFIG);
+    /// const EX_UNAVAILABLE: u8 = 69; // as sysexits(3) has it
+    /// Daemon::new().exit_status(ErrorKind::Socket, EX_UNAVAILABLE);
     /// ```
     pub fn exit_status(&mut self, kind: ErrorKind, status: u8) -> &mut Self {
         self.statuses.insert(0, (kind, status));

@@ -67,8 +67,9 @@ fn begin(daemon: &mut Daemon, service: &mut Stages<'_>) -> Result<(), Failure> {
         .configure
         .take()
         .map(|configure| || configure(daemon));
-    run::run("configure", configure)?;
+    let configured = run::run(run::CONFIGURE, configure);
     report::begin(daemon.name.as_ref(), &daemon.statuses);
+    configured?;
     #[cfg(feature = "cli")]
     daemon.check_command()?;
     settings::check(daemon)?;

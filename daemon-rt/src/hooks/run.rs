@@ -12,6 +12,9 @@ use crate::status;
 use crate::steps::pidfile;
 use crate::sys;
 
+/// The hook that reads the configuration.
+pub(crate) const CONFIGURE: &str = "configure";
+
 thread_local! {
     /// The hook that this thread runs. A panic of another thread does not fail the start.
     static RUNNING: Cell<Option<&'static str>> = const { Cell::new(None) };
@@ -43,8 +46,13 @@ pub(crate) fn returned(name: &'static str, error: BoxError) -> Failure {
 
 /// The failure of a hook, with its reason.
 pub(crate) fn failed(name: &'static str, reason: &str) -> Failure {
+    let status = if name == CONFIGURE {
+        status::NOT_CONFIGURED
+    } else {
+        status::HOOK_FAILED
+    };
     Failure {
-        status: status::HOOK_FAILED,
+        status,
         kind: None,
         errno: None,
         text: format!("cannot {}: {reason}", action(name)),
@@ -80,7 +88,7 @@ fn panicked(name: &'static str, noted: String, payload: &(dyn Any + Send)) -> Fa
 }
 
 fn action(hook: &str) -> &'static str {
-    if hook == "configure" {
+    if hook == CONFIGURE {
         "configure"
     } else {
         "initialize"

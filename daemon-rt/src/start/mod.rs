@@ -171,9 +171,10 @@ fn begin(
         .configure
         .take()
         .map(|configure| || configure(daemon));
-    run::run("configure", configure)?;
-    let mut left = descriptors::take_back();
+    let configured = run::run(run::CONFIGURE, configure);
     begin_report(daemon, &invocation);
+    configured?;
+    let mut left = descriptors::take_back();
     let mode = invocation.mode(daemon.mode);
     #[cfg(all(feature = "cli", target_os = "linux"))]
     let mode = mode_of_command(daemon, mode, &invocation);

@@ -1,5 +1,6 @@
 //! A service with a command line of its own, which has the control commands among its arguments.
 
+use std::fs;
 use std::io;
 use std::path::PathBuf;
 
@@ -17,6 +18,9 @@ struct Options {
     /// What to keep
     #[arg(long, default_value = "")]
     note: String,
+    /// A file with the note, and with nothing else
+    #[arg(long)]
+    config: Option<PathBuf>,
     #[command(subcommand)]
     action: Option<Action>,
 }
@@ -32,5 +36,11 @@ fn configure(daemon: &mut Daemon) -> io::Result<String> {
     daemon
         .pidfile(std::path::absolute(options.pidfile)?)
         .action(options.action.unwrap_or_default());
-    Ok(options.note)
+    let Some(config) = options.config else {
+        return Ok(options.note);
+    };
+    match fs::read_to_string(&config)?.strip_prefix("note=") {
+        Some(note) => Ok(note.to_owned()),
+        None => Err(io::Error::other(format!("{}: no note", config.display()))),
+    }
 }

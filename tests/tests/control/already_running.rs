@@ -140,7 +140,19 @@ fn a_program_has_statuses_of_its_own() {
         70,
         &["/nowhere/socket"],
     );
+    refused(
+        own("Socket").arg("configure:listen=/nowhere/socket"),
+        &scene,
+        70,
+        &["/nowhere/socket"],
+    );
     // Another kind keeps the library's.
+    refused(
+        own("Step").arg("configure:listen=/nowhere/socket"),
+        &scene,
+        78,
+        &["/nowhere/socket"],
+    );
     refused(
         own("Socket").arg("init:err=too bad"),
         &scene,

@@ -85,7 +85,7 @@ fn e10_a_failed_start_has_its_status_although_nobody_can_read_why() {
     let scene = Scene::new();
     let start = |action: &str| closing_streams(service(&scene).arg(action), [true; 3]).run();
     start("init:err=no").assert_exited(1);
-    start("configure:err=no").assert_exited(1);
+    start("configure:err=no").assert_exited(78);
     scene.assert_no_leftovers();
     start("init:status=fine").assert_ready();
     start("init:status=fine").assert_exited(80);

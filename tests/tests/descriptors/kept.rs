@@ -102,7 +102,7 @@ fn what_step_1_has_closed_cannot_be_taken_over() {
         .arg("--config")
         .arg(config)
         .run()
-        .assert_exited(1)
+        .assert_exited(78)
         .assert_says(&[
             "descriptor 400",
             "it was not inherited, or step 1 has closed it",

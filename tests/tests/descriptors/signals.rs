@@ -118,7 +118,7 @@ fn e15_children_can_be_waited_for_although_the_caller_ignores_their_end() {
         .assert_exited(1)
         .assert_says(&["exit status: 3"]);
     start("configure:sh=exit 4")
-        .assert_exited(1)
+        .assert_exited(78)
         .assert_says(&["exit status: 4"]);
     start("init:kill=9").assert_exited(128 + 9);
     scene.assert_no_leftovers();

@@ -160,7 +160,7 @@ fn check(scene: &Scene, started: &Started, ready: &Path) -> Result<(), TestCaseE
         scene.wait_until("readiness", || ready.exists());
     } else {
         let code = started.status.code().unwrap_or(0);
-        prop_assert!(matches!(code, 1 | 2 | 80..=96), "{started:#?}");
+        prop_assert!(matches!(code, 1 | 2 | 78 | 80..=96), "{started:#?}");
         prop_assert!(
             started.stderr.lines().any(
                 |line| line.contains("svc: cannot ") || line.contains("svc: invalid setting: ")

@@ -197,7 +197,7 @@ fn simpleservice_as_an_ordinary_user() {
     scene.dir(&fallback, 0o777, None);
     launch()
         .run()
-        .assert_exited(1)
+        .assert_exited(78)
         .assert_says(&["simpleservice: cannot configure", "not this user's alone"]);
     scene.assert_no_leftovers();
 }
@@ -313,7 +313,7 @@ fn webapp_reads_its_command_line() {
         .assert_exited(2)
         .assert_says(&["'--prot'", "'--port'"]);
     run(&["--root", "nowhere"])
-        .assert_exited(1)
+        .assert_exited(78)
         .assert_says(&["webapp: cannot configure: nowhere: No such file"]);
     let address = taken.local_addr().expect("bound");
     let busy = format!(

@@ -7,6 +7,7 @@ use std::{fs, thread};
 use daemon_harness::{
     FORKS, Launch, OVERFLOW, Proc, Scene, SetOnDrop, Started, bin, errno_text, require,
 };
+use daemon_tests::svc::status_of;
 use libc::c_long;
 use nix::sys::resource::Resource;
 
@@ -145,19 +146,19 @@ fn e09_usage_is_2() {
 }
 
 #[test]
-fn e09_a_hook_that_fails_is_1() {
+fn e09_a_hook_that_fails_is_1_and_a_wrong_configuration_78() {
     for hook in ["configure", "privileged_init", "init"] {
         let scene = Scene::new();
         failed(
             &scene,
             &service(&scene).arg(format!("{hook}:err=no")).run(),
-            1,
+            status_of(hook),
         );
         let scene = Scene::new();
         let started = service(&scene)
             .arg(format!("{hook}:cat=/no/such/file"))
             .run();
-        failed(&scene, &started, 1);
+        failed(&scene, &started, status_of(hook));
         started.assert_says(&["No such file or directory"]);
     }
 }

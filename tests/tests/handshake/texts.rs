@@ -3,6 +3,7 @@
 use std::fs;
 
 use daemon_harness::{Scene, Started, Stdio};
+use daemon_tests::svc::status_of;
 
 use crate::{failed, only_line, service};
 
@@ -27,7 +28,7 @@ fn e06_an_error_of_each_hook_is_one_message() {
     for hook in HOOKS {
         let scene = Scene::new();
         let started = start(&scene, hook, "err=the reason, in a word");
-        failed(&scene, &started, 1);
+        failed(&scene, &started, status_of(hook));
         assert_eq!(
             only_line(&started),
             format!("svc: cannot {}: the reason, in a word", verb(hook))
@@ -40,7 +41,7 @@ fn e06_the_whole_chain_of_sources_is_shown() {
     for hook in HOOKS {
         let scene = Scene::new();
         let started = start(&scene, hook, "chain=no listener|port 80|permission denied");
-        failed(&scene, &started, 1);
+        failed(&scene, &started, status_of(hook));
         let chain = "no listener: port 80: permission denied";
         assert_eq!(
             only_line(&started),
@@ -110,7 +111,7 @@ fn e06_lines_arrive_as_they_are() {
     ] {
         let scene = Scene::new();
         let started = start(&scene, hook, &format!("long_err={lines}"));
-        failed(&scene, &started, 1);
+        failed(&scene, &started, status_of(hook));
         let whole = format!(
             "svc: cannot {}: {}",
             verb(hook),
@@ -176,7 +177,7 @@ fn e06_an_error_without_a_text_is_a_failure_all_the_same() {
     for hook in HOOKS {
         let scene = Scene::new();
         let started = start(&scene, hook, "err=");
-        failed(&scene, &started, 1);
+        failed(&scene, &started, status_of(hook));
         assert!(only_line(&started).starts_with("svc: cannot "));
     }
 }
@@ -262,7 +263,7 @@ fn e08_to_a_file_as_well() {
 #[test]
 fn e08_where_configure_ends_the_start() {
     for (ending, status) in [
-        ("err=no", 1),
+        ("err=no", 78),
         ("exit=0", 0),
         ("exit=7", 7),
         ("panic=no", 101),

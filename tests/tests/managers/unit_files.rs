@@ -155,6 +155,25 @@ fn systemd_gives_up_and_breaks_nothing_where_another_instance_runs() {
 }
 
 #[test]
+fn h4_systemd_does_not_try_a_broken_configuration_again() {
+    require!(machine(), tool("systemd-analyze"));
+    let machine = Systemd::boot(
+        Root::new()
+            .copy("/usr/bin/embedded", bin("embedded"))
+            .text("/etc/embedded", "note=hello"),
+    );
+    let install = "embedded --pidfile /run/embedded.pid --config /etc/embedded unit systemd >/etc/systemd/system/embedded.service && systemctl daemon-reload";
+    machine.sh(install).expect_success();
+    machine.systemctl(["start", "embedded"]).expect_success();
+    machine.systemctl(["stop", "embedded"]).expect_success();
+    machine.sh("echo broken >/etc/embedded").expect_success();
+    assert!(!machine.systemctl(["start", "embedded"]).success());
+    assert_eq!(machine.show("embedded", "ActiveState"), "failed");
+    assert_eq!(machine.show("embedded", "ExecMainStatus"), "78");
+    assert_eq!(machine.show("embedded", "NRestarts"), "0");
+}
+
+#[test]
 fn systemd_gives_up_root_beforehand_where_nothing_needs_it() {
     require!(machine(), tool("systemd-analyze"));
     let text = fs::read_to_string(golden("activated.service")).expect("it is there");

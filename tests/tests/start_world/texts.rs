@@ -5,6 +5,7 @@ use std::os::unix::net::UnixDatagram;
 use std::time::{Duration, Instant};
 
 use daemon_harness::{Launch, Scene, bin, errno_text, require};
+use daemon_tests::svc::status_of;
 
 use crate::{PROMPT, failed, fifo, rough};
 
@@ -131,7 +132,7 @@ fn b7_escape_sequences_do_not_reach_the_terminal() {
         failed(
             &scene,
             &started,
-            1,
+            status_of(hook),
             &[r"\u{1b}]0;owned\u{7}\u{1b}[2Jtwo", "\nlines\\u{9b}31m\n"],
         );
         assert!(
@@ -151,7 +152,7 @@ fn b7_what_turns_the_direction_of_writing_does_not_reach_the_terminal() {
         failed(
             &scene,
             &started,
-            1,
+            status_of(hook),
             &[r"a\u{202e}b\u{2066}c\u{200f}d\u{61c}e\u{2028}f\u{2029}g"],
         );
         let shown = rough(&scene)
@@ -172,7 +173,7 @@ fn b7_an_error_that_is_its_own_source_ends() {
             .arg(format!("{hook}:circular"))
             .limit(PROMPT)
             .run();
-        failed(&scene, &started, 1, &["round and round\n"]);
+        failed(&scene, &started, status_of(hook), &["round and round\n"]);
     }
 }
 

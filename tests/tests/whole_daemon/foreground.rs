@@ -155,7 +155,7 @@ fn the_hooks_run_in_the_same_order() {
 
 /// What is wrong, the status that says so, and words of the message.
 const FAULTS: [(&str, i32, &str); 14] = [
-    ("configure:err=no way", 1, "no way"),
+    ("configure:err=no way", 78, "no way"),
     ("privileged_init:err=no way", 1, "no way"),
     ("init:err=no way", 1, "no way"),
     ("configure:panic=oh no", 101, "oh no"),
@@ -168,7 +168,7 @@ const FAULTS: [(&str, i32, &str); 14] = [
     ("group=nautilus", 93, "group nautilus"),
     ("pidfile=/missing/service.pid", 92, "/missing"),
     ("pidfile=/dev/full", 92, "/dev/full"),
-    ("nonsense=1", 1, "nonsense"),
+    ("nonsense=1", 78, "nonsense"),
 ];
 
 #[test]

@@ -6,12 +6,16 @@ use crate::daemon::{Daemon, Pidfile};
 use crate::error::Error;
 use crate::status;
 
-/// The exit statuses after which another start would fail, too: a wrong setting, and another
-/// instance that runs.
-pub(super) const NO_RETRY: [u8; 2] = [status::INVALID_SETTING, status::ALREADY_RUNNING];
+/// The exit statuses after which another start would fail, too: a wrong setting, a wrong
+/// configuration, and another instance that runs.
+pub(super) const NO_RETRY: [u8; 3] = [
+    status::INVALID_SETTING,
+    status::NOT_CONFIGURED,
+    status::ALREADY_RUNNING,
+];
 /// Says so in a service file.
 pub(super) const WHY_NO_RETRY: &str =
-    "No retry: a setting is wrong, or another instance is running.";
+    "No retry: a setting or the configuration is wrong, or another instance is running.";
 
 /// The parts of a service file that are not among the settings.
 pub(crate) struct UnitOptions {
