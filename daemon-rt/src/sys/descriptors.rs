@@ -17,7 +17,7 @@ use nix::sys::statfs::{FsType, fstatfs};
 use nix::unistd::getpid;
 
 use super::borrow::borrow_raw;
-use super::kept::InheritedFd;
+use super::kept::{InheritedFd, is_kept_on_exec};
 #[cfg(target_os = "linux")]
 use super::process::pidfd_open;
 use super::{Start, StartOfMain, noted};
@@ -70,13 +70,12 @@ pub(crate) fn close_inherited(_: &Start, inherited: &InheritedFd) -> nix::Result
 /// # Errors
 /// If it is not open, or does not come from the environment.
 pub(crate) fn adopt_inherited(start: &Start, fd: RawFd) -> io::Result<OwnedFd> {
-    let inherited = match start {
-        Start::OfMain(_) => InheritedFd::find(fd),
-        Start::Late(_) => noted()?.iter().find(|noted| noted.fd == fd).copied(),
-    };
-    match inherited {
-        Some(inherited) => adopt(&inherited),
-        None => Err(Errno::EBADF.into()),
+    match start {
+        Start::OfMain(_) => claim(fd),
+        Start::Late(_) => match noted()?.iter().find(|noted| noted.fd == fd) {
+            Some(inherited) => adopt(inherited),
+            None => Err(Errno::EBADF.into()),
+        },
     }
 }
 
@@ -85,20 +84,28 @@ pub(crate) fn adopt_inherited(start: &Start, fd: RawFd) -> io::Result<OwnedFd> {
 /// # Errors
 /// If the program has closed it or taken it over by now.
 pub(crate) fn adopt(inherited: &InheritedFd) -> io::Result<OwnedFd> {
-    // exec(2) would have closed it: it is this process's own, or was taken over for another variable.
-    if !inherited.is_unclaimed()? {
-        return Err(io::Error::other(
-            "it is not an inherited descriptor, or another variable names it as well",
-        ));
+    if inherited.is_unclaimed()? {
+        claim(inherited.fd)
+    } else {
+        Err(claimed())
     }
-    fcntl(
-        borrow_raw(inherited.fd),
-        FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC),
-    )?;
+}
+
+/// Takes over a descriptor that was inherited, as the caller knows.
+fn claim(fd: RawFd) -> io::Result<OwnedFd> {
+    // exec(2) would have closed it: it is this process's own, or was taken over for another variable.
+    if !is_kept_on_exec(fd)? {
+        return Err(claimed());
+    }
+    fcntl(borrow_raw(fd), FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
     // SAFETY: it is open, was inherited, and the environment or an argument passes it on for this
     // process to own. It has no other owner: what is taken over here and what the standard library
     // opens has the flag that was just looked for.
-    Ok(unsafe { OwnedFd::from_raw_fd(inherited.fd) })
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+fn claimed() -> io::Error {
+    io::Error::other("it is not an inherited descriptor, or another variable names it as well")
 }
 
 /// Takes over a descriptor that came with a message.

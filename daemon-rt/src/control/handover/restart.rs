@@ -50,8 +50,11 @@ pub(crate) fn prepare_restart(path: &Path, patience: Duration) -> Result<Option<
     // Looked up before the lock is taken: a file that is not trusted must not be locked either.
     while let Some(seen) = Instance::of(path)? {
         let Some(pidfile) = lock_restart(path).map_err(during)? else {
-            // It is about to end, or its pidfile was removed.
-            instance::end(path, patience)?;
+            // An instance whose pidfile was removed cannot hand over. If the file is back, so may
+            // the instance be.
+            if !path.exists() {
+                instance::end(path, patience)?;
+            }
             continue;
         };
         let mut restart = Restart {
