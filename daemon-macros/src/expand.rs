@@ -256,7 +256,7 @@ mod tests {
         let expansion = super::daemon(
             quote! {
                 main_loop = serve, defer_ready, init = open, privileged_init = bind, configure = configure,
-                name = "greeter", pidfile, group = 5, groups = ["adm", 5], keep_env = [], no_new_privs,
+                name = "greeter", pidfile, stdout, stderr, group = 5, groups = ["adm", 5], keep_env = [], no_new_privs,
                 start_timeout = "2m", mode = "detach", already_running = "wait", cli, crate = rt,
             },
             &quote!(
@@ -269,6 +269,8 @@ mod tests {
                 let mut __daemon = rt::Daemon::new();
                 __daemon.name("greeter");
                 __daemon.default_pidfile();
+                __daemon.default_stdout();
+                __daemon.default_stderr();
                 __daemon.group(5);
                 __daemon.groups(["adm", "5"]);
                 __daemon.keep_env([""; 0]);

@@ -120,7 +120,7 @@ mod values;
 /// | argument | value | if not given |
 /// | --- | --- | --- |
 /// | `name` | a string | the binary's name |
-/// | `pidfile` | an absolute path; without a value, `/run/NAME.pid` for root and `$XDG_RUNTIME_DIR/NAME.pid` otherwise | none |
+/// | `pidfile` | an absolute path; without a value, its [usual place], such as `/run/NAME.pid` | none |
 /// | `user`, `group` | a name or a number | unchanged; the user's primary group |
 /// | `groups` | a list of names or numbers | the user's own |
 /// | `chroot` | an absolute path | none |
@@ -129,7 +129,7 @@ mod values;
 /// | `keep_env` | a list of names of environment variables; a trailing `*` stands for any ending | only `LANG`, `LANGUAGE`, `LC_*` and `TZ` are kept |
 /// | `keep_fds` | a list of numbers of inherited descriptors that stay open, such as `[3, 4]` | none |
 /// | `keep_fds_from` | a list of environment variables whose values are such numbers | none |
-/// | `stdout`, `stderr` | an absolute path, appended to | `/dev/null` |
+/// | `stdout`, `stderr` | an absolute path, appended to; without a value, the log's [usual place], such as `/var/log/NAME.log` | `/dev/null` |
 /// | `capabilities` | a list such as `["CAP_NET_BIND_SERVICE"]`, kept when privileges are dropped | none |
 /// | `no_new_privs` | `true` (also without a value) or `false` | `true` if privileges are dropped |
 /// | `start_timeout` | `"30s"`, `"500ms"`, `"2m"` or a `Duration`; not used in the foreground, where the manager has its own limit | no limit |
@@ -137,6 +137,8 @@ mod values;
 /// | `cli` | no value; needs the feature `cli`: gives the binary the commands `start`, `stop`, `restart`, `reload`, `status` … | no commands |
 /// | `mode` | `"auto"`, `"detach"`, `"foreground"` or a `Mode` | `"auto"`, where `DAEMON_MODE=detach` or `foreground` in the environment decides |
 /// | `crate` | the path of the crate daemon-rt, if it is renamed or re-exported | `::daemon_rt` |
+///
+/// [usual place]: https://docs.rs/daemon-rt/latest/daemon_rt/fn.places.html
 ///
 /// # The same without the attribute
 ///

@@ -12,6 +12,9 @@ use crate::tokens::{self, Angles};
 /// `AlreadyRunning`.
 const ALREADY_RUNNING: [(&str, &str); 2] = [("fail", "Fail"), ("wait", "Wait")];
 
+/// The files that have a usual place: where the argument has no value, the file is there.
+const HAVE_USUAL_PLACE: [&str; 3] = ["pidfile", "stdout", "stderr"];
+
 /// The kind of value that an argument takes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -76,8 +79,8 @@ impl Arg {
             // The version that `--version` prints is that of the user's package.
             Kind::Cli => (key.clone(), quote!(::core::env!("CARGO_PKG_VERSION"))),
             Kind::Flag => (key.clone(), quote!(true)),
-            Kind::Path if key == "pidfile" => (
-                Ident::new("default_pidfile", key.span()),
+            Kind::Path if HAVE_USUAL_PLACE.iter().any(|name| key == name) => (
+                Ident::new(&format!("default_{key}"), key.span()),
                 TokenStream::new(),
             ),
             _ => return Err(self.known.missing(key)),

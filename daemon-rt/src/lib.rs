@@ -108,6 +108,7 @@ mod sys;
 #[doc = include_str!("../../README.md")]
 struct Readme;
 
+pub use daemon::places::{Places, places};
 pub use daemon::{AlreadyRunning, Daemon, Mode, NameOrId, ParseModeError};
 #[cfg(feature = "macros")]
 pub use daemon_macros::daemon;

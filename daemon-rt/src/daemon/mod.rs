@@ -3,6 +3,7 @@
 #[cfg(all(feature = "cli", any(target_os = "linux", not(unix))))]
 pub(crate) mod action;
 pub(crate) mod path;
+pub(crate) mod places;
 mod values;
 
 use std::ffi::OsString;
@@ -31,7 +32,7 @@ type RawFd = i32;
 #[derive(Clone, Debug, Default)]
 pub struct Daemon {
     pub(crate) name: Option<String>,
-    pub(crate) pidfile: Option<Pidfile>,
+    pub(crate) pidfile: Option<Place>,
     pub(crate) user: Option<NameOrId>,
     pub(crate) group: Option<NameOrId>,
     pub(crate) groups: Option<Vec<NameOrId>>,
@@ -41,8 +42,8 @@ pub struct Daemon {
     pub(crate) keep_env: Vec<OsString>,
     pub(crate) keep_fds: Vec<RawFd>,
     pub(crate) keep_fds_from: Vec<OsString>,
-    pub(crate) stdout: Option<PathBuf>,
-    pub(crate) stderr: Option<PathBuf>,
+    pub(crate) stdout: Option<Place>,
+    pub(crate) stderr: Option<Place>,
     pub(crate) capabilities: Vec<String>,
     pub(crate) no_new_privs: Option<bool>,
     pub(crate) start_timeout: Option<Duration>,
@@ -71,11 +72,11 @@ pub struct Daemon {
 )]
 pub trait FeatureCli {}
 
-/// Where the pidfile is.
+/// The place of a file.
 #[derive(Clone, Debug)]
-pub(crate) enum Pidfile {
-    /// `/run/NAME.pid` for root, `$XDG_RUNTIME_DIR/NAME.pid` otherwise.
-    Default,
+pub(crate) enum Place {
+    /// That of [`places`](places::places).
+    Usual,
     At(PathBuf),
 }
 
@@ -98,14 +99,13 @@ impl Daemon {
     /// The service keeps it open for reading only, so that it cannot change the pid. On NFS the
     /// lock needs a file that is open for writing: there it can. `/run` is no NFS.
     pub fn pidfile(&mut self, path: impl Into<PathBuf>) -> &mut Self {
-        self.pidfile = Some(Pidfile::At(path.into()));
+        self.pidfile = Some(Place::At(path.into()));
         self
     }
 
-    /// The pidfile at its usual place: `/run/NAME.pid` for root, `$XDG_RUNTIME_DIR/NAME.pid`
-    /// otherwise.
+    /// The pidfile at its usual place, such as `/run/NAME.pid`: see [`places`](crate::places()).
     pub fn default_pidfile(&mut self) -> &mut Self {
-        self.pidfile = Some(Pidfile::Default);
+        self.pidfile = Some(Place::Usual);
         self
     }
 
@@ -202,13 +202,27 @@ impl Daemon {
 
     /// The file to which standard output is appended (step 9); `/dev/null` if not set.
     pub fn stdout(&mut self, path: impl Into<PathBuf>) -> &mut Self {
-        self.stdout = Some(path.into());
+        self.stdout = Some(Place::At(path.into()));
+        self
+    }
+
+    /// Standard output appended to the log at its usual place, such as `/var/log/NAME.log`: see
+    /// [`places`](crate::places()).
+    pub fn default_stdout(&mut self) -> &mut Self {
+        self.stdout = Some(Place::Usual);
         self
     }
 
     /// The file to which standard error is appended (step 9); `/dev/null` if not set.
     pub fn stderr(&mut self, path: impl Into<PathBuf>) -> &mut Self {
-        self.stderr = Some(path.into());
+        self.stderr = Some(Place::At(path.into()));
+        self
+    }
+
+    /// Standard error appended to the log at its usual place, the same as that of
+    /// [`default_stdout`](Self::default_stdout).
+    pub fn default_stderr(&mut self) -> &mut Self {
+        self.stderr = Some(Place::Usual);
         self
     }
 
@@ -351,7 +365,7 @@ impl Daemon {
     /// # Errors
     /// If the path that was set is not valid, or the usual place cannot be told.
     pub fn get_pidfile(&self) -> Result<Option<PathBuf>, Error> {
-        path::pidfile(self)
+        places::pidfile(self)
     }
 
     /// The user that was set.
@@ -369,14 +383,20 @@ impl Daemon {
         self.chroot.as_deref()
     }
 
-    /// The file that was set for standard output.
-    pub fn get_stdout(&self) -> Option<&Path> {
-        self.stdout.as_deref()
+    /// The file to which standard output is going to be appended; `None` if to none.
+    ///
+    /// # Errors
+    /// If the path that was set is not valid, or the usual place cannot be told.
+    pub fn get_stdout(&self) -> Result<Option<PathBuf>, Error> {
+        places::log(self, "stdout", self.stdout.as_ref())
     }
 
-    /// The file that was set for standard error.
-    pub fn get_stderr(&self) -> Option<&Path> {
-        self.stderr.as_deref()
+    /// The file to which standard error is going to be appended; `None` if to none.
+    ///
+    /// # Errors
+    /// If the path that was set is not valid, or the usual place cannot be told.
+    pub fn get_stderr(&self) -> Result<Option<PathBuf>, Error> {
+        places::log(self, "stderr", self.stderr.as_ref())
     }
 
     /// The limit that was set on the time that a start may take.

@@ -178,12 +178,7 @@ fn begin(
     let mode = invocation.mode(daemon.mode);
     #[cfg(all(feature = "cli", target_os = "linux"))]
     let mode = mode_of_command(daemon, mode, &invocation);
-    // The two in which this process forks. `configure` may have started threads.
-    let alone = if mode == Mode::Detach || sys::is_init() {
-        Some(alone()?)
-    } else {
-        None
-    };
+    let alone = alone_to_fork(mode)?;
     if mode == Mode::Detach {
         let kept = descriptors::kept(daemon)?;
         left.retain(|one| !kept.contains(&one.fd));
@@ -197,6 +192,7 @@ fn begin(
         return Ok(Some(code));
     }
     check_mode(daemon, mode)?;
+    Draft::make_directories(daemon, mode)?;
     let ControlFlow::Continue(restart) = prepare_restart(daemon, draft.pidfile())? else {
         log::flush();
         return Ok(Some(ExitCode::SUCCESS));
@@ -308,6 +304,15 @@ fn detached_from_pid_1(daemon: &Daemon) -> Error {
         "mode: detach",
         format!("{problem}: leave it to \"auto\", or say \"foreground\""),
     )
+}
+
+/// The same where this process is going to fork. `configure` may have started threads.
+fn alone_to_fork(mode: Mode) -> Result<Option<SingleThreaded>, Error> {
+    if mode == Mode::Detach || sys::is_init() {
+        Ok(Some(alone()?))
+    } else {
+        Ok(None)
+    }
 }
 
 /// Makes sure that there is one thread.

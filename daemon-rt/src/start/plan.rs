@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use nix::sys::stat::Mode;
 
-use crate::daemon::Daemon;
-use crate::daemon::path::{absolute, check_name, pidfile};
+use crate::daemon::path::{absolute, check_name};
+use crate::daemon::places::{self, places};
+use crate::daemon::{Daemon, Mode as DaemonMode, Place};
 use crate::error::Error;
 use crate::steps::environment::{EnvironmentPlan, is_pattern};
 use crate::steps::pidfile::{Others, Policy};
@@ -48,6 +49,7 @@ impl Draft {
         if let Some(name) = &daemon.name {
             check_name(name)?;
         }
+        places::note();
         let umask = u32::from(u16::MAX).min(daemon.umask);
         if daemon.umask > 0o777 {
             return Err(Error::usage(
@@ -72,12 +74,12 @@ impl Draft {
                 account: Vec::new(),
             },
             logs: Logs {
-                stdout: log("stdout", daemon.stdout.as_ref())?,
-                stderr: log("stderr", daemon.stderr.as_ref())?,
+                stdout: log(daemon, "stdout", daemon.stdout.as_ref())?,
+                stderr: log(daemon, "stderr", daemon.stderr.as_ref())?,
             },
             umask: Mode::from_bits_truncate(umask as nix::libc::mode_t),
             working_directory,
-            pidfile: pidfile(daemon)?,
+            pidfile: places::pidfile(daemon)?,
             privileges: Privileges::of(daemon, path("chroot", daemon.chroot.as_ref())?)?,
             start_timeout: daemon.start_timeout,
             others: Others::new(policy, daemon.start_timeout),
@@ -91,6 +93,20 @@ impl Draft {
 
     pub(crate) fn others(&self) -> &Others {
         &self.0.others
+    }
+
+    /// Makes the directories of what is at its usual place. In the foreground there are no logs.
+    pub(crate) fn make_directories(daemon: &Daemon, mode: DaemonMode) -> Result<(), Error> {
+        let is_usual = |place: &Option<Place>| matches!(place, Some(Place::Usual));
+        let places = places(daemon.get_name());
+        if is_usual(&daemon.pidfile) {
+            places.make_place_of_pidfile()?;
+        }
+        let has_log = is_usual(&daemon.stdout) || is_usual(&daemon.stderr);
+        if has_log && mode == DaemonMode::Detach {
+            places.make_place_of_log()?;
+        }
+        Ok(())
     }
 
     /// Looks up the names of users and groups.
@@ -130,8 +146,8 @@ fn path(setting: &str, path: Option<&PathBuf>) -> Result<Option<PathBuf>, Error>
 }
 
 /// `/dev/null` may be named, too, and is not a file to append to.
-fn log(setting: &str, log: Option<&PathBuf>) -> Result<Option<PathBuf>, Error> {
-    let log = path(setting, log)?;
+fn log(daemon: &Daemon, setting: &str, log: Option<&Place>) -> Result<Option<PathBuf>, Error> {
+    let log = places::log(daemon, setting, log)?;
     if log.as_deref() == Some(Path::new(NULL)) {
         return Ok(None);
     }

@@ -257,6 +257,30 @@ pub(crate) fn pid_of(id: u32) -> Pid {
     Pid::from_raw(i32::try_from(id).expect("a pid is positive"))
 }
 
+/// Checks whether this program was started with more privileges than its caller has: set-user-ID,
+/// set-group-ID, file capabilities.
+#[cfg(target_os = "linux")]
+pub(crate) fn is_set_uid() -> bool {
+    // SAFETY: getauxval(3) has no precondition.
+    unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
+}
+
+/// Checks whether this program was started with more privileges than its caller has: set-user-ID,
+/// set-group-ID.
+#[cfg(any(target_vendor = "apple", target_os = "freebsd"))]
+pub(crate) fn is_set_uid() -> bool {
+    // SAFETY: issetugid(2) has no precondition.
+    unsafe { libc::issetugid() != 0 }
+}
+
+/// Checks whether this program was started with other ids than its caller has.
+#[cfg(not(any(target_os = "linux", target_vendor = "apple", target_os = "freebsd")))]
+pub(crate) fn is_set_uid() -> bool {
+    use nix::unistd::{getegid, geteuid, getgid, getuid};
+
+    geteuid() != getuid() || getegid() != getgid()
+}
+
 /// Checks whether this process is PID 1.
 pub(crate) fn is_init() -> bool {
     getpid().as_raw() == 1

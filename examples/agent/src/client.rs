@@ -32,7 +32,7 @@ fn ask(request: &[&str]) -> Result<Option<String>> {
     if request.iter().any(|word| word.contains(['\0', '\n'])) {
         return Err("it remembers single lines".into());
     }
-    let socket = crate::socket(&crate::places()?);
+    let socket = crate::socket()?;
     let began = Instant::now();
     while began.elapsed() < PATIENCE {
         // An agent that is about to end has answered or not even begun, so that the next can be
@@ -71,7 +71,7 @@ fn connect(socket: &Path) -> Result<Option<UnixStream>> {
 fn start() -> Result<()> {
     let mut serve = Command::new(std::env::current_exe()?);
     serve.arg("serve");
-    Control::new(crate::places()?.pidfile).launch(&mut serve, PATIENCE)?;
+    Control::new(crate::pidfile()?).launch(&mut serve, PATIENCE)?;
     Ok(())
 }
 

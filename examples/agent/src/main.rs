@@ -22,14 +22,12 @@ mod client;
 mod serve;
 
 #[cfg(unix)]
-use std::io;
-#[cfg(unix)]
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 #[cfg(unix)]
-use places::Places;
+use daemon_rt::places;
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
@@ -84,14 +82,14 @@ fn main() -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// The agent's socket, beside its pidfile: in `$XDG_RUNTIME_DIR`, or in a directory of this user's
-/// below that for temporary files.
+/// The agent's pidfile, at its usual place: agent and clients find it by the same rule.
 #[cfg(unix)]
-fn socket(places: &Places) -> PathBuf {
-    places.pidfile.with_extension("sock")
+fn pidfile() -> Result<PathBuf> {
+    Ok(places("agent").pidfile()?)
 }
 
+/// The agent's socket, beside its pidfile.
 #[cfg(unix)]
-fn places() -> io::Result<Places> {
-    Places::of("agent")
+fn socket() -> Result<PathBuf> {
+    Ok(pidfile()?.with_extension("sock"))
 }

@@ -25,19 +25,17 @@ pub(crate) struct Agent {
 }
 
 // The socket is for this user alone.
-#[daemon(configure = configure, init = listen, umask = 0o077)]
+#[daemon(name = "agent", pidfile, stderr, configure = configure, init = listen, umask = 0o077)]
 pub(crate) fn serve(agent: Agent) -> io::Result<()> {
     agent.answer_until_told_to_end()
 }
 
-/// In the process that the client has started: the pidfile, whose lock lets one agent through.
-fn configure(daemon: &mut Daemon) -> Result<(PathBuf, Duration)> {
+/// In the process that the client has started. The lock of the pidfile lets one agent through.
+fn configure(_: &mut Daemon) -> Result<(PathBuf, Duration)> {
     let Command::Serve { idle } = Options::parse().command else {
         return Err("this is a client".into());
     };
-    let places = crate::places()?;
-    daemon.pidfile(&places.pidfile).stderr(&places.log);
-    Ok((crate::socket(&places), Duration::from_secs(idle)))
+    Ok((crate::socket()?, Duration::from_secs(idle)))
 }
 
 /// In the agent: what is there of a socket is a dead agent's, and is replaced. From here on clients

@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use axum::{Router, response::Html, routing::get};
 use clap::Parser;
+#[cfg(unix)]
+use daemon_rt::places;
 use daemon_rt::{Daemon, daemon, listen, shutdown};
 #[cfg(unix)]
 use nix::unistd::geteuid;
-#[cfg(unix)]
-use places::Places;
 use tower_http::services::ServeDir;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -35,7 +35,7 @@ struct Options {
 
 // Under a umask of 0, daemon(7)'s own, everyone could write what a service in Rust creates: std
 // asks for mode 0666.
-#[daemon(configure = configure, privileged_init = bind, init = site, umask = 0o022)]
+#[daemon(name = "webapp", pidfile, stdout, stderr, configure = configure, privileged_init = bind, init = site, umask = 0o022)]
 #[tokio::main]
 async fn main((listener, site): (TcpListener, Router)) -> Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
@@ -63,13 +63,15 @@ fn configure(daemon: &mut Daemon) -> Result<(SocketAddr, Option<PathBuf>)> {
     Ok((address, root))
 }
 
-/// Sets the pidfile, the log, and the user.
+/// Says where its files are, and sets the user.
 #[cfg(unix)]
 fn settle(daemon: &mut Daemon) -> Result<()> {
-    let Places { pidfile, log } = Places::of("webapp")?;
-    println!("To stop it:     kill $(cat {})", pidfile.display());
-    println!("Its log:        {}", log.display());
-    daemon.pidfile(pidfile).stdout(&log).stderr(log);
+    let places = places("webapp");
+    println!(
+        "To stop it:     kill $(cat {})",
+        places.pidfile()?.display()
+    );
+    println!("Its log:        {}", places.log()?.display());
     if is_root() {
         daemon.user("nobody");
     }
@@ -79,7 +81,8 @@ fn settle(daemon: &mut Daemon) -> Result<()> {
 /// Where the system is not Unix the service stays on this terminal.
 #[cfg(not(unix))]
 #[expect(clippy::unnecessary_wraps, reason = "on Unix it can fail")]
-fn settle(_: &mut Daemon) -> Result<()> {
+fn settle(daemon: &mut Daemon) -> Result<()> {
+    daemon.no_pidfile();
     println!("To stop it:     Ctrl-C");
     Ok(())
 }

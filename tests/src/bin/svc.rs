@@ -64,6 +64,18 @@ impl Script {
     }
 }
 
+/// The usual places of the service `greeter`.
+fn places() -> String {
+    let places = daemon_rt::places("greeter");
+    let (pidfile, log) = (places.pidfile(), places.log());
+    let all = [pidfile, log, places.state_directory()];
+    let shown = all.map(|place| match place {
+        Ok(place) => place.display().to_string(),
+        Err(error) => format!("({error})"),
+    });
+    shown.join(" ")
+}
+
 #[allow(clippy::too_many_lines, reason = "a table of actions")]
 fn act(action: &str) -> Result<()> {
     let (action, value) = action.split_once('=').unwrap_or((action, ""));
@@ -164,6 +176,9 @@ fn act(action: &str) -> Result<()> {
             [] => {}
             ways => return Err(format!("root again by {}", ways.join(", ")).into()),
         },
+        // The usual places of a service: to standard output, or to a file.
+        "places" if value == "-" => print!("{}", places()),
+        "places" => std::fs::write(value, places())?,
         "remove" => std::fs::remove_file(value)?,
         "cat" => print!("{}", std::fs::read_to_string(value)?),
         // Tries to write a file through every descriptor that leads to it.

@@ -225,6 +225,7 @@ fn any_environment_of_an_ordinary_user_with_the_default_pidfile() {
             let home = scene.dir("home", 0o755, Some(ORDINARY));
             let ready = home.join("ready");
             let launch = launch(&scene, variables)
+                .env("TMPDIR", &home)
                 .arg("pidfile=")
                 .set("main:write", &ready)
                 .ordinary(ORDINARY);

@@ -49,7 +49,8 @@ impl<'s> User<'s> {
     }
 
     fn call_without_login(&self, line: &str) -> Launch<'s> {
-        let launch = self.scene.launch(&*AGENT).args(line.split_whitespace());
+        let launch = self.scene.launch(&*AGENT).env("HOME", "/");
+        let launch = launch.args(line.split_whitespace());
         if geteuid().is_root() {
             launch.ordinary(self.uid)
         } else {

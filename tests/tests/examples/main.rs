@@ -47,8 +47,10 @@ fn text(path: impl AsRef<Path>) -> String {
     fs::read_to_string(path).unwrap_or_default()
 }
 
-/// As an ordinary user: the one who runs the tests, or one whom nobody knows.
+/// As an ordinary user: the one who runs the tests, or one whom nobody knows. Without a home, and so
+/// with the log beside the pidfile.
 fn ordinary(launch: Launch<'_>) -> Launch<'_> {
+    let launch = launch.env("HOME", "/");
     if geteuid().is_root() {
         launch.ordinary(USER)
     } else {

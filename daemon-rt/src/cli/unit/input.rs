@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::daemon::{Daemon, Pidfile};
+use crate::daemon::{Daemon, Place};
 use crate::error::Error;
 use crate::status;
 
@@ -91,11 +91,12 @@ impl<'a> UnitInput<'a> {
             Some(path) => text(setting, &directory.join(path).to_string_lossy()).map(Some),
             None => Ok(None),
         };
-        let pidfile = match &daemon.pidfile {
-            Some(Pidfile::Default) => Some(PathBuf::from(format!("/run/{name}.pid"))),
-            Some(Pidfile::At(path)) => Some(path.clone()),
+        let place = |place: &Option<Place>, usual| match place {
+            Some(Place::Usual) => Some(PathBuf::from(usual)),
+            Some(Place::At(path)) => Some(path.clone()),
             None => None,
         };
+        let log = format!("/var/log/{name}.log");
         let description = match options.description.lines().next() {
             Some(line) if !line.trim().is_empty() => line.trim(),
             _ => &name,
@@ -108,9 +109,12 @@ impl<'a> UnitInput<'a> {
             options,
             description: text("description", description)?,
             executable: text("the path of the binary", &executable.to_string_lossy())?,
-            pidfile: path("pidfile", &pidfile)?,
-            stdout: path("stdout", &daemon.stdout)?,
-            stderr: path("stderr", &daemon.stderr)?,
+            pidfile: path(
+                "pidfile",
+                &place(&daemon.pidfile, format!("/run/{name}.pid")),
+            )?,
+            stdout: path("stdout", &place(&daemon.stdout, log.clone()))?,
+            stderr: path("stderr", &place(&daemon.stderr, log))?,
             chroot: path("chroot", &daemon.chroot)?,
             directory: text("working_directory", &directory.to_string_lossy())?,
             name,

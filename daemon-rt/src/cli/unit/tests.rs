@@ -119,6 +119,16 @@ fn the_service_gives_up_root_where_something_needs_it() {
 }
 
 #[test]
+fn the_usual_places_are_roots() {
+    let (mut named, mut usual) = (full(), full());
+    named.0.pidfile("/run/greeter.pid");
+    usual.0.default_pidfile().default_stdout().default_stderr();
+    for manager in [Manager::Systemd, Manager::Openrc, Manager::Sysv] {
+        assert_eq!(text(&usual, manager), text(&named, manager));
+    }
+}
+
+#[test]
 fn what_stays_root_is_denied_little() {
     let (mut daemon, options) = small();
     daemon.user(0);
