@@ -126,11 +126,15 @@ pub use service::reload::{Reload, Reloads, reloads};
 pub use service::shutdown::{Shutdown, shutdown};
 #[cfg(unix)]
 pub use service::status::status;
+#[cfg(unix)]
+pub use steps::pidfile::Pidfile;
 
 #[cfg(all(feature = "control", not(unix)))]
 pub use elsewhere::control;
 #[cfg(not(unix))]
 pub use elsewhere::listen::{Address, Listen, Listener, listen, listener_or, listeners};
+#[cfg(not(unix))]
+pub use elsewhere::pidfile::Pidfile;
 #[cfg(not(unix))]
 pub use elsewhere::reload::{Reload, Reloads, reloads};
 #[cfg(not(unix))]

@@ -6,6 +6,7 @@ mod commands;
 #[cfg(feature = "control")]
 pub mod control;
 pub(crate) mod listen;
+pub(crate) mod pidfile;
 pub(crate) mod reload;
 pub(crate) mod report;
 mod settings;

@@ -14,7 +14,7 @@ use crate::service::{end, requests};
 use crate::start::plan::Plan;
 use crate::start::starter::Starter;
 use crate::step::Step;
-use crate::steps::pidfile::{self, Pidfile};
+use crate::steps::pidfile::{self, Claim};
 use crate::steps::privileges::{self, capability};
 use crate::steps::signals::{self, StillIgnored};
 use crate::steps::{descriptors, environment, streams};
@@ -44,7 +44,7 @@ pub(crate) fn detach(
     start: &Start,
     alone: &SingleThreaded,
     plan: &Plan,
-    pidfile: Pidfile,
+    pidfile: Claim,
     restart: Option<Restart>,
     service: &mut Stages<'_>,
 ) -> Result<(), Failure> {
@@ -52,7 +52,7 @@ pub(crate) fn detach(
     let null = streams::open_null()?;
     let starter = Starter::prepare(plan)?;
     let pidfile = pidfile.lock(&plan.others)?;
-    if let Pidfile::LeftToAnother = pidfile {
+    if let Claim::LeftToAnother = pidfile {
         leave_to_another();
     }
     environment::clean_environment(start, &plan.environment)?; // 4
@@ -124,7 +124,7 @@ fn first_of_its_namespace() -> Error {
 pub(crate) fn initialize(
     plan: &Plan,
     mode: Mode,
-    pidfile: Pidfile,
+    pidfile: Claim,
     restart: Option<New>,
     service: &mut Stages<'_>,
 ) -> Result<(), Failure> {

@@ -7,7 +7,7 @@ use crate::error::Failure;
 use crate::hooks::Stages;
 use crate::start::detach;
 use crate::start::plan::Plan;
-use crate::steps::pidfile::Pidfile;
+use crate::steps::pidfile::Claim;
 use crate::steps::streams;
 use crate::sys::SingleThreaded;
 
@@ -19,7 +19,7 @@ use crate::sys::SingleThreaded;
 pub(crate) fn stay(
     alone: Option<&SingleThreaded>,
     plan: &Plan,
-    pidfile: Pidfile,
+    pidfile: Claim,
     service: &mut Stages<'_>,
 ) -> Result<(), Failure> {
     plan.still_ignored.reset()?; // 2, what a starter would have put off

@@ -30,7 +30,7 @@ use crate::start::plan::Draft;
 use crate::status;
 use crate::step::Step;
 use crate::steps::descriptors;
-use crate::steps::pidfile::{Pidfile, Policy};
+use crate::steps::pidfile::{Claim, Policy};
 use crate::sys::{
     self, Anywhere, In, InheritedEnvironment, Late, SingleThreaded, Start, StartOfMain,
 };
@@ -219,9 +219,9 @@ fn begin_report(daemon: &mut Daemon, invocation: &Invocation) {
 
 /// Takes the lock of an existing pidfile. It ends here if another instance has it, and this start
 /// may leave the service to that one.
-fn probe(draft: &Draft, mode: Mode, invocation: &Invocation) -> Result<Pidfile, Failure> {
-    match Pidfile::probe(draft.pidfile(), draft.others()) {
-        Ok(Pidfile::LeftToAnother) => detach::leave_to_another(),
+fn probe(draft: &Draft, mode: Mode, invocation: &Invocation) -> Result<Claim, Failure> {
+    match Claim::probe(draft.pidfile(), draft.others()) {
+        Ok(Claim::LeftToAnother) => detach::leave_to_another(),
         Ok(pidfile) => Ok(pidfile),
         Err(error) => Err(refused(error, mode, invocation)),
     }

@@ -9,7 +9,9 @@
 //! | `replaced` | E23: the file is removed or replaced |
 //! | `ends` | E26, E27: what is left at the end |
 //! | `by_default` | the bare `pidfile` |
+//! | `alone` | `Pidfile`, without a daemon |
 
+mod alone;
 mod by_default;
 mod ends;
 mod ownership;

@@ -31,8 +31,8 @@ const BUSY: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(5);
 const MODE: Mode = Mode::S_IRUSR.union(Mode::S_IWUSR);
 
-/// The pidfile of a start, until its pid is written.
-pub(crate) enum Pidfile {
+/// The claim of a start on the pidfile, until its pid is written.
+pub(crate) enum Claim {
     /// There is nothing to write: no pidfile is wanted, or an older instance shares its lock.
     Settled,
     /// There is no file yet.
@@ -46,8 +46,10 @@ pub(crate) enum Pidfile {
 
 /// The action if there is no pidfile.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Missing {
+pub(super) enum Missing {
     Create,
+    /// There are other threads, which share the umask.
+    CreateAmongThreads,
     Leave,
 }
 
@@ -68,7 +70,7 @@ enum Attempt<T> {
     Busy,
 }
 
-impl Pidfile {
+impl Claim {
     /// Takes the lock of an existing pidfile, before the work that a refused start need not do. In a
     /// restart the lock has been handed over.
     pub(crate) fn probe(path: Option<&Path>, others: &Others) -> Result<Self, Error> {
@@ -95,26 +97,29 @@ fn acquire(
     place: SafePath,
     missing: Missing,
     others: &Others,
-) -> Result<Pidfile, Error> {
+) -> Result<Claim, Error> {
     let result = take(&path, &place, missing, others);
     match result.during(Step::WritePidfile, path.display())? {
-        Ok(Some(writer)) => Ok(Pidfile::Locked(writer)),
-        Ok(None) => Ok(Pidfile::Missing { path, place }),
+        Ok(Some((held, writer))) => {
+            hold(held).during(Step::WritePidfile, path.display())?;
+            Ok(Claim::Locked(writer))
+        }
+        Ok(None) => Ok(Claim::Missing { path, place }),
         Err(holder) => {
             others.leave_to(holder, &path)?;
-            Ok(Pidfile::LeftToAnother)
+            Ok(Claim::LeftToAnother)
         }
     }
 }
 
-/// Takes the lock, and returns a descriptor that writes the file, or its holder. `None` if there is
-/// no file.
-fn take(
+/// Takes the lock, and returns it with a descriptor that writes the file; or its holder. `None` if
+/// there is no file.
+pub(super) fn take(
     path: &Path,
     place: &SafePath,
     missing: Missing,
     others: &Others,
-) -> io::Result<Result<Option<OwnedFd>, Holder>> {
+) -> io::Result<Result<Option<(Held, OwnedFd)>, Holder>> {
     let mut began = Instant::now();
     loop {
         let is_over = began.elapsed() > BUSY;
@@ -131,8 +136,7 @@ fn take(
             Attempt::Locked(writer) => {
                 let state = State::Locked(getpid());
                 let held = Held::new(path, place, candidate.file, candidate.found, state)?;
-                hold(held)?;
-                return Ok(Ok(Some(writer)));
+                return Ok(Ok(Some((held, writer))));
             }
             Attempt::Gone => continue,
             Attempt::Busy => {}
@@ -170,11 +174,16 @@ fn open(place: &SafePath, missing: Missing) -> io::Result<Option<Candidate>> {
             Err(_) if missing == Missing::Leave => return Ok(None),
             Err(_) => {}
         }
-        // It has its mode from the first moment, whatever the caller's umask: another starter must
-        // be able to open it.
-        let mask = umask(Mode::all().difference(MODE));
-        let created = place.create(OFlag::O_RDONLY, MODE);
-        umask(mask);
+        let created = if missing == Missing::CreateAmongThreads {
+            place.create(OFlag::O_RDONLY, MODE)
+        } else {
+            // It has its mode from the first moment, whatever the caller's umask: another starter
+            // must be able to open it.
+            let mask = umask(Mode::all().difference(MODE));
+            let created = place.create(OFlag::O_RDONLY, MODE);
+            umask(mask);
+            created
+        };
         match created {
             Ok((file, found)) => {
                 return Ok(Some(Candidate {

@@ -41,8 +41,7 @@ pub(crate) fn ready() -> Result<(), Error> {
 }
 
 /// Checks whether this process owns the service that has this pidfile.
-#[cfg(target_os = "linux")]
-pub(crate) fn is_held_here(file: &FileStat) -> bool {
+pub(super) fn is_held_by_start(file: &FileStat) -> bool {
     let Some(held) = held() else { return false };
     held.is_owned_here() && same_file(&held.file, file)
 }
@@ -102,20 +101,29 @@ fn problem(held: &Held) -> Option<&'static str> {
 /// Removes the file, if it is still this process's and can be removed. Calls only what
 /// signal-safety(7) allows: it runs in signal handlers too.
 pub(crate) fn remove() {
-    let Some(held) = held() else { return };
-    // Without the lock it can be another instance's by now.
-    if !held.is_locked() {
-        return;
+    if let Some(held) = held() {
+        held.remove();
     }
-    let is_ours = match held.state.load() {
-        State::Locked(pid) => pid == getpid(),
-        State::Owned(pid) => pid == getpid() && !is_passed_on(held),
-        State::Shared | State::GivenUp => false,
-    };
-    if is_ours && matches!(held.stat(), Ok(found) if same_file(&found, &held.file)) {
-        // If that fails, the lock still ends with the process, and only the lock counts.
-        remove_known(&held.path, &held.directory, &held.file);
-        remove_socket(held);
+}
+
+impl Held {
+    /// Removes the file, if it is still this process's and can be removed. Calls only what
+    /// signal-safety(7) allows.
+    pub(super) fn remove(&self) {
+        // Without the lock it can be another instance's by now.
+        if !self.is_locked() {
+            return;
+        }
+        let is_ours = match self.state.load() {
+            State::Locked(pid) => pid == getpid(),
+            State::Owned(pid) => pid == getpid() && !is_passed_on(self),
+            State::Shared | State::GivenUp => false,
+        };
+        if is_ours && matches!(self.stat(), Ok(found) if same_file(&found, &self.file)) {
+            // If that fails, the lock still ends with the process, and only the lock counts.
+            remove_known(&self.path, &self.directory, &self.file);
+            remove_socket(self);
+        }
     }
 }
 

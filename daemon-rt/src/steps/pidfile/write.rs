@@ -4,30 +4,27 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 use nix::libc;
-use nix::sys::stat::FileStat;
 use nix::sys::uio::pwrite;
 use nix::unistd::{ftruncate, getpid};
 
-use super::held::held;
+use super::held::{Held, held};
 use super::line::{LONGEST_LINE, line};
-use super::lock::Pidfile;
+use super::lock::Claim;
 use super::marks;
-use super::own::own;
 use crate::daemon::Mode;
 use crate::error::{During, Error};
 use crate::step::Step;
 use crate::sys::retry;
 
-impl Pidfile {
+impl Claim {
     /// Writes the pid of this process, the daemon. The file is never empty meanwhile. Shows others
     /// that this process is the service, and whether it stays in the foreground.
     #[inline]
     pub(crate) fn write(self, mode: Mode) -> Result<(), Error> {
         let Some(held) = held() else { return Ok(()) };
         if let Self::Locked(writer) = self {
-            let written = write_to(&writer, &held.file);
-            written.during(Step::WritePidfile, held.path.as_path().display())?;
-            own();
+            held.write_pid(&writer)
+                .during(Step::WritePidfile, held.path.as_path().display())?;
         }
         // Now that the writer is closed.
         marks::set_process(held.lock.as_fd());
@@ -38,15 +35,19 @@ impl Pidfile {
     }
 }
 
-fn write_to(pidfile: &OwnedFd, before: &FileStat) -> io::Result<()> {
-    let mut buffer = [0; LONGEST_LINE];
-    let line = line(getpid(), &mut buffer);
-    if retry(|| pwrite(pidfile, line, 0))? < line.len() {
-        return Err(io::ErrorKind::WriteZero.into());
+impl Held {
+    /// Writes the pid of this process, which owns the file from then on.
+    pub(super) fn write_pid(&self, writer: &OwnedFd) -> io::Result<()> {
+        let mut buffer = [0; LONGEST_LINE];
+        let line = line(getpid(), &mut buffer);
+        if retry(|| pwrite(writer, line, 0))? < line.len() {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        let end = libc::off_t::try_from(line.len()).expect("it is short");
+        if self.file.st_size > end {
+            retry(|| ftruncate(writer, end))?;
+        }
+        self.state.own();
+        Ok(())
     }
-    let end = libc::off_t::try_from(line.len()).expect("it is short");
-    if before.st_size > end {
-        retry(|| ftruncate(pidfile, end))?;
-    }
-    Ok(())
 }
