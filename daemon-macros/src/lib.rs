@@ -51,7 +51,7 @@ mod values;
 ///
 /// `f` is the path of a function. `E` is any `std::error::Error`, `Box<dyn Error>`, `Box<dyn Error +
 /// Send + Sync>`, `anyhow::Error`, `String` or `&'static str`. An error ends the start: the starter
-/// prints it and exits with status 1. With `defer_ready`, the type of the last parameter is
+/// prints it and exits with status 78 (`configure`) or 1. With `defer_ready`, the type of the last parameter is
 /// recognized by its name, `Ready`.
 ///
 /// For an `async fn` put the attribute of its runtime below this one: the runtime then starts

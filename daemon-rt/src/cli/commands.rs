@@ -1,7 +1,7 @@
 //! The control commands, carried out.
 
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -12,48 +12,76 @@ use super::unit::{self, UnitOptions};
 use crate::control::{Control, Reloaded, Stopped, keeper};
 use crate::daemon::Daemon;
 use crate::daemon::action::Action;
-use crate::error::Error;
+use crate::daemon::places;
+use crate::error::{Error, Failure};
+use crate::status;
 
 impl Daemon {
-    /// Runs the control command. Returns `None` if a start is to follow.
+    /// Tells whether the command is one that starts the service in this process.
     ///
-    /// `pidfile` is that of the settings; `privileged_init` says that there is such a hook.
+    /// # Errors
+    /// If it is a restart without a pidfile.
+    pub(crate) fn starts(&self) -> Result<bool, Error> {
+        match self.action {
+            Action::Start | Action::Run => Ok(true),
+            Action::Restart { .. } => self.required_pidfile().map(|_| true),
+            _ => Ok(false),
+        }
+    }
+
+    /// Runs another command.
+    ///
+    /// `settings` has the fault of the settings, or checks what they name; `privileged_init` says
+    /// that there is such a hook.
     pub(crate) fn run_command(
         &self,
-        pidfile: Option<&Path>,
+        settings: Result<impl FnOnce() -> Result<(), Error>, Error>,
         privileged_init: bool,
-    ) -> Result<Option<ExitCode>, Error> {
+    ) -> Result<ExitCode, Failure> {
         let name = self.get_name();
         match &self.action {
-            Action::Start | Action::Run => return Ok(None),
-            Action::Restart { .. } => {
-                required(pidfile)?;
-                return Ok(None);
+            Action::Start | Action::Run | Action::Restart { .. } => {}
+            Action::Check { quiet } => {
+                check(settings)?;
+                if !quiet {
+                    print_line(&format!("{name}: configuration is good"));
+                }
             }
-            Action::Stop { timeout } => self.stop(&name, required(pidfile)?, *timeout)?,
+            Action::Stop { timeout } => self.stop(&name, &self.required_pidfile()?, *timeout)?,
             Action::Reload { timeout } => {
-                match self.control(required(pidfile)?).reload(*timeout)? {
+                let control = self.control(&self.required_pidfile()?);
+                check(settings)?;
+                match control.reload(*timeout)? {
                     Reloaded::Done => print_line(&format!("{name} has reloaded")),
                     Reloaded::Requested => print_line(&format!("{name} was told to reload")),
                 }
             }
             Action::Status { json } => {
-                let pidfile = required(pidfile)?;
-                let answer = Answer::find(&name, &self.control(pidfile), pidfile);
+                let pidfile = self.required_pidfile()?;
+                let answer = Answer::find(&name, &self.control(&pidfile), &pidfile);
                 print_line(&if *json { answer.json() } else { answer.text() });
-                return Ok(Some(answer.exit_code()));
+                return Ok(answer.exit_code());
             }
             Action::Unit {
                 manager,
                 description,
                 listen,
             } => {
+                settings?;
                 let options =
                     UnitOptions::new(self, description.clone(), listen.clone(), privileged_init);
                 print_line(unit::service_file(self, *manager, &options)?.trim_end());
             }
         }
-        Ok(Some(ExitCode::SUCCESS))
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn required_pidfile(&self) -> Result<PathBuf, Error> {
+        if let Some(pidfile) = places::pidfile(self)? {
+            return Ok(pidfile);
+        }
+        let problem = "the control commands find the service by its pidfile: set one";
+        Err(Error::usage("pidfile", problem))
     }
 
     fn stop(&self, name: &str, pidfile: &Path, timeout: Duration) -> Result<(), Error> {
@@ -92,12 +120,16 @@ impl Daemon {
     }
 }
 
-fn required(pidfile: Option<&Path>) -> Result<&Path, Error> {
-    if let Some(pidfile) = pidfile {
-        return Ok(pidfile);
-    }
-    let problem = "the control commands find the service by its pidfile: set one";
-    Err(Error::usage("pidfile", problem))
+/// Checks the settings, all of which are part of the configuration.
+fn check(settings: Result<impl FnOnce() -> Result<(), Error>, Error>) -> Result<(), Failure> {
+    let checked = match settings {
+        Ok(check) => check(),
+        Err(error) => Err(error),
+    };
+    checked.map_err(|error| Failure {
+        status: status::NOT_CONFIGURED,
+        ..Failure::from(error)
+    })
 }
 
 /// Prints a line. A closed standard output is not an error.

@@ -67,8 +67,8 @@ enum Command {
 
 impl Daemon {
     /// Gives the service the control commands as its command line: `start` (also without a
-    /// command), `stop`, `restart`, `reload`, `status`, `run`, `unit`, `completions`, `--help` and
-    /// `--version`, which prints `version`.
+    /// command), `stop`, `restart`, `reload`, `status`, `check`, `run`, `unit`, `completions`, `--help`
+    /// and `--version`, which prints `version`.
     ///
     /// It also gives the service a [`control_socket`](Self::control_socket).
     pub fn cli(&mut self, version: impl Into<String>) -> &mut Self {

@@ -45,6 +45,14 @@ pub enum Action {
         #[arg(long)]
         json: bool,
     },
+    /// Check the configuration, and change nothing
+    ///
+    /// Exit status: 0 if a start would accept it, or else 78.
+    Check {
+        /// Say nothing if it is good
+        #[arg(short, long)]
+        quiet: bool,
+    },
     /// Run the service in the foreground
     Run,
     /// Print a service file for a service manager

@@ -1,8 +1,10 @@
 //! The control commands, of which there are `start` and `run`.
 
+use super::settings;
 use crate::daemon::Daemon;
 use crate::daemon::action::Action;
 use crate::error::{Error, Failure};
+use crate::status;
 
 /// The status of `status` for a service of which nothing is known, as LSB has it.
 const UNKNOWN: u8 = 4;
@@ -17,11 +19,26 @@ impl Daemon {
             Action::Reload { .. } => "reload",
             Action::Status { .. } => "look the service up",
             Action::Unit { .. } => "print a service file",
+            Action::Check { quiet } => return self.check(quiet),
         };
         let mut failure = Failure::from(Error::unavailable(verb));
         if let Action::Status { .. } = self.action {
             failure.status = UNKNOWN;
         }
         Err(failure)
+    }
+
+    /// Checks the settings. The process ends here if they are good.
+    fn check(&self, quiet: bool) -> Result<(), Failure> {
+        if let Err(error) = settings::check(self) {
+            return Err(Failure {
+                status: status::NOT_CONFIGURED,
+                ..Failure::from(error)
+            });
+        }
+        if !quiet {
+            println!("{}: configuration is good", self.get_name());
+        }
+        std::process::exit(0)
     }
 }

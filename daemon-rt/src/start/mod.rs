@@ -12,7 +12,6 @@ mod starter;
 
 use std::ops::ControlFlow;
 use std::os::fd::RawFd;
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -26,7 +25,7 @@ use crate::hooks::{Service, Stages, run};
 use crate::manager::detect::Invocation;
 use crate::report::{self, log};
 use crate::service::listen;
-use crate::start::plan::Draft;
+use crate::start::plan::{Draft, Plan};
 use crate::status;
 use crate::step::Step;
 use crate::steps::descriptors;
@@ -174,31 +173,45 @@ fn begin(
     let configured = run::run(run::CONFIGURE, configure);
     begin_report(daemon, &invocation);
     configured?;
-    let mut left = descriptors::take_back();
     let mode = invocation.mode(daemon.mode);
     #[cfg(all(feature = "cli", target_os = "linux"))]
     let mode = mode_of_command(daemon, mode, &invocation);
+    let policy = policy(daemon, mode, &invocation);
+    let draft = Draft::new(daemon, environment, deferred.signals, policy);
+    #[cfg(all(feature = "cli", target_os = "linux"))]
+    if !daemon.starts()? {
+        let settings = draft.map(|draft| || draft.look_up(daemon)?.check_places(daemon));
+        let code = daemon.run_command(settings, service.privileged_init.is_some())?;
+        log::flush();
+        return Ok(Some(code));
+    }
+    carry_on(daemon, service, start, &invocation, mode, draft?)
+}
+
+/// The rest of the start.
+fn carry_on(
+    daemon: &Daemon,
+    service: &mut Stages<'_>,
+    start: &Start,
+    invocation: &Invocation,
+    mode: Mode,
+    draft: Draft,
+) -> Result<Option<ExitCode>, Failure> {
+    let mut left = descriptors::take_back();
     let alone = alone_to_fork(mode)?;
     if mode == Mode::Detach {
         let kept = descriptors::kept(daemon)?;
         left.retain(|one| !kept.contains(&one.fd));
         descriptors::close_inherited(start, left)?; // 1, what `configure` might still have needed
     }
-    let policy = policy(daemon, mode, &invocation);
-    let draft = Draft::new(daemon, environment, deferred.signals, policy)?;
-    #[cfg(all(feature = "cli", target_os = "linux"))]
-    if let Some(code) = daemon.run_command(draft.pidfile(), service.privileged_init.is_some())? {
-        log::flush();
-        return Ok(Some(code));
-    }
     check_mode(daemon, mode)?;
+    let plan = draft.look_up(daemon)?;
     Draft::make_directories(daemon, mode)?;
-    let ControlFlow::Continue(restart) = prepare_restart(daemon, draft.pidfile())? else {
+    let ControlFlow::Continue(restart) = prepare_restart(daemon, &plan)? else {
         log::flush();
         return Ok(Some(ExitCode::SUCCESS));
     };
-    let pidfile = probe(&draft, mode, &invocation)?;
-    let plan = draft.look_up(daemon)?;
+    let pidfile = probe(&plan, mode, invocation)?;
     match alone {
         Some(alone) if mode == Mode::Detach => {
             detach::detach(start, &alone, &plan, pidfile, restart, service)?;
@@ -219,8 +232,8 @@ fn begin_report(daemon: &mut Daemon, invocation: &Invocation) {
 
 /// Takes the lock of an existing pidfile. It ends here if another instance has it, and this start
 /// may leave the service to that one.
-fn probe(draft: &Draft, mode: Mode, invocation: &Invocation) -> Result<Claim, Failure> {
-    match Claim::probe(draft.pidfile(), draft.others()) {
+fn probe(plan: &Plan, mode: Mode, invocation: &Invocation) -> Result<Claim, Failure> {
+    match Claim::probe(plan.pidfile.as_deref(), &plan.others) {
         Ok(Claim::LeftToAnother) => detach::leave_to_another(),
         Ok(pidfile) => Ok(pidfile),
         Err(error) => Err(refused(error, mode, invocation)),
@@ -274,11 +287,13 @@ fn refused(error: Error, mode: Mode, invocation: &Invocation) -> Failure {
 /// Begins the restart that the settings ask for, if they do. `Break` if a manager has done it all.
 fn prepare_restart(
     daemon: &Daemon,
-    pidfile: Option<&Path>,
+    plan: &Plan,
 ) -> Result<ControlFlow<(), Option<Restart>>, Error> {
-    let (Some(patience), Some(pidfile)) = (daemon.restart, pidfile) else {
+    let (Some(patience), Some(pidfile)) = (daemon.restart, &plan.pidfile) else {
         return Ok(ControlFlow::Continue(None));
     };
+    // The instance that runs may have to be stopped first.
+    plan.check_places(daemon)?;
     keeper::prepare_restart(pidfile, patience).map_err(|error| error.in_command("restart"))
 }
 

@@ -1,6 +1,7 @@
 //! `Plan`: the settings resolved, before any fork, so that mistakes are reported at once.
 
 use std::ffi::{CStr, CString};
+use std::io;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,12 +11,13 @@ use nix::sys::stat::Mode;
 use crate::daemon::path::{absolute, check_name};
 use crate::daemon::places::{self, places};
 use crate::daemon::{Daemon, Mode as DaemonMode, Place};
-use crate::error::Error;
+use crate::error::{During, Error};
+use crate::step::Step;
 use crate::steps::environment::{EnvironmentPlan, is_pattern};
 use crate::steps::pidfile::{Others, Policy};
 use crate::steps::privileges::Privileges;
 use crate::steps::signals::StillIgnored;
-use crate::steps::streams::{Logs, NULL};
+use crate::steps::streams::{Logs, NULL, path_of};
 
 /// What the start does.
 pub(crate) struct Plan {
@@ -87,14 +89,6 @@ impl Draft {
         }))
     }
 
-    pub(crate) fn pidfile(&self) -> Option<&Path> {
-        self.0.pidfile.as_deref()
-    }
-
-    pub(crate) fn others(&self) -> &Others {
-        &self.0.others
-    }
-
     /// Makes the directories of what is at its usual place. In the foreground there are no logs.
     pub(crate) fn make_directories(daemon: &Daemon, mode: DaemonMode) -> Result<(), Error> {
         let is_usual = |place: &Option<Place>| matches!(place, Some(Place::Usual));
@@ -127,6 +121,31 @@ impl Plan {
         }
     }
 
+    /// Checks that the directories that the settings name are there. That of the pidfile may be one
+    /// that a manager creates for each start, and what is at its usual place has its directory made
+    /// there. What the caller may not see is left to the start.
+    pub(crate) fn check_places(&self, daemon: &Daemon) -> Result<(), Error> {
+        if let Some(root) = self.privileges.root() {
+            check_directory(root).during(
+                Step::DropPrivileges,
+                format_args!("chroot {}", root.display()),
+            )?;
+        } else {
+            let directory = path_of(&self.working_directory);
+            check_directory(directory).during(Step::ChangeDirectory, directory.display())?;
+        }
+        for (place, log) in [
+            (&daemon.stdout, &self.logs.stdout),
+            (&daemon.stderr, &self.logs.stderr),
+        ] {
+            if let (Some(Place::At(_)), Some(log)) = (place, log) {
+                let directory = log.parent().unwrap_or(log);
+                check_directory(directory).during(Step::ConnectStreams, log.display())?;
+            }
+        }
+        Ok(())
+    }
+
     /// Where step 11 goes: with a chroot the working directory is inside it and has to wait for
     /// step 13.
     pub(crate) fn directory_outside_chroot(&self) -> &CStr {
@@ -135,6 +154,14 @@ impl Plan {
         } else {
             &self.working_directory
         }
+    }
+}
+
+fn check_directory(path: &Path) -> io::Result<()> {
+    match std::fs::metadata(path) {
+        Ok(found) if !found.is_dir() => Err(io::ErrorKind::NotADirectory.into()),
+        Err(error) if error.kind() != io::ErrorKind::PermissionDenied => Err(error),
+        _ => Ok(()),
     }
 }
 

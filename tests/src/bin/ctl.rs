@@ -1,7 +1,7 @@
 //! A service with the control commands, which the tests of these start. The command line is the
 //! library's, so that the settings come by the environment: `CTL` holds words, with spaces between.
 //!
-//! - `pidfile=PATH`, `user=NAME`, `mode=foreground`: settings
+//! - `pidfile=PATH`, `user=NAME`, `mode=foreground`, `working_directory=PATH`: settings
 //! - `listen=FILE`: the service answers requests, at an address that it writes into the file, and
 //!   takes its listener from the library
 //! - `alone=FILE`: the same, but it makes its listener itself; with both it answers at the former
@@ -52,6 +52,9 @@ fn configure(daemon: &mut Daemon) -> std::result::Result<Settings, Infallible> {
     let settings = Settings::of_variable("CTL", daemon);
     if settings.get("mode") == Some("foreground") {
         daemon.mode(Mode::Foreground);
+    }
+    if let Some(path) = settings.get("working_directory") {
+        daemon.working_directory(path);
     }
     Ok(settings)
 }

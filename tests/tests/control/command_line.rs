@@ -3,12 +3,13 @@
 use daemon_harness::{PATIENCE, Scene, bin, require};
 use daemon_tests::ctl::Ctl;
 
-const COMMANDS: [&str; 8] = [
+const COMMANDS: [&str; 9] = [
     "start",
     "stop",
     "restart",
     "reload",
     "status",
+    "check",
     "run",
     "unit",
     "completions",

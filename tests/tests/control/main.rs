@@ -10,10 +10,12 @@
 //! | `reload` | when it is done, and who cannot |
 //! | `launch` | a program that starts the service and goes on |
 //! | `already_running` | a start that finds the service running; statuses of a program's own |
+//! | `check` | the configuration, before anything is changed |
 //! | `kinds` | errors that a program can match |
 //! | `command_line` | `--help` and its like, usage errors, a parser of the service's own |
 
 mod already_running;
+mod check;
 mod command_line;
 mod hostile;
 mod kinds;

@@ -59,7 +59,10 @@ fn evaluated(words: &[&str]) -> String {
 fn reload(input: &UnitInput<'_>) -> String {
     let reload = match input.pidfile {
         Some(_) => shell_line(&input.command("reload")),
-        None => r#"supervise-daemon "$RC_SVCNAME" --signal HUP"#.to_owned(),
+        None => format!(
+            r#"{} && supervise-daemon "$RC_SVCNAME" --signal HUP"#,
+            shell_line(&input.command("check"))
+        ),
     };
     format!("reload() {{\n\tebegin \"Reloading $name\"\n\t{reload}\n\teend $?\n}}\n")
 }

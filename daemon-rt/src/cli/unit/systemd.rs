@@ -134,9 +134,12 @@ fn start(input: &UnitInput<'_>, dropper: Dropper) -> Vec<String> {
     if input.options.reloads {
         // The command returns when the service has reloaded; without a pidfile it cannot find the
         // service.
-        let reload = match input.pidfile {
-            Some(_) => systemd_line(&input.command("reload")),
-            None => "/bin/kill -HUP $MAINPID".to_owned(),
+        let reload = if input.pidfile.is_some() {
+            systemd_line(&input.command("reload"))
+        } else {
+            let check = systemd_line(&input.command("check"));
+            lines.push(format!("ExecReload={check}"));
+            "/bin/kill -HUP $MAINPID".to_owned()
         };
         // With all of root's power: what is left of it below must not signal another user's
         // process.

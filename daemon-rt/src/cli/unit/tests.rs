@@ -102,6 +102,23 @@ fn systemd_gives_up_root_where_nothing_needs_it_and_opens_the_sockets() {
     );
 }
 
+/// With a pidfile the command `reload` does both.
+#[test]
+fn without_a_pidfile_the_configuration_is_checked_before_the_signal() {
+    let (daemon, mut options) = small();
+    options.reloads = true;
+    let service = (daemon, options);
+    assert!(
+        text(&service, Manager::Systemd)
+            .contains("ExecReload=/usr/bin/greeter check\nExecReload=/bin/kill -HUP $MAINPID\n")
+    );
+    assert!(
+        text(&service, Manager::Openrc).contains(
+            "\t/usr/bin/greeter check && supervise-daemon \"$RC_SVCNAME\" --signal HUP\n"
+        )
+    );
+}
+
 #[test]
 fn the_service_gives_up_root_where_something_needs_it() {
     let needs_root = |change: fn(&mut Daemon, &mut UnitOptions)| {

@@ -61,6 +61,11 @@ impl Privileges {
         Ok(variables)
     }
 
+    /// Returns the directory that becomes the root, if one does.
+    pub(crate) fn root(&self) -> Option<&Path> {
+        self.chroot.as_deref()
+    }
+
     /// Checks whether the service gets another root directory.
     pub(crate) fn changes_root(&self) -> bool {
         self.chroot.is_some()
