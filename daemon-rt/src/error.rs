@@ -104,6 +104,12 @@ impl Error {
         )
     }
 
+    /// A command on a service that has no pidfile.
+    pub(crate) fn no_pidfile() -> Self {
+        let problem = "the control commands find the service by its pidfile: set one";
+        Self::usage("pidfile", problem)
+    }
+
     pub(crate) fn opening(object: impl Into<String>, source: io::Error) -> Self {
         Self::new(ErrorKind::Socket, Action::Open, object, source)
     }

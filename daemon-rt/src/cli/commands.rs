@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use nix::syslog::Severity;
 use nix::unistd::geteuid;
 
 use super::status::Answer;
@@ -14,59 +15,57 @@ use crate::daemon::Daemon;
 use crate::daemon::action::Action;
 use crate::daemon::places;
 use crate::error::{Error, Failure};
+use crate::report::log;
 use crate::status;
 
 impl Daemon {
     /// Tells whether the command is one that starts the service in this process.
-    ///
-    /// # Errors
-    /// If it is a restart without a pidfile.
-    pub(crate) fn starts(&self) -> Result<bool, Error> {
-        match self.action {
-            Action::Start | Action::Run => Ok(true),
-            Action::Restart { .. } => self.required_pidfile().map(|_| true),
-            _ => Ok(false),
-        }
+    pub(crate) fn starts(&self) -> bool {
+        matches!(
+            self.action,
+            Action::Start | Action::Run | Action::Restart { .. }
+        )
     }
 
     /// Runs another command.
     ///
-    /// `settings` has the fault of the settings, or checks what they name; `privileged_init` says
-    /// that there is such a hook.
+    /// `configured` has the fault of the configuration; `settings` that of the settings, or checks
+    /// what they name; `privileged_init` says that there is such a hook.
     pub(crate) fn run_command(
         &self,
+        configured: Result<(), Failure>,
         settings: Result<impl FnOnce() -> Result<(), Error>, Error>,
         privileged_init: bool,
     ) -> Result<ExitCode, Failure> {
         let name = self.get_name();
         match &self.action {
             Action::Start | Action::Run | Action::Restart { .. } => {}
+            Action::Stop { timeout } => {
+                self.stop(&name, &self.known_pidfile(configured)?, *timeout)?;
+            }
+            Action::Status { json } => return self.show_status(configured, *json),
             Action::Check { quiet } => {
+                configured?;
                 check(settings)?;
                 if !quiet {
                     print_line(&format!("{name}: configuration is good"));
                 }
             }
-            Action::Stop { timeout } => self.stop(&name, &self.required_pidfile()?, *timeout)?,
             Action::Reload { timeout } => {
-                let control = self.control(&self.required_pidfile()?);
+                configured?;
+                let control = self.control(&self.known_pidfile(Ok(()))?);
                 check(settings)?;
                 match control.reload(*timeout)? {
                     Reloaded::Done => print_line(&format!("{name} has reloaded")),
                     Reloaded::Requested => print_line(&format!("{name} was told to reload")),
                 }
             }
-            Action::Status { json } => {
-                let pidfile = self.required_pidfile()?;
-                let answer = Answer::find(&name, &self.control(&pidfile), &pidfile);
-                print_line(&if *json { answer.json() } else { answer.text() });
-                return Ok(answer.exit_code());
-            }
             Action::Unit {
                 manager,
                 description,
                 listen,
             } => {
+                configured?;
                 settings?;
                 let options =
                     UnitOptions::new(self, description.clone(), listen.clone(), privileged_init);
@@ -76,12 +75,36 @@ impl Daemon {
         Ok(ExitCode::SUCCESS)
     }
 
-    fn required_pidfile(&self) -> Result<PathBuf, Error> {
-        if let Some(pidfile) = places::pidfile(self)? {
-            return Ok(pidfile);
+    /// Returns the pidfile. Where `configure` has failed, the one that was set until then: such a
+    /// service can be controlled, too.
+    fn known_pidfile(&self, configured: Result<(), Failure>) -> Result<PathBuf, Failure> {
+        match (places::pidfile(self)?, configured) {
+            (Some(pidfile), Ok(())) => Ok(pidfile),
+            (Some(pidfile), Err(failure)) => {
+                log::print(Severity::LOG_WARNING, &failure.text);
+                Ok(pidfile)
+            }
+            (None, Ok(())) => Err(Error::no_pidfile().into()),
+            (None, Err(failure)) => Err(failure),
         }
-        let problem = "the control commands find the service by its pidfile: set one";
-        Err(Error::usage("pidfile", problem))
+    }
+
+    fn show_status(
+        &self,
+        configured: Result<(), Failure>,
+        json: bool,
+    ) -> Result<ExitCode, Failure> {
+        let (name, is_broken) = (self.get_name(), configured.is_err());
+        let answer = match self.known_pidfile(configured) {
+            Ok(pidfile) => Answer::find(&name, &self.control(&pidfile), &pidfile),
+            Err(failure) if is_broken => {
+                let why = format!("{}: the pidfile is not known", failure.text);
+                Answer::unknown(&name, why)
+            }
+            Err(failure) => return Err(failure),
+        };
+        print_line(&if json { answer.json() } else { answer.text() });
+        Ok(answer.exit_code())
     }
 
     fn stop(&self, name: &str, pidfile: &Path, timeout: Duration) -> Result<(), Error> {

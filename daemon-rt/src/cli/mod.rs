@@ -27,9 +27,13 @@
 //! fn configure(daemon: &mut Daemon) -> io::Result<String> {
 //!     let options = Options::parse();
 //!     daemon.action(options.action.unwrap_or_default());
+//!     // … read the configuration
 //!     Ok(options.greeting)
 //! }
 //! ```
+//!
+//! Call [`Daemon::action`], and [`Daemon::pidfile`] where `configure` sets it, before what can fail:
+//! `stop` and `status` work with a broken configuration, too, by the pidfile that is set until then.
 
 #[cfg(unix)]
 mod commands;

@@ -40,6 +40,16 @@ impl<'a> Answer<'a> {
         }
     }
 
+    /// The answer where even the pidfile is not known, for this reason.
+    pub(super) fn unknown(name: &'a str, why: String) -> Self {
+        Self {
+            name,
+            status: Status::Unknown(why),
+            keeper: None,
+            old: Vec::new(),
+        }
+    }
+
     pub(super) fn text(&self) -> String {
         let name = self.name;
         let mut text = match &self.status {

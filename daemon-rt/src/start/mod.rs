@@ -172,20 +172,21 @@ fn begin(
         .map(|configure| || configure(daemon));
     let configured = run::run(run::CONFIGURE, configure);
     begin_report(daemon, &invocation);
+    #[cfg(all(feature = "cli", target_os = "linux"))]
+    if !daemon.starts() {
+        let draft = Draft::new(daemon, environment, deferred.signals, Policy::Fail);
+        let settings = draft.map(|draft| || draft.look_up(daemon)?.check_places(daemon));
+        let code = daemon.run_command(configured, settings, service.privileged_init.is_some())?;
+        log::flush();
+        return Ok(Some(code));
+    }
     configured?;
     let mode = invocation.mode(daemon.mode);
     #[cfg(all(feature = "cli", target_os = "linux"))]
     let mode = mode_of_command(daemon, mode, &invocation);
     let policy = policy(daemon, mode, &invocation);
-    let draft = Draft::new(daemon, environment, deferred.signals, policy);
-    #[cfg(all(feature = "cli", target_os = "linux"))]
-    if !daemon.starts()? {
-        let settings = draft.map(|draft| || draft.look_up(daemon)?.check_places(daemon));
-        let code = daemon.run_command(settings, service.privileged_init.is_some())?;
-        log::flush();
-        return Ok(Some(code));
-    }
-    carry_on(daemon, service, start, &invocation, mode, draft?)
+    let draft = Draft::new(daemon, environment, deferred.signals, policy)?;
+    carry_on(daemon, service, start, &invocation, mode, draft)
 }
 
 /// The rest of the start.
@@ -289,8 +290,11 @@ fn prepare_restart(
     daemon: &Daemon,
     plan: &Plan,
 ) -> Result<ControlFlow<(), Option<Restart>>, Error> {
-    let (Some(patience), Some(pidfile)) = (daemon.restart, &plan.pidfile) else {
+    let Some(patience) = daemon.restart else {
         return Ok(ControlFlow::Continue(None));
+    };
+    let Some(pidfile) = &plan.pidfile else {
+        return Err(Error::no_pidfile());
     };
     // The instance that runs may have to be stopped first.
     plan.check_places(daemon)?;

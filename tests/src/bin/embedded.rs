@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Parser;
 use daemon_rt::cli::Action;
@@ -14,11 +14,11 @@ use daemon_rt::{Daemon, daemon, shutdown};
 struct Options {
     /// Where the pidfile is
     #[arg(long)]
-    pidfile: PathBuf,
+    pidfile: Option<PathBuf>,
     /// What to keep
     #[arg(long, default_value = "")]
     note: String,
-    /// A file with the note, and with nothing else
+    /// A file with lines `note=TEXT` and `pidfile=PATH`
     #[arg(long)]
     config: Option<PathBuf>,
     #[command(subcommand)]
@@ -33,14 +33,25 @@ fn main(note: String) {
 
 fn configure(daemon: &mut Daemon) -> io::Result<String> {
     let options = Options::parse();
-    daemon
-        .pidfile(std::path::absolute(options.pidfile)?)
-        .action(options.action.unwrap_or_default());
-    let Some(config) = options.config else {
-        return Ok(options.note);
-    };
-    match fs::read_to_string(&config)?.strip_prefix("note=") {
-        Some(note) => Ok(note.to_owned()),
-        None => Err(io::Error::other(format!("{}: no note", config.display()))),
+    daemon.action(options.action.unwrap_or_default());
+    if let Some(pidfile) = options.pidfile {
+        daemon.pidfile(std::path::absolute(pidfile)?);
     }
+    match options.config {
+        Some(config) => read(&config, daemon),
+        None => Ok(options.note),
+    }
+}
+
+/// Returns the note.
+fn read(config: &Path, daemon: &mut Daemon) -> io::Result<String> {
+    let mut note = String::new();
+    for line in fs::read_to_string(config)?.lines() {
+        match line.split_once('=') {
+            Some(("note", text)) => text.clone_into(&mut note),
+            Some(("pidfile", path)) => _ = daemon.pidfile(path),
+            _ => return Err(io::Error::other(format!("{}: {line}?", config.display()))),
+        }
+    }
+    Ok(note)
 }

@@ -4,6 +4,7 @@ use std::fs;
 
 use daemon_harness::{Launch, Scene, bin, require};
 use daemon_tests::ctl::{Ctl, ORDINARY};
+use serde_json::Value;
 
 /// The service that has its note in a file.
 fn embedded<'s>(scene: &'s Scene, command: &str) -> Launch<'s> {
@@ -32,7 +33,7 @@ fn h4_check_runs_configure_alone() {
         embedded(&scene, line)
             .run()
             .assert_exited(78)
-            .assert_says(&["embedded: cannot configure: ", "config: no note"]);
+            .assert_says(&["embedded: cannot configure: ", "config: broken?"]);
     }
     scene.assert_no_leftovers();
     assert!(!scene.pidfile().exists());
@@ -80,7 +81,7 @@ fn h4_a_broken_configuration_is_neither_restarted_nor_reloaded() {
         embedded(&scene, command)
             .run()
             .assert_exited(78)
-            .assert_says(&["cannot configure", "no note"]);
+            .assert_says(&["cannot configure", "broken?"]);
         assert_eq!(scene.daemon().pid(), daemon.pid(), "{command}");
     }
     scene.file("config", "note=hello");
@@ -114,4 +115,63 @@ fn h4_wrong_settings_stop_no_service() {
     });
     ctl.run("restart").assert_ready();
     assert_ne!(scene.daemon().pid(), daemon.pid());
+}
+
+#[test]
+fn h1_a_broken_configuration_does_not_keep_anyone_from_control() {
+    let scene = Scene::new();
+    scene.file("config", "note=hello");
+    embedded(&scene, "start").run().assert_ready();
+    let daemon = scene.daemon();
+    scene.file("config", "broken");
+    let status = embedded(&scene, "status").run();
+    status
+        .assert_exited(0)
+        .assert_says(&["embedded: cannot configure: ", "broken?"]);
+    let running = format!("embedded is running: pid {}", daemon.pid());
+    assert!(status.stdout.starts_with(&running), "{status:?}");
+    let json = embedded(&scene, "status --json").run();
+    serde_json::from_str::<Value>(&json.stdout).expect("JSON alone");
+    embedded(&scene, "stop").run().assert_exited(0);
+    assert!(daemon.is_gone());
+    embedded(&scene, "stop").run().assert_exited(0);
+    embedded(&scene, "status").run().assert_exited(3);
+    scene.assert_no_leftovers();
+}
+
+#[test]
+fn h1_a_pidfile_that_only_the_configuration_names_is_not_known() {
+    let scene = Scene::new();
+    let pidfile = format!("pidfile={}\n", scene.pidfile().display());
+    let own = |command: &str| {
+        let launch = scene.launch(bin("embedded")).arg("--config");
+        launch
+            .arg(scene.path("config"))
+            .args(command.split_whitespace())
+            .run()
+    };
+    scene.file("config", &pidfile);
+    own("start").assert_ready();
+    own("status").assert_exited(0);
+    let daemon = scene.daemon();
+    scene.file("config", "broken");
+    let says = "cannot configure: ";
+    let status = own("status").assert_exited(4).stdout.clone();
+    assert!(
+        status.starts_with("it is unknown whether embedded is running: cannot configure: ")
+            && status.ends_with("broken?: the pidfile is not known\n"),
+        "{status}"
+    );
+    assert!(
+        own("status --json")
+            .assert_exited(4)
+            .stdout
+            .contains("\"unknown\"")
+    );
+    own("stop").assert_exited(78).assert_says(&[says]);
+    assert!(!daemon.is_gone());
+    // What is read before the fault counts.
+    scene.file("config", pidfile + "broken");
+    own("stop").assert_exited(0).assert_says(&[says]);
+    scene.assert_no_leftovers();
 }
