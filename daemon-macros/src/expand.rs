@@ -256,7 +256,7 @@ mod tests {
         let expansion = super::daemon(
             quote! {
                 main_loop = serve, defer_ready, init = open, privileged_init = bind, configure = configure,
-                name = "greeter", pidfile, stdout, stderr, group = 5, groups = ["adm", 5], keep_env = [], no_new_privs,
+                name = "greeter", pidfile, stdout, stderr, umask = "keep", working_directory = "keep", group = 5, groups = ["adm", 5], keep_env = [], no_new_privs,
                 start_timeout = "2m", mode = "detach", already_running = "wait", cli, crate = rt,
             },
             &quote!(
@@ -271,6 +271,8 @@ mod tests {
                 __daemon.default_pidfile();
                 __daemon.default_stdout();
                 __daemon.default_stderr();
+                __daemon.keep_umask();
+                __daemon.keep_working_directory();
                 __daemon.group(5);
                 __daemon.groups(["adm", "5"]);
                 __daemon.keep_env([""; 0]);

@@ -124,9 +124,9 @@ mod values;
 /// | `user`, `group` | a name or a number | unchanged; the user's primary group |
 /// | `groups` | a list of names or numbers | the user's own |
 /// | `chroot` | an absolute path | none |
-/// | `working_directory` | an absolute path | `/` |
-/// | `umask` | a number in octal | `0`: everyone can then write the files that the standard library creates, so set `0o022` or stricter |
-/// | `keep_env` | a list of names of environment variables; a trailing `*` stands for any ending | only `LANG`, `LANGUAGE`, `LC_*` and `TZ` are kept |
+/// | `working_directory` | an absolute path; `"keep"` for the caller's | `/` |
+/// | `umask` | a number in octal; `"keep"` for the caller's | `0`: everyone can then write the files that the standard library creates, so set `0o022` or stricter |
+/// | `keep_env` | a list of names of environment variables; a trailing `*` stands for any ending | only `LANG`, `LANGUAGE`, `LC_*`, `TZ`, `RUST_LOG` and `RUST_BACKTRACE` are kept |
 /// | `keep_fds` | a list of numbers of inherited descriptors that stay open, such as `[3, 4]` | none |
 /// | `keep_fds_from` | a list of environment variables whose values are such numbers | none |
 /// | `stdout`, `stderr` | an absolute path, appended to; without a value, the log's [usual place], such as `/var/log/NAME.log` | `/dev/null` |

@@ -15,6 +15,9 @@ const ALREADY_RUNNING: [(&str, &str); 2] = [("fail", "Fail"), ("wait", "Wait")];
 /// The files that have a usual place: where the argument has no value, the file is there.
 const HAVE_USUAL_PLACE: [&str; 3] = ["pidfile", "stdout", "stderr"];
 
+/// The properties of the process that can be kept as the caller has them, by the value `"keep"`.
+const CAN_BE_KEPT: [&str; 2] = ["working_directory", "umask"];
+
 /// The kind of value that an argument takes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -49,6 +52,12 @@ impl Arg {
             return self.bare();
         };
         one_value(value)?;
+        if self.is_kept(value) {
+            return Ok(Call {
+                method: Ident::new(&format!("keep_{}", self.key), self.key.span()),
+                argument: TokenStream::new(),
+            });
+        }
         let checked = match self.known.kind {
             Kind::Bare | Kind::Cli => Err(self.wrong_kind()),
             Kind::Hook | Kind::Root => self.path(value),
@@ -69,6 +78,18 @@ impl Arg {
             }),
             Err(message) => Err(Error::new_spanned(value, message)),
         }
+    }
+
+    /// Tells whether the value is `"keep"`, and the argument is one that has it.
+    fn is_kept(&self, value: &TokenStream) -> bool {
+        match literal(value) {
+            Some(Lit::Str(text)) => self.can_be_kept() && text.value() == "keep",
+            _ => false,
+        }
+    }
+
+    fn can_be_kept(&self) -> bool {
+        CAN_BE_KEPT.iter().any(|name| self.key == name)
     }
 
     /// The same for a key alone.
@@ -213,8 +234,13 @@ impl Arg {
             Ok(())
         } else {
             let (key, usage) = (&self.key, self.known.usage());
+            let other = if self.can_be_kept() {
+                ", or `\"keep\"`"
+            } else {
+                ""
+            };
             Err(format!(
-                "`{key}` must be an absolute path, such as `{usage}`"
+                "`{key}` must be an absolute path, such as `{usage}`{other}"
             ))
         }
     }
@@ -256,7 +282,7 @@ impl Arg {
             Kind::Path => "an absolute path as a string",
             Kind::Account => "a name or a number",
             Kind::Accounts => "a list of names or numbers",
-            Kind::Umask => "an octal number",
+            Kind::Umask => "an octal number or `\"keep\"`",
             Kind::Variables | Kind::Names => "a list of names of environment variables",
             Kind::Descriptors => "a list of numbers of descriptors",
             Kind::Capabilities => "a list of names of capabilities",

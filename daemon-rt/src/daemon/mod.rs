@@ -15,6 +15,7 @@ use std::time::Duration;
 #[cfg(all(feature = "cli", any(target_os = "linux", not(unix))))]
 use self::action::Action;
 use crate::error::{Error, ErrorKind};
+pub(crate) use values::Property;
 pub use values::{AlreadyRunning, Mode, NameOrId, ParseModeError};
 
 /// The number of a descriptor.
@@ -37,8 +38,8 @@ pub struct Daemon {
     pub(crate) group: Option<NameOrId>,
     pub(crate) groups: Option<Vec<NameOrId>>,
     pub(crate) chroot: Option<PathBuf>,
-    pub(crate) working_directory: Option<PathBuf>,
-    pub(crate) umask: u32,
+    pub(crate) working_directory: Property<PathBuf>,
+    pub(crate) umask: Property<u32>,
     pub(crate) keep_env: Vec<OsString>,
     pub(crate) keep_fds: Vec<RawFd>,
     pub(crate) keep_fds_from: Vec<OsString>,
@@ -156,7 +157,14 @@ impl Daemon {
 
     /// The working directory (step 11), inside the `chroot` if there is one; `/` if not set.
     pub fn working_directory(&mut self, directory: impl Into<PathBuf>) -> &mut Self {
-        self.working_directory = Some(directory.into());
+        self.working_directory = Property::Set(directory.into());
+        self
+    }
+
+    /// The working directory of whoever starts the service. A file system that the service works in
+    /// cannot be unmounted. Refused with a `chroot`, outside of which it would be.
+    pub fn keep_working_directory(&mut self) -> &mut Self {
+        self.working_directory = Property::Keep;
         self
     }
 
@@ -165,15 +173,22 @@ impl Daemon {
     /// A service written in Rust wants `0o022` or stricter: the standard library creates files with
     /// mode 0666, which under a mask of 0 everyone may write.
     pub fn umask(&mut self, mask: u32) -> &mut Self {
-        self.umask = mask;
+        self.umask = Property::Set(mask);
+        self
+    }
+
+    /// The file mode creation mask of whoever starts the service.
+    pub fn keep_umask(&mut self) -> &mut Self {
+        self.umask = Property::Keep;
         self
     }
 
     /// Further environment variables to keep (step 4); a trailing `*` stands for any ending.
     ///
-    /// Without it kept are `LANG`, `LANGUAGE`, `LC_*` and `TZ`; `PATH` is set to the system's
-    /// default, and `HOME`, `USER`, `LOGNAME` and `SHELL` to those of the user as whom the service
-    /// runs.
+    /// Without it kept are `LANG`, `LANGUAGE`, `LC_*` and `TZ`, and in a program that has no more
+    /// privileges than its caller `RUST_LOG`, `RUST_BACKTRACE` and `RUST_LIB_BACKTRACE`. `PATH` is
+    /// set to the system's default, and `HOME`, `USER`, `LOGNAME` and `SHELL` to those of the user
+    /// as whom the service runs.
     pub fn keep_env<N: Into<OsString>>(&mut self, names: impl IntoIterator<Item = N>) -> &mut Self {
         self.keep_env.extend(names.into_iter().map(Into::into));
         self

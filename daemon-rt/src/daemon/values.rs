@@ -75,6 +75,17 @@ pub enum AlreadyRunning {
     Wait,
 }
 
+/// A property of the process, which its caller has, too.
+#[derive(Clone, Debug, Default)]
+pub(crate) enum Property<T> {
+    /// As daemon(7) has it.
+    #[default]
+    Usual,
+    /// The caller's.
+    Keep,
+    Set(T),
+}
+
 /// A user or group, by name or by number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]

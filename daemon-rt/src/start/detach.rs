@@ -78,8 +78,12 @@ pub(crate) fn detach(
     signals::unblock_signals()?; // 3, the same
     streams::connect_streams(&null, &plan.logs, plan.privileges.owner())?; // 9
     drop(null);
-    streams::set_umask(plan.umask); // 10
-    streams::change_directory(plan.directory_outside_chroot())?; // 11
+    if let Some(mask) = plan.umask {
+        streams::set_umask(mask); // 10
+    }
+    if let Some(directory) = plan.directory_outside_chroot() {
+        streams::change_directory(directory)?; // 11
+    }
     initialize(plan, Mode::Detach, pidfile, restart, service)
 }
 
@@ -139,7 +143,7 @@ pub(crate) fn initialize(
     }
     pidfile.write(mode)?; // 12
     run::run("privileged_init", service.privileged_init.take())?;
-    privileges::give_up(&plan.privileges, &plan.working_directory)?; // 13
+    privileges::give_up(&plan.privileges, plan.working_directory.as_deref())?; // 13
     run::run("init", service.init.take())?;
     if service.readiness == Readiness::BeforeMain {
         announce::announce()?; // 14

@@ -10,7 +10,7 @@ use nix::sys::stat::Mode;
 
 use crate::daemon::path::{absolute, check_name};
 use crate::daemon::places::{self, places};
-use crate::daemon::{Daemon, Mode as DaemonMode, Place};
+use crate::daemon::{Daemon, Mode as DaemonMode, Place, Property};
 use crate::error::{During, Error};
 use crate::step::Step;
 use crate::steps::environment::{EnvironmentPlan, is_pattern};
@@ -24,9 +24,10 @@ pub(crate) struct Plan {
     pub(crate) still_ignored: StillIgnored,
     pub(crate) environment: EnvironmentPlan,
     pub(crate) logs: Logs,
-    pub(crate) umask: Mode,
-    /// Ready for chdir(2).
-    pub(crate) working_directory: CString,
+    /// `None` keeps the caller's.
+    pub(crate) umask: Option<Mode>,
+    /// Ready for chdir(2). `None` keeps the caller's.
+    pub(crate) working_directory: Option<CString>,
     pub(crate) pidfile: Option<PathBuf>,
     pub(crate) privileges: Privileges,
     pub(crate) start_timeout: Option<Duration>,
@@ -52,22 +53,10 @@ impl Draft {
             check_name(name)?;
         }
         places::note();
-        let umask = u32::from(u16::MAX).min(daemon.umask);
-        if daemon.umask > 0o777 {
-            return Err(Error::usage(
-                format!("umask {:#o}", daemon.umask),
-                "must be at most 0o777",
-            ));
-        }
         if let Some(name) = daemon.keep_env.iter().find(|name| !is_pattern(name)) {
             let problem = "must not be empty or contain '=' or NUL, and '*' must be its end";
             return Err(Error::usage(format!("keep_env {name:?}"), problem));
         }
-        let working_directory = match path("working_directory", daemon.working_directory.as_ref())?
-        {
-            Some(path) => c_string(path),
-            None => c"/".into(),
-        };
         Ok(Self(Plan {
             still_ignored,
             environment: EnvironmentPlan {
@@ -79,8 +68,8 @@ impl Draft {
                 stdout: log(daemon, "stdout", daemon.stdout.as_ref())?,
                 stderr: log(daemon, "stderr", daemon.stderr.as_ref())?,
             },
-            umask: Mode::from_bits_truncate(umask as nix::libc::mode_t),
-            working_directory,
+            umask: umask(daemon)?,
+            working_directory: working_directory(daemon)?,
             pidfile: places::pidfile(daemon)?,
             privileges: Privileges::of(daemon, path("chroot", daemon.chroot.as_ref())?)?,
             start_timeout: daemon.start_timeout,
@@ -130,8 +119,8 @@ impl Plan {
                 Step::DropPrivileges,
                 format_args!("chroot {}", root.display()),
             )?;
-        } else {
-            let directory = path_of(&self.working_directory);
+        } else if let Some(directory) = &self.working_directory {
+            let directory = path_of(directory);
             check_directory(directory).during(Step::ChangeDirectory, directory.display())?;
         }
         for (place, log) in [
@@ -148,11 +137,11 @@ impl Plan {
 
     /// Where step 11 goes: with a chroot the working directory is inside it and has to wait for
     /// step 13.
-    pub(crate) fn directory_outside_chroot(&self) -> &CStr {
+    pub(crate) fn directory_outside_chroot(&self) -> Option<&CStr> {
         if self.privileges.changes_root() {
-            c"/"
+            Some(c"/")
         } else {
-            &self.working_directory
+            self.working_directory.as_deref()
         }
     }
 }
@@ -162,6 +151,32 @@ fn check_directory(path: &Path) -> io::Result<()> {
         Ok(found) if !found.is_dir() => Err(io::ErrorKind::NotADirectory.into()),
         Err(error) if error.kind() != io::ErrorKind::PermissionDenied => Err(error),
         _ => Ok(()),
+    }
+}
+
+fn umask(daemon: &Daemon) -> Result<Option<Mode>, Error> {
+    let mask = match daemon.umask {
+        Property::Usual => 0,
+        Property::Keep => return Ok(None),
+        Property::Set(mask) => mask,
+    };
+    if mask > 0o777 {
+        let problem = "must be at most 0o777";
+        return Err(Error::usage(format!("umask {mask:#o}"), problem));
+    }
+    #[allow(clippy::cast_possible_truncation, reason = "it is small")]
+    Ok(Some(Mode::from_bits_truncate(mask as nix::libc::mode_t)))
+}
+
+fn working_directory(daemon: &Daemon) -> Result<Option<CString>, Error> {
+    match &daemon.working_directory {
+        Property::Usual => Ok(Some(c"/".into())),
+        Property::Keep if daemon.chroot.is_some() => {
+            let problem = "cannot be kept: it is outside of the chroot";
+            Err(Error::usage("working_directory", problem))
+        }
+        Property::Keep => Ok(None),
+        Property::Set(path) => Ok(Some(c_string(absolute("working_directory", path)?))),
     }
 }
 

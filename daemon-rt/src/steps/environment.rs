@@ -9,6 +9,9 @@ use crate::sys::{self, Start};
 
 /// The variables that are kept for every daemon: language and time zone.
 const KEPT: [&str; 4] = ["LANG", "LANGUAGE", "LC_*", "TZ"];
+/// Those that are kept as well, unless they may be another user's: they have the program tell more of
+/// itself.
+const KEPT_IF_TRUSTED: [&str; 3] = ["RUST_LOG", "RUST_BACKTRACE", "RUST_LIB_BACKTRACE"];
 /// The `PATH` that systemd sets for system services.
 pub(crate) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -27,11 +30,12 @@ pub(crate) struct EnvironmentPlan {
 /// strings are overwritten in memory.
 pub(crate) fn clean_environment(start: &Start, plan: &EnvironmentPlan) -> Result<(), Error> {
     let mut entries: Vec<CString> = Vec::new();
+    let trusts = !sys::is_set_uid();
     for entry in sys::environment(start) {
         let equals = entry.to_bytes().iter().position(|&byte| byte == b'=');
         let Some(equals @ 1..) = equals else { continue };
         let name = &entry.to_bytes()[..equals];
-        if is_kept(name, &plan.keep) && !is_among(&entries, name) {
+        if is_kept(name, trusts, &plan.keep) && !is_among(&entries, name) {
             entries.push(entry.to_owned());
         }
     }
@@ -44,8 +48,9 @@ pub(crate) fn clean_environment(start: &Start, plan: &EnvironmentPlan) -> Result
     Ok(())
 }
 
-fn is_kept(name: &[u8], keep: &[OsString]) -> bool {
+fn is_kept(name: &[u8], trusts: bool, keep: &[OsString]) -> bool {
     KEPT.iter().any(|pattern| matches(pattern.as_bytes(), name))
+        || trusts && KEPT_IF_TRUSTED.iter().any(|kept| kept.as_bytes() == name)
         || keep.iter().any(|pattern| matches(pattern.as_bytes(), name))
 }
 

@@ -212,6 +212,36 @@ fn the_default_pidfile_of_an_ordinary_user_is_in_its_runtime_directory() {
 }
 
 #[test]
+fn the_callers_umask_and_directory_are_kept_if_asked() {
+    let scene = Scene::new();
+    let here = scene.dir("here", 0o755, None);
+    let launch = || service(&scene).umask(0o026).current_dir(&here);
+    let daemon = started(
+        launch()
+            .set("umask", "keep")
+            .set("working_directory", "keep"),
+        &scene,
+    );
+    assert_eq!(
+        (daemon.status().umask, daemon.cwd()),
+        (Some(0o026), here.clone())
+    );
+    scene.stop(&daemon);
+    let daemon = started(launch(), &scene);
+    assert_eq!((daemon.status().umask, daemon.cwd()), (Some(0), "/".into()));
+}
+
+/// A directory outside of the chroot would be a way out of it.
+#[test]
+fn the_callers_directory_cannot_be_kept_in_a_chroot() {
+    let scene = Scene::new();
+    let launch = service(&scene)
+        .set("chroot", "/")
+        .set("working_directory", "keep");
+    refused(launch, &scene, 2, &["working_directory", "chroot"]);
+}
+
+#[test]
 fn the_name_is_the_binarys_unless_it_is_set() {
     let scene = Scene::new();
     let says = |launch: Launch<'_>| launch.arg("init:err=no").run().stderr;

@@ -1,10 +1,11 @@
 //! E35: of the caller's environment only what is allowed remains, in memory too.
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
-use daemon_harness::{Launch, Proc, Scene, require};
+use daemon_harness::{Launch, Proc, Scene, bin, require};
 use nix::unistd::{User, geteuid};
 
 use daemon_tests::svc::{refused, started};
@@ -87,7 +88,6 @@ fn e35_a_hostile_environment_leaves_nothing() {
             b"SHELL=/evil",
             b"MAIL=/evil",
             b"PWD=/evil",
-            b"RUST_BACKTRACE=1",
             b"LANGX=evil",
             b"XLANG=evil",
             b"TZX=evil",
@@ -133,6 +133,38 @@ fn language_and_time_zone_are_kept() {
         handed_on(service(&scene).raw_env(kept).env("OTHER", "1"), &scene),
         ordinary(&kept)
     );
+}
+
+/// What a person sets to hear more of a service.
+#[test]
+fn the_variables_of_rust_are_kept_unless_they_may_be_another_users() {
+    let scene = Scene::new();
+    let rust = ["RUST_LOG=debug", "RUST_BACKTRACE=1", "RUST_LIB_BACKTRACE=0"];
+    let others = ["RUST_LOG_STYLE=always", "RUST_MIN_STACK=1"];
+    let entries = handed_on(service(&scene).raw_env(rust).raw_env(others), &scene);
+    assert_eq!(entries, ordinary(&rust));
+}
+
+#[test]
+fn a_set_user_id_program_keeps_no_variable_of_rust() {
+    require!(root());
+    let scene = Scene::new();
+    let program = scene.path("svc");
+    fs::copy(bin("svc"), &program).expect("a copy");
+    chown(&program, Some(4711), None).expect("chown");
+    fs::set_permissions(&program, Permissions::from_mode(0o4755)).expect("chmod");
+    let file = directory(&scene).join("environ");
+    // Another program may not read what it has been given.
+    let has_set = |launch: Launch<'_>| {
+        let launch = launch.ordinary(4712).env("RUST_LOG", "trace");
+        let print = format!("env >{}", file.display());
+        scene.stop(&started(launch.set("init:sh", print), &scene));
+        fs::read_to_string(&file).expect("its environment")
+    };
+    assert!(!has_set(scene.launch(&program)).contains("RUST_"));
+    // The settings are the program's own.
+    let kept = has_set(scene.launch(&program).set("keep_env", "RUST_LOG"));
+    assert!(kept.contains("RUST_LOG=trace"), "{kept:?}");
 }
 
 #[test]

@@ -150,7 +150,7 @@ fn h2_the_managers_directories_come_first() {
         chown(&run, home.uid, home.uid).expect("chown");
         let list = |first: &Path| format!("{}:/nowhere", first.display());
         home.service("")
-            .set("stdout", "")
+            .set("stdout", "usual")
             .env("RUNTIME_DIRECTORY", list(&run))
             .env("LOGS_DIRECTORY", list(&home.directory))
             .env("XDG_RUNTIME_DIR", &home.directory)
@@ -179,7 +179,7 @@ fn the_default_log_is_with_the_state_of_the_user() {
         (&elsewhere, elsewhere.join("svc/svc.log")),
     ] {
         home.service("")
-            .set("stderr", "")
+            .set("stderr", "usual")
             .env("XDG_RUNTIME_DIR", &home.directory)
             .env("HOME", &home.directory)
             .env("XDG_STATE_HOME", state)
@@ -195,7 +195,10 @@ fn the_default_log_is_with_the_state_of_the_user() {
     }
     // In the foreground the streams are the manager's.
     let unused = home.path("unused");
-    let launch = home.service("").set("stderr", "").set("mode", "foreground");
+    let launch = home
+        .service("")
+        .set("stderr", "usual")
+        .set("mode", "foreground");
     launch
         .env("XDG_RUNTIME_DIR", &home.directory)
         .env("XDG_STATE_HOME", &unused)
@@ -211,7 +214,7 @@ fn a_user_without_a_home_has_the_log_beside_the_pidfile() {
     let scene = Scene::new();
     let home = Home::ordinary(&scene);
     home.service("")
-        .set("stdout", "")
+        .set("stdout", "usual")
         .env("XDG_RUNTIME_DIR", &home.directory)
         .env("HOME", "/")
         .run()

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::daemon::{Daemon, Place};
+use crate::daemon::{Daemon, Place, Property};
 use crate::error::Error;
 use crate::status;
 
@@ -83,8 +83,8 @@ impl<'a> UnitInput<'a> {
     ) -> Result<Self, Error> {
         let name = plain_name(daemon.get_name())?;
         let directory = match &daemon.working_directory {
-            Some(directory) => directory.as_path(),
-            None => Path::new("/"),
+            Property::Set(directory) => directory.as_path(),
+            Property::Usual | Property::Keep => Path::new("/"),
         };
         // A relative path is resolved by the service, in its working directory.
         let path = |setting, path: &Option<PathBuf>| match path {
@@ -156,12 +156,17 @@ impl<'a> UnitInput<'a> {
         }
     }
 
-    /// `None` where it is daemon(7)'s 0. That undoes what a terminal has left behind, and a manager
-    /// leaves nothing.
+    /// The umask in octal, as managers want it.
     pub(super) fn umask(&self) -> Option<String> {
+        Some(format!("{:04o}", self.umask_number()?))
+    }
+
+    /// `None` where it is kept, or daemon(7)'s 0. That undoes what a terminal has left behind, and a
+    /// manager leaves nothing.
+    pub(super) fn umask_number(&self) -> Option<u32> {
         match self.daemon.umask {
-            0 => None,
-            mask => Some(format!("{mask:04o}")),
+            Property::Usual | Property::Keep | Property::Set(0) => None,
+            Property::Set(mask) => Some(mask),
         }
     }
 }

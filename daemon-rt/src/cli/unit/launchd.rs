@@ -27,12 +27,9 @@ pub(super) fn property_list(input: &UnitInput<'_>) -> String {
         ),
         ("WorkingDirectory", string(input.directory_outside_chroot())),
     ];
-    if input.umask().is_some() {
+    if let Some(mask) = input.umask_number() {
         // A property list has no octal numbers.
-        entries.push((
-            "Umask",
-            format!("<integer>{}</integer>", input.daemon.umask),
-        ));
+        entries.push(("Umask", format!("<integer>{mask}</integer>")));
     }
     if let Some(path) = &input.stdout {
         entries.push(("StandardOutPath", string(path)));

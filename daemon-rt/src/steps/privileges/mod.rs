@@ -82,14 +82,14 @@ impl Privileges {
 
 /// Step 13. In a chroot, `directory` becomes the working directory.
 #[inline]
-pub(crate) fn give_up(privileges: &Privileges, directory: &CStr) -> Result<(), Error> {
+pub(crate) fn give_up(privileges: &Privileges, directory: Option<&CStr>) -> Result<(), Error> {
     let Privileges {
         chroot,
         identity,
         capabilities,
         no_new_privs,
     } = privileges;
-    if let Some(root) = chroot {
+    if let (Some(root), Some(directory)) = (chroot, directory) {
         change_root(root, directory)?;
     }
     let mut gives_up_root = false;

@@ -5,7 +5,7 @@ use daemon_rt::{Daemon, Ready};
 fn main() {
     let name = String::from("greeter");
     let mut daemon = Daemon::new();
-    daemon.umask(0o022);
+    daemon.umask(0o022).keep_umask().keep_working_directory();
     let service = daemon
         .hooks()
         .configure(|daemon: &mut Daemon| -> io::Result<&str> {

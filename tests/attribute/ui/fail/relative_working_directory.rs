@@ -1,0 +1,4 @@
+use daemon_rt::daemon;
+
+#[daemon(working_directory = "here")]
+fn main() {}
