@@ -98,6 +98,12 @@ pub fn set(daemon: &mut Daemon, key: &str, value: &str) -> Result<bool, Box<dyn 
         "umask" => daemon.umask(u32::from_str_radix(value, 8)?),
         "keep_env" => daemon.keep_env(list()),
         "stdout" if value == "usual" => daemon.default_stdout(),
+        "keep_fd" => {
+            // An argument that ends in a number keeps that descriptor: this one ends in a comma.
+            let number = value.trim_end_matches(',').parse()?;
+            std::mem::forget(daemon.keep_fd(number)?);
+            daemon
+        }
         "stdout" => daemon.stdout(value),
         "stderr" if value == "usual" => daemon.default_stderr(),
         "stderr" => daemon.stderr(value),

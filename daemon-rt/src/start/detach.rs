@@ -28,9 +28,14 @@ pub(crate) struct Deferred {
 }
 
 /// Steps 1–3, which come first, before `configure` decides on the mode. In the foreground the
-/// descriptors are left alone, and so are those in `keep`.
-pub(crate) fn begin(start: &Start, mode: Mode, keep: &[RawFd]) -> Result<Deferred, Error> {
-    let descriptors = descriptors::close_descriptors(start, mode, keep)?; // 1
+/// descriptors are left alone, and so are those that a manager has `passed`, and those that are `kept`.
+pub(crate) fn begin(
+    start: &Start,
+    mode: Mode,
+    passed: &[RawFd],
+    kept: &[RawFd],
+) -> Result<Deferred, Error> {
+    let descriptors = descriptors::close_descriptors(start, mode, passed, kept)?; // 1
     let signals = signals::reset_signals()?; // 2
     signals::unblock_signals()?; // 3
     Ok(Deferred {

@@ -159,9 +159,9 @@ fn begin(
     listen::pass_from_manager(invocation.take_passed());
     run::watch_panics();
 
-    let mut keep: Vec<RawFd> = invocation.descriptors().collect();
-    keep.extend(descriptors::kept(daemon)?);
-    let deferred = detach::begin(start, invocation.mode(daemon.mode), &keep)?; // 1–3
+    let passed: Vec<RawFd> = invocation.descriptors().collect();
+    let kept = descriptors::kept(daemon)?;
+    let deferred = detach::begin(start, invocation.mode(daemon.mode), &passed, &kept)?; // 1–3
     descriptors::offer(deferred.descriptors);
 
     #[cfg(all(feature = "cli", target_os = "linux"))]

@@ -16,37 +16,40 @@ use crate::step::Step;
 use crate::sys::kept::InheritedFd;
 use crate::sys::{self, FIRST, Start, StartOfMain, retry};
 
-/// Closes the inherited descriptors, except the three standard ones, those in `keep`, and those that
-/// are returned: `configure` may still want what the arguments name, as `/dev/fd/63`, `--fd=7` or
-/// `7`. In the foreground all are returned: they stay open, but `configure` may yet decide to detach.
+/// Closes the inherited descriptors, except the three standard ones, those in `passed`, which have an
+/// owner, and those that are returned, which `configure` can take over: those in `kept`, and what the
+/// arguments name, as `/dev/fd/63`, `--fd=7` or `7`. In the foreground all are returned: they stay
+/// open, but `configure` may yet decide to detach.
 pub(crate) fn close_descriptors(
     start: &Start,
     mode: Mode,
-    keep: &[RawFd],
+    passed: &[RawFd],
+    kept: &[RawFd],
 ) -> Result<Vec<InheritedFd>, Error> {
+    let wanted = || named_by_arguments().chain(kept.iter().copied());
     match (start, mode) {
         (Start::OfMain(start), Mode::Detach) => {
-            let named = find(named_by_arguments(), keep);
-            let mut keep = keep.to_vec();
-            keep.extend(named.iter().map(|one| one.fd));
+            let wanted = find(wanted(), passed);
+            let mut keep = passed.to_vec();
+            keep.extend(wanted.iter().map(|one| one.fd));
             close_others(start, keep)?;
-            Ok(named)
+            Ok(wanted)
         }
         (Start::OfMain(_), _) => match open_descriptors() {
-            Ok(open) => Ok(find(open.into_iter(), keep)),
-            Err(_) => Ok(Vec::new()),
+            Ok(open) => Ok(find(open.into_iter(), passed)),
+            Err(_) => Ok(find(wanted(), passed)),
         },
         (Start::Late(_), _) => {
             let noted = sys::noted().during(Step::CloseDescriptors, "those before `main`")?;
             let mut noted = noted.to_vec();
-            noted.retain(|one| !keep.contains(&one.fd));
+            noted.retain(|one| !passed.contains(&one.fd));
             if mode != Mode::Detach {
                 return Ok(noted);
             }
-            let named: Vec<RawFd> = named_by_arguments().collect();
-            let (named, others) = noted.into_iter().partition(|one| named.contains(&one.fd));
+            let wanted: Vec<RawFd> = wanted().collect();
+            let (wanted, others) = noted.into_iter().partition(|one| wanted.contains(&one.fd));
             close_inherited(start, others)?;
-            Ok(named)
+            Ok(wanted)
         }
     }
 }
@@ -144,10 +147,10 @@ fn named_by_arguments() -> impl Iterator<Item = RawFd> {
     arguments.filter_map(|argument| number_at_end(argument.as_bytes()))
 }
 
-fn find(numbers: impl Iterator<Item = RawFd>, keep: &[RawFd]) -> Vec<InheritedFd> {
+fn find(numbers: impl Iterator<Item = RawFd>, passed: &[RawFd]) -> Vec<InheritedFd> {
     let mut found: Vec<InheritedFd> = Vec::new();
     for fd in numbers {
-        let known = fd < FIRST || keep.contains(&fd) || found.iter().any(|one| one.fd == fd);
+        let known = fd < FIRST || passed.contains(&fd) || found.iter().any(|one| one.fd == fd);
         if !known {
             found.extend(InheritedFd::find(fd));
         }
@@ -155,7 +158,7 @@ fn find(numbers: impl Iterator<Item = RawFd>, keep: &[RawFd]) -> Vec<InheritedFd
     found
 }
 
-/// What is inherited and not closed yet, while `configure` runs. It is not in the `Daemon`, which
+/// What is inherited and still open, while `configure` runs. It is not in the `Daemon`, which
 /// `configure` can copy, exchange and keep.
 static INHERITED: Mutex<Vec<InheritedFd>> = Mutex::new(Vec::new());
 
@@ -225,8 +228,8 @@ fn checked(fd: RawFd, setting: impl Fn() -> String) -> Result<RawFd, Error> {
 }
 
 impl Daemon {
-    /// Takes over an inherited descriptor in `configure`, which has its number from an argument or a
-    /// file: the service keeps it, and the programs that it executes do not get it.
+    /// Takes over an inherited descriptor in `configure`, which has its number from an argument, a
+    /// variable or a file: the service keeps it, and the programs that it executes do not get it.
     ///
     /// Before `configure` runs, a service that detaches has closed every inherited descriptor that
     /// is neither among [`keep_fds`](Self::keep_fds) and [`keep_fds_from`](Self::keep_fds_from) nor

@@ -80,6 +80,25 @@ fn configure_takes_over_what_an_argument_names() {
 }
 
 #[test]
+fn configure_takes_over_what_the_settings_keep() {
+    for (number, variable) in [(300, None), (400, Some("400"))] {
+        let scene = Scene::new();
+        let config = scene.file("config", format!("{number}\n"));
+        let mut launch = service(&scene).arg("--config").arg(config);
+        if let Some(variable) = variable {
+            launch = launch.env("TUN_FD", variable);
+        }
+        launch.run().assert_ready();
+        let daemon = scene.daemon();
+        assert_eq!(
+            daemon.descriptors()[&number].target,
+            scene.path(number.to_string())
+        );
+        assert!(is_closed_on_exec(&daemon, number));
+    }
+}
+
+#[test]
 fn in_the_foreground_it_takes_over_any() {
     let scene = Scene::new();
     let config = scene.file("config", "400\n");

@@ -3,7 +3,7 @@
 use std::fs;
 
 use daemon_harness::{Launch, Scene, bin, require};
-use daemon_tests::svc::{barrier, named_daemon, started};
+use daemon_tests::svc::{barrier, named_daemon, refused, started};
 
 use super::{has, inheriting, late};
 
@@ -71,6 +71,21 @@ fn what_the_program_has_taken_over_stays() {
     let (number, _) = daemon.descriptor_of(scene.path("inherited")).unwrap();
     assert_eq!(number, 63);
     assert!(!daemon.descriptors().contains_key(&64));
+}
+
+#[test]
+fn configure_takes_over_what_the_settings_keep_if_that_was_inherited() {
+    let scene = Scene::new();
+    let kept = ["place=builder", "kept=63,", "keep_fd=63,"];
+    let daemon = started(inheriting(&scene).args(kept), &scene);
+    let (number, descriptor) = daemon.descriptor_of(scene.path("inherited")).unwrap();
+    assert!(number == 63 && descriptor.cloexec());
+    scene.stop(&daemon);
+
+    // What the program has opened itself has an owner.
+    let launch = inheriting(&scene).set("before:own", scene.path(""));
+    let launch = launch.args(["place=builder", "kept=3,", "keep_fd=3,", "init:check"]);
+    refused(launch, &scene, 78, &["descriptor 3: it was not inherited"]);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! A program that has done much before it starts its service, from safe code. Its arguments are
-//! settings (`pidfile=/x`), `place=PLACE`: the function that starts it, and what is to be done, one
-//! after the other: `MOMENT:ACTION` or `MOMENT:ACTION=VALUE` with the moments `before`, `configure`,
+//! settings (`pidfile=/x`), `place=PLACE`: the function that starts it (where that is `builder`, with
+//! `kept=N,` as one of `keep_fds`), and what is to be done, one after the other: `MOMENT:ACTION` or `MOMENT:ACTION=VALUE` with the moments `before`, `configure`,
 //! `init`, `main` and `after`, which comes when the start has returned.
 #![forbid(unsafe_code)]
 
@@ -82,6 +82,14 @@ fn nested() -> ExitCode {
 
 fn builder() -> ExitCode {
     let mut daemon = Daemon::new();
+    let kept = |argument: String| {
+        argument
+            .strip_prefix("kept=")?
+            .strip_suffix(',')?
+            .parse()
+            .ok()
+    };
+    daemon.keep_fds(env::args().filter_map(kept));
     let service = daemon.hooks().configure(configure).init(init).main(run);
     daemon.serve(service)
 }
