@@ -11,6 +11,7 @@ use nix::errno::Errno;
 use nix::libc;
 
 use super::end;
+use super::listen;
 use super::requests::{self, SHUTDOWN};
 use super::selfpipe::SelfPipe;
 use crate::report;
@@ -122,6 +123,8 @@ impl Shutdown {
     pub fn requested(&self) -> bool {
         let requested = self.0.is_pending();
         if requested {
+            // From now on a service that closes its sockets is not to be connected to.
+            listen::drop_copies();
             report::stopping();
         }
         requested

@@ -1,6 +1,8 @@
 //! A library that starts services. The function `main` in its root is not that of a program.
 #![forbid(unsafe_code)]
 
+pub mod framework;
+
 use std::cell::Cell;
 use std::error::Error;
 
