@@ -103,6 +103,12 @@ impl Instance {
         Ok(opened)
     }
 
+    /// Tells it to end, should it be suspended, too.
+    pub(super) fn tell_to_end(&self, pidfile: &Path) -> Result<(), Error> {
+        self.signal(pidfile, libc::SIGTERM)?;
+        self.signal(pidfile, libc::SIGCONT)
+    }
+
     /// Sends a signal to the service that has this pidfile.
     pub(super) fn signal(&self, pidfile: &Path, signal: i32) -> Result<(), Error> {
         let Err(error) = self.send(signal) else {
@@ -175,8 +181,7 @@ pub(crate) fn end(pidfile: &Path, patience: Duration) -> Result<Stopped, Error> 
     let Some(instance) = Instance::of(pidfile)? else {
         return Ok(Stopped::NotRunning);
     };
-    instance.signal(pidfile, libc::SIGTERM)?;
-    instance.signal(pidfile, libc::SIGCONT)?;
+    instance.tell_to_end(pidfile)?;
     let pid = sys::id_of(instance.pid);
     match instance.end_within(patience) {
         Ok(End::InTime) => Ok(Stopped::Terminated { pid }),

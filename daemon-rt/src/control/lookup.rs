@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::fs::File;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
 use nix::fcntl::OFlag;
@@ -62,10 +62,19 @@ fn find_by_socket(pidfile: &Path) -> Found {
     }
 }
 
-/// The older instances that are still ending.
+/// The older instances that still live.
 pub(super) fn old_instances(pidfile: &Path) -> Result<Vec<Pid>, Error> {
+    instances(pidfile, pidfile::old_instances)
+}
+
+/// Those of them that have not been told to end.
+pub(super) fn kept_instances(pidfile: &Path) -> Result<Vec<Pid>, Error> {
+    instances(pidfile, pidfile::kept_instances)
+}
+
+fn instances(pidfile: &Path, find: impl Fn(BorrowedFd<'_>) -> Vec<Pid>) -> Result<Vec<Pid>, Error> {
     match open(pidfile) {
-        Ok(Some(file)) => Ok(pidfile::old_instances(file.as_fd())),
+        Ok(Some(file)) => Ok(find(file.as_fd())),
         Ok(None) => Ok(Vec::new()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         Err(error) => Err(failed(pidfile, error)),

@@ -116,8 +116,8 @@ impl Control {
         })
     }
 
-    /// Looks up the older instances, which have handed the service over in a restart and are still
-    /// finishing their requests.
+    /// Looks up the older instances, which have handed the service over: in a restart, and are
+    /// still finishing their requests, or in an [upgrade](crate::Daemon::upgrade).
     ///
     /// # Errors
     /// If the pidfile cannot be read, or does not pass the ownership checks.
@@ -172,8 +172,8 @@ impl Control {
     }
 
     /// Ends the service: SIGTERM (and SIGCONT, should it be suspended), and SIGKILL if it has not
-    /// ended after `patience`. The [`old_instances`](Self::old_instances) end with it: they have
-    /// had their SIGTERM.
+    /// ended after `patience`. The [`old_instances`](Self::old_instances) end with it: after a
+    /// restart they have had their SIGTERM, after an upgrade they get it now.
     ///
     /// A manager that runs the service may start it again. The command `stop` has the manager stop
     /// it; this does not.
@@ -200,7 +200,13 @@ impl Control {
     fn try_stop(&self, patience: Duration) -> Result<Stopped, Error> {
         let began = Instant::now();
         let old = Instance::old(&self.pidfile)?;
+        let kept = lookup::kept_instances(&self.pidfile)?;
         let stopped = instance::end(&self.pidfile, patience)?;
+        for instance in &old {
+            if kept.contains(&instance.pid) {
+                instance.tell_to_end(&self.pidfile)?;
+            }
+        }
         for instance in old {
             let left = patience.saturating_sub(began.elapsed());
             if let Err(error) = instance.end_within(left) {

@@ -15,8 +15,8 @@ use std::time::Duration;
 #[cfg(all(feature = "cli", any(target_os = "linux", not(unix))))]
 use self::action::Action;
 use crate::error::{Error, ErrorKind};
-pub(crate) use values::Property;
 pub use values::{AlreadyRunning, Mode, NameOrId, ParseModeError};
+pub(crate) use values::{Property, Replacement};
 
 /// The number of a descriptor.
 #[cfg(not(unix))]
@@ -57,8 +57,8 @@ pub struct Daemon {
     /// Set where the command line is this library's to read.
     #[cfg(all(feature = "cli", any(target_os = "linux", not(unix))))]
     pub(crate) version: Option<String>,
-    /// Where this start replaces the instance that runs: how long that may take to end.
-    pub(crate) restart: Option<Duration>,
+    /// Where this start replaces the instance that runs: how.
+    pub(crate) replacement: Option<Replacement>,
     #[cfg(all(feature = "cli", any(target_os = "linux", not(unix))))]
     pub(crate) action: Action,
 }
@@ -354,7 +354,49 @@ impl Daemon {
     /// says what to do.
     #[cfg(feature = "control")]
     pub fn restart(&mut self, patience: Duration) -> &mut Self {
-        self.restart = Some(patience);
+        self.replacement = Some(Replacement::Restart(patience));
+        self.mode = Mode::Detach;
+        self.control_socket()
+    }
+
+    /// Lets this start begin beside the instance that runs, if one does, and take its pidfile over
+    /// when this one is ready: for a program that passes its descriptors on by a protocol of its
+    /// own. An upgrade detaches.
+    ///
+    /// If this one fails, the old one keeps the pidfile. If not, the old one lives on: to end it is
+    /// the program's business. Until then [`control`](crate::control) counts it among the older
+    /// instances. What it has from [`listen`](crate::listen()) is there by its name in this one,
+    /// too. Another upgrade or restart is waited for 30 seconds.
+    ///
+    /// Both need a [`control_socket`](Self::control_socket), which this sets. The start fails if the
+    /// instance that runs has none, or does not answer.
+    ///
+    /// ```no_run
+    /// use std::convert::Infallible;
+    ///
+    /// use daemon_rt::{Daemon, daemon, shutdown};
+    ///
+    /// #[daemon(pidfile = "/run/gateway.pid", configure = configure, init = take_sockets)]
+    /// fn main() {
+    ///     shutdown().wait();
+    /// }
+    ///
+    /// fn configure(daemon: &mut Daemon) -> Result<(), Infallible> {
+    ///     daemon.control_socket();
+    ///     if std::env::args().any(|argument| argument == "--upgrade") {
+    ///         daemon.upgrade();
+    ///     }
+    ///     Ok(())
+    /// }
+    ///
+    /// /// With `--upgrade`, from the old instance.
+    /// fn take_sockets() -> std::io::Result<()> {
+    ///     Ok(())
+    /// }
+    /// ```
+    #[cfg(feature = "control")]
+    pub fn upgrade(&mut self) -> &mut Self {
+        self.replacement = Some(Replacement::Upgrade);
         self.mode = Mode::Detach;
         self.control_socket()
     }

@@ -1,5 +1,7 @@
 //! The types of the settings.
 
+use std::time::Duration;
+
 use crate::names::MODES;
 
 /// Whether the service detaches from what started it.
@@ -121,4 +123,17 @@ impl std::fmt::Display for NameOrId {
             Self::Id(id) => write!(f, "{id}"),
         }
     }
+}
+
+/// How a start replaces the instance that runs.
+#[derive(Clone, Copy, Debug)]
+#[cfg_attr(
+    not(feature = "control"),
+    allow(dead_code, reason = "it needs a control socket")
+)]
+pub(crate) enum Replacement {
+    /// That one ends, within this time.
+    Restart(Duration),
+    /// That one lives on.
+    Upgrade,
 }

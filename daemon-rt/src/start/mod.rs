@@ -19,7 +19,7 @@ use crate::control::handover::Restart;
 use crate::control::keeper;
 #[cfg(all(feature = "cli", target_os = "linux"))]
 use crate::control::keeper::unit_start;
-use crate::daemon::{AlreadyRunning, Daemon, Mode};
+use crate::daemon::{AlreadyRunning, Daemon, Mode, Replacement};
 use crate::error::{Error, ErrorKind, Failure};
 use crate::hooks::{Service, Stages, run};
 use crate::manager::detect::Invocation;
@@ -285,12 +285,12 @@ fn refused(error: Error, mode: Mode, invocation: &Invocation) -> Failure {
     failure
 }
 
-/// Begins the restart that the settings ask for, if they do. `Break` if a manager has done it all.
+/// Begins the restart or upgrade that the settings ask for, if they do. `Break` if a manager has done it all.
 fn prepare_restart(
     daemon: &Daemon,
     plan: &Plan,
 ) -> Result<ControlFlow<(), Option<Restart>>, Error> {
-    let Some(patience) = daemon.restart else {
+    let Some(replacement) = daemon.replacement else {
         return Ok(ControlFlow::Continue(None));
     };
     let Some(pidfile) = &plan.pidfile else {
@@ -298,24 +298,33 @@ fn prepare_restart(
     };
     // The instance that runs may have to be stopped first.
     plan.check_places(daemon)?;
-    keeper::prepare_restart(pidfile, patience).map_err(|error| error.in_command("restart"))
+    let verb = match replacement {
+        Replacement::Restart(_) => "restart",
+        Replacement::Upgrade => "upgrade",
+    };
+    keeper::prepare_restart(pidfile, replacement).map_err(|error| error.in_command(verb))
 }
 
 fn check_mode(daemon: &Daemon, mode: Mode) -> Result<(), Error> {
     if mode == Mode::Detach && sys::is_init() {
         return Err(detached_from_pid_1(daemon));
     }
-    if mode == Mode::Foreground && daemon.restart.is_some() {
-        return Err(Error::usage("mode: foreground", "a restart detaches"));
+    match daemon.replacement {
+        Some(Replacement::Restart(_)) if mode == Mode::Foreground => {
+            Err(Error::usage("mode: foreground", "a restart detaches"))
+        }
+        Some(Replacement::Upgrade) if mode == Mode::Foreground => {
+            Err(Error::usage("mode: foreground", "an upgrade detaches"))
+        }
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// PID 1 cannot leave a daemon behind: its end is that of all other processes.
 #[cold]
 fn detached_from_pid_1(daemon: &Daemon) -> Error {
     let problem = "this process is PID 1, whose end ends every other process of its container";
-    if daemon.restart.is_some() {
+    if let Some(Replacement::Restart(_)) = daemon.replacement {
         let problem = format!("{problem}: restart the container instead");
         return Error::control("", std::io::Error::other(problem)).in_command("restart");
     }

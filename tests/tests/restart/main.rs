@@ -7,12 +7,14 @@
 //! | `kinds` | services that cannot hand over, do not run, are another user's |
 //! | `socket` | the control socket, and who may speak there |
 //! | `systemd` | `ExecReload=` |
+//! | `upgrade` | upgrades by a program's own protocol |
 
 mod failures;
 mod kinds;
 mod load;
 mod socket;
 mod systemd;
+mod upgrade;
 
 use std::fs;
 use std::io::{self, BufRead, BufReader, Write};

@@ -10,16 +10,19 @@ use crate::report::log;
 /// to tell.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// The old instance, and how long it may take to end.
+/// The old instance, and how long it may take to end; `None` if it lives on.
 pub(super) struct Old {
     pub(super) instance: Instance,
-    pub(super) patience: Duration,
+    pub(super) patience: Option<Duration>,
 }
 
 impl Old {
     /// Waits for the end in a thread of the new instance: the restarter may be gone by then.
     pub(super) fn watch(self) {
-        let limit = self.patience.saturating_add(GRACE);
+        let Some(patience) = self.patience else {
+            return;
+        };
+        let limit = patience.saturating_add(GRACE);
         let watch = move || {
             if let Err(problem) = self.end_within(limit) {
                 log::error(&problem);

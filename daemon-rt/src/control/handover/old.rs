@@ -10,7 +10,7 @@ use nix::unistd::{Pid, getpid};
 use super::message::{MOST_DESCRIPTORS, PATIENCE, PAUSE, receive, send, write_sockets};
 use super::word;
 use crate::control::wait::until_readable;
-use crate::service::listen;
+use crate::service::listen::{self, SocketCopy};
 use crate::service::requests::note;
 use crate::steps::pidfile;
 use crate::sys;
@@ -20,6 +20,15 @@ struct Commit {
     ends: When,
     /// The pidfile, open.
     pidfile: Vec<OwnedFd>,
+}
+
+/// What becomes of this process after a commit.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    /// It ends, as by SIGTERM.
+    Soon,
+    /// It lives on, until the program or an administrator ends it.
+    Open,
 }
 
 /// The time at which this process is to end.
@@ -34,19 +43,10 @@ enum When {
 pub(super) fn hand_over(connection: &OwnedFd, restarter: Pid) -> io::Result<()> {
     let restarter = sys::pidfd_open(restarter);
     let sockets = listen::copies_for_successor();
-    let lock = match pidfile::lock_descriptor() {
-        Some(lock) if !sockets.is_empty() => lock,
-        _ => return send(connection, word::CANNOT, &[]),
-    };
-    pidfile::begin_hand_over();
-    let commit = match send_sockets(connection, lock, &sockets) {
-        Ok(()) => await_commit(connection, lock),
-        Err(_) => None,
-    };
-    drop(sockets);
-    let ends = commit.map(give_up);
-    pidfile::end_hand_over();
-    match (ends, restarter) {
+    if sockets.is_empty() {
+        return send(connection, word::CANNOT, &[]);
+    }
+    match (offer(connection, sockets, Ending::Soon)?, restarter) {
         (None, _) => return Ok(()),
         // The new instance is the restarter's child until that has ended. A manager that sees this
         // process end before would take the new one for a stranger.
@@ -63,11 +63,42 @@ pub(super) fn hand_over(connection: &OwnedFd, restarter: Pid) -> io::Result<()> 
     Ok(())
 }
 
+/// Hands the pidfile over in an upgrade. The program has its own way to end this process.
+pub(super) fn hand_over_and_live(connection: &OwnedFd) -> io::Result<()> {
+    offer(connection, listen::copies_for_successor(), Ending::Open)?;
+    Ok(())
+}
+
+/// Offers the lock and the sockets. Returns when this process is to end, if the restarter has
+/// committed.
+fn offer(
+    connection: &OwnedFd,
+    sockets: Vec<SocketCopy>,
+    ending: Ending,
+) -> io::Result<Option<When>> {
+    let Some(lock) = pidfile::lock_descriptor() else {
+        send(connection, word::CANNOT, &[])?;
+        return Ok(None);
+    };
+    pidfile::begin_hand_over();
+    let commit = match send_sockets(connection, lock, &sockets) {
+        Ok(()) => await_commit(connection, lock),
+        Err(_) => None,
+    };
+    drop(sockets);
+    let ends = commit.map(|commit| give_up(commit, ending));
+    pidfile::end_hand_over();
+    Ok(ends)
+}
+
 /// Gives up what is the new instance's now, and says that this process lives on.
-fn give_up(commit: Commit) -> When {
+fn give_up(commit: Commit, ending: Ending) -> When {
     pidfile::disown();
     for pidfile in &commit.pidfile {
         pidfile::set_old(pidfile.as_fd());
+        if ending == Ending::Open {
+            pidfile::set_kept(pidfile.as_fd());
+        }
     }
     // To close it would unlock the byte that says so.
     std::mem::forget(commit.pidfile);
@@ -79,7 +110,7 @@ fn give_up(commit: Commit) -> When {
 fn send_sockets(
     connection: &OwnedFd,
     lock: BorrowedFd<'_>,
-    sockets: &[listen::SocketCopy],
+    sockets: &[SocketCopy],
 ) -> io::Result<()> {
     let (first, rest) = sockets.split_at(sockets.len().min(MOST_DESCRIPTORS - 1));
     let mut fds = vec![lock];

@@ -15,12 +15,13 @@ use nix::unistd::Pid;
 
 use super::ending::Old;
 use super::lock::lock_restart;
-use super::message::send;
+use super::message::{PATIENCE, send};
 use super::new::New;
 use super::take_over::{TakeOver, take_over};
 use super::under_way::{First, Go, HandOver};
 use super::word;
 use crate::control::instance::{self, Instance};
+use crate::control::wait::until_readable;
 use crate::error::Error;
 use crate::steps::pidfile;
 use crate::steps::pidfile::socket::{CONTROL, NEW_CONTROL, beside};
@@ -44,8 +45,11 @@ pub(crate) struct Restarter {
 }
 
 /// Begins a restart, if there is something to restart: takes over from the running instance or, if
-/// that cannot hand over, ends it.
-pub(crate) fn prepare_restart(path: &Path, patience: Duration) -> Result<Option<Restart>, Error> {
+/// that cannot hand over, ends it. Without a `patience` that one is to live on.
+pub(crate) fn prepare_restart(
+    path: &Path,
+    patience: Option<Duration>,
+) -> Result<Option<Restart>, Error> {
     let during = |error| Error::control(path.display().to_string(), error);
     // Looked up before the lock is taken: a file that is not trusted must not be locked either.
     while let Some(seen) = Instance::of(path)? {
@@ -53,7 +57,7 @@ pub(crate) fn prepare_restart(path: &Path, patience: Duration) -> Result<Option<
             // An instance whose pidfile was removed cannot hand over. If the file is back, so may
             // the instance be.
             if !path.exists() {
-                instance::end(path, patience)?;
+                end(path, patience)?;
             }
             continue;
         };
@@ -74,13 +78,24 @@ pub(crate) fn prepare_restart(path: &Path, patience: Duration) -> Result<Option<
                 TakeOver::Done(hand_over) => restart.hand_over = Some(hand_over),
                 TakeOver::Impossible(left_open) => {
                     restart.left_open = ManuallyDrop::new(left_open);
-                    instance::end(path, patience)?;
+                    end(path, patience)?;
                 }
             }
         }
         return Ok(Some(restart));
     }
     Ok(None)
+}
+
+/// Ends an instance that cannot hand over.
+fn end(path: &Path, patience: Option<Duration>) -> Result<(), Error> {
+    let Some(patience) = patience else {
+        let problem = "the instance that runs cannot hand its pidfile over: it has no control socket, or does not answer";
+        let error = io::Error::other(problem);
+        return Err(Error::control(path.display().to_string(), error));
+    };
+    instance::end(path, patience)?;
+    Ok(())
 }
 
 /// Checks whether both are the same process, of which only `seen` has a pidfd.
@@ -155,13 +170,25 @@ impl Restarter {
         if hand_over.first_to_end == First::Restarter {
             return Ok(());
         }
+        let Some(patience) = hand_over.old.patience else {
+            hand_over.await_farewell();
+            return Ok(());
+        };
         // An old instance that could not be told of the commit sees the end of the connection.
         drop(hand_over.connection);
-        hand_over.old.end_within(hand_over.old.patience)
+        hand_over.old.end_within(patience)
     }
 }
 
 impl HandOver<File> {
+    /// Waits until the old instance, which lives on, has given the pidfile up: it closes the
+    /// connection then.
+    fn await_farewell(&self) {
+        if let Ok(connection) = self.connection.get() {
+            _ = until_readable(connection, Some(PATIENCE));
+        }
+    }
+
     fn tell_old(&self) -> io::Result<()> {
         let commit = match self.first_to_end {
             First::Old => word::COMMIT,

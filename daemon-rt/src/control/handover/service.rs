@@ -164,6 +164,7 @@ fn answer(connection: &Arc<OwnedFd>, hangup: Hangup) -> io::Result<()> {
         }
         word::RELOAD => send(connection, word::SIGNAL, &[]),
         word::HAND_OVER => old::hand_over(connection, Pid::from_raw(peer.pid())),
+        word::HAND_OVER_AND_LIVE => old::hand_over_and_live(connection),
         _ => Ok(()),
     }
 }

@@ -56,7 +56,11 @@ pub(super) fn take_over(path: &Path, old: Old, pidfile: &File) -> io::Result<Tak
     // The last restarter may have been killed before it could rename the socket.
     SafePath::of(&beside(path, CONTROL))?.rename_from(found.file_name().unwrap_or_default())?;
     let mut received = Vec::new();
-    match ask_for_sockets(&connection, &mut received) {
+    let request = match old.patience {
+        Some(_) => word::HAND_OVER,
+        None => word::HAND_OVER_AND_LIVE,
+    };
+    match ask_for_sockets(&connection, request, &mut received) {
         Ok(Some(sockets)) => {
             check_lock(&received[0], pidfile)?;
             let go = accept(path, sockets, received)?;
@@ -157,25 +161,26 @@ fn first_to_end(main: Pid) -> First {
 /// sockets' names; `None` if it cannot hand over.
 fn ask_for_sockets(
     connection: &OwnedFd,
+    request: &[u8],
     received: &mut Vec<OwnedFd>,
 ) -> io::Result<Option<Vec<(Origin, String)>>> {
     let began = Instant::now();
     let mut sockets = Vec::new();
-    let mut ask = word::HAND_OVER;
+    let mut ask = request;
     loop {
         send(connection, ask, &[])?;
         let message = receive(connection, Some(left(began, PATIENCE)))?;
         let before = received.len();
         received.extend(message.fds);
         // An instance of another version does not know the word, and says nothing.
-        if ask == word::HAND_OVER && (message.text.is_empty() || message.text == word::CANNOT) {
+        if ask == request && (message.text.is_empty() || message.text == word::CANNOT) {
             return Ok(None);
         }
         let (total, here) = match read_sockets(&message.text) {
             Some((total, here)) if total <= MOST_SOCKETS => (total, here),
             _ => return Err(not_the_protocol()),
         };
-        let due = here.len() + usize::from(ask == word::HAND_OVER);
+        let due = here.len() + usize::from(ask == request);
         sockets.extend(here);
         if received.len() < before + due {
             return Err(too_few_descriptors(total));

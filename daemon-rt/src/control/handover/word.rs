@@ -8,6 +8,8 @@ pub(super) const FAILED: &[u8] = b"failed: ";
 pub(super) const SIGNAL: &[u8] = b"signal";
 pub(super) const CANNOT: &[u8] = b"cannot";
 pub(super) const HAND_OVER: &[u8] = b"hand over the sockets";
+/// The same for an upgrade: this instance lives on.
+pub(super) const HAND_OVER_AND_LIVE: &[u8] = b"hand over the pidfile";
 /// Asks for the next sockets.
 pub(super) const MORE: &[u8] = b"more";
 pub(super) const COMMIT: &[u8] = b"commit";

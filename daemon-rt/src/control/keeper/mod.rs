@@ -36,6 +36,7 @@ use crate::control::handover::{self, Restart};
 use crate::control::instance::Instance;
 use crate::control::lookup::{describe, failed, stays_in_foreground};
 use crate::control::{Control, Status, Stopped};
+use crate::daemon::Replacement;
 use crate::error::Error;
 use crate::report::log;
 use crate::steps::pidfile::{self, Found, Holder};
@@ -47,11 +48,27 @@ const START: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// Restarts a service by the manager that runs it: `Break`. Where no manager does, the start that
-/// continues is part of the restart, if there is something to restart.
+/// continues is part of the restart, if there is something to restart. An upgrade is the program's
+/// business, whatever runs it.
 pub(crate) fn prepare_restart(
     pidfile: &Path,
-    patience: Duration,
+    replacement: Replacement,
 ) -> Result<ControlFlow<(), Option<Restart>>, Error> {
+    let patience = match replacement {
+        Replacement::Restart(patience) => Some(patience),
+        Replacement::Upgrade => None,
+    };
+    if patience.is_some() {
+        if let ControlFlow::Break(()) = restart_by_manager(pidfile)? {
+            return Ok(ControlFlow::Break(()));
+        }
+    }
+    let restart = handover::prepare_restart(pidfile, patience)?;
+    Ok(ControlFlow::Continue(restart))
+}
+
+/// Has the manager restart the service, if one runs it: `Break`.
+fn restart_by_manager(pidfile: &Path) -> Result<ControlFlow<()>, Error> {
     let failed = |error| failed(pidfile, error);
     if let Some(old) = Instance::of(pidfile)? {
         if let Some(keeper) = find_keeper(old.pid, pidfile).map_err(failed)? {
@@ -69,8 +86,7 @@ pub(crate) fn prepare_restart(
             return Err(failed(io::Error::other(problem)));
         }
     }
-    let restart = handover::prepare_restart(pidfile, patience)?;
-    Ok(ControlFlow::Continue(restart))
+    Ok(ControlFlow::Continue(()))
 }
 
 /// Has the manager restart the service, and waits for the new process.

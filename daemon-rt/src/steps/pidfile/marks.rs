@@ -12,6 +12,7 @@
 //! | `HELD` | the same | a process of the service holds the flock(2) |
 //! | `BASE` + pid | the main process for itself, for reading | this process lives, and is the service |
 //! | `OLD` + pid | an older instance for itself, for reading | this process lives, and has handed the service over |
+//! | `KEPT` + pid | the same | it lives on: it has not been told to end |
 //!
 //! The lock of a description lasts as long as a process has it open. The lock of a process ends
 //! with it, and also when it closes any other descriptor of the file: so a byte that is not locked
@@ -39,6 +40,7 @@ const FOREGROUND: libc::off_t = BASE - 4;
 /// The highest pid of Linux.
 const MOST_PIDS: libc::pid_t = 1 << 22;
 const OLD: libc::off_t = BASE + 1 + MOST_PIDS as libc::off_t;
+const KEPT: libc::off_t = OLD + 1 + MOST_PIDS as libc::off_t;
 
 /// The answer of a process's byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,6 +88,11 @@ pub(crate) fn set_old(file: BorrowedFd<'_>) {
     lock_own(file, OLD + libc::off_t::from(getpid().as_raw()));
 }
 
+/// The same where this process has not been told to end.
+pub(crate) fn set_kept(file: BorrowedFd<'_>) {
+    lock_own(file, KEPT + libc::off_t::from(getpid().as_raw()));
+}
+
 /// Locks a byte for this process.
 fn lock_own(file: BorrowedFd<'_>, byte: libc::off_t) {
     let byte = range(byte, 1, libc::F_RDLCK);
@@ -99,8 +106,18 @@ pub(crate) fn is_foreground(file: BorrowedFd<'_>) -> bool {
 
 /// Finds the older instances that live on, by their pids here.
 pub(crate) fn old_instances(file: BorrowedFd<'_>) -> Vec<Pid> {
+    lockers(file, OLD)
+}
+
+/// Finds those of them that have not been told to end.
+pub(crate) fn kept_instances(file: BorrowedFd<'_>) -> Vec<Pid> {
+    lockers(file, KEPT)
+}
+
+/// Finds the processes that have locked their byte behind this one.
+fn lockers(file: BorrowedFd<'_>, first: libc::off_t) -> Vec<Pid> {
     let mut found = Vec::new();
-    let mut parts = vec![(OLD, 1 + libc::off_t::from(MOST_PIDS))];
+    let mut parts = vec![(first, 1 + libc::off_t::from(MOST_PIDS))];
     while let Some((start, length)) = parts.pop() {
         let mut asked = range(start, length, libc::F_WRLCK);
         if length <= 0 || fcntl(file, FcntlArg::F_OFD_GETLK(&mut asked)).is_err() {

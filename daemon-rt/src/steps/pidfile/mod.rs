@@ -52,7 +52,7 @@ pub(crate) use self::{
     held::SocketFile,
     holder::{Found, Phase, find, says_alive},
     lock::remove_stale,
-    marks::{Life, is_foreground, old_instances, restart_lock, set_old},
+    marks::{Life, is_foreground, kept_instances, old_instances, restart_lock, set_kept, set_old},
     own::remove_beside,
     peer::listener,
     succession::{begin_hand_over, disown, end_hand_over, remove_socket_at, set_socket},
