@@ -23,8 +23,16 @@ impl Daemon {
     pub(crate) fn starts(&self) -> bool {
         matches!(
             self.action,
-            Action::Start | Action::Run | Action::Restart { .. }
+            Action::Start { .. } | Action::Run | Action::Restart { .. }
         )
+    }
+
+    /// Tells whether the outcome of the start is said on standard output.
+    pub(crate) fn says_outcome(&self) -> bool {
+        match self.action {
+            Action::Start { quiet } | Action::Restart { quiet, .. } => !quiet,
+            _ => false,
+        }
     }
 
     /// Runs another command.
@@ -39,9 +47,14 @@ impl Daemon {
     ) -> Result<ExitCode, Failure> {
         let name = self.get_name();
         match &self.action {
-            Action::Start | Action::Run | Action::Restart { .. } => {}
-            Action::Stop { timeout } => {
-                self.stop(&name, &self.known_pidfile(configured)?, *timeout)?;
+            Action::Start { .. } | Action::Run | Action::Restart { .. } => {}
+            Action::Stop { timeout, quiet } => {
+                let stopped = self.stop(&self.known_pidfile(configured)?, *timeout)?;
+                say(*quiet, &stopped);
+            }
+            Action::Kill { signal } => {
+                let control = self.control(&self.known_pidfile(configured)?);
+                control.signal(*signal)?;
             }
             Action::Status { json } => return self.show_status(configured, *json),
             Action::Check { quiet } => {
@@ -51,14 +64,17 @@ impl Daemon {
                     print_line(&format!("{name}: configuration is good"));
                 }
             }
-            Action::Reload { timeout } => {
+            Action::Reload { timeout, quiet } => {
                 configured?;
                 let control = self.control(&self.known_pidfile(Ok(()))?);
                 check(settings)?;
-                match control.reload(*timeout)? {
-                    Reloaded::Done => print_line(&format!("{name} has reloaded")),
-                    Reloaded::Requested => print_line(&format!("{name} was told to reload")),
-                }
+                say(
+                    *quiet,
+                    match control.reload(*timeout)? {
+                        Reloaded::Done => "reloaded",
+                        Reloaded::Requested => "was told to reload",
+                    },
+                );
             }
             Action::Unit {
                 manager,
@@ -107,17 +123,15 @@ impl Daemon {
         Ok(answer.exit_code())
     }
 
-    fn stop(&self, name: &str, pidfile: &Path, timeout: Duration) -> Result<(), Error> {
+    /// Returns what was done.
+    fn stop(&self, pidfile: &Path, timeout: Duration) -> Result<String, Error> {
         let stopped = keeper::stop(&self.control(pidfile), timeout);
-        let line = match stopped.map_err(|error| error.in_command("stop"))? {
-            Stopped::NotRunning => format!("{name} is not running"),
-            Stopped::Terminated { pid } => format!("{name} has ended (pid {pid})"),
-            Stopped::Killed { pid } => {
-                format!("{name} did not end in {timeout:?} and was killed (pid {pid})")
-            }
-        };
-        print_line(&line);
-        Ok(())
+        let stopped = stopped.map_err(|error| error.in_command("stop"))?;
+        Ok(match stopped {
+            Stopped::NotRunning => "is not running".to_owned(),
+            Stopped::Terminated { pid } => format!("stopped: pid {pid}"),
+            Stopped::Killed { pid } => format!("stopped: pid {pid}, killed after {timeout:?}"),
+        })
     }
 
     fn control(&self, pidfile: &Path) -> Control {
@@ -153,6 +167,12 @@ fn check(settings: Result<impl FnOnce() -> Result<(), Error>, Error>) -> Result<
         status: status::NOT_CONFIGURED,
         ..Failure::from(error)
     })
+}
+
+fn say(quiet: bool, outcome: &str) {
+    if !quiet {
+        log::say(outcome);
+    }
 }
 
 /// Prints a line. A closed standard output is not an error.

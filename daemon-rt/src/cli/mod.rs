@@ -33,7 +33,8 @@
 //! ```
 //!
 //! Call [`Daemon::action`], and [`Daemon::pidfile`] where `configure` sets it, before what can fail:
-//! `stop` and `status` work with a broken configuration, too, by the pidfile that is set until then.
+//! `stop`, `kill` and `status` work with a broken configuration, too, by the pidfile that is set until
+//! then.
 
 #[cfg(unix)]
 mod commands;
@@ -71,8 +72,8 @@ enum Command {
 
 impl Daemon {
     /// Gives the service the control commands as its command line: `start` (also without a
-    /// command), `stop`, `restart`, `reload`, `status`, `check`, `run`, `unit`, `completions`, `--help`
-    /// and `--version`, which prints `version`.
+    /// command), `stop`, `restart`, `reload`, `kill`, `status`, `check`, `run`, `unit`, `completions`,
+    /// `--help` and `--version`, which prints `version`.
     ///
     /// It also gives the service a [`control_socket`](Self::control_socket).
     pub fn cli(&mut self, version: impl Into<String>) -> &mut Self {
@@ -81,10 +82,10 @@ impl Daemon {
     }
 
     /// Sets the control command to carry out, and gives the service a
-    /// [`control_socket`](Self::control_socket). [`Action::Start`] if not set.
+    /// [`control_socket`](Self::control_socket). [`Action::default`] if not set.
     pub fn action(&mut self, action: Action) -> &mut Self {
         match action {
-            Action::Restart { timeout } => _ = self.restart(timeout),
+            Action::Restart { timeout, .. } => _ = self.restart(timeout),
             Action::Run => self.mode = Mode::Foreground,
             _ => {}
         }
@@ -123,6 +124,6 @@ impl Daemon {
     }
 
     pub(crate) fn is_to_start(&self) -> bool {
-        self.action == Action::Start
+        matches!(self.action, Action::Start { .. })
     }
 }

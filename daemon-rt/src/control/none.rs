@@ -77,7 +77,7 @@ pub(crate) mod keeper {
     pub(crate) fn prepare_restart(
         path: &Path,
         _: Replacement,
-    ) -> Result<ControlFlow<(), Option<Restart>>, Error> {
+    ) -> Result<ControlFlow<String, Option<Restart>>, Error> {
         Err(handover::unsupported(path))
     }
 }

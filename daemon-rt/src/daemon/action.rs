@@ -5,13 +5,22 @@ use std::time::Duration;
 
 use clap::{Subcommand, ValueEnum};
 
+use crate::sys;
+
 /// A control command, which [`Daemon::action`](crate::Daemon::action) carries out.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Subcommand)]
+///
+/// On success each of `start`, `stop`, `restart` and `reload` says in one line what it has done.
+/// Without a command the service is started as by `start`, and no word is said:
+/// `Action::default()`.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
 #[non_exhaustive]
 pub enum Action {
     /// Start the service and wait until it is ready (the default)
-    #[default]
-    Start,
+    Start {
+        /// Say nothing on success
+        #[arg(short, long)]
+        quiet: bool,
+    },
     /// Stop the service and wait until it has ended
     ///
     /// If a service manager runs it, the manager stops it.
@@ -19,6 +28,9 @@ pub enum Action {
         /// How long to wait before the service is killed
         #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
         timeout: Duration,
+        /// Say nothing on success
+        #[arg(short, long)]
+        quiet: bool,
     },
     /// Restart the service and wait until it is ready
     ///
@@ -28,6 +40,9 @@ pub enum Action {
         /// How long to wait before the old instance is killed, with the requests that it still serves
         #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
         timeout: Duration,
+        /// Say nothing on success
+        #[arg(short, long)]
+        quiet: bool,
     },
     /// Reload the configuration and wait until that is done
     ///
@@ -36,6 +51,15 @@ pub enum Action {
         /// How long to wait before this command fails
         #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]
         timeout: Duration,
+        /// Say nothing on success
+        #[arg(short, long)]
+        quiet: bool,
+    },
+    /// Send a signal to the service's main process
+    Kill {
+        /// Its name, with or without SIG, or its number
+        #[arg(value_parser = signal)]
+        signal: i32,
     },
     /// Show whether the service runs, and which service manager runs it
     ///
@@ -68,6 +92,12 @@ pub enum Action {
     },
 }
 
+impl Default for Action {
+    fn default() -> Self {
+        Self::Start { quiet: true }
+    }
+}
+
 /// A service manager for which a service file can be printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 #[non_exhaustive]
@@ -94,6 +124,13 @@ impl fmt::Display for Manager {
             Some(value) => f.pad(value.get_name()),
             None => Ok(()),
         }
+    }
+}
+
+fn signal(text: &str) -> Result<i32, &'static str> {
+    match sys::signal_number(text) {
+        Some(number) => Ok(number),
+        None => Err("no signal has this name or number"),
     }
 }
 

@@ -71,7 +71,7 @@ pub enum AlreadyRunning {
     /// It fails, with status 80 and a message.
     #[default]
     Fail,
-    /// It waits until the other instance is ready, and ends with status 0 and without a word. If
+    /// It waits until the other instance is ready, and ends with status 0. If
     /// that instance fails, this start tries itself. It waits for three others at most, and for
     /// `start_timeout`.
     Wait,

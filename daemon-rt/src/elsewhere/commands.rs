@@ -13,10 +13,11 @@ impl Daemon {
     /// Refuses a command that cannot be carried out. `start` and `run` are the same.
     pub(crate) fn check_command(&self) -> Result<(), Failure> {
         let verb = match self.action {
-            Action::Start | Action::Run => return Ok(()),
+            Action::Start { .. } | Action::Run => return Ok(()),
             Action::Stop { .. } => "stop",
             Action::Restart { .. } => "restart",
             Action::Reload { .. } => "reload",
+            Action::Kill { .. } => "send a signal",
             Action::Status { .. } => "look the service up",
             Action::Unit { .. } => "print a service file",
             Action::Check { quiet } => return self.check(quiet),

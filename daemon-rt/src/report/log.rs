@@ -56,6 +56,12 @@ pub(crate) fn print(severity: Severity, text: &str) {
         .write_all(format!("{mark}{name}: {text}\n").as_bytes());
 }
 
+/// Writes `NAME outcome` to standard output. It is not an error if it cannot be written.
+pub(crate) fn say(outcome: &str) {
+    let line = format!("{} {outcome}", name());
+    _ = writeln!(io::stdout(), "{}", printable(&line));
+}
+
 /// Whether standard error is the stream that systemd names in `JOURNAL_STREAM`, see
 /// systemd.exec(5).
 fn is_stderr_journal() -> bool {

@@ -58,7 +58,7 @@ pub(crate) fn detach(
     let starter = Starter::prepare(plan)?;
     let pidfile = pidfile.lock(&plan.others)?;
     if let Claim::LeftToAnother = pidfile {
-        leave_to_another();
+        leave_to_another(plan);
     }
     environment::clean_environment(start, &plan.environment)?; // 4
     let (reporter, receiver) = pipe::channel().during(Step::Notify, "a pipe to the daemon")?;
@@ -112,7 +112,10 @@ fn leave_session(alone: &SingleThreaded, reporter: &Reporter) -> Result<(), Erro
 }
 
 /// Another instance runs, and is ready: this start has nothing to do, and ends as a good one.
-pub(crate) fn leave_to_another() -> ! {
+pub(crate) fn leave_to_another(plan: &Plan) -> ! {
+    if plan.says_outcome {
+        log::say("is already running");
+    }
     log::flush();
     sys::exit_now(0)
 }

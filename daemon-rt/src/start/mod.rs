@@ -208,9 +208,15 @@ fn carry_on(
     check_mode(daemon, mode)?;
     let plan = draft.look_up(daemon)?;
     Draft::make_directories(daemon, mode)?;
-    let ControlFlow::Continue(restart) = prepare_restart(daemon, &plan)? else {
-        log::flush();
-        return Ok(Some(ExitCode::SUCCESS));
+    let restart = match prepare_restart(daemon, &plan)? {
+        ControlFlow::Continue(restart) => restart,
+        ControlFlow::Break(outcome) => {
+            if plan.says_outcome {
+                log::say(&outcome);
+            }
+            log::flush();
+            return Ok(Some(ExitCode::SUCCESS));
+        }
     };
     let pidfile = probe(&plan, mode, invocation)?;
     match alone {
@@ -235,7 +241,7 @@ fn begin_report(daemon: &mut Daemon, invocation: &Invocation) {
 /// may leave the service to that one.
 fn probe(plan: &Plan, mode: Mode, invocation: &Invocation) -> Result<Claim, Failure> {
     match Claim::probe(plan.pidfile.as_deref(), &plan.others) {
-        Ok(Claim::LeftToAnother) => detach::leave_to_another(),
+        Ok(Claim::LeftToAnother) => detach::leave_to_another(plan),
         Ok(pidfile) => Ok(pidfile),
         Err(error) => Err(refused(error, mode, invocation)),
     }
@@ -285,11 +291,12 @@ fn refused(error: Error, mode: Mode, invocation: &Invocation) -> Failure {
     failure
 }
 
-/// Begins the restart or upgrade that the settings ask for, if they do. `Break` if a manager has done it all.
+/// Begins the restart or upgrade that the settings ask for, if they do. `Break` if a manager has done
+/// it all, with what was done.
 fn prepare_restart(
     daemon: &Daemon,
     plan: &Plan,
-) -> Result<ControlFlow<(), Option<Restart>>, Error> {
+) -> Result<ControlFlow<String, Option<Restart>>, Error> {
     let Some(replacement) = daemon.replacement else {
         return Ok(ControlFlow::Continue(None));
     };

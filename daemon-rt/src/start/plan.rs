@@ -33,6 +33,8 @@ pub(crate) struct Plan {
     pub(crate) start_timeout: Option<Duration>,
     /// Other starts that are under way.
     pub(crate) others: Others,
+    /// The starter says on standard output what it has done.
+    pub(crate) says_outcome: bool,
     /// Whether there is to be a control socket beside the pidfile.
     control_socket: bool,
 }
@@ -74,6 +76,10 @@ impl Draft {
             privileges: Privileges::of(daemon, path("chroot", daemon.chroot.as_ref())?)?,
             start_timeout: daemon.start_timeout,
             others: Others::new(policy, daemon.start_timeout),
+            #[cfg(all(feature = "cli", target_os = "linux"))]
+            says_outcome: daemon.says_outcome(),
+            #[cfg(not(all(feature = "cli", target_os = "linux")))]
+            says_outcome: false,
             control_socket: daemon.control_socket,
         }))
     }

@@ -6,6 +6,12 @@ pub(crate) fn exit_now(status: u8) -> ! {
     std::process::exit(i32::from(status))
 }
 
+/// Returns the number of a signal: there are no names.
+#[cfg(feature = "cli")]
+pub(crate) fn signal_number(text: &str) -> Option<i32> {
+    text.parse().ok()
+}
+
 /// Has `on_end` called when the console asks this process to end. Where there is no console it is
 /// never called.
 #[cfg(windows)]

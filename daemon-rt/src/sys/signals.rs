@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use nix::errno::Errno;
 use nix::libc;
 use nix::sys::signal::SigSet;
+#[cfg(all(feature = "cli", target_os = "linux"))]
+use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
 /// A signal handler. It must do only what signal-safety(7) allows.
@@ -20,6 +22,24 @@ pub(crate) type SiginfoHandler = extern "C" fn(c_int, *mut libc::siginfo_t, *mut
 
 /// The highest signal number, real-time signals included.
 pub(crate) const LAST_SIGNAL: c_int = 64;
+
+/// Returns the number of a signal by its name, with or without `SIG`, or by its number.
+#[cfg(all(feature = "cli", target_os = "linux"))]
+pub(crate) fn signal_number(text: &str) -> Option<c_int> {
+    if let Ok(number) = text.parse() {
+        return if (1..=LAST_SIGNAL).contains(&number) {
+            Some(number)
+        } else {
+            None
+        };
+    }
+    let name = text.to_ascii_uppercase();
+    let name = name.strip_prefix("SIG").unwrap_or(&name);
+    match format!("SIG{name}").parse::<Signal>() {
+        Ok(signal) => Some(signal as c_int),
+        Err(_) => None,
+    }
+}
 
 /// Checks whether a signal has its default action.
 pub(crate) fn is_default(signal: c_int) -> bool {

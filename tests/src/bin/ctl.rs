@@ -1,7 +1,8 @@
 //! A service with the control commands, which the tests of these start. The command line is the
 //! library's, so that the settings come by the environment: `CTL` holds words, with spaces between.
 //!
-//! - `pidfile=PATH`, `user=NAME`, `mode=foreground`, `working_directory=PATH`: settings
+//! - `pidfile=PATH`, `user=NAME`, `mode=foreground`, `working_directory=PATH`, `waits`
+//!   (for another instance): settings
 //! - `listen=FILE`: the service answers requests, at an address that it writes into the file, and
 //!   takes its listener from the library
 //! - `alone=FILE`: the same, but it makes its listener itself; with both it answers at the former
@@ -23,7 +24,7 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::thread;
 
-use daemon_rt::{Daemon, Mode, daemon, listener_or, reloads, shutdown};
+use daemon_rt::{AlreadyRunning, Daemon, Mode, daemon, listener_or, reloads, shutdown};
 use daemon_tests::Settings;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
@@ -52,6 +53,9 @@ fn configure(daemon: &mut Daemon) -> std::result::Result<Settings, Infallible> {
     let settings = Settings::of_variable("CTL", daemon);
     if settings.get("mode") == Some("foreground") {
         daemon.mode(Mode::Foreground);
+    }
+    if settings.get("waits").is_some() {
+        daemon.already_running(AlreadyRunning::Wait);
     }
     if let Some(path) = settings.get("working_directory") {
         daemon.working_directory(path);

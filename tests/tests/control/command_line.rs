@@ -3,11 +3,12 @@
 use daemon_harness::{PATIENCE, Scene, bin, require};
 use daemon_tests::ctl::Ctl;
 
-const COMMANDS: [&str; 9] = [
+const COMMANDS: [&str; 10] = [
     "start",
     "stop",
     "restart",
     "reload",
+    "kill",
     "status",
     "check",
     "run",
@@ -67,6 +68,10 @@ fn a_wrong_line_is_a_usage_error_and_changes_nothing() {
         "stop --timeout soon",
         "stop --timeout -1s",
         "status --xml",
+        "kill",
+        "kill 0",
+        "kill 65",
+        "kill SIGNONSENSE",
         "unit",
         "--port 1",
     ];

@@ -8,6 +8,7 @@
 //! | `probes` | E29: asking thousands of times |
 //! | `stop` | services that end, that do not, that are not the caller's |
 //! | `reload` | when it is done, and who cannot |
+//! | `outcomes` | the line that a command says on success, and `kill` |
 //! | `launch` | a program that starts the service and goes on |
 //! | `already_running` | a start that finds the service running; statuses of a program's own |
 //! | `check` | the configuration, before anything is changed |
@@ -20,6 +21,7 @@ mod command_line;
 mod hostile;
 mod kinds;
 mod launch;
+mod outcomes;
 mod probes;
 mod reload;
 mod status;

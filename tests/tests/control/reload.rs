@@ -20,7 +20,7 @@ fn it_returns_when_the_reload_is_done_and_not_before() {
         let inside = at_barrier(&scene, &fifo);
         assert!(reload.is_running());
         drop(inside);
-        assert_eq!(reload.wait().assert_exited(0).stdout, "ctl has reloaded\n");
+        assert_eq!(reload.wait().assert_exited(0).stdout, "ctl reloaded\n");
     }
 }
 

@@ -17,7 +17,7 @@ fn it_ends_and_takes_its_files_along() {
     assert!(ctl.socket().exists());
     assert_eq!(
         ctl.succeeds("stop"),
-        format!("ctl has ended (pid {})\n", daemon.pid())
+        format!("ctl stopped: pid {}\n", daemon.pid())
     );
     assert!(scene.exit_status(&daemon).success());
     assert!(!scene.pidfile().exists() && !ctl.socket().exists());
@@ -51,10 +51,7 @@ fn one_that_does_not_want_to_is_killed_and_that_is_said() {
     let ctl = Ctl::new(&scene).with("stubborn", "");
     let daemon = ctl.start();
     let stopped = ctl.run("stop --timeout 300ms");
-    let said = format!(
-        "ctl did not end in 300ms and was killed (pid {})\n",
-        daemon.pid()
-    );
+    let said = format!("ctl stopped: pid {}, killed after 300ms\n", daemon.pid());
     assert_eq!(stopped.assert_exited(0).stdout, said);
     assert!(stopped.elapsed >= Duration::from_millis(300));
     // What it could not remove any more, whoever has stopped it does.

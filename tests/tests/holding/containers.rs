@@ -153,7 +153,7 @@ fn c2_from_the_namespace_above_it_is_controlled() {
             .assert_says(&[&format!("held by pid {}", daemon.pid())]);
         assert_eq!(
             held.says("stop", 0),
-            format!("held has ended (pid {})\n", daemon.pid())
+            format!("held stopped: pid {}\n", daemon.pid())
         );
         assert!(daemon.is_gone() && !held.is_locked());
     }

@@ -161,13 +161,13 @@ impl<'s> Held<'s> {
         let second = self.run("start", 80);
         second.assert_says(&["already running", "held by pid "]);
         assert_eq!(self.daemon().pid(), first.pid(), "nothing has changed");
-        assert_eq!(self.says("reload", 0), "held has reloaded\n");
+        assert_eq!(self.says("reload", 0), "held reloaded\n");
         self.run("restart", 0);
         first.wait_gone(std::time::Duration::from_secs(10));
         let second = self.daemon();
         assert!(self.says("status", 0).starts_with("held is running: pid "));
         let stopped = self.says("stop", 0);
-        assert!(stopped.starts_with("held has ended (pid "), "{stopped}");
+        assert!(stopped.starts_with("held stopped: pid "), "{stopped}");
         assert!(second.is_gone() && self.processes().is_empty());
         assert_eq!(self.says("status", 3), "held is not running\n");
         assert_eq!(self.says("stop", 0), "held is not running\n");

@@ -43,7 +43,7 @@ fn c5_after_an_orderly_end_a_service_of_another_user_is_not_running() {
 
         held.run("start", 0);
         let daemon = held.daemon();
-        assert!(held.says("stop", 0).starts_with("held has ended"));
+        assert!(held.says("stop", 0).starts_with("held stopped: pid "));
         assert!(
             daemon.is_gone()
                 && !held.pidfile.exists()
@@ -180,7 +180,7 @@ fn c6_without_pidfds_the_locks_will_do() {
         let stopped = without("stop");
         assert_eq!(
             stopped.assert_exited(0).stdout,
-            format!("held has ended (pid {})\n", daemon.pid())
+            format!("held stopped: pid {}\n", daemon.pid())
         );
         scene.wait_until("its end", || daemon.is_gone());
         assert!(!held.is_locked());

@@ -165,7 +165,7 @@ fn if_the_restarter_is_killed_at_any_call_there_is_one_owner() {
         // listens on.
         let address = address(&scene);
         assert!(
-            ctl.succeeds("reload").contains("has reloaded"),
+            ctl.succeeds("reload").contains("reloaded"),
             "killed at {moment}"
         );
         ctl.run("restart").assert_ready();

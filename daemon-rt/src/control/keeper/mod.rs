@@ -21,7 +21,7 @@ mod systemd;
 pub(crate) mod unit_start;
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::ops::ControlFlow;
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -38,7 +38,6 @@ use crate::control::lookup::{describe, failed, stays_in_foreground};
 use crate::control::{Control, Status, Stopped};
 use crate::daemon::Replacement;
 use crate::error::Error;
-use crate::report::log;
 use crate::steps::pidfile::{self, Found, Holder};
 use crate::sys::{self, proc};
 
@@ -47,20 +46,20 @@ const START: Duration = Duration::from_secs(30);
 /// Pause between two looks for it.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Restarts a service by the manager that runs it: `Break`. Where no manager does, the start that
-/// continues is part of the restart, if there is something to restart. An upgrade is the program's
-/// business, whatever runs it.
+/// Restarts a service by the manager that runs it: `Break`, with what was done. Where no manager
+/// does, the start that continues is part of the restart, if there is something to restart. An
+/// upgrade is the program's business, whatever runs it.
 pub(crate) fn prepare_restart(
     pidfile: &Path,
     replacement: Replacement,
-) -> Result<ControlFlow<(), Option<Restart>>, Error> {
+) -> Result<ControlFlow<String, Option<Restart>>, Error> {
     let patience = match replacement {
         Replacement::Restart(patience) => Some(patience),
         Replacement::Upgrade => None,
     };
     if patience.is_some() {
-        if let ControlFlow::Break(()) = restart_by_manager(pidfile)? {
-            return Ok(ControlFlow::Break(()));
+        if let ControlFlow::Break(outcome) = restart_by_manager(pidfile)? {
+            return Ok(ControlFlow::Break(outcome));
         }
     }
     let restart = handover::prepare_restart(pidfile, patience)?;
@@ -68,13 +67,13 @@ pub(crate) fn prepare_restart(
 }
 
 /// Has the manager restart the service, if one runs it: `Break`.
-fn restart_by_manager(pidfile: &Path) -> Result<ControlFlow<()>, Error> {
+fn restart_by_manager(pidfile: &Path) -> Result<ControlFlow<String>, Error> {
     let failed = |error| failed(pidfile, error);
     if let Some(old) = Instance::of(pidfile)? {
         if let Some(keeper) = find_keeper(old.pid, pidfile).map_err(failed)? {
             if keeper.caller != Caller::ManagerThatFollows {
-                restart(&keeper, pidfile, old.pid).map_err(failed)?;
-                return Ok(ControlFlow::Break(()));
+                let outcome = restart(&keeper, pidfile, old.pid).map_err(failed)?;
+                return Ok(ControlFlow::Break(outcome));
             }
         }
         if proc::is_below(old.pid) {
@@ -89,21 +88,15 @@ fn restart_by_manager(pidfile: &Path) -> Result<ControlFlow<()>, Error> {
     Ok(ControlFlow::Continue(()))
 }
 
-/// Has the manager restart the service, and waits for the new process.
-fn restart(keeper: &Keeper, pidfile: &Path, old: Pid) -> io::Result<()> {
+/// Has the manager restart the service, and waits for the new process. Returns what was done.
+fn restart(keeper: &Keeper, pidfile: &Path, old: Pid) -> io::Result<String> {
     let command = keeper.restart()?;
     let (control, old) = (Control::new(pidfile), sys::id_of(old));
     let began = Instant::now();
     while began.elapsed() < START {
         match control.status() {
             Ok(Status::Running { pid, .. }) if pid != old => {
-                // It is no error if its reader has gone.
-                _ = writeln!(
-                    io::stdout(),
-                    "{} was restarted by `{command}` (pid {pid})",
-                    log::name()
-                );
-                return Ok(());
+                return Ok(format!("restarted: pid {pid}, by `{command}`"));
             }
             _ => std::thread::sleep(PAUSE),
         }

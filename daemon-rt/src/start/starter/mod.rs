@@ -57,6 +57,7 @@ pub(crate) struct Starter {
     had_children: bool,
     /// The pidfile beside which the daemon binds its control socket.
     control: Option<PathBuf>,
+    says_outcome: bool,
     progress: Progress,
 }
 
@@ -118,6 +119,7 @@ impl Starter {
             at_death,
             had_children: sys::has_children(),
             control: plan.control_path().map(Path::to_path_buf),
+            says_outcome: plan.says_outcome,
             progress: Progress::default(),
         })
     }
@@ -159,6 +161,14 @@ impl Starter {
                 notifier().ready(start.daemon);
                 // The manager accepts that from its own child only, which is about to end.
                 notifier().barrier();
+                if let (true, Some(pid)) = (self.says_outcome, start.daemon) {
+                    let verb = if restart.is_some() {
+                        "restarted"
+                    } else {
+                        "started"
+                    };
+                    log::say(&format!("{verb}: pid {pid}"));
+                }
                 if let Some(restart) = restart {
                     self.see_off(restart);
                 }
