@@ -1,6 +1,7 @@
 //! What the tests of several subjects do with the fixture service.
 
 use std::fs::{File, OpenOptions};
+use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -81,4 +82,13 @@ pub fn in_foreground<'s>(scene: &'s Scene, launch: Launch<'s>, main: &str) -> Ru
     });
     assert_eq!(scene.pid_in_pidfile(), Some(running.pid()));
     running
+}
+
+/// An address of this machine that is free now, and that no other test takes before it is used: it
+/// is on a part of the loopback network that only this process has.
+pub fn free_address() -> String {
+    let [.., high, low] = std::process::id().to_be_bytes();
+    let free = TcpListener::bind((Ipv4Addr::new(127, high, low, 1), 0));
+    let free = free.expect("a port");
+    free.local_addr().expect("bound").to_string()
 }

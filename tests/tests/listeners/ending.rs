@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use std::{fs, thread};
 
 use daemon_harness::{Proc, Scene, require};
+use daemon_tests::svc::free_address;
 
-use crate::{Listening, ask, ask_at, free_address};
+use crate::{Listening, ask, ask_at};
 
 /// An instance that does not end, and goes on accepting.
 struct Hanging<'s> {

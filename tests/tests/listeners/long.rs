@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use daemon_harness::Scene;
+use daemon_tests::svc::free_address;
 
-use crate::{Listening, ask, free_address};
+use crate::{Listening, ask};
 
 /// A path of exactly this many bytes, with all directories on the way.
 fn path_of_length(scene: &Scene, length: usize) -> PathBuf {

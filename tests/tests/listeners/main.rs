@@ -22,7 +22,7 @@ mod names;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read};
-use std::net::{Ipv4Addr, TcpStream};
+use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -141,13 +141,4 @@ fn answer(connection: impl Read) -> io::Result<(String, i32)> {
         .split_once(' ')
         .and_then(|(name, pid)| Some((name.to_owned(), pid.parse().ok()?)));
     answer.ok_or_else(|| io::Error::other(format!("cut short: {line:?}")))
-}
-
-/// An address of this machine that is free now, and that no other test takes before it is used: it
-/// is on a part of the loopback network that only this process has.
-fn free_address() -> String {
-    let [.., high, low] = std::process::id().to_be_bytes();
-    let free = std::net::TcpListener::bind((Ipv4Addr::new(127, high, low, 1), 0));
-    let free = free.expect("a port");
-    free.local_addr().expect("bound").to_string()
 }

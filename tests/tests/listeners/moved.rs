@@ -4,8 +4,9 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use daemon_harness::Scene;
+use daemon_tests::svc::free_address;
 
-use crate::{Listening, ask, ask_at, free_address};
+use crate::{Listening, ask, ask_at};
 
 #[test]
 fn e2_a_changed_address_is_bound_and_the_old_one_closed_and_said() {

@@ -6,8 +6,9 @@ use std::os::fd::OwnedFd;
 
 use daemon_harness::{Scene, bin};
 use daemon_tests::activated::Activated;
+use daemon_tests::svc::free_address;
 
-use crate::{Listening, ask, free_address};
+use crate::{Listening, ask};
 
 /// The service with sockets from the test. `variables` is shell text, besides `LISTEN_PID` and
 /// `LISTEN_FDS`.

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use daemon_harness::{Launch, PATIENCE, Proc, Scene, SetOnDrop, bin};
-use daemon_tests::svc::barrier;
+use daemon_tests::svc::{barrier, free_address};
 
 use super::leading_to;
 
@@ -88,12 +88,6 @@ impl Site {
         stream.set_read_timeout(Some(PATIENCE))?;
         Ok(Client(BufReader::new(stream)))
     }
-}
-
-/// An address where nobody listens.
-fn free_address() -> String {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().to_string()
 }
 
 struct Client(BufReader<TcpStream>);
