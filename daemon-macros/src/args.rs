@@ -36,6 +36,9 @@ pub(crate) const KNOWN: &[Known] = &[
     Known { name: "keep_fds_from",     kind: Kind::Names,        example: r#"["TUN_FD"]"# },
     Known { name: "stdout",            kind: Kind::Path,         example: r#""/var/log/greeter.log""# },
     Known { name: "stderr",            kind: Kind::Path,         example: r#""/var/log/greeter.err""# },
+    Known { name: "limits",            kind: Kind::Limits,       example: r#"["nofile=65536", "core=0:unlimited"]"# },
+    Known { name: "nice",              kind: Kind::Nice,         example: "5" },
+    Known { name: "oom_score_adj",     kind: Kind::OomScore,     example: "-500" },
     Known { name: "capabilities",      kind: Kind::Capabilities, example: r#"["CAP_NET_BIND_SERVICE"]"# },
     Known { name: "no_new_privs",      kind: Kind::Flag,         example: "true" },
     Known { name: "start_timeout",     kind: Kind::Timeout,      example: r#""30s""# },
@@ -146,7 +149,7 @@ fn is_constant(value: TokenStream) -> bool {
     value.into_iter().all(|token| match token {
         TokenTree::Literal(_) => true,
         TokenTree::Ident(word) => word == "true" || word == "false",
-        TokenTree::Punct(punct) => punct.as_char() == ',',
+        TokenTree::Punct(punct) => ",-".contains(punct.as_char()),
         TokenTree::Group(list) => is_constant(list.stream()),
     })
 }

@@ -8,6 +8,7 @@ mod entry;
 mod expand;
 #[cfg(test)]
 mod fuzz;
+mod limits;
 mod names;
 mod tokens;
 mod values;
@@ -130,6 +131,9 @@ mod values;
 /// | `keep_fds` | a list of numbers of inherited descriptors that stay open, such as `[3, 4]` | none |
 /// | `keep_fds_from` | a list of environment variables whose values are such numbers | none |
 /// | `stdout`, `stderr` | an absolute path, appended to; without a value, the log's [usual place], such as `/var/log/NAME.log` | `/dev/null` |
+/// | `limits` | a list of resource limits such as `["nofile=65536", "core=0:unlimited"]` | the caller's |
+/// | `nice` | a number from -20 to 19 | the caller's |
+/// | `oom_score_adj` | a number from -1000 to 1000 | the caller's |
 /// | `capabilities` | a list such as `["CAP_NET_BIND_SERVICE"]`, kept when privileges are dropped | none |
 /// | `no_new_privs` | `true` (also without a value) or `false` | `true` if privileges are dropped |
 /// | `start_timeout` | `"30s"`, `"500ms"`, `"2m"` or a `Duration`; not used in the foreground, where the manager has its own limit | no limit |

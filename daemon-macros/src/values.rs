@@ -5,6 +5,7 @@ use quote::{ToTokens as _, quote};
 use syn::{Error, Lit, LitInt, LitStr, Result};
 
 use crate::args::{Arg, Call};
+use crate::limits;
 use crate::names::{CAPABILITIES, MODES, NEVER_KEPT};
 use crate::tokens::{self, Angles};
 
@@ -34,6 +35,9 @@ pub(crate) enum Kind {
     Variables,
     Names,
     Descriptors,
+    Limits,
+    Nice,
+    OomScore,
     Capabilities,
     Flag,
     Timeout,
@@ -65,6 +69,7 @@ impl Arg {
             | Kind::Variables
             | Kind::Names
             | Kind::Descriptors
+            | Kind::Limits
             | Kind::Capabilities => Ok(self.list(value)?),
             _ => match literal(value) {
                 Some(literal) => self.literal(&literal, value, root),
@@ -153,6 +158,8 @@ impl Arg {
             (Kind::Path, Lit::Str(text)) => self.absolute(&text.value())?,
             (Kind::Account, literal) => self.account(literal)?,
             (Kind::Umask, Lit::Int(mask)) => umask(mask)?,
+            (Kind::Nice, Lit::Int(number)) => self.between(number, -20, 19)?,
+            (Kind::OomScore, Lit::Int(number)) => self.between(number, -1000, 1000)?,
             (Kind::Flag, Lit::Bool(_)) => {}
             _ => return Err(self.wrong_kind()),
         }
@@ -204,8 +211,23 @@ impl Arg {
             }
             (Kind::Variables | Kind::Names, Lit::Str(text)) => variable(&text.value()),
             (Kind::Descriptors, Lit::Int(fd)) => descriptor(fd),
+            (Kind::Limits, Lit::Str(text)) => limits::read(&text.value()).map(drop),
             (Kind::Capabilities, Lit::Str(text)) => capability(&text.value()),
             _ => Err(self.wrong_kind()),
+        }
+    }
+
+    fn between(&self, number: &LitInt, lowest: i32, highest: i32) -> Checked {
+        match number.base10_parse::<i32>() {
+            Ok(value)
+                if (lowest..=highest).contains(&value) && matches!(number.suffix(), "" | "i32") =>
+            {
+                Ok(())
+            }
+            _ => Err(format!(
+                "`{}` must be a number from {lowest} to {highest}",
+                self.key
+            )),
         }
     }
 
@@ -285,6 +307,8 @@ impl Arg {
             Kind::Umask => "an octal number or `\"keep\"`",
             Kind::Variables | Kind::Names => "a list of names of environment variables",
             Kind::Descriptors => "a list of numbers of descriptors",
+            Kind::Limits => "a list of resource limits",
+            Kind::Nice | Kind::OomScore => "a number",
             Kind::Capabilities => "a list of names of capabilities",
             Kind::Flag => return format!("`{key}` must be `true` or `false`"),
             Kind::Timeout => "a duration as a string",

@@ -243,8 +243,7 @@ impl std::error::Error for Error {
     }
 }
 
-/// The reason where the system is not Unix.
-#[cfg(not(unix))]
+/// The reason where a system has no means for something.
 pub(crate) fn not_available() -> io::Error {
     io::Error::new(io::ErrorKind::Unsupported, "not available on this system")
 }

@@ -53,9 +53,10 @@
 //!
 //! # What the daemon inherits and keeps
 //!
-//! The nice value and scheduling policy, CPU affinity, `oom_score_adj`, resource limits, the
-//! control group, namespaces, seccomp filters, and the security label are the caller's, who may
-//! have set them for the service. It does not keep the caller's session keyring.
+//! The scheduling policy, CPU affinity, the control group, namespaces, seccomp filters, and the
+//! security label are the caller's, who may have set them for the service. So are the nice value,
+//! `oom_score_adj` and resource limits that are not among the settings. It does not keep the
+//! caller's session keyring.
 //!
 //! # Platforms
 //!
@@ -87,6 +88,7 @@ mod daemon;
 mod elsewhere;
 mod error;
 pub mod hooks;
+mod limits;
 #[cfg(unix)]
 mod manager;
 mod names;

@@ -2,15 +2,14 @@
 
 macro_rules! steps {
     ($($number:literal $step:ident $words:literal)*) => {
-        /// A step, by its number in daemon(7); a start in which it fails ends with the status 80 +
-        /// number.
+        /// A step of daemon(7). A start in which it fails ends with the status 80 + number.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[allow(dead_code, reason = "umask(2) cannot fail")]
-        pub(crate) enum Step { $($step = $number),* }
+        pub(crate) enum Step { $($step),* }
 
         impl Step {
             pub(crate) fn number(self) -> u8 {
-                self as u8
+                match self { $(Self::$step => $number),* }
             }
 
             /// What the step does, in the words of the message that says that it failed.
@@ -34,6 +33,7 @@ steps! {
     10 SetUmask          "set the umask"
     11 ChangeDirectory   "change the working directory"
     12 WritePidfile      "write the pidfile"
+    13 SetResources      "set the limits of the process"
     13 DropPrivileges    "drop privileges"
     14 Notify            "announce that initialization is complete"
     15 ExitStarter       "wait for the daemon"

@@ -45,6 +45,9 @@ pub struct Daemon {
     pub(crate) keep_fds_from: Vec<OsString>,
     pub(crate) stdout: Option<Place>,
     pub(crate) stderr: Option<Place>,
+    pub(crate) limits: Vec<String>,
+    pub(crate) nice: Option<i32>,
+    pub(crate) oom_score_adj: Option<i32>,
     pub(crate) capabilities: Vec<String>,
     pub(crate) no_new_privs: Option<bool>,
     pub(crate) start_timeout: Option<Duration>,
@@ -244,6 +247,38 @@ impl Daemon {
     /// Standard output and standard error to `/dev/null`, as if no file had been set.
     pub fn no_logs(&mut self) -> &mut Self {
         (self.stdout, self.stderr) = (None, None);
+        self
+    }
+
+    /// The resource limits (step 13), by their names in prlimit(1), each with its value, or with soft
+    /// and hard value; see getrlimit(2). Those of whoever starts the service if not set. Only root
+    /// can raise a hard limit.
+    ///
+    /// They are set in the detached daemon, before `privileged_init`. In the foreground they are the
+    /// business of the manager, whose service file has them where `unit` has printed it.
+    ///
+    /// ```
+    /// use daemon_rt::Daemon;
+    ///
+    /// Daemon::new().limits(["nofile=1024:65536", "memlock=unlimited", "core=0"]);
+    /// ```
+    pub fn limits<L: Into<String>>(&mut self, limits: impl IntoIterator<Item = L>) -> &mut Self {
+        self.limits = limits.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// The nice value (step 13), from -20, which is served first, to 19; that of whoever starts the
+    /// service if not set. It is set where the [`limits`](Self::limits) are.
+    pub fn nice(&mut self, value: i32) -> &mut Self {
+        self.nice = Some(value);
+        self
+    }
+
+    /// The service's rank where memory runs out (step 13), from -1000, which is never killed, to
+    /// 1000, which is killed first; that of whoever starts the service if not set. It is set where
+    /// the [`limits`](Self::limits) are. See proc_pid_oom_score_adj(5).
+    pub fn oom_score_adj(&mut self, value: i32) -> &mut Self {
+        self.oom_score_adj = Some(value);
         self
     }
 

@@ -150,6 +150,9 @@ pub(crate) fn initialize(
         end::handle_signals().during(Step::WritePidfile, "its removal when a signal comes")?;
     }
     pidfile.write(mode)?; // 12
+    if mode == Mode::Detach {
+        plan.resources.set()?; // 13
+    }
     run::run("privileged_init", service.privileged_init.take())?;
     privileges::give_up(&plan.privileges, plan.working_directory.as_deref())?; // 13
     run::run("init", service.init.take())?;

@@ -16,6 +16,7 @@ use crate::step::Step;
 use crate::steps::environment::{EnvironmentPlan, is_pattern};
 use crate::steps::pidfile::{Others, Policy};
 use crate::steps::privileges::Privileges;
+use crate::steps::resources::Resources;
 use crate::steps::signals::StillIgnored;
 use crate::steps::streams::{Logs, NULL, path_of};
 
@@ -29,6 +30,7 @@ pub(crate) struct Plan {
     /// Ready for chdir(2). `None` keeps the caller's.
     pub(crate) working_directory: Option<CString>,
     pub(crate) pidfile: Option<PathBuf>,
+    pub(crate) resources: Resources,
     pub(crate) privileges: Privileges,
     pub(crate) start_timeout: Option<Duration>,
     /// Other starts that are under way.
@@ -73,6 +75,7 @@ impl Draft {
             umask: umask(daemon)?,
             working_directory: working_directory(daemon)?,
             pidfile: places::pidfile(daemon)?,
+            resources: Resources::of(daemon)?,
             privileges: Privileges::of(daemon, path("chroot", daemon.chroot.as_ref())?)?,
             start_timeout: daemon.start_timeout,
             others: Others::new(policy, daemon.start_timeout),

@@ -4,5 +4,6 @@ pub(crate) mod descriptors;
 pub(crate) mod environment;
 pub(crate) mod pidfile;
 pub(crate) mod privileges;
+pub(crate) mod resources;
 pub(crate) mod signals;
 pub(crate) mod streams;

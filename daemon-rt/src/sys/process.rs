@@ -113,6 +113,16 @@ pub(crate) fn umask(mask: Mode) {
     unsafe { libc::umask(mask.bits()) };
 }
 
+/// Sets the nice value of this process, for which setpriority(2) has the number 0.
+#[allow(
+    clippy::cast_sign_loss,
+    reason = "PRIO_PROCESS is 0, of another type with each C library"
+)]
+pub(crate) fn set_nice(value: c_int) -> nix::Result<()> {
+    // SAFETY: setpriority(2) touches no memory.
+    Errno::result(unsafe { libc::setpriority(libc::PRIO_PROCESS as _, 0, value) }).map(drop)
+}
+
 /// Ends the process at once: no destructors, no atexit(3) handlers, no flush. Those are left to the
 /// daemon.
 #[inline]

@@ -17,6 +17,9 @@ use daemon_rt::{Reloads, daemon, reloads, shutdown};
     working_directory = "/var/lib/controlled",
     umask = 0o027,
     stderr = "/var/log/controlled.log",
+    limits = ["nofile=512:1024", "core=0:unlimited"],
+    nice = 5,
+    oom_score_adj = 100,
     capabilities = ["CAP_NET_BIND_SERVICE"],
     start_timeout = "20s",
     init = init

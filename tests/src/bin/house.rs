@@ -25,7 +25,7 @@ const ROOMS: &[&[&str]] = &[
     &["error"],
     &["status"],
     &["step"],
-    &["names"],
+    &["names", "limits"],
     &["sys"],
 ];
 

@@ -7,6 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use daemon_harness::{Launch, Scene, bin, require};
 
 use daemon_tests::svc::{refused, started};
+use nix::sys::resource::Resource;
 
 use crate::service;
 
@@ -29,6 +30,12 @@ fn rule12_bad_settings_are_named_and_change_nothing() {
         ("name", r"a\0b", "name"),
         ("name", "two\nlines", "name"),
         ("capabilities", "CAP_NONSENSE", "CAP_NONSENSE"),
+        ("limits", "nofiles=7", "nofiles"),
+        ("limits", "nofile", "nofile"),
+        ("limits", "nofile=-1", "-1"),
+        ("limits", "nofile=8:7", "soft"),
+        ("nice", "20", "nice"),
+        ("oom_score_adj", "-1001", "oom_score_adj"),
         ("keep_env", "A=B", "keep_env"),
         ("keep_env", "A*B", "keep_env"),
         ("keep_env", r"A\0B", "keep_env"),
@@ -229,6 +236,79 @@ fn the_callers_umask_and_directory_are_kept_if_asked() {
     scene.stop(&daemon);
     let daemon = started(launch(), &scene);
     assert_eq!((daemon.status().umask, daemon.cwd()), (Some(0), "/".into()));
+}
+
+#[test]
+fn limits_are_set_before_the_privileges_go() {
+    require!(root());
+    let scene = Scene::new();
+    let soft_and_hard = "nofile=300:400,core=0:unlimited,memlock=123:124,msgqueue=7";
+    let launch = service(&scene)
+        .set("user", "nobody")
+        .set("limits", soft_and_hard)
+        .set("nice", "-5")
+        .set("oom_score_adj", "17");
+    let daemon = started(launch, &scene);
+    let read = |name| fs::read_to_string(format!("/proc/{}/{name}", daemon.pid())).unwrap();
+    let limits = read("limits");
+    for (name, soft, hard) in [
+        ("Max open files", "300", "400"),
+        ("Max core file size", "0", "unlimited"),
+        ("Max locked memory", "123", "124"),
+        ("Max msgqueue size", "7", "7"),
+    ] {
+        let values = limits.lines().find_map(|line| line.strip_prefix(name));
+        let values: Vec<_> = values.expect(name).split_whitespace().take(2).collect();
+        assert_eq!(values, [soft, hard], "{name}");
+    }
+    assert_eq!(
+        (daemon.stat().nice, read("oom_score_adj").trim()),
+        (-5, "17")
+    );
+}
+
+#[test]
+fn limits_hold_for_privileged_init() {
+    let scene = Scene::new();
+    let test = "privileged_init:sh=test $(ulimit -n) = 64";
+    started(service(&scene).set("limits", "nofile=64").arg(test), &scene);
+}
+
+#[test]
+fn a_limit_that_may_not_be_raised_is_a_failed_step() {
+    require!(root());
+    let scene = Scene::new();
+    let launch = || {
+        service(&scene)
+            .ordinary(4711)
+            .rlimit(Resource::RLIMIT_NOFILE, 100, 200)
+    };
+    let daemon = started(
+        launch().set("limits", "nofile=200:200").set("nice", "1"),
+        &scene,
+    );
+    scene.stop(&daemon);
+    for (setting, value, object) in [
+        ("limits", "nofile=100:201", "limit nofile"),
+        ("nice", "-1", "nice value -1"),
+        ("oom_score_adj", "-1", "oom_score_adj -1"),
+    ] {
+        let words = format!("cannot set the limits of the process: {object}: ");
+        refused(launch().set(setting, value), &scene, 93, &[&words]);
+    }
+}
+
+/// They are its manager's to set.
+#[test]
+fn in_the_foreground_the_limits_are_the_callers() {
+    let scene = Scene::new();
+    let launch = service(&scene)
+        .set("mode", "foreground")
+        .set("limits", "nofile=64")
+        .set("nice", "3")
+        .arg("main:sh=ulimit -n; nice");
+    let said = launch.rlimit(Resource::RLIMIT_NOFILE, 200, 200).run();
+    assert_eq!(said.assert_exited(0).stdout, "200\n0\n");
 }
 
 /// A directory outside of the chroot would be a way out of it.

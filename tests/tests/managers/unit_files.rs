@@ -62,6 +62,7 @@ fn assert_as_set(machine: &Machine) {
     assert_eq!(value("Umask:"), "0027");
     assert_eq!(value("CapEff:"), format!("{:016x}", 1 << 10));
     assert_eq!(value("NoNewPrivs:"), "1");
+    assert_resources(machine, pid);
     let directory = fs::read_link(machine.path(format!("/proc/{pid}/cwd"))).expect("it runs");
     assert!(
         directory.ends_with("var/lib/controlled"),
@@ -75,6 +76,23 @@ fn assert_as_set(machine: &Machine) {
             .next(),
         Some("started")
     );
+}
+
+#[track_caller]
+fn assert_resources(machine: &Machine, pid: u32) {
+    let read = |name: &str| fs::read_to_string(machine.path(format!("/proc/{pid}/{name}")));
+    let limits = read("limits").expect("it runs");
+    let has = |name: &str, values: [&str; 2]| {
+        let line = limits.lines().find_map(|line| line.strip_prefix(name));
+        let words = line.expect("a limit").split_whitespace();
+        assert_eq!(words.take(2).collect::<Vec<_>>(), values, "{name}");
+    };
+    has("Max open files", ["512", "1024"]);
+    has("Max core file size", ["0", "unlimited"]);
+    let stat = read("stat").expect("it runs");
+    let after_name = stat.rsplit(')').next().expect("fields");
+    assert_eq!(after_name.split_whitespace().nth(16), Some("5"), "nice");
+    assert_eq!(read("oom_score_adj").expect("it runs").trim(), "100");
 }
 
 fn reloads(machine: &Machine) -> usize {

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::daemon::{Daemon, Place, Property};
 use crate::error::Error;
+use crate::limits::{self, SoftAndHard};
 use crate::status;
 
 /// The exit statuses after which another start would fail, too: a wrong setting, a wrong
@@ -73,6 +74,7 @@ pub(super) struct UnitInput<'a> {
     pub(super) stdout: Option<String>,
     pub(super) stderr: Option<String>,
     pub(super) chroot: Option<String>,
+    pub(super) limits: Vec<(&'static str, SoftAndHard)>,
 }
 
 impl<'a> UnitInput<'a> {
@@ -116,6 +118,7 @@ impl<'a> UnitInput<'a> {
             stdout: path("stdout", &place(&daemon.stdout, log.clone()))?,
             stderr: path("stderr", &place(&daemon.stderr, log))?,
             chroot: path("chroot", &daemon.chroot)?,
+            limits: limits_of(daemon)?,
             directory: text("working_directory", &directory.to_string_lossy())?,
             name,
         })
@@ -169,6 +172,17 @@ impl<'a> UnitInput<'a> {
             Property::Set(mask) => Some(mask),
         }
     }
+}
+
+fn limits_of(daemon: &Daemon) -> Result<Vec<(&'static str, SoftAndHard)>, Error> {
+    let mut all = Vec::new();
+    for text in &daemon.limits {
+        match limits::read(text) {
+            Ok(limit) => all.push(limit),
+            Err(problem) => return Err(refuse(format!("limit {text:?}"), problem)),
+        }
+    }
+    Ok(all)
 }
 
 /// Refuses a name that some format would take for something else.

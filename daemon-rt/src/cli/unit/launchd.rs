@@ -2,6 +2,7 @@
 
 use super::input::{UnitInput, lines};
 use super::quote::xml;
+use super::resources::{self, Which};
 
 const HEAD: &str = r#"<?xml version="1.0" encoding="UTF-8"?>
 <!DOCTYPE plist PUBLIC "-//Apple//DTD PLIST 1.0//EN" "http://www.apple.com/DTDs/PropertyList-1.0.dtd">
@@ -31,6 +32,17 @@ pub(super) fn property_list(input: &UnitInput<'_>) -> String {
         // A property list has no octal numbers.
         entries.push(("Umask", format!("<integer>{mask}</integer>")));
     }
+    for (key, limits) in [
+        ("SoftResourceLimits", resources::launchd(input, Which::Soft)),
+        ("HardResourceLimits", resources::launchd(input, Which::Hard)),
+    ] {
+        if !limits.is_empty() {
+            entries.push((key, numbers(&limits)));
+        }
+    }
+    if let Some(value) = input.daemon.nice {
+        entries.push(("Nice", format!("<integer>{value}</integer>")));
+    }
     if let Some(path) = &input.stdout {
         entries.push(("StandardOutPath", string(path)));
     }
@@ -45,6 +57,13 @@ pub(super) fn property_list(input: &UnitInput<'_>) -> String {
             .map(|(key, value)| format!("    <key>{key}</key>\n    {value}")),
     );
     format!("{HEAD}<plist version=\"1.0\">\n<dict>\n{entries}</dict>\n</plist>\n")
+}
+
+fn numbers(entries: &[(&str, u64)]) -> String {
+    let entries = lines(entries.iter().map(|(key, value)| {
+        format!("        <key>{key}</key>\n        <integer>{value}</integer>")
+    }));
+    format!("<dict>\n{entries}    </dict>")
 }
 
 fn string(text: &str) -> String {

@@ -12,6 +12,7 @@ mod input;
 mod launchd;
 mod openrc;
 mod quote;
+mod resources;
 mod scan;
 mod supervisord;
 mod systemd;

@@ -2,14 +2,20 @@
 
 use super::input::{UnitInput, lines};
 use super::quote::{shell, shell_line};
+use super::resources;
 
 pub(super) fn script(input: &UnitInput<'_>) -> String {
     let mut functions = vec!["depend() {\n\tuse logger net\n}\n".to_owned()];
+    let mut before = Vec::new();
     if let Some(directory) = input.runtime_directory() {
-        let directory = shell(directory);
-        functions.push(format!(
-            "start_pre() {{\n\tcheckpath --directory {directory}\n}}\n"
-        ));
+        before.push(format!("\tcheckpath --directory {}", shell(directory)));
+    }
+    // The supervisor, which this shell executes, and the service inherit them.
+    if let Some(limits) = resources::of_shell(input) {
+        before.push(format!("\t{limits}"));
+    }
+    if !before.is_empty() {
+        functions.push(format!("start_pre() {{\n{}}}\n", lines(before)));
     }
     if input.options.reloads {
         functions.push(reload(input));
@@ -38,6 +44,10 @@ fn settings(input: &UnitInput<'_>) -> Vec<String> {
     ];
     if let Some(mask) = input.umask() {
         settings.push(format!("umask={mask}"));
+    }
+    let options = resources::options_of_openrc(input);
+    if !options.is_empty() {
+        settings.push(format!("supervise_daemon_args='{}'", options.join(" ")));
     }
     if let Some(path) = &input.stdout {
         settings.push(format!("output_log={}", evaluated(&[path])));

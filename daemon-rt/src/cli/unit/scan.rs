@@ -3,6 +3,7 @@
 
 use super::input::{NO_RETRY, UnitInput, WHY_NO_RETRY, lines};
 use super::quote::{shell, shell_line};
+use super::resources;
 
 /// The descriptor on which s6 is told of readiness.
 const NOTIFICATION_FD: u8 = 3;
@@ -48,7 +49,10 @@ fn run(input: &UnitInput<'_>, readiness: Option<String>) -> String {
     // The service must not stay in the service directory.
     let directory = shell(input.directory_outside_chroot());
     run.push(format!("cd {directory} || exit"));
-    run.push(format!("exec {}", shell_line(&input.command("run"))));
+    let wrapper = resources::wrapper(input);
+    let mut words: Vec<&str> = wrapper.iter().map(String::as_str).collect();
+    words.extend(input.command("run"));
+    run.push(format!("exec {}", shell_line(&words)));
     lines(run)
 }
 

@@ -2,12 +2,16 @@
 
 use super::input::{NO_RETRY, UnitInput, WHY_NO_RETRY, lines, refuse};
 use super::quote::{supervisord_line, supervisord_value};
+use super::resources;
 use crate::error::Error;
 
 pub(super) fn program(input: &UnitInput<'_>) -> Result<String, Error> {
+    let wrapper = resources::wrapper(input);
+    let mut words: Vec<&str> = wrapper.iter().map(String::as_str).collect();
+    words.extend(input.command("run"));
     let mut program = vec![
         format!("[program:{}]", input.name),
-        format!("command = {}", supervisord_line(&input.command("run"))),
+        format!("command = {}", supervisord_line(&words)),
         format!("directory = {}", value(input.directory_outside_chroot())?),
     ];
     if let Some(mask) = input.umask() {

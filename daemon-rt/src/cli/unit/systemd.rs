@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::input::{NO_RETRY, UnitInput, WHY_NO_RETRY, lines, refuse};
 use super::quote::{systemd_line, systemd_value, systemd_word};
+use super::resources;
 use crate::daemon::Daemon;
 use crate::error::Error;
 
@@ -94,6 +95,7 @@ fn service(input: &UnitInput<'_>) -> String {
     let mut service = lines(start(input, dropper));
     for part in [
         execution(input),
+        resources::systemd(input),
         privileges(input, dropper),
         sandbox(input, dropper),
     ] {

@@ -22,6 +22,10 @@ fn full() -> (Daemon, UnitOptions) {
     daemon
         .stdout("/var/log/greeter.log")
         .stderr("/var/log/greeter.log");
+    daemon
+        .limits(["nofile=1024:65536", "core=0:unlimited"])
+        .nice(5)
+        .oom_score_adj(-500);
     let options = UnitOptions {
         description: "Greets over TCP\nand more".into(),
         arguments: vec!["--config".into(), "/etc/my greeter.toml".into()],

@@ -1,0 +1,137 @@
+//! Step 13, its first part: resource limits, nice value and `oom_score_adj`, for which it may take
+//! privileges.
+
+use std::io;
+
+use nix::sys::resource::{RLIM_INFINITY, Resource, rlim_t, setrlimit};
+
+use crate::daemon::Daemon;
+use crate::error::{During, Error, not_available};
+use crate::limits;
+use crate::step::Step;
+use crate::sys;
+
+/// What the service is to have of the system. Empty, everything is as the caller has it.
+#[derive(Default)]
+pub(crate) struct Resources {
+    limits: Vec<Limit>,
+    nice: Option<i32>,
+    oom_score_adj: Option<i32>,
+}
+
+struct Limit {
+    name: &'static str,
+    soft: rlim_t,
+    hard: rlim_t,
+}
+
+impl Resources {
+    /// Checks the settings.
+    pub(crate) fn of(daemon: &Daemon) -> Result<Self, Error> {
+        let mut limits = Vec::new();
+        for text in &daemon.limits {
+            let (name, values) = limits::read(text)
+                .map_err(|problem| Error::usage(format!("limit {text:?}"), problem))?;
+            let [soft, hard] = values.map(limit_of);
+            limits.push(Limit { name, soft, hard });
+        }
+        Ok(Self {
+            limits,
+            nice: between("nice", daemon.nice, -20, 19)?,
+            oom_score_adj: between("oom_score_adj", daemon.oom_score_adj, -1000, 1000)?,
+        })
+    }
+
+    /// Takes effect, for this process and those that it starts.
+    pub(crate) fn set(&self) -> Result<(), Error> {
+        for limit in &self.limits {
+            limit
+                .set()
+                .during(Step::SetResources, format_args!("limit {}", limit.name))?;
+        }
+        if let Some(value) = self.nice {
+            sys::set_nice(value).during(Step::SetResources, format_args!("nice value {value}"))?;
+        }
+        if let Some(value) = self.oom_score_adj {
+            let object = format_args!("oom_score_adj {value}");
+            set_oom_score_adj(value).during(Step::SetResources, object)?;
+        }
+        Ok(())
+    }
+}
+
+impl Limit {
+    fn set(&self) -> io::Result<()> {
+        match resource(self.name) {
+            Some(resource) => Ok(setrlimit(resource, self.soft, self.hard)?),
+            None => Err(not_available()),
+        }
+    }
+}
+
+/// A number that is too large for the system is no limit.
+#[allow(
+    clippy::useless_conversion,
+    reason = "it is another type on other systems"
+)]
+fn limit_of(value: Option<u64>) -> rlim_t {
+    match value {
+        Some(value) => value.try_into().unwrap_or(RLIM_INFINITY),
+        None => RLIM_INFINITY,
+    }
+}
+
+fn resource(name: &str) -> Option<Resource> {
+    Some(match name {
+        "core" => Resource::RLIMIT_CORE,
+        "cpu" => Resource::RLIMIT_CPU,
+        "data" => Resource::RLIMIT_DATA,
+        "fsize" => Resource::RLIMIT_FSIZE,
+        "nofile" => Resource::RLIMIT_NOFILE,
+        "stack" => Resource::RLIMIT_STACK,
+        #[cfg(not(target_os = "freebsd"))]
+        "as" => Resource::RLIMIT_AS,
+        #[cfg(any(target_os = "linux", target_os = "freebsd"))]
+        "memlock" => Resource::RLIMIT_MEMLOCK,
+        #[cfg(any(target_os = "linux", target_os = "freebsd"))]
+        "nproc" => Resource::RLIMIT_NPROC,
+        #[cfg(any(target_os = "linux", target_os = "freebsd"))]
+        "rss" => Resource::RLIMIT_RSS,
+        #[cfg(target_os = "linux")]
+        "locks" => Resource::RLIMIT_LOCKS,
+        #[cfg(target_os = "linux")]
+        "msgqueue" => Resource::RLIMIT_MSGQUEUE,
+        #[cfg(target_os = "linux")]
+        "nice" => Resource::RLIMIT_NICE,
+        #[cfg(target_os = "linux")]
+        "rtprio" => Resource::RLIMIT_RTPRIO,
+        #[cfg(target_os = "linux")]
+        "rttime" => Resource::RLIMIT_RTTIME,
+        #[cfg(target_os = "linux")]
+        "sigpending" => Resource::RLIMIT_SIGPENDING,
+        _ => return None,
+    })
+}
+
+fn set_oom_score_adj(value: i32) -> io::Result<()> {
+    if cfg!(target_os = "linux") {
+        std::fs::write("/proc/self/oom_score_adj", value.to_string())
+    } else {
+        Err(not_available())
+    }
+}
+
+fn between(
+    setting: &str,
+    value: Option<i32>,
+    lowest: i32,
+    highest: i32,
+) -> Result<Option<i32>, Error> {
+    match value {
+        Some(value) if !(lowest..=highest).contains(&value) => {
+            let problem = format!("must be a number from {lowest} to {highest}");
+            Err(Error::usage(format!("{setting} {value}"), problem))
+        }
+        value => Ok(value),
+    }
+}

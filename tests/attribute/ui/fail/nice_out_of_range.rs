@@ -1,0 +1,4 @@
+use daemon_rt::daemon;
+
+#[daemon(nice = 20)]
+fn main() {}
