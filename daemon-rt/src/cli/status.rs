@@ -6,14 +6,17 @@ use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::control::keeper::{self, Keeper};
-use crate::control::{Control, Status};
+use crate::control::{Control, Description, Status};
 use crate::report::text;
 use crate::sys;
+use crate::sys::proc::Usage;
 
 pub(super) struct Answer<'a> {
     name: &'a str,
     status: Status,
     keeper: Option<Keeper>,
+    description: Description,
+    usage: Usage,
     old: Vec<u32>,
 }
 
@@ -24,28 +27,32 @@ impl<'a> Answer<'a> {
             Ok(status) => status,
             Err(error) => Status::Unknown(error.to_string()),
         };
-        // The status is worth printing even if the rest is not to be had.
-        let keeper = match status {
-            Status::Running { pid, .. } => {
-                keeper::find_keeper(sys::pid_of(pid), pidfile).unwrap_or_default()
-            }
-            _ => None,
+        let mut answer = Self {
+            old: control.old_instances().unwrap_or_default(),
+            ..Self::of(name, status)
         };
-        let old = control.old_instances().unwrap_or_default();
-        Self {
-            name,
-            status,
-            keeper,
-            old,
+        // The status is worth printing even if the rest is not to be had.
+        if let Status::Running { pid, .. } = answer.status {
+            let pid = sys::pid_of(pid);
+            answer.keeper = keeper::find_keeper(pid, pidfile).unwrap_or_default();
+            answer.description = control.description();
+            answer.usage = Usage::of(pid);
         }
+        answer
     }
 
     /// The answer where even the pidfile is not known, for this reason.
     pub(super) fn unknown(name: &'a str, why: String) -> Self {
+        Self::of(name, Status::Unknown(why))
+    }
+
+    fn of(name: &'a str, status: Status) -> Self {
         Self {
             name,
-            status: Status::Unknown(why),
+            status,
             keeper: None,
+            description: Description::default(),
+            usage: Usage::default(),
             old: Vec::new(),
         }
     }
@@ -81,10 +88,42 @@ impl<'a> Answer<'a> {
             let date = humantime::format_rfc3339_seconds(since);
             _ = write!(text, ", since {date}");
         }
+        if let Some(age) = age(since) {
+            _ = write!(text, ", for {}", humantime::format_duration(age));
+        }
         if let Some(keeper) = &self.keeper {
             _ = write!(text, ", run by {} ({})", keeper.manager, keeper.service);
         }
+        let details = self.details();
+        if !details.is_empty() {
+            _ = write!(text, "\n{}", details.join(", "));
+        }
+        if let Some(status) = &self.description.status {
+            _ = write!(text, "\nstatus: {status}");
+        }
         text
+    }
+
+    fn details(&self) -> Vec<String> {
+        let mut details = Vec::new();
+        if let Some(version) = &self.description.version {
+            details.push(format!("version {version}"));
+        }
+        if let Some(memory) = self.usage.memory {
+            const MIB: u64 = 1 << 20;
+            let tenths = memory.saturating_mul(10) / MIB;
+            details.push(format!("memory {}.{} MiB", tenths / 10, tenths % 10));
+        }
+        if let Some(time) = self.usage.processor_time {
+            details.push(format!("processor time {:.2}s", time.as_secs_f64()));
+        }
+        if let Some(descriptors) = self.usage.descriptors {
+            details.push(format!("descriptors {descriptors}"));
+        }
+        if let Some(threads) = self.usage.threads {
+            details.push(format!("threads {threads}"));
+        }
+        details
     }
 
     pub(super) fn json(&self) -> String {
@@ -96,42 +135,62 @@ impl<'a> Answer<'a> {
         format!("{{{}}}", members.join(","))
     }
 
-    fn members(&self) -> Vec<(&'static str, String)> {
-        let word = match self.status {
-            Status::Running { .. } => "running",
-            Status::RunningElsewhere { .. } => "running elsewhere",
-            Status::Starting { .. } => "starting",
-            Status::Dead { .. } => "dead",
+    /// All members, whatever the state is.
+    fn members(&self) -> [(&'static str, String); 16] {
+        let (mut pid, mut pid_there, mut since, mut reason) = (None, None, None, None);
+        let state = match &self.status {
+            Status::Running { pid: of, since: at } => {
+                (pid, since) = (Some(*of), *at);
+                "running"
+            }
+            Status::RunningElsewhere { pid: of } => {
+                // No signal must be sent to this number here.
+                pid_there = Some(*of);
+                "running elsewhere"
+            }
+            Status::Starting { pid: of } => {
+                pid = *of;
+                "starting"
+            }
+            Status::Dead { pid: of } => {
+                pid = *of;
+                "dead"
+            }
             Status::NotRunning => "not running",
-            Status::Unknown(_) => "unknown",
+            Status::Unknown(why) => {
+                reason = Some(why.as_str());
+                "unknown"
+            }
         };
-        let mut members = vec![
+        let (manager, service) = match &self.keeper {
+            Some(keeper) => (Some(keeper.manager), Some(keeper.service.as_str())),
+            None => (None, None),
+        };
+        let processor_time = match self.usage.processor_time {
+            Some(time) => format!("{:.2}", time.as_secs_f64()),
+            None => NULL.to_owned(),
+        };
+        [
             ("name", json_string(self.name)),
-            ("status", json_string(word)),
-        ];
-        match &self.status {
-            Status::Running { pid, since } => {
-                members.push(("pid", pid.to_string()));
-                if let Some(seconds) = seconds_since_1970(*since) {
-                    members.push(("since", seconds.to_string()));
-                }
-            }
-            // No signal must be sent to this number here.
-            Status::RunningElsewhere { pid } => members.push(("pid_there", pid.to_string())),
-            Status::Starting { pid } | Status::Dead { pid } => {
-                members.extend(pid.map(|pid| ("pid", pid.to_string())));
-            }
-            Status::NotRunning => {}
-            Status::Unknown(why) => members.push(("reason", json_string(why))),
-        }
-        if let Some(keeper) = &self.keeper {
-            members.push(("manager", json_string(keeper.manager)));
-            members.push(("service", json_string(&keeper.service)));
-        }
-        if !self.old.is_empty() {
-            members.push(("old", format!("{:?}", self.old)));
-        }
-        members
+            ("state", json_string(state)),
+            ("pid", number(pid)),
+            ("pid_there", number(pid_there)),
+            ("since", number(seconds_since_1970(since))),
+            (
+                "duration",
+                number(age(since).as_ref().map(Duration::as_secs)),
+            ),
+            ("manager", string(manager)),
+            ("service", string(service)),
+            ("version", string(self.description.version.as_deref())),
+            ("status", string(self.description.status.as_deref())),
+            ("memory", number(self.usage.memory)),
+            ("processor_time", processor_time),
+            ("descriptors", number(self.usage.descriptors)),
+            ("threads", number(self.usage.threads)),
+            ("old", format!("{:?}", self.old)),
+            ("reason", string(reason)),
+        ]
     }
 
     /// The exit status that LSB gives `status`.
@@ -155,6 +214,28 @@ fn seconds_since_1970(time: Option<SystemTime>) -> Option<u64> {
         Some(seconds)
     } else {
         None
+    }
+}
+
+/// The time since then, in whole seconds.
+fn age(since: Option<SystemTime>) -> Option<Duration> {
+    let age = SystemTime::now().duration_since(since?).ok()?;
+    Some(Duration::from_secs(age.as_secs()))
+}
+
+const NULL: &str = "null";
+
+fn number(value: Option<impl ToString>) -> String {
+    match value {
+        Some(value) => value.to_string(),
+        None => NULL.to_owned(),
+    }
+}
+
+fn string(value: Option<&str>) -> String {
+    match value {
+        Some(value) => json_string(value),
+        None => NULL.to_owned(),
     }
 }
 

@@ -21,6 +21,8 @@ use std::time::{Duration, Instant};
 use nix::libc;
 
 use self::handover::Answer;
+#[cfg(feature = "cli")]
+pub(crate) use self::handover::Description;
 use self::instance::Instance;
 use self::lookup::{Found, describe, failed_at};
 pub use self::start_error::StartError;
@@ -281,6 +283,17 @@ impl Control {
             }
             Ok(Answer::NotReady) => Err(not_ready(&instance)),
             Err(error) => Err(self.failed(&instance, error)),
+        }
+    }
+
+    /// Asks the service what it says of itself: nothing where it does not answer.
+    #[cfg(feature = "cli")]
+    pub(crate) fn description(&self) -> Description {
+        match Instance::of(&self.pidfile) {
+            Ok(Some(instance)) => {
+                handover::ask_to_describe(&self.pidfile, &instance).unwrap_or_default()
+            }
+            Ok(None) | Err(_) => Description::default(),
         }
     }
 

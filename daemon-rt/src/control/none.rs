@@ -49,7 +49,7 @@ pub(crate) mod handover {
         }
     }
 
-    pub(crate) fn bind_socket(path: &Path, _: Option<New>) -> Result<(), Error> {
+    pub(crate) fn bind_socket(path: &Path, _: Option<New>, _: &str) -> Result<(), Error> {
         Err(unsupported(path))
     }
 

@@ -61,11 +61,11 @@ pub enum Action {
         #[arg(value_parser = signal)]
         signal: i32,
     },
-    /// Show whether the service runs, and which service manager runs it
+    /// Show whether the service runs, who runs it, what it does and what it uses
     ///
     /// Exit status, as LSB has it: 0 running, 1 dead, 3 not running, 4 starting or unknown.
     Status {
-        /// Print a JSON object
+        /// Print a JSON object, which has the same members in any state
         #[arg(long)]
         json: bool,
     },

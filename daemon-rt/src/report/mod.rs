@@ -21,16 +21,22 @@ static REPORT: Mutex<Report> = Mutex::new(Report {
     starter: None,
     phase: Phase::Outside,
     statuses: Vec::new(),
+    last_status: String::new(),
 });
 
 /// The object of a message to the starter that fails.
 pub(crate) const TO_STARTER: &str = "the pipe to the starter";
+
+/// Length of a status that is kept, in characters.
+const LONGEST_STATUS: usize = 500;
 
 struct Report {
     starter: Option<Reporter>,
     phase: Phase,
     /// The exit statuses of the program's own.
     statuses: Vec<(ErrorKind, u8)>,
+    /// What the service is doing, since it is ready.
+    last_status: String,
 }
 
 #[derive(PartialEq, Eq)]
@@ -83,8 +89,16 @@ pub(crate) fn status(text: &str) {
             log::print(Severity::LOG_INFO, text);
         }
         None if starting => notifier().progress(text),
-        None => notifier().status(text),
+        None => {
+            report.last_status = text.chars().take(LONGEST_STATUS).collect();
+            notifier().status(text);
+        }
     }
+}
+
+/// Returns what the service was doing when it last said so.
+pub(crate) fn last_status() -> String {
+    report().last_status.clone()
 }
 
 /// Tells the manager, once, that the service has seen the request to terminate.

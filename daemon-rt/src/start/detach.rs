@@ -143,7 +143,7 @@ pub(crate) fn initialize(
     requests::adopt();
     // First, so that whoever finds this process by its pidfile finds the socket, too.
     if let Some(path) = plan.control_path() {
-        handover::bind_socket(path, restart)?;
+        handover::bind_socket(path, restart, &plan.version)?;
     }
     if pidfile::is_held() {
         // First: in the foreground nobody else would remove it if a signal came now.

@@ -37,6 +37,8 @@ pub(crate) struct Plan {
     pub(crate) others: Others,
     /// The starter says on standard output what it has done.
     pub(crate) says_outcome: bool,
+    /// The version of the program, empty if it was not told.
+    pub(crate) version: String,
     /// Whether there is to be a control socket beside the pidfile.
     control_socket: bool,
 }
@@ -81,8 +83,12 @@ impl Draft {
             others: Others::new(policy, daemon.start_timeout),
             #[cfg(all(feature = "cli", target_os = "linux"))]
             says_outcome: daemon.says_outcome(),
+            #[cfg(all(feature = "cli", target_os = "linux"))]
+            version: daemon.version.clone().unwrap_or_default(),
             #[cfg(not(all(feature = "cli", target_os = "linux")))]
             says_outcome: false,
+            #[cfg(not(all(feature = "cli", target_os = "linux")))]
+            version: String::new(),
             control_socket: daemon.control_socket,
         }))
     }

@@ -144,14 +144,65 @@ pub(crate) fn has_ended(pid: Pid) -> bool {
 /// Returns the time at which a process was started.
 #[cfg(target_os = "linux")]
 pub(crate) fn started(pid: Pid) -> Option<SystemTime> {
-    // In ticks since the boot.
-    let ticks: u64 = field(pid, Field::Started)?.parse().ok()?;
-    let per_second = u64::try_from(sysconf(SysconfVar::CLK_TCK).ok()??).ok()?;
+    let started = duration(number(pid, Field::Started)?)?;
     // First: a pause between the two makes it earlier, never later.
     let now = SystemTime::now();
     let uptime = Duration::from(nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME).ok()?);
-    let age = uptime.saturating_sub(Duration::from_millis(ticks.checked_mul(1000)? / per_second));
-    now.checked_sub(age)
+    now.checked_sub(uptime.saturating_sub(started))
+}
+
+/// Returns the time of so many ticks.
+#[cfg(target_os = "linux")]
+fn duration(ticks: u64) -> Option<Duration> {
+    let per_second = u64::try_from(sysconf(SysconfVar::CLK_TCK).ok()??).ok()?;
+    Some(Duration::from_millis(
+        ticks.checked_mul(1000)?.checked_div(per_second)?,
+    ))
+}
+
+/// What a process uses. `None` where the system does not say.
+#[cfg(all(feature = "cli", target_os = "linux"))]
+#[derive(Default)]
+pub(crate) struct Usage {
+    /// Resident, in bytes.
+    pub(crate) memory: Option<u64>,
+    pub(crate) processor_time: Option<Duration>,
+    pub(crate) descriptors: Option<usize>,
+    pub(crate) threads: Option<u64>,
+}
+
+#[cfg(all(feature = "cli", target_os = "linux"))]
+impl Usage {
+    /// Looks up what a process uses.
+    pub(crate) fn of(pid: Pid) -> Self {
+        Self {
+            memory: resident(pid),
+            processor_time: processor_time(pid),
+            descriptors: descriptors(pid),
+            threads: number(pid, Field::Threads),
+        }
+    }
+}
+
+#[cfg(all(feature = "cli", target_os = "linux"))]
+fn resident(pid: Pid) -> Option<u64> {
+    let page = u64::try_from(sysconf(SysconfVar::PAGE_SIZE).ok()??).ok()?;
+    number(pid, Field::Resident)?.checked_mul(page)
+}
+
+#[cfg(all(feature = "cli", target_os = "linux"))]
+fn processor_time(pid: Pid) -> Option<Duration> {
+    let [user, system] = [Field::UserTime, Field::SystemTime].map(|field| number(pid, field));
+    duration(user?.checked_add(system?)?)
+}
+
+#[cfg(all(feature = "cli", target_os = "linux"))]
+fn descriptors(pid: Pid) -> Option<usize> {
+    if !is_ours() {
+        return None;
+    }
+    let open = std::fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
+    Some(open.count())
 }
 
 /// Checks whether a process has the name of this one. That is its program's, unless it has taken
@@ -174,14 +225,18 @@ pub(crate) fn is_suspended(pid: Pid) -> bool {
 /// A field of /proc/PID/stat, by its place behind the name.
 #[derive(Clone, Copy)]
 #[cfg_attr(
-    not(target_os = "linux"),
-    allow(dead_code, reason = "Linux asks for it")
+    not(all(feature = "cli", target_os = "linux")),
+    allow(dead_code, reason = "a command asks for it")
 )]
 pub(crate) enum Field {
     State = 0,
     Parent = 1,
     Session = 3,
+    UserTime = 11,
+    SystemTime = 12,
+    Threads = 17,
     Started = 19,
+    Resident = 21,
 }
 
 /// Returns a field of /proc/PID/stat.
@@ -194,4 +249,9 @@ pub(crate) fn field(pid: Pid, field: Field) -> Option<String> {
     let (_, fields) = stat.rsplit_once(')')?;
     let found = fields.split_whitespace().nth(field as usize)?;
     Some(found.to_owned())
+}
+
+#[cfg(target_os = "linux")]
+fn number(pid: Pid, wanted: Field) -> Option<u64> {
+    field(pid, wanted)?.parse().ok()
 }

@@ -19,6 +19,20 @@ fn json_status(ctl: &Ctl<'_>, code: i32) -> Value {
     serde_json::from_str(&status.stdout).expect("JSON")
 }
 
+/// All members: those that are not given are null.
+fn members(given: &Value) -> Value {
+    let mut all = json!({
+        "name": "ctl", "state": null, "pid": null, "pid_there": null, "since": null,
+        "duration": null, "manager": null, "service": null, "version": null, "status": null,
+        "memory": null, "processor_time": null, "descriptors": null, "threads": null, "old": [],
+        "reason": null,
+    });
+    for (name, value) in given.as_object().expect("an object") {
+        all[name] = value.clone();
+    }
+    all
+}
+
 #[test]
 fn a_service_runs_dies_and_is_gone() {
     let scene = Scene::new();
@@ -29,7 +43,7 @@ fn a_service_runs_dies_and_is_gone() {
     );
     assert_eq!(
         json_status(&ctl, 3),
-        json!({"name": "ctl", "status": "not running"})
+        members(&json!({"state": "not running"}))
     );
     assert_eq!(control.status().unwrap(), Status::NotRunning);
 
@@ -54,7 +68,7 @@ fn a_service_runs_dies_and_is_gone() {
         .as_secs();
     let told = json_status(&ctl, 0);
     assert_eq!(
-        (&told["status"], &told["pid"]),
+        (&told["state"], &told["pid"]),
         (&json!("running"), &json!(pid))
     );
     assert!(
@@ -75,7 +89,7 @@ fn a_service_runs_dies_and_is_gone() {
     );
     assert_eq!(
         json_status(&ctl, 1),
-        json!({"name": "ctl", "status": "dead", "pid": pid})
+        members(&json!({"state": "dead", "pid": pid}))
     );
     assert_eq!(control.status().unwrap(), Status::Dead { pid: Some(pid) });
 
@@ -137,7 +151,7 @@ fn b6_one_that_is_starting_is_not_ready() {
     );
     assert_eq!(
         json_status(&ctl, 4),
-        json!({"name": "ctl", "status": "starting", "pid": pid})
+        members(&json!({"state": "starting", "pid": pid}))
     );
     ctl.run("reload")
         .assert_exited(1)
@@ -165,7 +179,7 @@ fn an_ordinary_user_is_not_told() {
         "{status:?}"
     );
     let told = json_status(&ctl.by(ORDINARY), 4);
-    assert_eq!(told["status"], "unknown");
+    assert_eq!(told["state"], "unknown");
     assert!(
         told["reason"].as_str().unwrap().contains("cannot be read"),
         "{told}"
@@ -209,4 +223,62 @@ fn nobody_reads_the_answer() {
         .stdout(daemon_harness::Stdio::File("/dev/full".into()))
         .run()
         .assert_exited(0);
+}
+
+#[test]
+fn it_says_what_it_is_what_it_does_and_what_it_uses() {
+    let scene = Scene::new();
+    let ctl = Ctl::new(&scene).with("status", "serving");
+    let daemon = ctl.start();
+    scene.wait_until("its own words", || {
+        json_status(&ctl, 0)["status"] == "serving"
+    });
+    let told = json_status(&ctl, 0);
+    assert_eq!(told["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(
+        told["descriptors"].as_u64(),
+        u64::try_from(daemon.descriptors().len()).ok()
+    );
+    let status = fs::read_to_string(format!("/proc/{}/status", daemon.pid())).unwrap();
+    let threads = told["threads"].to_string();
+    assert!(
+        status.contains(&format!("\nThreads:\t{threads}\n")),
+        "{told}"
+    );
+    let memory = told["memory"].as_u64().expect("bytes");
+    assert!((1 << 16..1 << 30).contains(&memory), "{told}");
+    assert!(told["processor_time"].as_f64().expect("seconds") < 60.0);
+    assert!(told["duration"].as_u64().expect("seconds") < 600);
+    assert_eq!(
+        (&told["manager"], &told["service"]),
+        (&json!(null), &json!(null))
+    );
+
+    let text = ctl.succeeds("status");
+    let lines: Vec<&str> = text.lines().collect();
+    let version = format!("version {}, memory ", env!("CARGO_PKG_VERSION"));
+    assert!(
+        lines.len() == 3
+            && lines[0].contains(", for ")
+            && lines[1].starts_with(&version)
+            && lines[1].ends_with(&format!(", threads {threads}"))
+            && lines[2] == "status: serving",
+        "{text}"
+    );
+}
+
+#[test]
+fn a_suspended_service_is_not_asked() {
+    let scene = Scene::new();
+    let ctl = Ctl::new(&scene).with("status", "serving");
+    let daemon = ctl.start();
+    daemon.signal(libc::SIGSTOP);
+    scene.wait_until("the stop", || daemon.stat().state == 'T');
+    let told = json_status(&ctl, 0);
+    assert_eq!(
+        (&told["version"], &told["status"]),
+        (&json!(null), &json!(null))
+    );
+    assert_eq!(told["pid"], json!(daemon.pid()));
+    daemon.signal(libc::SIGCONT);
 }

@@ -32,11 +32,13 @@
 //! | `old` | the old instance's part |
 //! | `under_way`, `ending` | for both: the hand-over, and the end of the old instance |
 //! | `service` | the control socket of a service |
-//! | `reload`, `call` | requests to a service |
+//! | `reload`, `describe`, `call` | requests to a service |
 //! | `message`, `word` | the messages |
 //! | `lock` | the restart lock |
 
 mod call;
+#[cfg(feature = "cli")]
+mod describe;
 mod ending;
 mod lock;
 mod message;
@@ -50,6 +52,8 @@ mod thread;
 mod under_way;
 mod word;
 
+#[cfg(feature = "cli")]
+pub(crate) use self::describe::{Description, ask_to_describe};
 pub(crate) use self::new::New;
 pub(crate) use self::reload::{Answer, ask_to_reload};
 pub(crate) use self::restart::{Restart, Restarter, clean_up, prepare_restart};

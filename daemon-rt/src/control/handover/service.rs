@@ -21,6 +21,7 @@ use super::message::{PATIENCE, receive, send};
 use super::new::New;
 use super::{old, thread, word};
 use crate::error::{During, Error};
+use crate::report;
 use crate::service::end::ends_by;
 use crate::service::{listen, reload};
 use crate::step::Step;
@@ -39,6 +40,8 @@ struct ControlSocket {
     /// Tells whether the descriptor is still this socket: the service can close or replace it.
     file: FileStat,
     path: PathBuf,
+    /// The version of the program, if it has told it.
+    version: String,
     /// The restart that this start is part of, until the service is ready.
     restart: Mutex<Option<New>>,
 }
@@ -52,7 +55,11 @@ enum Hangup {
 }
 
 /// Binds the control socket beside the pidfile, which this process holds.
-pub(crate) fn bind_socket(pidfile: &Path, restart: Option<New>) -> Result<(), Error> {
+pub(crate) fn bind_socket(
+    pidfile: &Path,
+    restart: Option<New>,
+    version: &str,
+) -> Result<(), Error> {
     // In a restart the old instance's socket is still there.
     let path = match &restart {
         Some(restart) if restart.hand_over.is_some() => beside(pidfile, NEW_CONTROL),
@@ -65,6 +72,7 @@ pub(crate) fn bind_socket(pidfile: &Path, restart: Option<New>) -> Result<(), Er
         socket: socket.into(),
         file,
         path: later,
+        version: version.to_owned(),
         restart: Mutex::new(restart),
     });
     Ok(())
@@ -137,35 +145,39 @@ impl ControlSocket {
         is_still(self.socket.as_fd(), &self.file)
     }
 
-    fn answer_all(&self, hangup: Hangup) {
+    fn answer_all(&'static self, hangup: Hangup) {
         while self.is_there() {
             match self.socket.accept() {
                 // Each in a thread of its own: a reload that takes long must not keep a restart
                 // waiting. A caller that misbehaves affects neither the others nor the service.
                 Ok((caller, _)) => {
-                    _ = thread::spawn(move || _ = answer(&Arc::new(caller.into()), hangup));
+                    _ = thread::spawn(move || _ = self.answer(&Arc::new(caller.into()), hangup));
                 }
                 // There is no descriptor left, for example: wait for one.
                 Err(_) => std::thread::sleep(Duration::from_millis(100)),
             }
         }
     }
-}
 
-fn answer(connection: &Arc<OwnedFd>, hangup: Hangup) -> io::Result<()> {
-    let peer = getsockopt(connection, sockopt::PeerCredentials)?;
-    if peer.uid() != 0 && peer.uid() != geteuid().as_raw() {
-        return Ok(());
-    }
-    match receive(connection, Some(PATIENCE))?.text.as_slice() {
-        word::RELOAD if reload(connection)? => Ok(()),
-        word::RELOAD if hangup == Hangup::Unblocked && ends_by(libc::SIGHUP) => {
-            send(connection, word::CANNOT, &[])
+    fn answer(&self, connection: &Arc<OwnedFd>, hangup: Hangup) -> io::Result<()> {
+        let peer = getsockopt(connection, sockopt::PeerCredentials)?;
+        if peer.uid() != 0 && peer.uid() != geteuid().as_raw() {
+            return Ok(());
         }
-        word::RELOAD => send(connection, word::SIGNAL, &[]),
-        word::HAND_OVER => old::hand_over(connection, Pid::from_raw(peer.pid())),
-        word::HAND_OVER_AND_LIVE => old::hand_over_and_live(connection),
-        _ => Ok(()),
+        match receive(connection, Some(PATIENCE))?.text.as_slice() {
+            word::RELOAD if reload(connection)? => Ok(()),
+            word::RELOAD if hangup == Hangup::Unblocked && ends_by(libc::SIGHUP) => {
+                send(connection, word::CANNOT, &[])
+            }
+            word::RELOAD => send(connection, word::SIGNAL, &[]),
+            word::DESCRIBE => {
+                let text = format!("{}\0{}", self.version, report::last_status());
+                send(connection, text.as_bytes(), &[])
+            }
+            word::HAND_OVER => old::hand_over(connection, Pid::from_raw(peer.pid())),
+            word::HAND_OVER_AND_LIVE => old::hand_over_and_live(connection),
+            _ => Ok(()),
+        }
     }
 }
 

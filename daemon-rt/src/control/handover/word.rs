@@ -7,6 +7,8 @@ pub(super) const FAILED: &[u8] = b"failed: ";
 /// The service handles SIGHUP itself.
 pub(super) const SIGNAL: &[u8] = b"signal";
 pub(super) const CANNOT: &[u8] = b"cannot";
+/// Asks for the version and the last status, with a NUL between them.
+pub(super) const DESCRIBE: &[u8] = b"describe";
 pub(super) const HAND_OVER: &[u8] = b"hand over the sockets";
 /// The same for an upgrade: this instance lives on.
 pub(super) const HAND_OVER_AND_LIVE: &[u8] = b"hand over the pidfile";

@@ -56,7 +56,7 @@ fn d1_systemd_restarts_and_stops_what_it_runs() {
         );
         let said = ctl(&machine, "status --json").expect_success();
         assert!(
-            said.contains(r#""manager":"systemd","service":"ctl.service"}"#),
+            said.contains(r#""manager":"systemd","service":"ctl.service","version":"#),
             "{said}"
         );
 
