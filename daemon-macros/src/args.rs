@@ -42,6 +42,7 @@ pub(crate) const KNOWN: &[Known] = &[
     Known { name: "capabilities",      kind: Kind::Capabilities, example: r#"["CAP_NET_BIND_SERVICE"]"# },
     Known { name: "no_new_privs",      kind: Kind::Flag,         example: "true" },
     Known { name: "start_timeout",     kind: Kind::Timeout,      example: r#""30s""# },
+    Known { name: "stop_timeout",      kind: Kind::Timeout,      example: r#""30s""# },
     Known { name: "mode",              kind: Kind::Mode,         example: r#""foreground""# },
     Known { name: "already_running",   kind: Kind::AlreadyRunning, example: r#""wait""# },
     Known { name: "cli",               kind: Kind::Cli,          example: "" },

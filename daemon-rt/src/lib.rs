@@ -36,6 +36,7 @@
 //! | 80 | it runs already; the message names the pid |
 //! | 80 + N | step N of daemon(7) failed (81 … 95) |
 //! | 96 | a hook called `exit(0)` |
+//! | 97 | not ended within `stop_timeout`: the status of the daemon, or of the service in the foreground |
 //! | 101 | a hook panicked |
 //! | 124 | not ready within `start_timeout` |
 //! | 128 + N | the daemon was killed by signal N before it was ready |

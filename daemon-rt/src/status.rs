@@ -12,6 +12,8 @@ pub(crate) const NOT_CONFIGURED: u8 = 78;
 pub(crate) const ALREADY_RUNNING: u8 = 80;
 /// A hook called `exit(0)`, which says nothing of readiness.
 pub(crate) const EXITED_WITH_0: u8 = 96;
+/// The service did not end in time.
+pub(crate) const NOT_ENDED: u8 = 97;
 /// A hook panicked: the status of Rust's own runtime.
 pub(crate) const PANICKED: u8 = 101;
 /// The daemon was not ready in time: as timeout(1).
@@ -35,6 +37,7 @@ fn the_documentation_lists_them() {
         (ALREADY_RUNNING.to_string(), ""),
         (format!("{ALREADY_RUNNING} + N"), "step N"),
         (EXITED_WITH_0.to_string(), "a hook"),
+        (NOT_ENDED.to_string(), "not ended"),
         (PANICKED.to_string(), "a hook panicked"),
         (TIMED_OUT.to_string(), "not ready"),
         (format!("{KILLED} + N"), ""),

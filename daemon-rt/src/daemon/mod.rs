@@ -51,6 +51,7 @@ pub struct Daemon {
     pub(crate) capabilities: Vec<String>,
     pub(crate) no_new_privs: Option<bool>,
     pub(crate) start_timeout: Option<Duration>,
+    pub(crate) stop_timeout: Option<Duration>,
     pub(crate) mode: Mode,
     pub(crate) already_running: AlreadyRunning,
     /// The exit statuses of the program's own, the later before the earlier.
@@ -313,6 +314,25 @@ impl Daemon {
         self
     }
 
+    /// How long the service may take to end from the request to terminate, see
+    /// [`shutdown`](crate::shutdown()); forever if not set. A service that has not ended by then
+    /// says so and ends at once, with status 97, whatever its threads are doing. That holds in the
+    /// foreground, too, and for the old instance in a restart.
+    ///
+    /// Whoever stops the service has a limit as well, and kills: give it more time than this.
+    /// `stop --timeout` is 10 seconds if not given; the service files that `unit` prints have five
+    /// seconds more than this. A service that does not call `shutdown` ends by the signal itself.
+    pub fn stop_timeout(&mut self, limit: Duration) -> &mut Self {
+        self.stop_timeout = Some(limit);
+        self
+    }
+
+    /// No limit on the time that the service may take to end, as if none had been set.
+    pub fn no_stop_timeout(&mut self) -> &mut Self {
+        self.stop_timeout = None;
+        self
+    }
+
     /// Whether the service detaches; [`Mode::Auto`] if not set.
     pub fn mode(&mut self, mode: Mode) -> &mut Self {
         self.mode = mode;
@@ -494,6 +514,11 @@ impl Daemon {
     /// The limit that was set on the time that a start may take.
     pub fn get_start_timeout(&self) -> Option<Duration> {
         self.start_timeout
+    }
+
+    /// The limit that was set on the time that the service may take to end.
+    pub fn get_stop_timeout(&self) -> Option<Duration> {
+        self.stop_timeout
     }
 
     /// The mode that was set.

@@ -48,6 +48,11 @@ fn request() -> MutexGuard<'static, Request> {
 }
 
 impl Shutdown {
+    /// Requests termination, as the system does: the service wants to end by itself.
+    pub fn request(&self) {
+        request_shutdown();
+    }
+
     /// Returns whether termination has been requested.
     pub fn requested(&self) -> bool {
         request().made

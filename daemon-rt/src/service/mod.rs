@@ -1,6 +1,7 @@
 //! What the running service calls: its sockets, the request to terminate, the requests to reload.
 
 pub(crate) mod end;
+pub(crate) mod limit;
 pub(crate) mod listen;
 pub(crate) mod reload;
 pub(crate) mod requests;

@@ -9,8 +9,11 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::libc;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::getpid;
 
 use super::end;
+use super::limit;
 use super::listen;
 use super::requests::{self, SHUTDOWN};
 use super::selfpipe::SelfPipe;
@@ -32,7 +35,8 @@ pub struct Shutdown(&'static SelfPipe);
 /// Ctrl-C does.
 ///
 /// The first call installs the handlers of these two signals; until then they end the process at
-/// once. The request is process-wide: any part of the service can ask for it, at any time and as
+/// once. The service itself can make the request, by [`Shutdown::request`], and `stop_timeout` limits
+/// the time that it takes to end. The request is process-wide: any part of the service can ask for it, at any time and as
 /// often as it likes. When the service sees the request for the first time, its manager is told
 /// `STOPPING=1`. These signals still end a child that the service forks without executing another
 /// program.
@@ -96,6 +100,7 @@ pub fn shutdown() -> &'static Shutdown {
             sys::chain_handler(*signal, on_signal, end::on_signal, previous)
                 .expect("these signals can be handled");
         }
+        limit::watch();
         Shutdown(pipe)
     })
 }
@@ -119,6 +124,25 @@ extern "C" fn on_signal(
 }
 
 impl Shutdown {
+    /// Requests termination, as SIGTERM does: the service wants to end by itself. Parts of it that
+    /// listen for that signal with another library hear it, too.
+    ///
+    /// ```no_run
+    /// # fn last_client_has_gone() -> bool { true }
+    /// use daemon_rt::shutdown;
+    ///
+    /// if last_client_has_gone() {
+    ///     shutdown().request();
+    /// }
+    /// ```
+    pub fn request(&self) {
+        self.0.wake();
+        // A program may have taken the handlers away since.
+        if !sys::is_default(libc::SIGTERM) {
+            _ = kill(getpid(), Signal::SIGTERM);
+        }
+    }
+
     /// Returns whether termination has been requested.
     pub fn requested(&self) -> bool {
         let requested = self.0.is_pending();

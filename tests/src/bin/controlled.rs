@@ -22,6 +22,7 @@ use daemon_rt::{Reloads, daemon, reloads, shutdown};
     oom_score_adj = 100,
     capabilities = ["CAP_NET_BIND_SERVICE"],
     start_timeout = "20s",
+    stop_timeout = "20s",
     init = init
 )]
 fn main(listener: TcpListener) {

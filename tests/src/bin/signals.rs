@@ -6,6 +6,7 @@
 //!   `LISTENER SIGNAL`
 //! - `ends=N`: it says `drained` there and ends when N such lines are written, those of SIGHUP
 //!   apart
+//! - `request=`: it requests its own end in its main loop
 //! - `hangup_ends=`: those of SIGHUP, too
 //! - `reload=PATH`: a reload fails with what the file of this name holds, or panics with it if that
 //!   begins with `panic`; a FIFO makes it wait
@@ -50,6 +51,7 @@ static NOTES: OnceLock<File> = OnceLock::new();
 static ENDS: OnceLock<Ends> = OnceLock::new();
 /// The signal that is to interrupt what the main loop waits for.
 static INTERRUPTS: OnceLock<Signal> = OnceLock::new();
+static REQUESTS: AtomicBool = AtomicBool::new(false);
 static RELOAD: OnceLock<String> = OnceLock::new();
 /// The flags of `signal_hook`, which the main loop looks at.
 static FLAGS: Mutex<Vec<(Signal, Arc<AtomicBool>)>> = Mutex::new(Vec::new());
@@ -67,6 +69,9 @@ struct Ends {
 fn main(told: mpsc::Receiver<()>) -> Result<()> {
     let ends = ENDS.get().ok_or("it has no end")?;
     writeln!(NOTES.get().ok_or("no notes")?, "up")?;
+    if REQUESTS.load(Ordering::Acquire) {
+        shutdown().request();
+    }
     if let Some(signal) = INTERRUPTS.get() {
         let (nothing, _open) = nix::unistd::pipe()?;
         let interrupted = nix::unistd::read(&nothing, &mut [0]) == Err(Errno::EINTR);
@@ -103,6 +108,7 @@ fn configure(daemon: &mut Daemon) -> Result<Script> {
             "notes" => _ = NOTES.set(OpenOptions::new().create(true).append(true).open(value)?),
             "ends" => after = value.parse()?,
             "hangup_ends" => by_hangup = true,
+            "request" => REQUESTS.store(true, Ordering::Release),
             "reload" => _ = RELOAD.set(value.to_owned()),
             _ if key.contains(':') => {}
             _ if set(daemon, key, value)? => {}

@@ -103,6 +103,12 @@ fn act(action: &str) -> Result<()> {
         "shutdown" => daemon_rt::shutdown().wait(),
         // From here on a termination request is kept until the main loop asks for it.
         "expect_shutdown" => _ = daemon_rt::shutdown(),
+        "request" => daemon_rt::shutdown().request(),
+        // Hangs, and keeps all others from writing to standard error.
+        "hang_with_stderr" => {
+            let _stderr = std::io::stderr().lock();
+            act("hang")?;
+        }
         // Asks for the termination request without waiting for it.
         "attend" => drop(daemon_rt::shutdown().requested()),
         // A shell command, waited for.

@@ -5,12 +5,14 @@
 //! | `listeners` | A1, A2: `tokio`, `signal_hook`, `ctrlc` and C handlers beside the library's, in both orders |
 //! | `reload` | A2, E7, E8, H6: a reload reaches everyone, can fail, and leaves nothing behind |
 //! | `lost` | B2: a service that closes the library's descriptors keeps its own files, and hears signals all the same |
+//! | `own_end` | a service that requests its own end, and the limit on the time that this takes |
 //! | `safety` | A3: no handler takes memory |
 
 mod listeners;
 mod logs;
 mod lost;
 mod neighbours;
+mod own_end;
 mod reload;
 mod safety;
 

@@ -159,6 +159,15 @@ impl<'a> UnitInput<'a> {
         }
     }
 
+    /// The seconds after which the manager kills a service that it has told to end. The service has
+    /// a limit of its own, which comes before.
+    pub(super) fn kill_after(&self) -> Option<u64> {
+        const MORE: u64 = 5;
+        let limit = self.daemon.stop_timeout?;
+        let seconds = limit.as_secs().saturating_add(MORE);
+        Some(seconds.saturating_add(u64::from(limit.subsec_nanos() > 0)))
+    }
+
     /// The umask in octal, as managers want it.
     pub(super) fn umask(&self) -> Option<String> {
         Some(format!("{:04o}", self.umask_number()?))

@@ -49,6 +49,9 @@ pub(super) fn property_list(input: &UnitInput<'_>) -> String {
     if let Some(path) = &input.stderr {
         entries.push(("StandardErrorPath", string(path)));
     }
+    if let Some(seconds) = input.kill_after() {
+        entries.push(("ExitTimeOut", format!("<integer>{seconds}</integer>")));
+    }
     entries.push(("RunAtLoad", "<true/>".to_owned()));
     entries.push(("KeepAlive", UNLESS_IT_ENDED_WELL.to_owned()));
     let entries = lines(

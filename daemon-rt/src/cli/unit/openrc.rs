@@ -49,6 +49,9 @@ fn settings(input: &UnitInput<'_>) -> Vec<String> {
     if !options.is_empty() {
         settings.push(format!("supervise_daemon_args='{}'", options.join(" ")));
     }
+    if let Some(seconds) = input.kill_after() {
+        settings.push(format!("retry=TERM/{seconds}/KILL/5"));
+    }
     if let Some(path) = &input.stdout {
         settings.push(format!("output_log={}", evaluated(&[path])));
     }

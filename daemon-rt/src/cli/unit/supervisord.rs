@@ -21,6 +21,9 @@ pub(super) fn program(input: &UnitInput<'_>) -> Result<String, Error> {
     program.push(format!("; {WHY_NO_RETRY}"));
     let statuses = NO_RETRY.map(|status| status.to_string()).join(",");
     program.push(format!("exitcodes = 0,{statuses}"));
+    if let Some(seconds) = input.kill_after() {
+        program.push(format!("stopwaitsecs = {seconds}"));
+    }
     if let Some(path) = &input.stdout {
         program.push(format!("stdout_logfile = {}", value(path)?));
     }

@@ -154,6 +154,12 @@ fn start(input: &UnitInput<'_>, dropper: Dropper) -> Vec<String> {
     if let Some(limit) = input.daemon.start_timeout {
         lines.push(format!("TimeoutStartSec={}", time(limit)));
     }
+    if let Some(seconds) = input.kill_after() {
+        lines.push(format!(
+            "TimeoutStopSec={}",
+            time(Duration::from_secs(seconds))
+        ));
+    }
     lines.push("Restart=on-failure".to_owned());
     lines.push(format!("# {WHY_NO_RETRY}"));
     let statuses = NO_RETRY.map(|status| status.to_string()).join(" ");

@@ -54,15 +54,19 @@ fn commands(input: &UnitInput<'_>) -> String {
         Some(path) => format!("    mkdir -p {} || exit\n", shell(path)),
         None => String::new(),
     };
+    let patience = match input.kill_after() {
+        Some(seconds) => format!(" --timeout {seconds}s"),
+        None => String::new(),
+    };
     // LSB: without a way to reload, force-reload restarts.
     let (force_reload, own, usage) = if input.options.reloads {
         (
-            "reload",
-            "stop | restart | reload | status",
+            "reload".to_owned(),
+            "reload | status",
             "reload|force-reload",
         )
     } else {
-        ("restart", "stop | restart | status", "force-reload")
+        (format!("restart{patience}"), "status", "force-reload")
     };
     format!(
         r#"
@@ -79,6 +83,9 @@ start)
     test "$status" -ne {ALREADY_RUNNING} || status=0
     exit "$status"
     ;;
+stop | restart)
+    control "$1"{patience}
+    ;;
 {own})
     control "$1"
     ;;
@@ -87,7 +94,7 @@ force-reload)
     ;;
 try-restart)
     control status >/dev/null || exit 0
-    control restart
+    control restart{patience}
     ;;
 *)
     echo "Usage: $0 {{start|stop|restart|try-restart|{usage}|status}}" >&2

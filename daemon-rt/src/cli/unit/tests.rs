@@ -25,7 +25,8 @@ fn full() -> (Daemon, UnitOptions) {
     daemon
         .limits(["nofile=1024:65536", "core=0:unlimited"])
         .nice(5)
-        .oom_score_adj(-500);
+        .oom_score_adj(-500)
+        .stop_timeout(Duration::from_secs(20));
     let options = UnitOptions {
         description: "Greets over TCP\nand more".into(),
         arguments: vec!["--config".into(), "/etc/my greeter.toml".into()],

@@ -1,0 +1,4 @@
+use daemon_rt::daemon;
+
+#[daemon(stop_timeout = "0s")]
+fn main() {}
