@@ -21,9 +21,8 @@ use std::{env, thread};
 use daemon_rt::control::Control;
 use daemon_rt::{listen, shutdown, Daemon, Mode};
 use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
-use signal_hook::consts::{SIGQUIT, SIGTERM, SIGUSR2};
+use signal_hook::consts::{SIGQUIT, SIGUSR2};
 use signal_hook::iterator::Signals;
-use signal_hook::low_level::raise;
 
 const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -101,7 +100,7 @@ impl Server {
                 match signal {
                     SIGQUIT => {
                         DRAINS.store(true, Ordering::Relaxed);
-                        _ = raise(SIGTERM);
+                        shutdown().request();
                     }
                     _ => self.upgrade(),
                 }
