@@ -88,8 +88,9 @@ impl<'a> Answer<'a> {
             let date = humantime::format_rfc3339_seconds(since);
             _ = write!(text, ", since {date}");
         }
-        if let Some(age) = age(since) {
-            _ = write!(text, ", for {}", humantime::format_duration(age));
+        if let Some(seconds) = seconds_until_now(since) {
+            let age = humantime::format_duration(Duration::from_secs(seconds));
+            _ = write!(text, ", for {age}");
         }
         if let Some(keeper) = &self.keeper {
             _ = write!(text, ", run by {} ({})", keeper.manager, keeper.service);
@@ -137,60 +138,53 @@ impl<'a> Answer<'a> {
 
     /// All members, whatever the state is.
     fn members(&self) -> [(&'static str, String); 16] {
-        let (mut pid, mut pid_there, mut since, mut reason) = (None, None, None, None);
-        let state = match &self.status {
-            Status::Running { pid: of, since: at } => {
-                (pid, since) = (Some(*of), *at);
-                "running"
-            }
-            Status::RunningElsewhere { pid: of } => {
-                // No signal must be sent to this number here.
-                pid_there = Some(*of);
-                "running elsewhere"
-            }
-            Status::Starting { pid: of } => {
-                pid = *of;
-                "starting"
-            }
-            Status::Dead { pid: of } => {
-                pid = *of;
-                "dead"
-            }
-            Status::NotRunning => "not running",
-            Status::Unknown(why) => {
-                reason = Some(why.as_str());
-                "unknown"
-            }
+        let (pid, since) = match self.status {
+            Status::Running { pid, since } => (Some(pid), since),
+            Status::Starting { pid } | Status::Dead { pid } => (pid, None),
+            _ => (None, None),
+        };
+        // No signal must be sent to this number here.
+        let pid_there = match self.status {
+            Status::RunningElsewhere { pid } => Some(pid),
+            _ => None,
+        };
+        let reason = match &self.status {
+            Status::Unknown(why) => Some(why.as_str()),
+            _ => None,
         };
         let (manager, service) = match &self.keeper {
             Some(keeper) => (Some(keeper.manager), Some(keeper.service.as_str())),
             None => (None, None),
         };
-        let processor_time = match self.usage.processor_time {
-            Some(time) => format!("{:.2}", time.as_secs_f64()),
-            None => NULL.to_owned(),
-        };
         [
             ("name", json_string(self.name)),
-            ("state", json_string(state)),
+            ("state", json_string(self.state())),
             ("pid", number(pid)),
             ("pid_there", number(pid_there)),
             ("since", number(seconds_since_1970(since))),
-            (
-                "duration",
-                number(age(since).as_ref().map(Duration::as_secs)),
-            ),
+            ("duration", number(seconds_until_now(since))),
             ("manager", string(manager)),
             ("service", string(service)),
             ("version", string(self.description.version.as_deref())),
             ("status", string(self.description.status.as_deref())),
             ("memory", number(self.usage.memory)),
-            ("processor_time", processor_time),
+            ("processor_time", seconds(self.usage.processor_time)),
             ("descriptors", number(self.usage.descriptors)),
             ("threads", number(self.usage.threads)),
             ("old", format!("{:?}", self.old)),
             ("reason", string(reason)),
         ]
+    }
+
+    fn state(&self) -> &'static str {
+        match self.status {
+            Status::Running { .. } => "running",
+            Status::RunningElsewhere { .. } => "running elsewhere",
+            Status::Starting { .. } => "starting",
+            Status::Dead { .. } => "dead",
+            Status::NotRunning => "not running",
+            Status::Unknown(_) => "unknown",
+        }
     }
 
     /// The exit status that LSB gives `status`.
@@ -217,10 +211,9 @@ fn seconds_since_1970(time: Option<SystemTime>) -> Option<u64> {
     }
 }
 
-/// The time since then, in whole seconds.
-fn age(since: Option<SystemTime>) -> Option<Duration> {
+fn seconds_until_now(since: Option<SystemTime>) -> Option<u64> {
     let age = SystemTime::now().duration_since(since?).ok()?;
-    Some(Duration::from_secs(age.as_secs()))
+    Some(age.as_secs())
 }
 
 const NULL: &str = "null";
@@ -228,6 +221,13 @@ const NULL: &str = "null";
 fn number(value: Option<impl ToString>) -> String {
     match value {
         Some(value) => value.to_string(),
+        None => NULL.to_owned(),
+    }
+}
+
+fn seconds(time: Option<Duration>) -> String {
+    match time {
+        Some(time) => format!("{:.2}", time.as_secs_f64()),
         None => NULL.to_owned(),
     }
 }

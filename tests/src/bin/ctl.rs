@@ -14,7 +14,7 @@
 //! - `stubborn`: it does not end at SIGTERM
 //! - `reloads=FIFO`: each reload waits as `warm_up` does; `reloads=` does not
 //! - `broken=REASON`: each reload fails
-//! - `status=WORD`: what it is doing, when it is ready
+//! - `status=WORD`: what it is doing, when it is ready; `\n` in it ends a line
 //! - `hangup=FILE`: it handles SIGHUP itself, with a line in the file for each
 
 use std::convert::Infallible;
@@ -35,7 +35,7 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 #[daemon(cli, configure = configure, init = init, umask = 0o022)]
 fn main((settings, listener): (Settings, Option<TcpListener>)) -> Result<()> {
     if let Some(word) = settings.get("status") {
-        daemon_rt::status(word);
+        daemon_rt::status(&word.replace(r"\n", "\n"));
     }
     if settings.get("stubborn").is_some() {
         loop {

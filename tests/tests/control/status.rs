@@ -228,10 +228,10 @@ fn nobody_reads_the_answer() {
 #[test]
 fn it_says_what_it_is_what_it_does_and_what_it_uses() {
     let scene = Scene::new();
-    let ctl = Ctl::new(&scene).with("status", "serving");
+    let ctl = Ctl::new(&scene).with("status", r"serving\n2");
     let daemon = ctl.start();
-    scene.wait_until("its own words", || {
-        json_status(&ctl, 0)["status"] == "serving"
+    scene.wait_until("its own words, in one line", || {
+        json_status(&ctl, 0)["status"] == "serving 2"
     });
     let told = json_status(&ctl, 0);
     assert_eq!(told["version"], env!("CARGO_PKG_VERSION"));
@@ -262,7 +262,7 @@ fn it_says_what_it_is_what_it_does_and_what_it_uses() {
             && lines[0].contains(", for ")
             && lines[1].starts_with(&version)
             && lines[1].ends_with(&format!(", threads {threads}"))
-            && lines[2] == "status: serving",
+            && lines[2] == "status: serving 2",
         "{text}"
     );
 }

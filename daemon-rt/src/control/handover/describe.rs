@@ -46,10 +46,11 @@ pub(crate) fn ask_to_describe(pidfile: &Path, instance: &Instance) -> io::Result
     })
 }
 
+/// Returns the text, if there is one, in one line: the service may be hostile.
 fn given(text: &str) -> Option<String> {
     if text.is_empty() {
-        None
-    } else {
-        Some(text.to_owned())
+        return None;
     }
+    let in_line = |c: char| if c.is_control() { ' ' } else { c };
+    Some(text.chars().map(in_line).collect())
 }
