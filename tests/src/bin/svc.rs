@@ -160,6 +160,14 @@ fn act(action: &str) -> Result<()> {
                 .write(true)
                 .open(value)?,
         ),
+        // Makes a file standard error.
+        "stderr_to" => {
+            let file = std::fs::OpenOptions::new()
+                .read(true)
+                .write(true)
+                .open(value)?;
+            nix::unistd::dup2_stderr(file)?;
+        }
         // Leaves no descriptor to be opened.
         "exhaust" => while File::open("/dev/null").map(std::mem::forget).is_ok() {},
         // The environment, as what is executed inherits it.

@@ -1,10 +1,11 @@
 //! `daemonize-tests/tests/tests.rs`, and the settings that its `Tester` has and no test uses.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::MetadataExt;
 
 use daemon_harness::{Scene, bin, require};
-use daemon_tests::svc::{ready_daemon, service, started};
+use daemon_tests::svc::{barrier, ready_daemon, refused, service, started};
 
 use super::at_work;
 
@@ -86,6 +87,23 @@ fn a_stream_is_appended_to() {
     let launch = scene.launch(bin("svc")).set("stderr", &log);
     at_work(&scene, launch.arg("main:eprintln=after"));
     assert_eq!(fs::read_to_string(log).unwrap(), "before\nafter\n");
+}
+
+/// Theirs may be a FIFO, which whoever opens it waits at. Here the setting refuses one.
+#[test]
+fn a_stream_that_is_a_fifo() {
+    let scene = Scene::new();
+    let fifo = barrier(&scene, "fifo");
+    refused(service(&scene).set("stderr", &fifo), &scene, 89, &["fifo"]);
+
+    let launch = service(&scene).set("init:stderr_to", &fifo);
+    let launch = launch.args(["main:eprintln=in main", "main:shutdown"]);
+    let daemon = started(launch, &scene);
+    assert_eq!(daemon.descriptors()[&2].target, fifo);
+    let mut line = String::new();
+    let reader = fs::File::open(fifo).unwrap();
+    BufReader::new(reader).read_line(&mut line).unwrap();
+    assert_eq!(line, "in main\n");
 }
 
 /// `user_string`, `user_num`, `group_string` and `group_num`; with them go root's other groups,
