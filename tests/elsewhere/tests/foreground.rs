@@ -53,10 +53,10 @@ fn the_hooks_run_in_their_order_and_the_progress_is_shown() {
 }
 
 #[test]
-fn an_error_of_a_hook_is_one_line_and_status_1() {
+fn an_error_of_configure_is_one_line_and_status_78() {
     let (status, stdout, stderr) = run(HOOKS, &["fail"]);
     let line = "hooks: cannot configure: no configuration\n";
-    assert_eq!((status, &*stdout, &*stderr), (1, "configure\n", line));
+    assert_eq!((status, &*stdout, &*stderr), (78, "configure\n", line));
 }
 
 #[test]
@@ -163,6 +163,11 @@ fn the_commands_that_there_are_run_it() {
             "{stderr}"
         );
     }
+    let (status, stdout, stderr) = run(COMMANDS, &["check"]);
+    assert!(stdout.ends_with(": configuration is good\n"), "{stdout}");
+    assert_eq!((status, stderr.lines().count()), (0, 1), "{stderr}");
+    let (status, stdout, _) = run(COMMANDS, &["check", "--quiet"]);
+    assert_eq!((status, &*stdout), (0, ""));
     let (status, stdout, _) = run(COMMANDS, &["--help"]);
     assert!(status == 0 && stdout.contains("restart"), "{stdout}");
 }
@@ -173,6 +178,7 @@ fn the_other_commands_say_that_they_are_not_available() {
         (&["stop"][..], "stop", 1),
         (&["restart"], "restart", 1),
         (&["reload"], "reload", 1),
+        (&["kill", "15"], "send a signal", 1),
         (&["status"], "look the service up", 4),
         (&["unit", "systemd"], "print a service file", 1),
     ] {
