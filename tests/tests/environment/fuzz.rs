@@ -69,7 +69,7 @@ type Variables = Vec<(&'static str, Vec<u8>)>;
 
 /// All that are read, with values that are likely to be. (At the end a new one leaves valid what
 /// proptest has kept.)
-const READ: [(&str, &[&str]); 17] = [
+const READ: [(&str, &[&str]); 23] = [
     ("DAEMON_MODE", &MODES),
     ("NOTIFY_SOCKET", &SOCKETS),
     ("SYSTEMD_EXEC_PID", &PIDS),
@@ -87,6 +87,12 @@ const READ: [(&str, &[&str]); 17] = [
     ("MAINPID", &PIDS),
     ("RC_SVCNAME", &NAMES),
     ("DAEMON_LAUNCHED", &NUMBERS),
+    ("RUNTIME_DIRECTORY", &DIRECTORIES),
+    ("LOGS_DIRECTORY", &DIRECTORIES),
+    ("STATE_DIRECTORY", &DIRECTORIES),
+    ("XDG_STATE_HOME", &DIRECTORIES),
+    ("HOME", &DIRECTORIES),
+    ("TMPDIR", &DIRECTORIES),
 ];
 
 fn variables() -> impl Strategy<Value = Variables> {
@@ -224,9 +230,13 @@ fn any_environment_of_an_ordinary_user_with_the_default_pidfile() {
             let scene = Scene::new();
             let home = scene.dir("home", 0o755, Some(ORDINARY));
             let ready = home.join("ready");
-            let launch = launch(&scene, variables)
+            // The next is /tmp, which is not this test's.
+            let mut variables = variables.clone();
+            variables.retain(|(name, _)| *name != "TMPDIR");
+            let launch = launch(&scene, &variables)
                 .env("TMPDIR", &home)
                 .arg("pidfile=")
+                .arg("stdout=usual")
                 .set("main:write", &ready)
                 .ordinary(ORDINARY);
             check(&scene, &launch.run(), &ready)

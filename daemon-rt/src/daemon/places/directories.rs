@@ -19,6 +19,11 @@ const VAR_LOG: &str = "/var/log";
 /// What the places depend on.
 struct Asker {
     user: Uid,
+    variables: Variables,
+}
+
+#[derive(Default)]
+struct Variables {
     runtime_directory: Option<PathBuf>,
     logs_directory: Option<PathBuf>,
     state_directory: Option<PathBuf>,
@@ -69,35 +74,36 @@ fn ask<T>(question: impl FnOnce(&Asker) -> T) -> T {
 
 impl Asker {
     fn now() -> Self {
-        // The variables are the caller's, who may have fewer privileges.
-        let trusts = !sys::is_set_uid();
-        let value = |name| if trusts { env::var_os(name) } else { None };
         Self {
             user: geteuid(),
-            runtime_directory: first_of(value("RUNTIME_DIRECTORY")),
-            logs_directory: first_of(value("LOGS_DIRECTORY")),
-            state_directory: first_of(value("STATE_DIRECTORY")),
-            xdg_runtime_dir: absolute(value("XDG_RUNTIME_DIR")),
-            xdg_state_home: absolute(value("XDG_STATE_HOME")),
-            home: absolute(value("HOME")),
-            temporary: absolute(value("TMPDIR")),
+            // They are the caller's, who may have fewer privileges.
+            variables: if sys::is_set_uid() {
+                Variables::default()
+            } else {
+                Variables::read()
+            },
         }
     }
 
     fn runtime(&self, name: &str) -> io::Result<PathBuf> {
-        if let Some(directory) = &self.runtime_directory {
+        if let Some(directory) = &self.variables.runtime_directory {
             return Ok(directory.clone());
         }
         if self.user.is_root() {
             return Ok(PathBuf::from("/run"));
         }
         let of_the_system = PathBuf::from(format!("/run/user/{}", self.user));
-        for directory in self.xdg_runtime_dir.iter().chain([&of_the_system]) {
+        for directory in self
+            .variables
+            .xdg_runtime_dir
+            .iter()
+            .chain([&of_the_system])
+        {
             if self.has_alone(directory) {
                 return Ok(directory.clone());
             }
         }
-        let temporary = match &self.temporary {
+        let temporary = match &self.variables.temporary {
             Some(directory) => directory,
             None => Path::new("/tmp"),
         };
@@ -111,7 +117,7 @@ impl Asker {
     }
 
     fn logs(&self, name: &str) -> io::Result<PathBuf> {
-        if let Some(directory) = &self.logs_directory {
+        if let Some(directory) = &self.variables.logs_directory {
             return Ok(directory.clone());
         }
         if !self.user.is_root() {
@@ -125,7 +131,7 @@ impl Asker {
     }
 
     fn state(&self, name: &str) -> Option<PathBuf> {
-        if let Some(directory) = &self.state_directory {
+        if let Some(directory) = &self.variables.state_directory {
             Some(directory.clone())
         } else if self.user.is_root() {
             Some(Path::new("/var/lib").join(name))
@@ -135,10 +141,10 @@ impl Asker {
     }
 
     fn state_of_user(&self, name: &str) -> Option<PathBuf> {
-        if let Some(directory) = &self.xdg_state_home {
+        if let Some(directory) = &self.variables.xdg_state_home {
             return Some(directory.join(name));
         }
-        let home = self.home.as_ref()?;
+        let home = self.variables.home.as_ref()?;
         match fs::metadata(home) {
             Ok(found) if found.uid() == self.user.as_raw() => {
                 Some(home.join(".local/state").join(name))
@@ -155,6 +161,20 @@ impl Asker {
                 found.is_dir() && found.uid() == self.user.as_raw() && found.mode() & 0o022 == 0
             }
             Err(_) => false,
+        }
+    }
+}
+
+impl Variables {
+    fn read() -> Self {
+        Self {
+            runtime_directory: first_of(env::var_os("RUNTIME_DIRECTORY")),
+            logs_directory: first_of(env::var_os("LOGS_DIRECTORY")),
+            state_directory: first_of(env::var_os("STATE_DIRECTORY")),
+            xdg_runtime_dir: absolute(env::var_os("XDG_RUNTIME_DIR")),
+            xdg_state_home: absolute(env::var_os("XDG_STATE_HOME")),
+            home: absolute(env::var_os("HOME")),
+            temporary: absolute(env::var_os("TMPDIR")),
         }
     }
 }
