@@ -144,22 +144,27 @@ impl Watch<'_> {
             return;
         };
         let number = registers.orig_rax.cast_signed();
-        let has_begun = if role == Role::Caller {
-            if self.stage == Stage::Before && number == libc::SYS_memfd_create {
-                self.stage = Stage::Launching;
+        let has_begun = match role {
+            Role::Caller => {
+                if self.stage == Stage::Before && number == libc::SYS_memfd_create {
+                    self.stage = Stage::Launching;
+                }
+                self.stage >= Stage::Launching
             }
-            self.stage >= Stage::Launching
-        } else {
-            if [libc::SYS_getpid, libc::SYS_unshare].contains(&number) {
-                self.stage = Stage::Main;
-            } else if self.stage < Stage::Main {
-                self.stage = if self.is_of_constructor(pid, &registers) {
-                    Stage::Constructor
-                } else {
-                    Stage::Launching
-                };
+            // It runs all the time, also while the new program is being loaded.
+            Role::Old => self.stage == Stage::Main,
+            _ => {
+                if [libc::SYS_getpid, libc::SYS_unshare].contains(&number) {
+                    self.stage = Stage::Main;
+                } else if self.stage < Stage::Main {
+                    self.stage = if self.is_of_constructor(pid, &registers) {
+                        Stage::Constructor
+                    } else {
+                        Stage::Launching
+                    };
+                }
+                self.stage >= Stage::Constructor
             }
-            self.stage >= Stage::Constructor
         };
         if !has_begun || self.seen.struck.is_some() || (role == Role::Daemon && self.ready) {
             return;
