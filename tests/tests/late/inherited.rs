@@ -28,13 +28,19 @@ fn what_the_program_owns_stays_and_what_it_inherited_goes() {
             "{place}: {found:#?}"
         );
         assert!(has(&daemon, scene.path("owned")), "{place}: {found:#?}");
-        scene.stop(&daemon);
         if place != "library" {
-            let written = fs::read_to_string(scene.path("owned")).unwrap();
-            assert_eq!(written.lines().count(), 2, "{place}: {written}");
+            wait_for_both_checks(&scene);
         }
+        scene.stop(&daemon);
         scene.assert_no_leftovers();
     }
+}
+
+/// The second is made when the service is ready.
+fn wait_for_both_checks(scene: &Scene) {
+    scene.wait_until("both checks", || {
+        fs::read_to_string(scene.path("owned")).is_ok_and(|text| text.lines().count() == 2)
+    });
 }
 
 /// The settings of its `main` are evaluated before anything of the start is done.
@@ -189,14 +195,8 @@ fn a_readiness_descriptor_that_safe_code_speaks_of_is_not_taken_over() {
         .arg("main:check");
     let start = launch.run();
     start.assert_ready().assert_says(&["DAEMON_NOTIFY_FD 3"]);
+    wait_for_both_checks(&scene);
     scene.stop(&scene.daemon());
-    assert_eq!(
-        fs::read_to_string(scene.path("owned"))
-            .unwrap()
-            .lines()
-            .count(),
-        2
-    );
 }
 
 /// A program with a `main` alone notes nothing before it.
