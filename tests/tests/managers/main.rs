@@ -5,6 +5,7 @@
 //! | `auto` | the rules of `auto` mode, one by one |
 //! | `signs` | D5: the signs of a supervisor |
 //! | `shells` | shells that stand for managers |
+//! | `places` | H2: the usual places under systemd, and without a login |
 //! | `protocol` | what a manager hears, with the test as the manager |
 //! | `sockets` | sockets from the manager, with the test as the manager |
 //! | `reload` | SIGHUP: logs are opened again |
@@ -21,6 +22,7 @@ mod auto;
 mod containers;
 mod ctl;
 mod keep;
+mod places;
 mod protocol;
 mod reload;
 mod shells;
