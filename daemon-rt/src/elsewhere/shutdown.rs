@@ -2,10 +2,13 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Condvar, Mutex, MutexGuard, Once, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, Once, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::thread;
 use std::time::Duration;
 
+use crate::report::log;
+use crate::status;
 use crate::sys;
 
 static REQUEST: Mutex<Request> = Mutex::new(Request {
@@ -13,6 +16,8 @@ static REQUEST: Mutex<Request> = Mutex::new(Request {
     wakers: Vec::new(),
 });
 static MADE: Condvar = Condvar::new();
+/// How long the service may take to end.
+static LIMIT: OnceLock<Duration> = OnceLock::new();
 
 struct Request {
     made: bool,
@@ -34,8 +39,25 @@ pub fn shutdown() -> &'static Shutdown {
     &Shutdown(())
 }
 
+/// Limits the time from the request to the end of the service.
+pub(super) fn limit(limit: Option<Duration>) {
+    if let Some(limit) = limit {
+        _ = LIMIT.set(limit);
+    }
+}
+
+fn end_after(limit: Duration) {
+    thread::sleep(limit);
+    log::error(&format!("it did not end within {limit:?}, and ends now"));
+    sys::exit_now(status::NOT_ENDED);
+}
+
 fn request_shutdown() {
     let mut request = request();
+    if let (Some(limit), false) = (LIMIT.get(), request.made) {
+        // Without a thread there is no limit.
+        _ = thread::Builder::new().spawn(|| end_after(*limit));
+    }
     request.made = true;
     MADE.notify_all();
     for waker in request.wakers.drain(..) {

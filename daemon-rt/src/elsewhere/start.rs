@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::settings;
+use super::shutdown;
 use crate::daemon::Daemon;
 use crate::error::Failure;
 use crate::hooks::{Readiness, Service, Stages, announce, run};
@@ -73,6 +74,7 @@ fn begin(daemon: &mut Daemon, service: &mut Stages<'_>) -> Result<(), Failure> {
     #[cfg(feature = "cli")]
     daemon.check_command()?;
     settings::check(daemon)?;
+    shutdown::limit(daemon.stop_timeout);
     run::run("privileged_init", service.privileged_init.take())?;
     run::run("init", service.init.take())?;
     if service.readiness == Readiness::BeforeMain {

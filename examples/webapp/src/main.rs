@@ -18,10 +18,6 @@ use tower_http::services::ServeDir;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
-/// How long the open requests may take when the service is told to stop. Less than the patience of
-/// managers: systemd kills after 90 seconds.
-const GRACE: Duration = Duration::from_secs(30);
-
 /// Serves a directory of files, or else a page of its own, over HTTP on this machine.
 #[derive(Parser)]
 struct Options {
@@ -34,16 +30,25 @@ struct Options {
 }
 
 // Under a umask of 0, daemon(7)'s own, everyone could write what a service in Rust creates: std
-// asks for mode 0666.
-#[daemon(name = "webapp", pidfile, stdout, stderr, configure = configure, privileged_init = bind, init = site, umask = 0o022)]
+// asks for mode 0666. Open requests may take half a minute when the service is told to stop: that is
+// less than the patience of managers, as systemd kills after 90 seconds.
+#[daemon(
+    name = "webapp",
+    pidfile,
+    stdout,
+    stderr,
+    umask = 0o022,
+    stop_timeout = "30s",
+    configure = configure,
+    privileged_init = bind,
+    init = site
+)]
 #[tokio::main]
 async fn main((listener, site): (TcpListener, Router)) -> Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
-    tokio::select! {
-        // From the request on it accepts no connection, and it returns when the last one is closed.
-        result = axum::serve(listener, site).with_graceful_shutdown(shutdown()) => Ok(result?),
-        () = patience() => Err(format!("requests were still open after {GRACE:?}").into()),
-    }
+    // From the request on it accepts no connection, and it returns when the last one is closed.
+    let served = axum::serve(listener, site).with_graceful_shutdown(shutdown());
+    Ok(served.await?)
 }
 
 /// On the terminal: reads the command line, on which wrong arguments end the program with status 2.
@@ -126,10 +131,4 @@ fn site((listener, root): (TcpListener, Option<PathBuf>)) -> Result<(TcpListener
 async fn slow() -> &'static str {
     tokio::time::sleep(Duration::from_secs(3)).await;
     "That took a while, and nobody cut it short.\n"
-}
-
-/// Ends some time after the service was told to stop.
-async fn patience() {
-    shutdown().await;
-    tokio::time::sleep(GRACE).await;
 }

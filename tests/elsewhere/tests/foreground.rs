@@ -70,6 +70,13 @@ fn a_panic_of_a_hook_is_status_101() {
 }
 
 #[test]
+fn one_that_does_not_end_in_time_is_ended() {
+    let (status, stdout, stderr) = run(HOOKS, &["hang"]);
+    assert_eq!(status, 97, "{stdout}");
+    assert!(stderr.contains("did not end within 300ms"), "{stderr}");
+}
+
+#[test]
 fn what_a_service_would_rely_on_is_refused() {
     for (word, setting) in [
         ("user", "user"),

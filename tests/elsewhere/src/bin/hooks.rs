@@ -2,6 +2,7 @@
 
 use std::io::{self, Read};
 use std::net::{TcpListener, UdpSocket};
+use std::thread;
 use std::time::Duration;
 
 use daemon_rt::{Daemon, ErrorKind, Mode, daemon, listen, listener_or, shutdown};
@@ -20,6 +21,14 @@ fn main(listener: TcpListener) -> io::Result<()> {
             println!("requested: {}", shutdown().wait_timeout(Duration::ZERO));
             shutdown().wait();
             println!("requested: {}", shutdown().requested());
+        }
+        // Asks for its own end, and hangs.
+        Some("hang") => {
+            shutdown().request();
+            shutdown().wait();
+            loop {
+                thread::park();
+            }
         }
         _ => {}
     }
@@ -47,6 +56,7 @@ fn configure(daemon: &mut Daemon) -> Result<(), String> {
             "detach" => _ = daemon.mode(Mode::Detach),
             "foreground" => _ = daemon.mode(Mode::Foreground),
             "restart" => _ = daemon.restart(Duration::from_secs(1)),
+            "hang" => _ = daemon.stop_timeout(Duration::from_millis(300)),
             "fail" => return Err("no configuration".to_owned()),
             "panic" => panic!("on purpose"),
             _ => {}
