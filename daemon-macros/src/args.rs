@@ -23,6 +23,7 @@ pub(crate) const KNOWN: &[Known] = &[
     Known { name: "init",              kind: Kind::Hook,         example: "open" },
     Known { name: "main_loop",         kind: Kind::Hook,         example: "serve" },
     Known { name: "defer_ready",       kind: Kind::Bare,         example: "" },
+    Known { name: "started",           kind: Kind::LastWord,     example: r#""running, pid {pid}""# },
     Known { name: "name",              kind: Kind::Name,         example: r#""greeter""# },
     Known { name: "pidfile",           kind: Kind::Path,         example: r#""/run/greeter.pid""# },
     Known { name: "user",              kind: Kind::Account,      example: r#""nobody""# },
@@ -61,6 +62,7 @@ pub(crate) struct Args {
     pub(crate) hooks: Vec<Call>,
     pub(crate) main_loop: Option<Call>,
     pub(crate) defer_ready: Option<Ident>,
+    pub(crate) started: Option<Call>,
 }
 
 /// A call of the builder. The method has the span of the user's own word, so that the compiler's
@@ -91,6 +93,7 @@ pub(crate) fn parse(tokens: TokenStream, faults: &mut Vec<Error>) -> Args {
         hooks: Vec::new(),
         main_loop: None,
         defer_ready: None,
+        started: None,
     };
     let mut seen = Vec::new();
     for arg in written {
@@ -133,6 +136,7 @@ impl Args {
             "configure" | "privileged_init" | "init" => self.hooks.push(call),
             "main_loop" => self.main_loop = Some(call),
             "defer_ready" => self.defer_ready = Some(call.method),
+            "started" => self.started = Some(call),
             "crate" => {}
             _ => {
                 self.settings.push(call);

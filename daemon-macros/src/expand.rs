@@ -35,6 +35,7 @@ fn service(args: &Args, entry: &Entry) -> TokenStream {
         root,
         settings,
         hooks,
+        started,
         ..
     } = args;
     let Entry {
@@ -64,7 +65,7 @@ fn service(args: &Args, entry: &Entry) -> TokenStream {
             #place
             let mut __daemon = #root::Daemon::new();
             #(__daemon #settings;)*
-            let mut __service = __daemon.hooks() #(#hooks)* #main;
+            let mut __service = __daemon.hooks() #(#hooks)* #main #started;
             __service.show_errors();
             #start
         }
@@ -255,7 +256,7 @@ mod tests {
     fn every_argument_is_one_call() {
         let expansion = super::daemon(
             quote! {
-                main_loop = serve, defer_ready, init = open, privileged_init = bind, configure = configure,
+                started = greet, main_loop = serve, defer_ready, init = open, privileged_init = bind, configure = configure,
                 name = "greeter", pidfile, stdout, stderr, umask = "keep", working_directory = "keep", group = 5, groups = ["adm", 5], keep_env = [], no_new_privs,
                 start_timeout = "2m", mode = "detach", already_running = "wait", cli, crate = rt,
             },
@@ -282,7 +283,7 @@ mod tests {
                 __daemon.already_running(rt::AlreadyRunning::Wait);
                 __daemon.cli(::core::env!("CARGO_PKG_VERSION"));
                 let mut __service =
-                    __daemon.hooks().configure(configure).privileged_init(bind).init(open).defer_ready(serve);
+                    __daemon.hooks().configure(configure).privileged_init(bind).init(open).defer_ready(serve).started(greet);
                 __service.show_errors();
                 unsafe {
                     __daemon.run_in::<__Here, {

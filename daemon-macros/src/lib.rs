@@ -9,6 +9,7 @@ mod expand;
 #[cfg(test)]
 mod fuzz;
 mod limits;
+mod message;
 mod names;
 mod tokens;
 mod values;
@@ -69,6 +70,32 @@ mod values;
 ///     // … serve
 /// }
 /// ```
+///
+/// # The last word
+///
+/// With `started` the process that was started has a last word for the person who waits: a function, or
+/// the message that it is to print on standard output. In the message `{pid}` is the daemon's process,
+/// and the names of constants can stand, as in that of a `println!`.
+///
+/// ```no_run
+/// use daemon_rt::{daemon, shutdown};
+///
+/// #[daemon(pidfile = "/run/greeter.pid", started = "the greeter runs as process {pid}")]
+/// fn main() {
+///     shutdown().wait();
+/// }
+/// ```
+///
+/// | argument | signature | runs |
+/// | --- | --- | --- |
+/// | `started = f` | `fn(&Started)` | in the process that was started, when the service is ready, before that process ends with status 0 |
+/// | `started = "…"` | a message | the same |
+///
+/// What it prints comes after the service's progress and stays on the terminal. It does not run where the
+/// start fails, where another instance runs already, and in the foreground. The service is ready by then:
+/// a panic or a signal that ends this process does not change that. See [`Service::started`].
+///
+/// [`Service::started`]: https://docs.rs/daemon-rt/latest/daemon_rt/hooks/struct.Service.html#method.started
 ///
 /// # From anywhere
 ///

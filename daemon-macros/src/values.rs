@@ -6,6 +6,7 @@ use syn::{Error, Lit, LitInt, LitStr, Result};
 
 use crate::args::{Arg, Call};
 use crate::limits;
+use crate::message;
 use crate::names::{CAPABILITIES, MODES, NEVER_KEPT};
 use crate::tokens::{self, Angles};
 
@@ -23,6 +24,8 @@ const CAN_BE_KEPT: [&str; 2] = ["working_directory", "umask"];
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Hook,
+    /// A hook, or a message.
+    LastWord,
     /// No value.
     Bare,
     /// No value either; the call has one.
@@ -73,6 +76,7 @@ impl Arg {
             | Kind::Capabilities => Ok(self.list(value)?),
             _ => match literal(value) {
                 Some(literal) => self.literal(&literal, value, root),
+                None if self.known.kind == Kind::LastWord => self.path(value),
                 None => Ok(value.clone()),
             },
         };
@@ -146,6 +150,7 @@ impl Arg {
         root: &TokenStream,
     ) -> Checked<TokenStream> {
         match (self.known.kind, literal) {
+            (Kind::LastWord, Lit::Str(text)) => return message::hook(text, root),
             (Kind::Timeout, Lit::Str(text)) => return self.timeout(&text.value()),
             (Kind::Mode, Lit::Str(text)) => {
                 return self.variant(&text.value(), &MODES, &quote!(#root::Mode));
@@ -298,6 +303,7 @@ impl Arg {
         let (key, usage) = (&self.key, self.known.usage());
         let what = match self.known.kind {
             Kind::Hook => "the path of a function",
+            Kind::LastWord => "the path of a function, or a message",
             Kind::Root => "the path of the crate daemon-rt",
             Kind::Bare | Kind::Cli => return format!("`{key}` takes no value: write `{usage}`"),
             Kind::Name => "a string",

@@ -99,6 +99,7 @@ mod report;
 mod service;
 #[cfg(unix)]
 mod start;
+mod started;
 mod status;
 mod step;
 #[cfg(unix)]
@@ -129,6 +130,7 @@ pub use service::reload::{Reload, Reloads, reloads};
 pub use service::shutdown::{Shutdown, shutdown};
 #[cfg(unix)]
 pub use service::status::status;
+pub use started::Started;
 #[cfg(unix)]
 pub use steps::pidfile::Pidfile;
 

@@ -26,8 +26,9 @@ pub(crate) use self::handover::Description;
 use self::instance::Instance;
 use self::lookup::{Found, describe, failed_at};
 pub use self::start_error::StartError;
-pub use self::status::{Reloaded, Started, Status, Stopped};
+pub use self::status::{Reloaded, Status, Stopped};
 use crate::error::{Error, ErrorKind};
+pub use crate::started::Started;
 use crate::steps::pidfile::{self, Holder, Phase};
 use crate::sys::{self, proc};
 

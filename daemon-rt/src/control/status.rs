@@ -36,16 +36,6 @@ pub enum Status {
     Unknown(String),
 }
 
-/// The instance that runs after [`Control::launch`](super::Control::launch).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Started {
-    /// Its main process.
-    pub pid: u32,
-    /// It was running, or starting, already.
-    pub already_running: bool,
-}
-
 /// Outcome of [`Control::stop`](super::Control::stop).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

@@ -10,8 +10,9 @@ use std::process::Command;
 use std::time::Duration;
 
 pub use self::start_error::StartError;
-pub use self::status::{Reloaded, Started, Status, Stopped};
+pub use self::status::{Reloaded, Status, Stopped};
 use crate::error::{Error, not_available};
+pub use crate::started::Started;
 
 /// Controls a service by its pidfile. On a system that is not Unix each call fails.
 #[derive(Clone, Debug)]

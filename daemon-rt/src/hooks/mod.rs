@@ -2,11 +2,14 @@
 //! after the other.
 
 use std::cell::Cell;
+use std::fmt;
+use std::io::{self, Write as _};
 use std::marker::PhantomData;
 use std::process::ExitCode;
 use std::rc::Rc;
 
 use crate::daemon::Daemon;
+use crate::started::Started;
 
 #[cfg_attr(not(unix), path = "announce_none.rs")]
 pub(crate) mod announce;
@@ -21,6 +24,7 @@ pub use traits::*;
 
 type Configure<'a> = Box<dyn FnOnce(&mut Daemon) -> Result<(), BoxError> + 'a>;
 type BoxedHook<'a> = Box<dyn FnOnce() -> Result<(), BoxError> + 'a>;
+pub(crate) type LastWord<'a> = Box<dyn FnOnce(&Started) + 'a>;
 
 /// How a main loop has ended.
 pub(crate) enum Ended<'a> {
@@ -43,6 +47,7 @@ pub struct Service<'a, R = ()> {
     readiness: Readiness,
     main: Box<dyn FnOnce() -> R + 'a>,
     end: result::OfBox<'a, R>,
+    started: Option<LastWord<'a>>,
 }
 
 /// The hooks before the main loop.
@@ -69,9 +74,49 @@ pub(crate) struct Stages<'a> {
     pub(crate) init: Option<BoxedHook<'a>>,
     pub(crate) readiness: Readiness,
     pub(crate) main: Box<dyn FnOnce() -> Ended<'a> + 'a>,
+    pub(crate) started: Option<LastWord<'a>>,
 }
 
 impl<'a, R: 'a> Service<'a, R> {
+    /// The starter's last word: a function that runs in the process that was started, when the
+    /// service is ready, before that process ends with status 0.
+    ///
+    /// ```no_run
+    /// use daemon_rt::{Daemon, Started};
+    ///
+    /// fn main() -> std::process::ExitCode {
+    ///     let mut daemon = Daemon::new();
+    ///     daemon.pidfile("/run/greeter.pid");
+    ///     let service = daemon
+    ///         .hooks()
+    ///         .main(|| daemon_rt::shutdown().wait())
+    ///         .started(|started: &Started| println!("the greeter runs as process {}", started.pid));
+    ///     daemon.serve(service)
+    /// }
+    /// ```
+    ///
+    /// It runs last: after the manager was told, after the line that a command such as `start` prints
+    /// and, in a restart, after the old instance has ended. What it prints comes after the service's
+    /// progress and stays on the terminal. It does not run
+    /// where the start fails, where another instance runs already, and in the foreground, where no
+    /// process waits.
+    ///
+    /// The service is ready, so what happens here does not change that:
+    ///
+    /// - It may take as long as it wants: `start_timeout` is over. SIGINT, SIGTERM, SIGHUP and SIGQUIT
+    ///   end it as any other program, and the service runs on.
+    /// - If it panics the panic's message is printed, and the status is 0. With `panic = "abort"` the
+    ///   process dies of SIGABRT.
+    /// - [`std::process::exit`] ends the process with its own status. The pidfile stays.
+    ///
+    /// The environment is that of the service (step 4). What the function owns is dropped here, and
+    /// never in the daemon; what `configure` has returned is the daemon's. Until the function returns
+    /// the daemon is this process's child, and what `configure` has opened is open here, too.
+    pub fn started<Shape>(mut self, hook: impl StartedHook<Shape> + 'a) -> Self {
+        self.started = Some(Box::new(|started| hook.call(started)));
+        self
+    }
+
     pub(crate) fn into_stages(self) -> Stages<'a> {
         let GivenHooks {
             configure,
@@ -86,6 +131,7 @@ impl<'a, R: 'a> Service<'a, R> {
             init,
             readiness: self.readiness,
             main,
+            started: self.started,
         }
     }
 }
@@ -208,6 +254,7 @@ impl<'a, T: 'a, Stage> Hooks<'a, T, Stage> {
             readiness,
             main,
             end: result::OfBox::new(),
+            started: None,
         }
     }
 }
@@ -236,6 +283,13 @@ fn fill<T>(slot: &Slot<T>, result: Result<T, BoxError>) -> Result<(), BoxError> 
 fn take<T>(slot: &Slot<T>) -> T {
     slot.take()
         .expect("the hooks run once each, in their order")
+}
+
+/// Prints the message that the attribute has in place of a hook `started`. It is not an error if it
+/// cannot be written.
+#[doc(hidden)]
+pub fn say(message: fmt::Arguments<'_>) {
+    _ = writeln!(io::stdout().lock(), "{message}");
 }
 
 /// Which hook was given last.

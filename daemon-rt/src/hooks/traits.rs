@@ -6,6 +6,7 @@ use std::process::{ExitCode, Termination};
 
 use super::ready::Ready;
 use crate::daemon::Daemon;
+use crate::started::Started;
 
 /// What a failed hook leaves.
 pub(crate) type BoxError = Box<dyn Error>;
@@ -190,6 +191,31 @@ impl<F: FnOnce(In, Ready) -> R, In, R> MainWithReady<In, R, shape::Value> for F 
 
 impl<F: Never, In, R> MainWithReady<In, R, shape::Never> for F {
     fn call(self, _: In, _: Ready) -> R {
+        unreachable!()
+    }
+}
+
+/// A function that takes `&Started`.
+#[diagnostic::on_unimplemented(
+    message = "the `started` hook takes `&Started` and returns nothing",
+    label = "not a function that takes `&Started` and returns `()`",
+    note = "it cannot fail, because the service is ready: print what is wrong",
+    note = "it cannot be `async`, because no runtime is running in this process"
+)]
+pub trait StartedHook<Shape> {
+    /// Calls it.
+    fn call(self, started: &Started);
+}
+
+#[diagnostic::do_not_recommend]
+impl<F: FnOnce(&Started)> StartedHook<shape::Value> for F {
+    fn call(self, started: &Started) {
+        self(started);
+    }
+}
+
+impl<F: Never> StartedHook<shape::Never> for F {
+    fn call(self, _: &Started) {
         unreachable!()
     }
 }

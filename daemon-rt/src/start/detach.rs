@@ -64,11 +64,15 @@ pub(crate) fn detach(
     let (reporter, receiver) = pipe::channel().during(Step::Notify, "a pipe to the daemon")?;
     log::flush();
     match sys::fork(alone).during(Step::Fork, "the starter")? {
-        ForkResult::Child => drop(receiver), // 5
+        ForkResult::Child => {
+            drop(receiver); // 5
+            // What the starter's hook owns is not dropped a second time.
+            std::mem::forget(service.started.take());
+        }
         ForkResult::Parent { child } => {
             reporter.close();
             let restart = restart.map(Restart::into_restarter);
-            starter.wait(child, receiver, restart) // 15
+            starter.wait(child, receiver, restart, service.started.take()) // 15
         }
     }
 

@@ -48,11 +48,19 @@ pub(crate) fn close(_: &StartOfMain, fd: RawFd) {
 
 /// Makes a descriptor lead where standard input leads, and so closes what it led to. The descriptor
 /// stays open for its owner. (nix's dup3(2) wants a mutable one.)
-#[cfg(target_os = "linux")]
+#[cfg(not(target_vendor = "apple"))]
 pub(crate) fn detach_fd(fd: BorrowedFd<'_>) -> nix::Result<()> {
     // SAFETY: both are numbers of open descriptors, and stay so: dup3(2) exchanges in one step.
     Errno::result(unsafe { libc::dup3(libc::STDIN_FILENO, fd.as_raw_fd(), libc::O_CLOEXEC) })
         .map(drop)
+}
+
+/// The same by two calls: macOS has no dup3(2).
+#[cfg(target_vendor = "apple")]
+pub(crate) fn detach_fd(fd: BorrowedFd<'_>) -> nix::Result<()> {
+    // SAFETY: both are numbers of open descriptors, and stay so: dup2(2) exchanges in one step.
+    Errno::result(unsafe { libc::dup2(libc::STDIN_FILENO, fd.as_raw_fd()) })?;
+    fcntl(fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).map(drop)
 }
 
 /// Closes an inherited descriptor, unless the program has closed it or taken it over by now.

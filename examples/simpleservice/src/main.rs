@@ -10,7 +10,8 @@ use nix::unistd::geteuid;
 
 // Under a umask of 0, daemon(7)'s own, everyone could write what a service in Rust creates: std
 // asks for mode 0666.
-#[daemon(name = "simpleservice", pidfile, stdout, stderr, configure = configure, umask = 0o022)]
+#[daemon(name = "simpleservice", pidfile, stdout, stderr, configure = configure, umask = 0o022,
+         started = "It runs as process {pid}.")]
 fn main() {
     println!("hello");
     while !shutdown().wait_timeout(Duration::from_secs(1)) {

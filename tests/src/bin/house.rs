@@ -23,6 +23,7 @@ const ROOMS: &[&[&str]] = &[
     &["report"],
     &["daemon"],
     &["error"],
+    &["started"],
     &["status"],
     &["step"],
     &["names", "limits"],

@@ -89,6 +89,20 @@ fn a_thread_that_panics_during_the_start_kills_the_daemon() {
 }
 
 #[test]
+fn a_last_word_that_panics_kills_the_starter_alone() {
+    let scene = Scene::new();
+    let started = service(&scene, "aborting")
+        .arg("started:panic=what a surprise")
+        .run();
+    started
+        .assert_killed(libc::SIGABRT)
+        .assert_says(&["panicked at tests/aborting/src/lib.rs:", "what a surprise"]);
+    let daemon = scene.daemon();
+    assert_eq!(scene.pid_in_pidfile(), Some(daemon.pid()));
+    stop(&scene, &daemon);
+}
+
+#[test]
 fn a_main_loop_that_panics_later_says_so_in_the_log() {
     let scene = Scene::new();
     let log = scene.path("log");

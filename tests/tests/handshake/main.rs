@@ -14,6 +14,7 @@
 //! | `progress` | `status()` on a terminal and on a pipe, and on those that nobody reads |
 //! | `deferred` | `defer_ready` |
 //! | `later` | rule 8: errors after readiness |
+//! | `started` | the starter's last word |
 
 mod abort;
 mod children;
@@ -22,6 +23,7 @@ mod interrupted;
 mod later;
 mod moments;
 mod progress;
+mod started;
 mod statuses;
 mod strike;
 mod texts;

@@ -4,7 +4,8 @@
 mod processes;
 mod progress;
 
-use std::io::{self};
+use std::io;
+use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -23,10 +24,12 @@ use self::processes::{Deaths, Start, When, is_over};
 use self::progress::Progress;
 use crate::control::handover::{self, Restarter};
 use crate::error::{During, Error, ErrorKind, Failure};
+use crate::hooks::LastWord;
 use crate::report::notify::notifier;
 use crate::report::pipe::{Message, Receiver};
 use crate::report::{self, log};
 use crate::start::plan::Plan;
+use crate::started::Started;
 use crate::status;
 use crate::step::Step;
 use crate::steps::{pidfile, signals};
@@ -124,7 +127,8 @@ impl Starter {
         })
     }
 
-    /// In the daemon: gives up what is the starter's alone.
+    /// Gives up what is the starter's alone: in the daemon, and in the starter when it has done its
+    /// work.
     #[inline]
     pub(crate) fn give_up(&self) -> Result<(), Error> {
         sys::restore(libc::SIGCHLD, &self.at_death).during(Step::ResetSignals, Signal::SIGCHLD)
@@ -136,6 +140,7 @@ impl Starter {
         intermediate: Pid,
         receiver: Receiver,
         mut restart: Option<Restarter>,
+        started: Option<LastWord<'_>>,
     ) -> ! {
         let mut start = Start::new(intermediate, receiver);
         let outcome = self
@@ -158,20 +163,7 @@ impl Starter {
         match outcome {
             Outcome::Ready => {
                 _ = sys::wait(intermediate, WaitPidFlag::empty());
-                notifier().ready(start.daemon);
-                // The manager accepts that from its own child only, which is about to end.
-                notifier().barrier();
-                if let (true, Some(pid)) = (self.says_outcome, start.daemon) {
-                    let verb = if restart.is_some() {
-                        "restarted"
-                    } else {
-                        "started"
-                    };
-                    log::say(&format!("{verb}: pid {pid}"));
-                }
-                if let Some(restart) = restart {
-                    self.see_off(restart);
-                }
+                self.take_leave(start.daemon, restart, started);
                 sys::exit_now(0)
             }
             Outcome::Failed(failure) => {
@@ -192,15 +184,47 @@ impl Starter {
         }
     }
 
-    /// After a restart with a hand-over: waits for the end of the old instance. That can be
-    /// interrupted as any other program: the service runs.
-    fn see_off(&self, restart: Restarter) {
+    /// Tells everyone that the service runs. The program has the last word.
+    fn take_leave(
+        &self,
+        daemon: Option<Pid>,
+        restart: Option<Restarter>,
+        started: Option<LastWord<'_>>,
+    ) {
+        notifier().ready(daemon);
+        // The manager accepts that from its own child only, which is about to end.
+        notifier().barrier();
+        if let (true, Some(pid)) = (self.says_outcome, daemon) {
+            let verb = if restart.is_some() {
+                "restarted"
+            } else {
+                "started"
+            };
+            log::say(&format!("{verb}: pid {pid}"));
+        }
+        if restart.is_some() || started.is_some() {
+            self.step_back();
+        }
+        if let Some(restart) = restart {
+            see_off(restart);
+        }
+        if let (Some(hook), Some(daemon)) = (started, daemon) {
+            say_last(hook, daemon);
+        }
+    }
+
+    /// Makes this process one like any other, since the service runs: what it still does can be
+    /// interrupted, the pidfile stays when it ends, and another start need not wait for that.
+    fn step_back(&self) {
+        pidfile::disown();
         for signal in self.interruptions() {
             _ = sys::reset(signal as libc::c_int);
         }
+        _ = self.give_up();
         _ = signals::unblock_signals();
-        if let Err(problem) = restart.see_off() {
-            log::print(Severity::LOG_WARNING, &problem);
+        // One that came when the daemon had just become ready.
+        if let Some(signal) = self.interruption() {
+            sys::die_of(signal as libc::c_int);
         }
     }
 
@@ -269,6 +293,26 @@ impl Starter {
             .into_iter()
             .filter(|&signal| self.watched.contains(signal))
     }
+}
+
+/// After a restart with a hand-over: waits for the end of the old instance.
+fn see_off(restart: Restarter) {
+    if let Err(problem) = restart.see_off() {
+        log::print(Severity::LOG_WARNING, &problem);
+    }
+}
+
+/// Runs the hook `started`. A panic in it is told by the panic hook: the start has succeeded.
+fn say_last(hook: LastWord<'_>, daemon: Pid) {
+    let started = Started {
+        pid: sys::id_of(daemon),
+        already_running: false,
+    };
+    if let Err(payload) = panic::catch_unwind(AssertUnwindSafe(|| hook(&started))) {
+        // It might panic where it is dropped.
+        std::mem::forget(payload);
+    }
+    log::flush();
 }
 
 /// Ends a restart: the new instance, if it still lives, takes the service over.

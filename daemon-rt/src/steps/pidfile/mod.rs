@@ -43,7 +43,7 @@ pub(crate) use line::read_pid;
 pub(crate) use lock::{Claim, take_over};
 pub(crate) use others::{Others, Policy};
 pub(crate) use own::{leave_behind, own, ready, remove, verify, warn_if_lost};
-pub(crate) use succession::is_replaced;
+pub(crate) use succession::{disown, is_replaced};
 
 /// For those who ask about a service, and for restarts.
 #[cfg(all(feature = "control", target_os = "linux"))]
@@ -55,5 +55,5 @@ pub(crate) use self::{
     marks::{Life, is_foreground, kept_instances, old_instances, restart_lock, set_kept, set_old},
     own::remove_beside,
     peer::listener,
-    succession::{begin_hand_over, disown, end_hand_over, remove_socket_at, set_socket},
+    succession::{begin_hand_over, end_hand_over, remove_socket_at, set_socket},
 };

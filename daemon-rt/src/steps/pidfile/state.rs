@@ -9,10 +9,10 @@ use nix::unistd::{Pid, getpid};
 ///
 /// | state | the file | is removed by | next state |
 /// | --- | --- | --- | --- |
-/// | `Locked(pid)` | names no process of this start yet | `pid`: the starter, or PID 1 | `Owned`, when the daemon has written its pid |
+/// | `Locked(pid)` | names no process of this start yet | `pid`: the starter, or PID 1 | `Owned`, when the daemon has written its pid; in the starter `GivenUp`, when the daemon is ready |
 /// | `Shared` | names an older instance, which shares the lock | that instance | `Owned`, when the restart is committed; `GivenUp`, if the next restart is faster |
 /// | `Owned(pid)` | names `pid` | `pid` | `GivenUp`, when the next restart is committed |
-/// | `GivenUp` | names a newer instance | that instance | none |
+/// | `GivenUp` | names a newer instance, or the starter's daemon | that process | none |
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
     Locked(Pid),
@@ -70,8 +70,7 @@ impl AtomicState {
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, next);
     }
 
-    /// Makes a newer instance the owner.
-    #[cfg(target_os = "linux")]
+    /// Makes another process the owner.
     pub(super) fn give_up(&self) {
         self.0.store(State::GivenUp.encode(), Ordering::Release);
     }

@@ -68,9 +68,9 @@ pub(crate) fn end_hand_over() {
     }
 }
 
-/// Leaves the pidfile to another instance, which shares the lock. Here the lock's descriptor is
-/// closed, so that this process hinders no start for as long as its last requests take.
-#[cfg(target_os = "linux")]
+/// Leaves the pidfile to another process, which shares the lock: a newer instance, or the starter's
+/// daemon. Here the lock's descriptor is closed, so that this process hinders no start for as long as
+/// it lives.
 pub(crate) fn disown() {
     let Some(held) = held() else { return };
     held.state.give_up();

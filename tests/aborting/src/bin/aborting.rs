@@ -2,11 +2,11 @@
 
 use std::error::Error;
 
-use daemon_rt::{daemon, shutdown};
+use daemon_rt::{Started, daemon, shutdown};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
-#[daemon(configure = aborting::configure, privileged_init = privileged_init, init = init)]
+#[daemon(configure = aborting::configure, privileged_init = privileged_init, init = init, started = started)]
 fn main() -> Result<()> {
     aborting::act("main")?;
     shutdown().wait();
@@ -19,4 +19,8 @@ fn privileged_init() -> Result<()> {
 
 fn init() -> Result<()> {
     aborting::act("init")
+}
+
+fn started(_: &Started) {
+    aborting::act("started").expect("a last word");
 }

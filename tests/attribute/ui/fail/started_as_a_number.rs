@@ -1,0 +1,4 @@
+use daemon_rt::daemon;
+
+#[daemon(started = 1)]
+fn main() {}

@@ -1,0 +1,8 @@
+use daemon_rt::{Started, daemon};
+
+#[daemon(started = greet)]
+fn main() {}
+
+async fn greet(started: &Started) {
+    println!("running as {}", started.pid);
+}

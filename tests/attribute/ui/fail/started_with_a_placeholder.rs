@@ -1,0 +1,4 @@
+use daemon_rt::daemon;
+
+#[daemon(started = "running, pid {}")]
+fn main() {}

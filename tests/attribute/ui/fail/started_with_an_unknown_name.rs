@@ -1,0 +1,4 @@
+use daemon_rt::daemon;
+
+#[daemon(started = "the greeter runs, pid {id}")]
+fn main() {}
