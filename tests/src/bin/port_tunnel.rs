@@ -44,6 +44,7 @@ struct Tunnel {
 #[daemon(
     configure = configure,
     privileged_init = open,
+    started = "the tunnel is up: {pid}",
     keep_fds_from = ["WG_TUN_FD"],
     user = "nobody",
     umask = 0o077

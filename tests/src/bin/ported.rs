@@ -1,4 +1,5 @@
-//! The example of the crate daemonize (`examples/complex.rs`, and its documentation) on this library.
+//! The example of the crate daemonize (`examples/complex.rs`, and its documentation) on this library,
+//! with the `exit_action` that it had in version 0.4.
 //! Its argument is the directory that stands for its `/tmp`.
 
 use std::error::Error;
@@ -9,6 +10,7 @@ use daemon_rt::{Daemon, daemon, shutdown};
 #[daemon(
     configure = configure,
     privileged_init = privileged_action,
+    started = "Executed before master process exits",
     user = "nobody",
     group = 2,
     umask = 0o777

@@ -162,7 +162,10 @@ fn the_parent_goes_on() {
 fn its_example() {
     require!(root());
     let scene = Scene::new();
-    let daemon = started(scene.launch(bin("ported")).arg(scene.path("")), &scene);
+    let starter = scene.launch(bin("ported")).arg(scene.path("")).run();
+    starter.assert_ready();
+    assert_eq!(starter.stdout, "Executed before master process exits\n");
+    let daemon = scene.daemon();
     let pidfile = fs::read_to_string(scene.path("test.pid")).unwrap();
     assert_eq!(pidfile, format!("{}\n", daemon.pid()));
     let status = daemon.status();

@@ -97,8 +97,11 @@ fn the_descriptor_is_given_by_number() {
         if let Some(variable) = variable {
             launch = launch.env("WG_TUN_FD", variable);
         }
-        launch.run().assert_ready();
+        let starter = launch.run();
+        starter.assert_ready();
         let daemon = machine.scene.daemon();
+        let word = format!("the tunnel is up: {}\n", daemon.pid());
+        assert_eq!(starter.stdout, word);
         machine.assert_works(&daemon);
         assert!(leading_to(&daemon, &machine.other).is_empty());
         assert!(!daemon.memory_contains(b"hunter2"));
