@@ -53,8 +53,8 @@ impl Resources {
             sys::set_nice(value).during(Step::SetResources, format_args!("nice value {value}"))?;
         }
         if let Some(value) = self.oom_score_adj {
-            let object = format_args!("oom_score_adj {value}");
-            set_oom_score_adj(value).during(Step::SetResources, object)?;
+            set_oom_score_adj(value)
+                .during(Step::SetResources, format_args!("oom_score_adj {value}"))?;
         }
         Ok(())
     }

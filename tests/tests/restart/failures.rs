@@ -1,8 +1,9 @@
 //! What goes wrong in a restart leaves the service with exactly one owner.
 
 use std::fs;
+use std::os::unix::process::ExitStatusExt;
 
-use daemon_harness::{Proc, Running, Scene, require};
+use daemon_harness::{Proc, Running, Scene, bin, require};
 use daemon_tests::svc::{at_barrier, barrier};
 
 use crate::{address, answering, assert_one_owner, assert_owner, new_socket, request};
@@ -14,21 +15,31 @@ fn half_way(scene: &Scene) -> (Proc, Running<'_>, Proc, fs::File) {
     let fifo = barrier(scene, "warm_up");
     let restart = ctl.with("warm_up", &fifo).command("restart").spawn();
     let inside = at_barrier(scene, &fifo);
-    let others = [old.pid(), restart.pid()];
-    // Not the intermediate process, which leads the session, and may only be about to end.
-    let is_new = |process: &Proc| {
-        !others.contains(&process.pid()) && process.stat().session != process.pid()
-    };
-    let new = scene
-        .processes()
-        .into_iter()
-        .find(is_new)
-        .expect("the new instance");
+    let new = new_instance(scene, &old, &restart);
     assert_eq!(
         (scene.pid_in_pidfile(), request(address(scene)).unwrap()),
         (Some(old.pid()), old.pid())
     );
     (old, restart, new, inside)
+}
+
+/// The new instance of a restart that is under way.
+fn new_instance(scene: &Scene, old: &Proc, restart: &Running<'_>) -> Proc {
+    let others = [old.pid(), restart.pid()];
+    // Not the intermediate process, which leads the session, and may only be about to end.
+    let is_new = |process: &Proc| {
+        !others.contains(&process.pid()) && process.stat().session != process.pid()
+    };
+    let mut processes = scene.processes().into_iter();
+    processes.find(is_new).expect("the new instance")
+}
+
+/// Waits until the new instance is ready, and waits for the commit.
+fn await_readiness(scene: &Scene, new: &Proc) {
+    scene.wait_until("readiness", || {
+        fs::read_to_string(format!("/proc/{}/wchan", new.pid()))
+            .is_ok_and(|at| at.contains("pipe_read"))
+    });
 }
 
 /// The old one goes on as if nothing had happened, and can be restarted.
@@ -98,11 +109,7 @@ fn if_the_new_one_is_killed_when_it_is_ready_but_not_committed_the_old_one_goes_
     let (old, restart, new, inside) = half_way(&scene);
     restart.signal(libc::SIGSTOP);
     drop(inside);
-    let waits = || {
-        fs::read_to_string(format!("/proc/{}/wchan", new.pid()))
-            .is_ok_and(|at| at.contains("pipe_read"))
-    };
-    scene.wait_until("readiness", waits);
+    await_readiness(&scene, &new);
     new.kill();
     // That of all its threads: the restarter waits for no less.
     let threads = || fs::read_dir(format!("/proc/{}/task", new.pid())).map_or(0, Iterator::count);
@@ -110,6 +117,39 @@ fn if_the_new_one_is_killed_when_it_is_ready_but_not_committed_the_old_one_goes_
     restart.signal(libc::SIGCONT);
     restart.wait().assert_exited(128 + libc::SIGKILL);
     assert_goes_on(&scene, &old);
+}
+
+/// A signal ends it when it is the owner, and has not heard of that yet.
+#[test]
+fn if_the_new_one_is_ended_when_it_has_just_been_committed_nothing_is_left() {
+    let scene = Scene::new();
+    let service = || {
+        scene
+            .launch(bin("announcing"))
+            .set("pidfile", scene.pidfile())
+            .set("control_socket", "")
+            .arg("init:listen")
+    };
+    service().run().assert_ready();
+    let old = scene.daemon();
+    let fifo = barrier(&scene, "warm_up");
+    let warm_up = format!("init:cat={}", fifo.display());
+    let restart = service().set("restart", "10000").arg(warm_up).spawn();
+    let inside = at_barrier(&scene, &fifo);
+    let new = new_instance(&scene, &old, &restart);
+    restart.signal(libc::SIGSTOP);
+    drop(inside);
+    await_readiness(&scene, &new);
+    new.signal(libc::SIGSTOP);
+    scene.wait_until("the stop", || new.stat().state == 'T');
+    restart.signal(libc::SIGCONT);
+    restart.wait().assert_ready();
+    assert_eq!(scene.pid_in_pidfile(), Some(new.pid()));
+    new.signal(libc::SIGTERM);
+    new.signal(libc::SIGCONT);
+    assert_eq!(scene.exit_status(&new).signal(), Some(libc::SIGTERM));
+    scene.assert_no_leftovers();
+    assert!(!scene.pidfile().exists() && !scene.path("service.pid.control").exists());
 }
 
 #[test]

@@ -117,7 +117,9 @@ impl Held {
         let is_ours = match self.state.load() {
             State::Locked(pid) => pid == getpid(),
             State::Owned(pid) => pid == getpid() && !is_passed_on(self),
-            State::Shared | State::GivenUp => false,
+            // The restart may have been committed just now.
+            State::Shared => names_this_process() && !is_passed_on(self),
+            State::GivenUp => false,
         };
         if is_ours && matches!(self.stat(), Ok(found) if same_file(&found, &self.file)) {
             // If that fails, the lock still ends with the process, and only the lock counts.

@@ -10,7 +10,7 @@ use nix::unistd::{Pid, getpid};
 /// | state | the file | is removed by | next state |
 /// | --- | --- | --- | --- |
 /// | `Locked(pid)` | names no process of this start yet | `pid`: the starter, or PID 1 | `Owned`, when the daemon has written its pid; in the starter `GivenUp`, when the daemon is ready |
-/// | `Shared` | names an older instance, which shares the lock | that instance | `Owned`, when the restart is committed; `GivenUp`, if the next restart is faster |
+/// | `Shared` | names an older instance, which shares the lock; this process from the commit on | the process that it names | `Owned`, when the restart is committed; `GivenUp`, if the next restart is faster |
 /// | `Owned(pid)` | names `pid` | `pid` | `GivenUp`, when the next restart is committed |
 /// | `GivenUp` | names a newer instance, or the starter's daemon | that process | none |
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
