@@ -201,7 +201,7 @@ fn c6_without_pidfds_and_without_that_lock_no_signal_is_sent() {
     require!(tool("flock"));
     let scene = Scene::new();
     let held = Held::new(&scene);
-    let script = "echo $$ >\"$0\" && exec flock -n \"$0\" sleep 1000";
+    let script = "echo $$ >\"$0\" && exec flock \"$0\" sleep 1000";
     let other = scene
         .launch("/bin/sh")
         .args(["-c", script])

@@ -116,7 +116,7 @@ ls -i "$1/service.pid" | { read inode name; ls -i "$2" | grep -q "^ *$inode " ||
 set +e
 set -- "$1" "$2" "$2"/*
 first=$1; shift 2
-for file in "$@"; do flock -n "$file" sleep 1000 & done
+for file in "$@"; do flock "$file" sleep 1000 & done
 sleep 0.2
 "$0" status; echo "status $?"
 "$0" stop; echo "stop $?"
