@@ -177,6 +177,16 @@ impl Error {
         self
     }
 
+    /// The same where a command looks for the pidfile, and none is to be written.
+    #[cfg(feature = "cli")]
+    pub(crate) fn in_look_up(mut self) -> Self {
+        if let Action::Step(_) = self.action {
+            self.kind = ErrorKind::Unknown;
+            self.action = Action::Command("look the service up");
+        }
+        self
+    }
+
     /// The kind of the error.
     pub fn kind(&self) -> ErrorKind {
         self.kind

@@ -1,6 +1,5 @@
 //! The control commands, carried out.
 
-use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -8,13 +7,14 @@ use std::time::Duration;
 use nix::syslog::Severity;
 use nix::unistd::geteuid;
 
-use super::status::Answer;
+use super::output;
+use super::status::{Answer, UNKNOWN};
 use super::unit::{self, UnitOptions};
 use crate::control::{Control, Reloaded, Stopped, keeper};
 use crate::daemon::Daemon;
 use crate::daemon::action::Action;
 use crate::daemon::places;
-use crate::error::{Error, Failure};
+use crate::error::{Error, ErrorKind, Failure};
 use crate::report::log;
 use crate::status;
 
@@ -61,7 +61,7 @@ impl Daemon {
                 configured?;
                 check(settings)?;
                 if !quiet {
-                    print_line(&format!("{name}: configuration is good"));
+                    output::line(&format!("{name}: configuration is good"))?;
                 }
             }
             Action::Reload { timeout, quiet } => {
@@ -85,7 +85,8 @@ impl Daemon {
                 settings?;
                 let options =
                     UnitOptions::new(self, description.clone(), listen.clone(), privileged_init);
-                print_line(unit::service_file(self, *manager, &options)?.trim_end());
+                let file = unit::service_file(self, *manager, &options)?;
+                output::line(file.trim_end())?;
             }
         }
         Ok(ExitCode::SUCCESS)
@@ -94,7 +95,8 @@ impl Daemon {
     /// Returns the pidfile. Where `configure` has failed, the one that was set until then: such a
     /// service can be controlled, too.
     fn known_pidfile(&self, configured: Result<(), Failure>) -> Result<PathBuf, Failure> {
-        match (places::pidfile(self)?, configured) {
+        let pidfile = places::pidfile(self).map_err(Error::in_look_up)?;
+        match (pidfile, configured) {
             (Some(pidfile), Ok(())) => Ok(pidfile),
             (Some(pidfile), Err(failure)) => {
                 log::print(Severity::LOG_WARNING, &failure.text);
@@ -113,14 +115,21 @@ impl Daemon {
         let (name, is_broken) = (self.get_name(), configured.is_err());
         let answer = match self.known_pidfile(configured) {
             Ok(pidfile) => Answer::find(&name, &self.control(&pidfile), &pidfile),
-            Err(failure) if is_broken => {
+            Err(failure) if is_broken || failure.kind == Some(ErrorKind::Unknown) => {
                 let why = format!("{}: the pidfile is not known", failure.text);
                 Answer::unknown(&name, why)
             }
             Err(failure) => return Err(failure),
         };
-        print_line(&if json { answer.json() } else { answer.text() });
-        Ok(answer.exit_code())
+        let text = if json { answer.json() } else { answer.text() };
+        match output::line(&text) {
+            Ok(()) => Ok(answer.exit_code()),
+            Err(error) => Err(Failure {
+                status: UNKNOWN,
+                kind: None,
+                ..Failure::from(error)
+            }),
+        }
     }
 
     /// Returns what was done.
@@ -173,9 +182,4 @@ fn say(quiet: bool, outcome: &str) {
     if !quiet {
         log::say(outcome);
     }
-}
-
-/// Prints a line. A closed standard output is not an error.
-fn print_line(text: &str) {
-    _ = writeln!(io::stdout(), "{text}");
 }

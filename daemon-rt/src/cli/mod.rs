@@ -38,18 +38,18 @@
 
 #[cfg(unix)]
 mod commands;
+pub(crate) mod output;
 #[cfg(unix)]
 mod status;
 #[cfg(unix)]
 mod unit;
-
-use std::io;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
 
 pub use crate::daemon::action::{Action, Manager};
 use crate::daemon::{Daemon, Mode};
+use crate::error::Error;
 
 /// Start and control the service
 #[derive(Parser)]
@@ -95,9 +95,12 @@ impl Daemon {
 
     /// Reads the command line, if it is this library's to read. The process ends here for
     /// `--help`, `--version`, completions and usage errors.
-    pub(crate) fn read_command_line(&mut self) {
+    ///
+    /// # Errors
+    /// If the completions cannot be written.
+    pub(crate) fn read_command_line(&mut self) -> Result<(), Error> {
         let Some(version) = self.version.clone() else {
-            return;
+            return Ok(());
         };
         let name = self.get_name();
         let mut parser = CommandLine::command()
@@ -112,10 +115,14 @@ impl Daemon {
             None => {}
             Some(Command::Action(action)) => _ = self.action(action),
             Some(Command::Completions { shell }) => {
-                clap_complete::generate(shell, &mut parser, name, &mut io::stdout());
+                // It panics where it cannot write.
+                let mut script = Vec::new();
+                clap_complete::generate(shell, &mut parser, name, &mut script);
+                output::print(&script)?;
                 std::process::exit(0);
             }
         }
+        Ok(())
     }
 
     /// Tells whether the word `start` was typed: under systemd it may mean more than a bare call.

@@ -11,6 +11,9 @@ use crate::report::text;
 use crate::sys;
 use crate::sys::proc::Usage;
 
+/// What LSB has for a service of which the state cannot be told.
+pub(super) const UNKNOWN: u8 = 4;
+
 pub(super) struct Answer<'a> {
     name: &'a str,
     status: Status,
@@ -195,7 +198,7 @@ impl<'a> Answer<'a> {
             Status::NotRunning => 3,
             // A service that is starting does not answer its clients yet, and is not stopped
             // either: LSB has no status for that.
-            Status::Starting { .. } | Status::Unknown(_) => 4,
+            Status::Starting { .. } | Status::Unknown(_) => UNKNOWN,
         })
     }
 }

@@ -1,6 +1,7 @@
 //! The control commands, of which there are `start` and `run`.
 
 use super::settings;
+use crate::cli::output;
 use crate::daemon::Daemon;
 use crate::daemon::action::Action;
 use crate::error::{Error, Failure};
@@ -38,7 +39,7 @@ impl Daemon {
             });
         }
         if !quiet {
-            println!("{}: configuration is good", self.get_name());
+            output::line(&format!("{}: configuration is good", self.get_name()))?;
         }
         std::process::exit(0)
     }

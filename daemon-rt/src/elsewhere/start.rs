@@ -63,7 +63,7 @@ fn begin(daemon: &mut Daemon, service: &mut Stages<'_>) -> Result<(), Failure> {
     report::begin(daemon.name.as_ref(), &daemon.statuses);
     run::watch_panics();
     #[cfg(feature = "cli")]
-    daemon.read_command_line();
+    daemon.read_command_line()?;
     let configure = service
         .configure
         .take()

@@ -165,7 +165,7 @@ fn begin(
     descriptors::offer(deferred.descriptors);
 
     #[cfg(all(feature = "cli", target_os = "linux"))]
-    daemon.read_command_line();
+    daemon.read_command_line()?;
     let configure = service
         .configure
         .take()

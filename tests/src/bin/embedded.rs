@@ -15,6 +15,9 @@ struct Options {
     /// Where the pidfile is
     #[arg(long)]
     pidfile: Option<PathBuf>,
+    /// Have the pidfile at its usual place
+    #[arg(long)]
+    usual: bool,
     /// What to keep
     #[arg(long, default_value = "")]
     note: String,
@@ -36,6 +39,9 @@ fn configure(daemon: &mut Daemon) -> io::Result<String> {
     daemon.action(options.action.unwrap_or_default());
     if let Some(pidfile) = options.pidfile {
         daemon.pidfile(std::path::absolute(pidfile)?);
+    }
+    if options.usual {
+        daemon.default_pidfile();
     }
     match options.config {
         Some(config) => read(&config, daemon),

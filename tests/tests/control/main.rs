@@ -9,6 +9,7 @@
 //! | `stop` | services that end, that do not, that are not the caller's |
 //! | `reload` | when it is done, and who cannot |
 //! | `outcomes` | the line that a command says on success, and `kill` |
+//! | `output` | what cannot be written, and usual places that are not to be trusted |
 //! | `launch` | a program that starts the service and goes on |
 //! | `already_running` | a start that finds the service running; statuses of a program's own |
 //! | `check` | the configuration, before anything is changed |
@@ -22,6 +23,7 @@ mod hostile;
 mod kinds;
 mod launch;
 mod outcomes;
+mod output;
 mod probes;
 mod reload;
 mod status;

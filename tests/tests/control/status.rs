@@ -215,17 +215,6 @@ fn without_a_pidfile_there_is_nothing_to_control() {
 }
 
 #[test]
-fn nobody_reads_the_answer() {
-    let scene = Scene::new();
-    let ctl = Ctl::new(&scene);
-    ctl.start();
-    ctl.command("status")
-        .stdout(daemon_harness::Stdio::File("/dev/full".into()))
-        .run()
-        .assert_exited(0);
-}
-
-#[test]
 fn it_says_what_it_is_what_it_does_and_what_it_uses() {
     let scene = Scene::new();
     let ctl = Ctl::new(&scene).with("status", r"serving\n2");
