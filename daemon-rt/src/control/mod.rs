@@ -216,11 +216,19 @@ impl Control {
                 return Err(self.failed(&instance, error));
             }
         }
-        if self.leaves_pidfile || stopped != Stopped::NotRunning {
+        if self.leaves_pidfile || stopped != Stopped::NotRunning || self.is_dead()? {
             // A pidfile that cannot be removed says that the service has died.
             _ = pidfile::remove_stale(&self.pidfile, || handover::clean_up(&self.pidfile, None));
         }
         Ok(stopped)
+    }
+
+    /// Checks whether the service has died, and no other process has its number.
+    fn is_dead(&self) -> Result<bool, Error> {
+        match lookup::find(&self.pidfile)? {
+            Found::Stale(Some(pid)) => Ok(proc::has_ended(pid)),
+            _ => Ok(false),
+        }
     }
 
     /// Sends a signal, by its number, to the main process of the service.

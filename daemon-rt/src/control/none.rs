@@ -34,6 +34,10 @@ pub(crate) mod handover {
             match *self {}
         }
 
+        pub(crate) fn verb(&self) -> &'static str {
+            match *self {}
+        }
+
         pub(crate) fn commit(&mut self, _: Pid) -> io::Result<()> {
             match *self {}
         }

@@ -22,8 +22,8 @@ pub(crate) fn absolute(setting: &str, path: &Path) -> Result<PathBuf, Error> {
 
 /// Makes sure that a name can be part of a path and of a line.
 pub(crate) fn check_name(name: &str) -> Result<(), Error> {
-    if name.is_empty() || name.contains(['/', '\0', '\n']) {
-        let problem = "must not be empty or contain '/', NUL or a newline";
+    if ["", ".", ".."].contains(&name) || name.contains(['/', '\0', '\n']) {
+        let problem = "must not be empty, '.' or '..', or contain '/', NUL or a newline";
         return Err(Error::usage(format!("name {name:?}"), problem));
     }
     Ok(())

@@ -222,6 +222,28 @@ pub(crate) fn is_suspended(pid: Pid) -> bool {
     field(pid, Field::State).as_deref() == Some("T")
 }
 
+/// Checks whether a signal would end a process, which does not handle, block or ignore it. `false`
+/// if that cannot be seen.
+#[cfg(all(feature = "control", target_os = "linux"))]
+pub(crate) fn would_end(pid: Pid, signal: nix::libc::c_int) -> bool {
+    if !is_ours() {
+        return false;
+    }
+    let Ok(status) = std::fs::read_to_string(format!("/proc/{pid}/status")) else {
+        return false;
+    };
+    let mut seen = 0;
+    for line in status.lines() {
+        if let Some(("SigBlk" | "SigIgn" | "SigCgt", mask)) = line.split_once(":\t") {
+            match u64::from_str_radix(mask, 16) {
+                Ok(mask) if mask & (1 << (signal - 1)) == 0 => seen += 1,
+                _ => return false,
+            }
+        }
+    }
+    seen == 3
+}
+
 /// A field of /proc/PID/stat, by its place behind the name.
 #[derive(Clone, Copy)]
 #[cfg_attr(

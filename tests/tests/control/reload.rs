@@ -5,7 +5,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::time::Duration;
 
 use daemon_harness::{PATIENCE, Scene, require};
-use daemon_rt::control::{Control, Reloaded};
+use daemon_rt::control::{Control, Reloaded, Status};
 use daemon_tests::ctl::Ctl;
 use daemon_tests::svc::{at_barrier, barrier, ready_daemon, service};
 
@@ -111,6 +111,22 @@ fn a_service_without_a_control_socket_is_told_by_the_signal() {
         fs::read_to_string(&log).is_ok_and(|text| text == "reloaded\n")
     });
     assert_eq!(scene.daemon().pid(), daemon.pid());
+}
+
+#[test]
+fn without_a_control_socket_one_that_the_signal_would_end_does_not_get_it() {
+    require!(tool("flock"));
+    let scene = Scene::new();
+    let script = "echo $$ >$0 && exec flock --no-fork $0 sleep 600";
+    let launch = scene.launch("/bin/sh").args(["-c", script]);
+    let running = launch.arg(scene.pidfile()).spawn();
+    let control = Control::new(scene.pidfile());
+    let runs = || matches!(control.status(), Ok(Status::Running { .. }));
+    scene.wait_until("the lock", runs);
+    let error = control.reload(PATIENCE).unwrap_err();
+    assert!(error.to_string().contains("SIGHUP would end it"), "{error}");
+    assert!(runs());
+    running.process().kill();
 }
 
 #[test]

@@ -149,3 +149,20 @@ fn waiting_does_not_poll() {
     // The last of them remove what it has left.
     assert!(polls == 2 && calls.len() < 80, "{}", calls.join("\n"));
 }
+
+#[test]
+fn what_a_dead_service_has_left_is_removed() {
+    let scene = Scene::new();
+    let ctl = Ctl::new(&scene);
+    let daemon = ctl.start();
+    daemon.kill();
+    daemon.wait_gone(daemon_harness::PATIENCE);
+    ctl.run("status").assert_exited(1);
+    assert!(ctl.succeeds("stop").contains("is not running"));
+    ctl.run("status").assert_exited(3);
+    scene.assert_no_leftovers();
+    // A number that another process has by now may be another program's.
+    scene.file("service.pid", "1\n");
+    ctl.succeeds("stop");
+    assert_eq!(fs::read_to_string(scene.pidfile()).unwrap(), "1\n");
+}

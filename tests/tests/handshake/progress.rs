@@ -2,6 +2,7 @@
 //! nobody waits for it.
 
 use std::fs::{self, OpenOptions};
+use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 
 use daemon_harness::{Launch, Proc, Scene, Stdio};
@@ -280,4 +281,30 @@ fn in_the_foreground_it_is_shown_too() {
     let started = launch.run();
     started.assert_exited(0);
     assert_eq!(started.stderr, "svc: loading\n");
+}
+
+#[test]
+fn a_last_word_that_nobody_reads_can_be_interrupted() {
+    let scene = Scene::new();
+    let fifo = scene.path("fifo");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let mut full = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open(&fifo)
+        .unwrap();
+    for piece in [4096, 1] {
+        while full.write(&vec![b'x'; piece]).is_ok() {}
+    }
+    let running = service(&scene)
+        .arg("init:err=no")
+        .stderr(Stdio::File(fifo))
+        .spawn();
+    let wchan = format!("/proc/{}/wchan", running.process().pid());
+    let is_writing = || fs::read_to_string(&wchan).is_ok_and(|place| place.contains("pipe_write"));
+    scene.wait_until("the message, which has to wait", is_writing);
+    running.signal(libc::SIGTERM);
+    running.wait().assert_killed(libc::SIGTERM);
+    scene.assert_no_leftovers();
 }

@@ -1,7 +1,7 @@
 //! E24 and E25: the second start changes nothing, and a stale file hinders nobody.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -207,4 +207,25 @@ fn e25_a_file_of_any_content_is_overwritten() {
     }
     starts_over(b"\0\0\0\0\xff\xfe\n");
     starts_over(vec![b'1'; 100_000]);
+}
+
+#[test]
+fn what_is_no_pidfile_is_neither_overwritten_nor_removed() {
+    let scene = Scene::new();
+    let data = "root:x:0:0:root:/root:/bin/bash\n".repeat(10);
+    let path = scene.file("service.pid", &data);
+    for mode in [0o600, 0o666] {
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        service(&scene)
+            .run()
+            .assert_exited(92)
+            .assert_says(&["service.pid", "does not begin with a pid"]);
+        let error = daemon_rt::Pidfile::lock(&path).unwrap_err();
+        assert!(error.to_string().contains("does not begin with a pid"));
+        let control = daemon_rt::control::Control::new(&path);
+        _ = control.stop(daemon_harness::PATIENCE);
+        assert_eq!(fs::read_to_string(&path).unwrap(), data);
+    }
+    fs::remove_file(&path).unwrap();
+    scene.assert_no_leftovers();
 }

@@ -4,12 +4,14 @@ use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use nix::libc;
+
 use super::call::{Call, call};
 use super::message::{left, receive, send};
 use super::word;
 use crate::control::instance::Instance;
 use crate::report::text::printable;
-use crate::sys;
+use crate::sys::{self, proc};
 
 /// The answer of a service.
 pub(crate) enum Answer {
@@ -31,6 +33,7 @@ pub(crate) fn ask_to_reload(
         Call::Answered(connection, _) => connection,
         Call::NotYet => return Ok(Answer::NotReady),
         Call::Another => return Err(io::Error::other("its control socket is another process's")),
+        Call::NoSocket if proc::would_end(instance.pid, libc::SIGHUP) => return Err(unable()),
         Call::NoSocket => return Ok(Answer::TakesSignal),
     };
     let answer = match send(&connection, word::RELOAD, &[]) {
@@ -46,7 +49,7 @@ pub(crate) fn ask_to_reload(
     match text?.as_slice() {
         word::RELOADED => Ok(Answer::Done),
         word::SIGNAL => Ok(Answer::TakesSignal),
-        word::CANNOT => Err(io::Error::other("it does not reload: SIGHUP would end it")),
+        word::CANNOT => Err(unable()),
         answer => match answer.strip_prefix(word::FAILED) {
             Some(reason) => {
                 let reason = String::from_utf8_lossy(reason);
@@ -56,4 +59,8 @@ pub(crate) fn ask_to_reload(
             None => Err(io::Error::other("it has ended, or does not answer")),
         },
     }
+}
+
+fn unable() -> io::Error {
+    io::Error::other("it does not reload: SIGHUP would end it")
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::stat::fstat;
+use nix::syslog::Severity;
 use nix::unistd::Pid;
 
 use super::ending::Old;
@@ -21,8 +22,10 @@ use super::take_over::{TakeOver, take_over};
 use super::under_way::{First, Go, HandOver};
 use super::word;
 use crate::control::instance::{self, Instance};
+use crate::control::status::Stopped;
 use crate::control::wait::until_readable;
 use crate::error::Error;
+use crate::report::log;
 use crate::steps::pidfile;
 use crate::steps::pidfile::socket::{CONTROL, NEW_CONTROL, beside};
 use crate::sys::safe_open::SafePath;
@@ -94,7 +97,11 @@ fn end(path: &Path, patience: Option<Duration>) -> Result<(), Error> {
         let error = io::Error::other(problem);
         return Err(Error::control(path.display().to_string(), error));
     };
-    instance::end(path, patience)?;
+    if let Stopped::Killed { pid } = instance::end(path, patience)? {
+        let text =
+            format!("the old instance did not end in {patience:?} and was killed (pid {pid})");
+        log::print(Severity::LOG_WARNING, &text);
+    }
     Ok(())
 }
 
@@ -128,6 +135,14 @@ impl Restarter {
     /// Checks whether an older instance owns the service until [`commit`](Self::commit).
     pub(crate) fn hands_over(&self) -> bool {
         self.hand_over.is_some()
+    }
+
+    /// What has been done with the service, in a word.
+    pub(crate) fn verb(&self) -> &'static str {
+        match &self.hand_over {
+            Some(hand_over) if hand_over.old.patience.is_none() => "upgraded",
+            _ => "restarted",
+        }
     }
 
     /// Commits: the new instance is ready. Once its pid is written it owns the service, even if

@@ -169,6 +169,7 @@ impl Starter {
             Outcome::Failed(failure) => {
                 let failure = report::with_own_status(failure);
                 notifier().failed(&failure);
+                self.heed_signals();
                 log::print(Severity::LOG_ERR, &failure.text);
                 sys::exit_now(failure.status)
             }
@@ -194,16 +195,15 @@ impl Starter {
         notifier().ready(daemon);
         // The manager accepts that from its own child only, which is about to end.
         notifier().barrier();
+        if restart.is_some() || started.is_some() || self.says_outcome {
+            self.step_back();
+        }
         if let (true, Some(pid)) = (self.says_outcome, daemon) {
-            let verb = if restart.is_some() {
-                "restarted"
-            } else {
-                "started"
+            let verb = match &restart {
+                Some(restart) => restart.verb(),
+                None => "started",
             };
             log::say(&format!("{verb}: pid {pid}"));
-        }
-        if restart.is_some() || started.is_some() {
-            self.step_back();
         }
         if let Some(restart) = restart {
             see_off(restart);
@@ -217,15 +217,20 @@ impl Starter {
     /// interrupted, the pidfile stays when it ends, and another start need not wait for that.
     fn step_back(&self) {
         pidfile::disown();
-        for signal in self.interruptions() {
-            _ = sys::reset(signal as libc::c_int);
-        }
         _ = self.give_up();
-        _ = signals::unblock_signals();
+        self.heed_signals();
         // One that came when the daemon had just become ready.
         if let Some(signal) = self.interruption() {
             sys::die_of(signal as libc::c_int);
         }
+    }
+
+    /// What is printed from here on may have to wait for its reader: a signal ends that.
+    fn heed_signals(&self) {
+        for signal in self.interruptions() {
+            _ = sys::reset(signal as libc::c_int);
+        }
+        _ = signals::unblock_signals();
     }
 
     fn outcome(&mut self, start: &mut Start) -> Result<Outcome, Error> {

@@ -3,6 +3,8 @@
 use std::io;
 use std::os::fd::AsFd;
 
+use nix::libc;
+use nix::sys::stat::FileStat;
 use nix::sys::uio::pread;
 use nix::unistd::Pid;
 
@@ -35,6 +37,19 @@ pub(crate) fn read_pid(file: impl AsFd) -> io::Result<Option<Pid>> {
         return Ok(None);
     }
     Ok(parse_pid(&start[..length]))
+}
+
+/// Checks whether the file may be a pidfile: what a crash has left of one, or another program's.
+/// A long file that begins with something else is somebody's data, and its path is a mistake.
+pub(super) fn may_be_pidfile(file: impl AsFd, found: &FileStat) -> io::Result<bool> {
+    const LONGEST: u8 = 64;
+    if found.st_size <= libc::off_t::from(LONGEST) {
+        return Ok(true);
+    }
+    let mut start = [0; LONGEST as usize];
+    let length = retry(|| pread(&file, &mut start, 0))?;
+    let is_of_number = |byte: &u8| matches!(byte, 0 | b'0'..=b'9' | b'+' | b'-' | b' ' | b'\n');
+    Ok(parse_pid(&start[..length]).is_some() || start.iter().all(is_of_number))
 }
 
 /// Reads the pid in the first line of a text.

@@ -14,7 +14,7 @@ use nix::unistd::{Pid, geteuid, getpid};
 
 use super::held::{Held, held};
 use super::holder::{self, Holder};
-use super::line::LONGEST_LINE;
+use super::line::{self, LONGEST_LINE};
 use super::marks::{self, Life};
 use super::others::Others;
 use super::own::hold;
@@ -214,6 +214,11 @@ fn try_attempt(place: &SafePath, candidate: &mut Candidate) -> io::Result<Attemp
     if !try_lock(place, candidate)? {
         return Ok(Attempt::Busy);
     }
+    if !line::may_be_pidfile(&candidate.file, &candidate.found)? {
+        return Err(io::Error::other(
+            "it does not begin with a pid, and is longer than a pidfile: is the path right? Then remove the file",
+        ));
+    }
     if !is_usable(place, &candidate.found)? {
         return Ok(Attempt::Gone);
     }
@@ -284,7 +289,10 @@ pub(crate) fn remove_stale(path: &Path, also: impl FnOnce()) -> io::Result<()> {
     let Some(mut candidate) = open(&place, Missing::Leave)? else {
         return Ok(());
     };
-    if try_lock(&place, &mut candidate)? && is_usable(&place, &candidate.found)? {
+    if try_lock(&place, &mut candidate)?
+        && line::may_be_pidfile(&candidate.file, &candidate.found)?
+        && is_usable(&place, &candidate.found)?
+    {
         also();
         place.remove()?;
     }
