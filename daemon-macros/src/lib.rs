@@ -155,8 +155,8 @@ mod values;
 /// | `working_directory` | an absolute path; `"keep"` for the caller's | `/` |
 /// | `umask` | a number in octal; `"keep"` for the caller's | `0`: everyone can then write the files that the standard library creates, so set `0o022` or stricter |
 /// | `keep_env` | a list of names of environment variables; a trailing `*` stands for any ending | only `LANG`, `LANGUAGE`, `LC_*`, `TZ`, `RUST_LOG` and `RUST_BACKTRACE` are kept |
-/// | `keep_fds` | a list of numbers of inherited descriptors that stay open, such as `[3, 4]` | none |
-/// | `keep_fds_from` | a list of environment variables whose values are such numbers | none |
+/// | `keep_fds` | a list of numbers of inherited descriptors that stay open, such as `[3, 4]`; set in `configure` they come too late for a start that detaches | none |
+/// | `keep_fds_from` | a list of environment variables whose values are such numbers; the same | none |
 /// | `stdout`, `stderr` | an absolute path, appended to; without a value, the log's [usual place], such as `/var/log/NAME.log` | `/dev/null` |
 /// | `limits` | a list of resource limits such as `["nofile=65536", "core=0:unlimited"]` | the caller's |
 /// | `nice` | a number from -20 to 19 | the caller's |

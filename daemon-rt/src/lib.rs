@@ -35,7 +35,7 @@
 //! | 78 | `configure` returned an error: the configuration is wrong (`EX_CONFIG` of sysexits(3)) |
 //! | 80 | it runs already; the message names the pid |
 //! | 80 + N | step N of daemon(7) failed (81 … 95) |
-//! | 96 | a hook called `exit(0)` |
+//! | 96 | a hook after `configure` called `exit(0)`; in `configure` it ends a start or command with 0 |
 //! | 97 | not ended within `stop_timeout`: the status of the daemon, or of the service in the foreground |
 //! | 101 | a hook panicked |
 //! | 124 | not ready within `start_timeout` |

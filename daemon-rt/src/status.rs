@@ -10,7 +10,7 @@ pub(crate) const INVALID_SETTING: u8 = 2;
 pub(crate) const NOT_CONFIGURED: u8 = 78;
 /// Another instance runs; a failed step N is this and N.
 pub(crate) const ALREADY_RUNNING: u8 = 80;
-/// A hook called `exit(0)`, which says nothing of readiness.
+/// A hook in the daemon called `exit(0)`, which says nothing of readiness.
 pub(crate) const EXITED_WITH_0: u8 = 96;
 /// The service did not end in time.
 pub(crate) const NOT_ENDED: u8 = 97;

@@ -34,7 +34,7 @@
 //!
 //! Call [`Daemon::action`], and [`Daemon::pidfile`] where `configure` sets it, before what can fail:
 //! `stop`, `kill` and `status` work with a broken configuration, too, by the pidfile that is set until
-//! then.
+//! then. [`Daemon::cli`] in `configure` tells `status` the version.
 
 #[cfg(unix)]
 mod commands;
@@ -75,7 +75,9 @@ impl Daemon {
     /// command), `stop`, `restart`, `reload`, `kill`, `status`, `check`, `run`, `unit`, `completions`,
     /// `--help` and `--version`, which prints `version`.
     ///
-    /// It also gives the service a [`control_socket`](Self::control_socket).
+    /// It also gives the service a [`control_socket`](Self::control_socket). In `configure` the command
+    /// line has been read already: there it gives these two alone, the version and the socket, to a
+    /// service that embeds [`Action`].
     pub fn cli(&mut self, version: impl Into<String>) -> &mut Self {
         self.version = Some(version.into());
         self.control_socket()

@@ -17,7 +17,7 @@ use crate::sys;
 pub enum Action {
     /// Start the service and wait until it is ready (the default)
     Start {
-        /// Say nothing on success
+        /// Leave out the line that says what was done
         #[arg(short, long)]
         quiet: bool,
     },
@@ -28,7 +28,7 @@ pub enum Action {
         /// How long to wait before the service is killed
         #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
         timeout: Duration,
-        /// Say nothing on success
+        /// Leave out the line that says what was done
         #[arg(short, long)]
         quiet: bool,
     },
@@ -40,7 +40,7 @@ pub enum Action {
         /// How long to wait before the old instance is killed, with the requests that it still serves
         #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
         timeout: Duration,
-        /// Say nothing on success
+        /// Leave out the line that says what was done
         #[arg(short, long)]
         quiet: bool,
     },
@@ -51,7 +51,7 @@ pub enum Action {
         /// How long to wait before this command fails
         #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]
         timeout: Duration,
-        /// Say nothing on success
+        /// Leave out the line that says what was done
         #[arg(short, long)]
         quiet: bool,
     },
@@ -71,7 +71,10 @@ pub enum Action {
     },
     /// Check the configuration, and change nothing
     ///
-    /// Exit status: 0 if a start would accept it, or else 78.
+    /// It looks at the settings, the names of users and groups, the working directory, the chroot and
+    /// the directories of the logs. It opens no pidfile, log or socket, and tries no limits.
+    ///
+    /// Exit status: 0 if they are good, or else 78.
     Check {
         /// Say nothing if it is good
         #[arg(short, long)]

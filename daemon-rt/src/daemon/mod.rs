@@ -201,8 +201,9 @@ impl Daemon {
     /// Inherited descriptors that stay open (step 1), by their numbers: in the service, and in the
     /// programs that it executes. None if not set.
     ///
-    /// They must be open when the service is started. One that only `configure` knows is taken over
-    /// by [`keep_fd`](Self::keep_fd).
+    /// They must be open when the service is started. In `configure` this comes too late for a start
+    /// that detaches, which has closed them by then: one that only `configure` knows is taken over by
+    /// [`keep_fd`](Self::keep_fd).
     pub fn keep_fds(&mut self, fds: impl IntoIterator<Item = RawFd>) -> &mut Self {
         self.keep_fds.extend(fds);
         self
@@ -210,7 +211,7 @@ impl Daemon {
 
     /// Environment variables whose values are the numbers of inherited descriptors, which stay open
     /// (step 1), as by [`keep_fds`](Self::keep_fds). The variables are kept, too (step 4). One that
-    /// is not set means no descriptor.
+    /// is not set means no descriptor. In `configure` this comes too late for a start that detaches.
     pub fn keep_fds_from<N: Into<OsString>>(
         &mut self,
         names: impl IntoIterator<Item = N>,

@@ -89,36 +89,41 @@ struct ReloadError {
 /// The requests to reload: SIGHUP, or `reload` through the control socket. Requests that come
 /// during a reload become one request.
 ///
+/// Call it in `init`: the first call installs the handler of SIGHUP. Until then SIGHUP ends the
+/// process, and a reload over the control socket is refused.
+///
 /// In a thread, iterate. The iterator waits for each request, and never ends.
 ///
 /// ```no_run
 /// # fn read_configuration() -> std::io::Result<()> { Ok(()) }
-/// std::thread::spawn(|| {
-///     for reload in daemon_rt::reloads() {
-///         if let Err(error) = read_configuration() {
-///             reload.failed(error);
+/// fn init() -> std::io::Result<()> {
+///     let reloads = daemon_rt::reloads();
+///     std::thread::spawn(|| {
+///         for reload in reloads {
+///             if let Err(error) = read_configuration() {
+///                 reload.failed(error);
+///             }
 ///         }
-///     }
-/// });
+///     });
+///     Ok(())
+/// }
 /// ```
 ///
 /// In a task of any asynchronous runtime, use [`Reloads::next`] or, with the feature `stream`,
-/// [`Reloads::stream`]:
+/// [`Reloads::stream`]. `init` can return what `main` gives to the task:
 ///
 /// ```no_run
 /// # async fn read_configuration() -> std::io::Result<()> { Ok(()) }
-/// # async fn task() {
-/// let mut reloads = daemon_rt::reloads();
-/// while let Some(reload) = reloads.next().await {
-///     if let Err(error) = read_configuration().await {
-///         reload.failed(error);
+/// async fn follow(mut reloads: daemon_rt::Reloads) {
+///     while let Some(reload) = reloads.next().await {
+///         if let Err(error) = read_configuration().await {
+///             reload.failed(error);
+///         }
 ///     }
 /// }
-/// # }
 /// ```
 ///
-/// The first call installs the handler of SIGHUP; until then it ends the process. A handler that
-/// was installed before is called as well: [`shutdown`](crate::shutdown()) has a table of other
+/// A handler of SIGHUP that was installed before is called as well: [`shutdown`](crate::shutdown()) has a table of other
 /// libraries. A request over the control socket reaches their handlers, too, as the signal would.
 ///
 /// The requests have to be taken as long as the service runs. After a panic of the only thread or

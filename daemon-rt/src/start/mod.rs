@@ -160,7 +160,7 @@ fn begin(
     run::watch_panics();
 
     let passed: Vec<RawFd> = invocation.descriptors().collect();
-    let kept = descriptors::kept(daemon)?;
+    let kept = descriptors::kept(daemon, "the descriptor is not open")?;
     let deferred = detach::begin(start, invocation.mode(daemon.mode), &passed, &kept)?; // 1–3
     descriptors::offer(deferred.descriptors);
 
@@ -201,7 +201,8 @@ fn carry_on(
     let mut left = descriptors::take_back();
     let alone = alone_to_fork(mode)?;
     if mode == Mode::Detach {
-        let kept = descriptors::kept(daemon)?;
+        let not_open = "it was closed before `configure`, or was not open: use `keep_fd`";
+        let kept = descriptors::kept(daemon, not_open)?;
         left.retain(|one| !kept.contains(&one.fd));
         descriptors::close_inherited(start, left)?; // 1, what `configure` might still have needed
     }

@@ -201,28 +201,30 @@ fn number_at_end(argument: &[u8]) -> Option<RawFd> {
 /// Reads which descriptors the settings keep.
 ///
 /// # Errors
-/// If one is not open: what this library opens next would get its number.
-pub(crate) fn kept(daemon: &Daemon) -> Result<Vec<RawFd>, Error> {
+/// If one is not open, for the reason `not_open`: what this library opens next would get its number.
+pub(crate) fn kept(daemon: &Daemon, not_open: &str) -> Result<Vec<RawFd>, Error> {
     let mut kept = Vec::new();
     for &fd in &daemon.keep_fds {
-        kept.push(checked(fd, || format!("keep_fds {fd}"))?);
+        kept.push(checked(fd, not_open, || format!("keep_fds {fd}"))?);
     }
     for name in &daemon.keep_fds_from {
         if let Some(value) = std::env::var_os(name) {
             let fd = sys::parse(&value).unwrap_or(-1);
-            kept.push(checked(fd, || format!("keep_fds_from {name:?}={value:?}"))?);
+            kept.push(checked(fd, not_open, || {
+                format!("keep_fds_from {name:?}={value:?}")
+            })?);
         }
     }
     Ok(kept)
 }
 
-fn checked(fd: RawFd, setting: impl Fn() -> String) -> Result<RawFd, Error> {
+fn checked(fd: RawFd, not_open: &str, setting: impl Fn() -> String) -> Result<RawFd, Error> {
     if fd < FIRST {
         let problem = "must be the number of a descriptor, 3 or higher";
         return Err(Error::usage(setting(), problem));
     }
     if InheritedFd::find(fd).is_none() {
-        return Err(Error::usage(setting(), "the descriptor is not open"));
+        return Err(Error::usage(setting(), not_open));
     }
     Ok(fd)
 }

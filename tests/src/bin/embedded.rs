@@ -36,6 +36,7 @@ fn main(note: String) {
 
 fn configure(daemon: &mut Daemon) -> io::Result<String> {
     let options = Options::parse();
+    daemon.cli(env!("CARGO_PKG_VERSION"));
     daemon.action(options.action.unwrap_or_default());
     if let Some(pidfile) = options.pidfile {
         daemon.pidfile(std::path::absolute(pidfile)?);

@@ -1,5 +1,6 @@
 //! A service that keeps inherited descriptors: 300, the one that `TUN_FD` names, and the one that
-//! `--tun-fd N` or the file of `--config FILE` names, which is taken over.
+//! `--tun-fd N` or the file of `--config FILE` names, which is taken over. `LATE` names one that
+//! `configure` tells `keep_fds`.
 
 use std::error::Error;
 use std::os::fd::{OwnedFd, RawFd};
@@ -37,6 +38,9 @@ fn main((tun, report): Kept) -> std::io::Result<()> {
 fn configure(daemon: &mut Daemon) -> Result<Kept, Box<dyn Error + Send + Sync>> {
     let options = Options::parse();
     daemon.pidfile(options.pidfile);
+    if let Ok(late) = std::env::var("LATE") {
+        daemon.keep_fds([late.parse()?]);
+    }
     let number = match (options.tun_fd, options.config) {
         (Some(number), _) => Some(number),
         (None, Some(config)) => Some(std::fs::read_to_string(config)?.trim().parse()?),

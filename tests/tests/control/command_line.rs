@@ -170,11 +170,13 @@ fn a_parser_of_the_services_own_has_the_commands() {
     let daemon = scene.daemon();
     own("status").assert_exited(0);
     own("--note hello").assert_exited(80);
+    let told = own("status --json").stdout;
+    let version = format!("\"version\":\"{}\"", env!("CARGO_PKG_VERSION"));
     assert!(
-        own("status --json")
-            .stdout
-            .contains(&format!("\"pid\":{}", daemon.pid()))
+        told.contains(&format!("\"pid\":{}", daemon.pid())) && told.contains(&version),
+        "{told}"
     );
+    own("completions bash").assert_exited(2);
     own("restart").assert_ready();
     assert_ne!(scene.daemon().pid(), daemon.pid());
     own("--nonsense start").assert_exited(2);

@@ -130,6 +130,20 @@ fn what_step_1_has_closed_cannot_be_taken_over() {
 }
 
 #[test]
+fn keep_fds_in_configure_comes_too_late() {
+    let scene = Scene::new();
+    service(&scene)
+        .env("LATE", "400")
+        .run()
+        .assert_exited(2)
+        .assert_says(&[
+            "keep_fds 400: it was closed before `configure`",
+            "`keep_fd`",
+        ]);
+    scene.assert_no_leftovers();
+}
+
+#[test]
 fn an_argument_alone_keeps_nothing() {
     let scene = Scene::new();
     // The report's name ends in the number of a descriptor.
