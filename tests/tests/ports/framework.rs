@@ -6,7 +6,7 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
 use daemon_harness::{Launch, PATIENCE, Proc, Scene, SetOnDrop, bin};
@@ -158,19 +158,19 @@ fn usr2_leaves_the_service_to_a_new_instance_and_no_connection_is_lost() {
     let old = site.daemon();
     let mut kept = site.connect().unwrap();
     assert_eq!(kept.ask().unwrap(), old.pid());
-    let over = AtomicBool::new(false);
+    let (over, answers) = (AtomicBool::new(false), AtomicUsize::new(0));
     thread::scope(|scope| {
         let over_at_end = SetOnDrop(&over);
-        let (address, over) = (&site.address, &over);
+        let (address, over, answers) = (&site.address, &over, &answers);
         let load = scope.spawn(move || {
-            let mut answers = 0;
             while !over.load(Ordering::Relaxed) {
                 let stream = TcpStream::connect(address).expect("a listener");
                 Client(BufReader::new(stream)).ask().expect("an answer");
-                answers += 1;
+                answers.fetch_add(1, Ordering::Relaxed);
             }
-            answers
         });
+        site.scene
+            .wait_until("an answer", || answers.load(Ordering::Relaxed) > 0);
         old.signal(libc::SIGUSR2);
         site.scene.wait_until("another instance", || {
             site.scene
@@ -186,7 +186,7 @@ fn usr2_leaves_the_service_to_a_new_instance_and_no_connection_is_lost() {
         drop(kept);
         assert!(site.scene.exit_status(&old).success());
         drop(over_at_end);
-        assert!(load.join().expect("no failure") > 0);
+        load.join().expect("no failure");
     });
     site.wait_for(&format!("{} ends", old.pid()));
     let new = site.scene.daemon();
