@@ -62,6 +62,16 @@ pub fn at_barrier(scene: &Scene, barrier: &Path) -> File {
     opened.expect("a FIFO")
 }
 
+/// A start that waits in `init` until the second value is dropped, and does then what these
+/// arguments say.
+pub fn start_in_init<'s>(scene: &'s Scene, then: &[&str]) -> (Running<'s>, File) {
+    let fifo = barrier(scene, "warm_up");
+    let wait = format!("init:cat={}", fifo.display());
+    let running = service(scene).arg(wait).args(then).spawn();
+    let inside = at_barrier(scene, &fifo);
+    (running, inside)
+}
+
 /// The daemon of a start that may still be under way: the pidfile names it before `init` runs.
 #[track_caller]
 pub fn named_daemon(scene: &Scene) -> Proc {

@@ -203,7 +203,11 @@ impl Control {
     fn try_stop(&self, patience: Duration) -> Result<Stopped, Error> {
         let began = Instant::now();
         let old = Instance::old(&self.pidfile)?;
-        let kept = lookup::kept_instances(&self.pidfile)?;
+        let kept = if old.is_empty() {
+            Vec::new()
+        } else {
+            lookup::kept_instances(&self.pidfile)?
+        };
         let stopped = instance::end(&self.pidfile, patience)?;
         for instance in &old {
             if kept.contains(&instance.pid) {

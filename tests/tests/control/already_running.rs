@@ -1,7 +1,7 @@
 //! A start that finds the service running, and statuses of a program's own.
 
 use daemon_harness::{Running, Scene, Started};
-use daemon_tests::svc::{at_barrier, barrier, refused, service};
+use daemon_tests::svc::{refused, service, start_in_init};
 
 /// How many at once.
 const MANY: usize = 20;
@@ -30,11 +30,7 @@ fn one_that_is_ready_is_a_success_without_a_word() {
 #[test]
 fn one_that_is_starting_is_waited_for() {
     let scene = Scene::new();
-    let fifo = barrier(&scene, "warm_up");
-    let starting = service(&scene)
-        .arg(format!("init:cat={}", fifo.display()))
-        .spawn();
-    let inside = at_barrier(&scene, &fifo);
+    let (starting, inside) = start_in_init(&scene, &[]);
     let waiting: Vec<_> = (0..MANY)
         .map(|_| service(&scene).set("already_running", "wait").spawn())
         .collect();
@@ -52,12 +48,7 @@ fn one_that_is_starting_is_waited_for() {
 #[test]
 fn where_that_one_fails_one_of_those_who_wait_starts() {
     let scene = Scene::new();
-    let fifo = barrier(&scene, "warm_up");
-    let failing = service(&scene)
-        .arg(format!("init:cat={}", fifo.display()))
-        .arg("init:err=too bad")
-        .spawn();
-    let inside = at_barrier(&scene, &fifo);
+    let (failing, inside) = start_in_init(&scene, &["init:err=too bad"]);
     let waiting: Vec<_> = (0..MANY)
         .map(|_| service(&scene).set("already_running", "wait").spawn())
         .collect();
@@ -72,11 +63,7 @@ fn where_that_one_fails_one_of_those_who_wait_starts() {
 #[test]
 fn it_is_waited_for_no_longer_than_start_timeout() {
     let scene = Scene::new();
-    let fifo = barrier(&scene, "warm_up");
-    let starting = service(&scene)
-        .arg(format!("init:cat={}", fifo.display()))
-        .spawn();
-    let inside = at_barrier(&scene, &fifo);
+    let (starting, inside) = start_in_init(&scene, &[]);
     let wait = || service(&scene).set("already_running", "wait");
     wait()
         .set("start_timeout", "300")

@@ -6,7 +6,7 @@ use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 
 use daemon_harness::{Launch, Proc, Running, Scene, Started, Stdio, bin, errno_text};
-use daemon_tests::svc::{at_barrier, barrier, service};
+use daemon_tests::svc::start_in_init;
 
 /// How many at once.
 const MANY: usize = 100;
@@ -88,20 +88,22 @@ fn a_hundred_processes_at_once_start_one_instance() {
     assert_one(&scene, &done);
 }
 
-/// The others wait until it is ready, and not for longer.
-#[test]
-fn an_instance_that_is_starting_is_waited_for() {
-    let scene = Scene::new();
-    let fifo = barrier(&scene, "warm_up");
-    let starting = service(&scene)
-        .arg(format!("init:cat={}", fifo.display()))
-        .spawn();
-    let inside = at_barrier(&scene, &fifo);
-    let caller = launcher(&scene, &["threads=3"]).spawn();
+/// A program whose three threads have each executed a starter.
+fn three_starters(scene: &Scene) -> Running<'_> {
+    let caller = launcher(scene, &["threads=3"]).spawn();
     scene.wait_until("three starters", || {
         let starters = Proc::descendants(caller.pid());
         starters.len() == 3
     });
+    caller
+}
+
+/// The others wait until it is ready, and not for longer.
+#[test]
+fn an_instance_that_is_starting_is_waited_for() {
+    let scene = Scene::new();
+    let (starting, inside) = start_in_init(&scene, &[]);
+    let caller = three_starters(&scene);
     assert_eq!(caller.stdout(), "");
     drop(inside);
     starting.wait().assert_ready();
@@ -113,17 +115,8 @@ fn an_instance_that_is_starting_is_waited_for() {
 #[test]
 fn where_the_other_fails_it_starts_itself() {
     let scene = Scene::new();
-    let fifo = barrier(&scene, "warm_up");
-    let failing = service(&scene)
-        .arg(format!("init:cat={}", fifo.display()))
-        .arg("init:err=too bad")
-        .spawn();
-    let inside = at_barrier(&scene, &fifo);
-    let caller = launcher(&scene, &["threads=3"]).spawn();
-    scene.wait_until("three starters", || {
-        let starters = Proc::descendants(caller.pid());
-        starters.len() == 3
-    });
+    let (failing, inside) = start_in_init(&scene, &["init:err=too bad"]);
+    let caller = three_starters(&scene);
     drop(inside);
     failing.wait().assert_exited(1);
     assert_one(&scene, &[caller.wait()]);
@@ -228,11 +221,7 @@ fn the_limit_leaves_nothing() {
 #[test]
 fn the_limit_holds_while_another_is_starting() {
     let scene = Scene::new();
-    let fifo = barrier(&scene, "warm_up");
-    let starting = service(&scene)
-        .arg(format!("init:cat={}", fifo.display()))
-        .spawn();
-    let inside = at_barrier(&scene, &fifo);
+    let (starting, inside) = start_in_init(&scene, &[]);
     let done = launcher(&scene, &["patience=500"]).run();
     done.assert_exited(1);
     assert!(done.stdout.contains("not ready within 500ms"), "{done:?}");

@@ -43,8 +43,11 @@ impl Old {
             Ok(End::Killed) => format!("was killed (pid {pid})"),
             Err(error) => format!("could not be killed (pid {pid}): {error}"),
         };
-        Err(format!(
-            "the old instance did not end in {limit:?} and {how}"
-        ))
+        Err(overdue(limit, &how))
     }
+}
+
+/// Says that the old instance had to be killed, and how that went.
+pub(super) fn overdue(limit: Duration, how: &str) -> String {
+    format!("the old instance did not end in {limit:?} and {how}")
 }

@@ -14,7 +14,7 @@ use nix::sys::stat::fstat;
 use nix::syslog::Severity;
 use nix::unistd::Pid;
 
-use super::ending::Old;
+use super::ending::{Old, overdue};
 use super::lock::lock_restart;
 use super::message::{PATIENCE, send};
 use super::new::New;
@@ -98,8 +98,7 @@ fn end(path: &Path, patience: Option<Duration>) -> Result<(), Error> {
         return Err(Error::control(path.display().to_string(), error));
     };
     if let Stopped::Killed { pid } = instance::end(path, patience)? {
-        let text =
-            format!("the old instance did not end in {patience:?} and was killed (pid {pid})");
+        let text = overdue(patience, &format!("was killed (pid {pid})"));
         log::print(Severity::LOG_WARNING, &text);
     }
     Ok(())
