@@ -7,7 +7,7 @@
 //! use std::io;
 //!
 //! use clap::Parser;
-//! use daemon_rt::cli::Action;
+//! use daemon_rt::cli::{self, Action};
 //! use daemon_rt::{Daemon, daemon, shutdown};
 //!
 //! #[derive(Parser)]
@@ -25,7 +25,7 @@
 //! }
 //!
 //! fn configure(daemon: &mut Daemon) -> io::Result<String> {
-//!     let options = Options::parse();
+//!     let options: Options = cli::parse();
 //!     daemon.action(options.action.unwrap_or_default());
 //!     // … read the configuration
 //!     Ok(options.greeting)
@@ -38,11 +38,15 @@
 
 #[cfg(unix)]
 mod commands;
+mod man;
 pub(crate) mod output;
 #[cfg(unix)]
 mod status;
 #[cfg(unix)]
 mod unit;
+
+use std::env;
+use std::process;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
@@ -50,30 +54,33 @@ use clap_complete::Shell;
 pub use crate::daemon::action::{Action, Manager};
 use crate::daemon::{Daemon, Mode};
 use crate::error::Error;
+use crate::report::log;
 
 /// Start and control the service
 #[derive(Parser)]
-#[command(disable_help_subcommand = true)]
 struct CommandLine {
     #[command(subcommand)]
-    command: Option<Command>,
+    action: Option<Action>,
 }
 
+// The commands about the command line itself. (A doc comment would be the text of `--help`.)
 #[derive(Subcommand)]
-enum Command {
-    #[command(flatten)]
-    Action(Action),
+enum About {
     /// Print shell completions
     Completions {
         /// The shell
         shell: Shell,
     },
+    /// Print a manual page, for man(1)
+    ///
+    /// To read it: `man -l <(NAME man)`.
+    Man,
 }
 
 impl Daemon {
     /// Gives the service the control commands as its command line: `start` (also without a
     /// command), `stop`, `restart`, `reload`, `kill`, `status`, `check`, `run`, `unit`, `completions`,
-    /// `--help` and `--version`, which prints `version`.
+    /// `man`, `help`, `--help` and `--version`, which prints `version`.
     ///
     /// It also gives the service a [`control_socket`](Self::control_socket). In `configure` the command
     /// line has been read already: there it gives these two alone, the version and the socket, to a
@@ -96,43 +103,103 @@ impl Daemon {
     }
 
     /// Reads the command line, if it is this library's to read. The process ends here for
-    /// `--help`, `--version`, completions and usage errors.
+    /// `--help`, `--version`, completions, the manual page and usage errors.
     ///
     /// # Errors
-    /// If the completions cannot be written.
+    /// If what was asked for cannot be written.
     pub(crate) fn read_command_line(&mut self) -> Result<(), Error> {
         let Some(version) = self.version.clone() else {
             return Ok(());
         };
         let name = self.get_name();
-        let mut parser = CommandLine::command()
-            .name(name.clone())
-            .bin_name(name.clone())
-            .version(version);
-        let line = match CommandLine::from_arg_matches(&parser.clone().get_matches()) {
-            Ok(line) => line,
-            Err(error) => error.exit(),
-        };
-        match line.command {
-            None => {}
-            Some(Command::Action(action)) => _ = self.action(action),
-            Some(Command::Completions { shell }) => {
-                // It panics where it cannot write.
-                let mut script = Vec::new();
-                clap_complete::generate(shell, &mut parser, name, &mut script);
-                output::print(&script)?;
-                std::process::exit(0);
-            }
+        let parser = CommandLine::command().name(name.clone()).bin_name(name);
+        let line: CommandLine = read(parser.version(version))?;
+        if let Some(action) = line.action {
+            self.action(action);
         }
         Ok(())
     }
 
     /// Tells whether the word `start` was typed: under systemd it may mean more than a bare call.
     pub(crate) fn start_is_typed(&self) -> bool {
-        self.is_to_start() && std::env::args_os().skip(1).any(|word| word == "start")
+        self.is_to_start() && env::args_os().skip(1).any(|word| word == "start")
     }
 
     pub(crate) fn is_to_start(&self) -> bool {
         matches!(self.action, Action::Start { .. })
+    }
+}
+
+/// Reads the command line with the program's own parser, to which it gives the commands
+/// `completions` and `man`.
+///
+/// As [`clap::Parser::parse`] it ends the process for these, for `--help`, `--version` and usage
+/// errors. It does not set the [`action`](Daemon::action).
+///
+/// ```no_run
+/// use std::convert::Infallible;
+///
+/// use clap::Parser;
+/// use daemon_rt::Daemon;
+/// use daemon_rt::cli::{self, Action};
+///
+/// #[derive(Parser)]
+/// struct Options {
+///     #[command(subcommand)]
+///     action: Option<Action>,
+/// }
+///
+/// fn configure(daemon: &mut Daemon) -> Result<(), Infallible> {
+///     let options: Options = cli::parse();
+///     daemon.action(options.action.unwrap_or_default());
+///     Ok(())
+/// }
+/// ```
+pub fn parse<P: Parser>() -> P {
+    match read(P::command()) {
+        Ok(options) => options,
+        Err(error) => {
+            log::error(&error.to_string());
+            process::exit(1);
+        }
+    }
+}
+
+/// Reads the command line, or does what it asks for and ends the process.
+fn read<P: FromArgMatches>(parser: clap::Command) -> Result<P, Error> {
+    let mut parser = About::augment_subcommands(parser);
+    let options = match parser.try_get_matches_from_mut(env::args_os()) {
+        Ok(matches) => match About::from_arg_matches(&matches) {
+            Ok(about) => {
+                output::print(&about.text(parser))?;
+                process::exit(0);
+            }
+            // It is another command.
+            Err(_) => P::from_arg_matches(&matches),
+        },
+        Err(error) => Err(error),
+    };
+    match options {
+        Ok(options) => Ok(options),
+        Err(error) => match output::exit(&error.format(&mut parser))? {},
+    }
+}
+
+impl About {
+    fn text(&self, mut parser: clap::Command) -> Vec<u8> {
+        // As it was called, which clap knows by now.
+        if let Some(name) = parser.get_bin_name() {
+            parser = parser.clone().name(name.to_owned());
+        }
+        match self {
+            Self::Completions { shell } => {
+                // It panics where it cannot write.
+                let mut script = Vec::new();
+                let name = parser.get_name().to_owned();
+                clap_complete::generate(*shell, &mut parser, name, &mut script);
+                script
+            }
+            Self::Man => man::page(parser),
+        }
     }
 }

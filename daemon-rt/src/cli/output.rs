@@ -1,6 +1,8 @@
 //! The output of a command: what it was called for.
 
+use std::convert::Infallible;
 use std::io::{self, ErrorKind, Write};
+use std::process;
 
 use crate::error::Error;
 
@@ -10,8 +12,20 @@ pub(crate) fn line(text: &str) -> Result<(), Error> {
 
 /// Prints it. A reader that has seen enough and is gone is not an error.
 pub(super) fn print(output: &[u8]) -> Result<(), Error> {
-    let mut stdout = io::stdout().lock();
-    match stdout.write_all(output).and_then(|()| stdout.flush()) {
+    written(io::stdout().write_all(output))
+}
+
+/// Prints what clap has to say, in colour on a terminal, and ends the process.
+pub(super) fn exit(error: &clap::Error) -> Result<Infallible, Error> {
+    let printed = error.print();
+    if !error.use_stderr() {
+        written(printed)?;
+    }
+    process::exit(error.exit_code());
+}
+
+fn written(result: io::Result<()>) -> Result<(), Error> {
+    match result.and_then(|()| io::stdout().flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
             Err(Error::control("", error).in_command("write to standard output"))
         }

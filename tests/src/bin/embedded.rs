@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use clap::Parser;
-use daemon_rt::cli::Action;
+use daemon_rt::cli::{self, Action};
 use daemon_rt::{Daemon, daemon, shutdown};
 
 /// Keeps a note.
@@ -35,7 +35,7 @@ fn main(note: String) {
 }
 
 fn configure(daemon: &mut Daemon) -> io::Result<String> {
-    let options = Options::parse();
+    let options: Options = cli::parse();
     daemon.cli(env!("CARGO_PKG_VERSION"));
     daemon.action(options.action.unwrap_or_default());
     if let Some(pidfile) = options.pidfile {

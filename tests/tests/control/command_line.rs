@@ -3,7 +3,7 @@
 use daemon_harness::{PATIENCE, Scene, bin, require};
 use daemon_tests::ctl::Ctl;
 
-const COMMANDS: [&str; 10] = [
+const COMMANDS: [&str; 11] = [
     "start",
     "stop",
     "restart",
@@ -14,6 +14,7 @@ const COMMANDS: [&str; 10] = [
     "run",
     "unit",
     "completions",
+    "man",
 ];
 
 #[test]
@@ -51,6 +52,8 @@ fn help_names_every_command_and_starts_nothing() {
         );
     }
     assert!(ctl.succeeds("stop --help").contains("[default: 10s]"));
+    assert_eq!(ctl.succeeds("help"), help);
+    assert_eq!(ctl.succeeds("help stop"), ctl.succeeds("stop --help"));
     assert_eq!(
         ctl.succeeds("--version"),
         format!("ctl {}\n", env!("CARGO_PKG_VERSION"))
@@ -131,6 +134,28 @@ fn the_completions_are_the_shells_own() {
     assert_eq!(done.assert_exited(0).stdout, "restart reload\n");
 }
 
+/// groff's complaints are witness that it is a page.
+#[test]
+fn the_manual_page_has_every_command() {
+    let scene = Scene::new();
+    let page = Ctl::new(&scene).succeeds("man");
+    assert!(page.contains(".TH ctl 8"), "{page}");
+    for command in COMMANDS {
+        assert!(page.contains(&format!("\n.SS {command}\n")), "{page}");
+    }
+    require!(tool("groff"));
+    let page = scene.file("ctl.8", page);
+    let shown = scene
+        .launch("/usr/bin/groff")
+        .args(["-man", "-ww", "-Tutf8", "-P-cbou"])
+        .arg(page)
+        .run();
+    assert_eq!(shown.assert_exited(0).stderr, "");
+    for text in ["EXIT STATUS", "ctl kill <SIGNAL>", "[default: 10s]"] {
+        assert!(shown.stdout.contains(text), "{text}: {}", shown.stdout);
+    }
+}
+
 #[test]
 fn a_unit_is_printed_and_nothing_started() {
     let scene = Scene::new();
@@ -176,7 +201,10 @@ fn a_parser_of_the_services_own_has_the_commands() {
         told.contains(&format!("\"pid\":{}", daemon.pid())) && told.contains(&version),
         "{told}"
     );
-    own("completions bash").assert_exited(2);
+    let completions = own("completions bash").assert_exited(0).stdout.clone();
+    assert!(completions.contains("_embedded") && completions.contains("--note"));
+    let page = own("man").assert_exited(0).stdout.clone();
+    assert!(page.contains(".TH embedded 8") && page.contains("What to keep"));
     own("restart").assert_ready();
     assert_ne!(scene.daemon().pid(), daemon.pid());
     own("--nonsense start").assert_exited(2);

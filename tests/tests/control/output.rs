@@ -12,6 +12,10 @@ fn output_that_cannot_be_written_is_an_error() {
     let commands = [
         ("unit systemd", 1),
         ("completions bash", 1),
+        ("man", 1),
+        ("--help", 1),
+        ("help stop", 1),
+        ("--version", 1),
         ("check", 1),
         ("status", 4),
         ("status --json", 4),
