@@ -76,17 +76,12 @@ impl Daemon {
                     },
                 );
             }
-            Action::Unit {
-                manager,
-                description,
-                listen,
-            } => {
+            Action::Unit { manager, arguments } => {
                 configured?;
                 settings?;
-                let options =
-                    UnitOptions::new(self, description.clone(), listen.clone(), privileged_init);
-                let file = unit::service_file(self, *manager, &options)?;
-                output::line(file.trim_end())?;
+                let options = UnitOptions::new(self, "unit", arguments.clone(), privileged_init);
+                let files = unit::service_files(self, *manager, &options)?;
+                output::line(files.printed().trim_end())?;
             }
         }
         Ok(ExitCode::SUCCESS)

@@ -51,7 +51,7 @@ use std::process;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
 
-pub use crate::daemon::action::{Action, Manager};
+pub use crate::daemon::action::{Action, Manager, UnitArguments};
 use crate::daemon::{Daemon, Mode};
 use crate::error::Error;
 use crate::report::log;

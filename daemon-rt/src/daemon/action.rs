@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use clap::{Subcommand, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum};
 
 use crate::sys;
 
@@ -86,13 +86,22 @@ pub enum Action {
     Unit {
         /// The service manager
         manager: Manager,
-        /// One line about the service
-        #[arg(long, value_name = "TEXT", default_value = "")]
-        description: String,
-        /// A stream socket that systemd opens for the service: PORT, ADDRESS:PORT or a path
-        #[arg(long, value_name = "SOCKET")]
-        listen: Vec<String>,
+        /// What the settings do not say
+        #[command(flatten)]
+        arguments: UnitArguments,
     },
+}
+
+/// What a service file says of the service that is not among its settings.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
+#[non_exhaustive]
+pub struct UnitArguments {
+    /// One line about the service
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub description: String,
+    /// A stream socket that systemd opens for the service: PORT, ADDRESS:PORT or a path
+    #[arg(long, value_name = "SOCKET")]
+    pub listen: Vec<String>,
 }
 
 impl Default for Action {
@@ -109,9 +118,9 @@ pub enum Manager {
     Systemd,
     /// A script for openrc-run, supervised by supervise-daemon
     Openrc,
-    /// A shell script that creates a service directory
+    /// A service directory, as a shell script that creates it
     S6,
-    /// A shell script that creates a service directory
+    /// A service directory, as a shell script that creates it
     Runit,
     /// A section for its conf.d directory
     Supervisord,

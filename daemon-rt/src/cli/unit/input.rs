@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::daemon::action::UnitArguments;
 use crate::daemon::{Daemon, Place, Property};
 use crate::error::Error;
 use crate::limits::{self, SoftAndHard};
@@ -20,43 +21,38 @@ pub(super) const WHY_NO_RETRY: &str =
 
 /// The parts of a service file that are not among the settings.
 pub(crate) struct UnitOptions {
-    /// One line; the service's name if empty.
-    pub(super) description: String,
-    /// The arguments before the command (`run`) on the service's command line.
-    pub(super) arguments: Vec<String>,
+    pub(super) arguments: UnitArguments,
+    /// The words before the command (`run`) on the service's command line.
+    pub(super) words: Vec<String>,
     /// SIGHUP has the service reload.
     pub(super) reloads: bool,
     /// There is a `privileged_init`.
     pub(super) privileged_init: bool,
-    /// The addresses of the stream sockets that the service takes from its manager, as
-    /// `ListenStream=` has them.
-    pub(super) sockets: Vec<String>,
 }
 
 impl UnitOptions {
-    /// The service file calls this binary with the arguments before `unit` that it was called with
+    /// The service file calls this binary with the words before `command` that it was called with
     /// now.
     pub(crate) fn new(
         daemon: &Daemon,
-        description: String,
-        sockets: Vec<String>,
+        command: &str,
+        arguments: UnitArguments,
         privileged_init: bool,
     ) -> Self {
-        let mut arguments: Vec<String> = std::env::args_os()
+        let mut words: Vec<String> = std::env::args_os()
             .skip(1)
-            .map(|argument| argument.to_string_lossy().into_owned())
+            .map(|word| word.to_string_lossy().into_owned())
             .collect();
-        match arguments.iter().rposition(|argument| argument == "unit") {
-            Some(unit) => arguments.truncate(unit),
-            None => arguments.clear(),
+        match words.iter().rposition(|word| word == command) {
+            Some(end) => words.truncate(end),
+            None => words.clear(),
         }
         Self {
-            description,
             arguments,
+            words,
             // The command `reload` does no harm to a service that does not reload.
             reloads: daemon.control_socket,
             privileged_init,
-            sockets,
         }
     }
 }
@@ -99,11 +95,11 @@ impl<'a> UnitInput<'a> {
             None => None,
         };
         let log = format!("/var/log/{name}.log");
-        let description = match options.description.lines().next() {
+        let description = match options.arguments.description.lines().next() {
             Some(line) if !line.trim().is_empty() => line.trim(),
             _ => &name,
         };
-        for argument in options.arguments.iter().chain(&options.sockets) {
+        for argument in options.words.iter().chain(&options.arguments.listen) {
             text("the argument", argument)?;
         }
         Ok(Self {
@@ -127,7 +123,7 @@ impl<'a> UnitInput<'a> {
     /// The command line up to the command.
     pub(super) fn call(&self) -> Vec<&str> {
         let mut line = vec![self.executable.as_str()];
-        line.extend(self.options.arguments.iter().map(String::as_str));
+        line.extend(self.options.words.iter().map(String::as_str));
         line
     }
 

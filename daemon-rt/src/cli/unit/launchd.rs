@@ -1,5 +1,6 @@
 //! launchd: a property list for /Library/LaunchDaemons.
 
+use super::file::{ServiceFile, ServiceFiles};
 use super::input::{UnitInput, lines};
 use super::quote::xml;
 use super::resources::{self, Which};
@@ -13,7 +14,7 @@ const UNLESS_IT_ENDED_WELL: &str = "<dict>
         <false/>
     </dict>";
 
-pub(super) fn property_list(input: &UnitInput<'_>) -> String {
+pub(super) fn property_list(input: &UnitInput<'_>) -> ServiceFiles {
     let command = input.command("run");
     let arguments = lines(
         command
@@ -59,7 +60,9 @@ pub(super) fn property_list(input: &UnitInput<'_>) -> String {
             .iter()
             .map(|(key, value)| format!("    <key>{key}</key>\n    {value}")),
     );
-    format!("{HEAD}<plist version=\"1.0\">\n<dict>\n{entries}</dict>\n</plist>\n")
+    let list = format!("{HEAD}<plist version=\"1.0\">\n<dict>\n{entries}</dict>\n</plist>\n");
+    let file = ServiceFile::text(format!("{}.plist", input.name), list);
+    ServiceFiles::new("/Library/LaunchDaemons", vec![file])
 }
 
 fn numbers(entries: &[(&str, u64)]) -> String {

@@ -8,6 +8,7 @@
 //! directory to its manager: the service file has them as they are set. Those that are left at
 //! daemon(7)'s defaults (a umask of 0, `/dev/null`) are the manager's to choose.
 
+mod file;
 mod input;
 mod launchd;
 mod openrc;
@@ -22,18 +23,19 @@ mod tests;
 
 use std::path::Path;
 
+pub(super) use self::file::ServiceFiles;
 pub(super) use self::input::UnitOptions;
 use self::input::{UnitInput, refuse};
 use crate::daemon::Daemon;
 use crate::daemon::action::Manager;
 use crate::error::Error;
 
-/// The service file for this very binary.
-pub(super) fn service_file(
+/// The service files for this very binary.
+pub(super) fn service_files(
     daemon: &Daemon,
     manager: Manager,
     options: &UnitOptions,
-) -> Result<String, Error> {
+) -> Result<ServiceFiles, Error> {
     match std::env::current_exe() {
         Ok(executable) => render(daemon, manager, &executable, options),
         Err(error) => Err(refuse("the path of this binary", error.to_string())),
@@ -45,7 +47,7 @@ fn render(
     manager: Manager,
     executable: &Path,
     options: &UnitOptions,
-) -> Result<String, Error> {
+) -> Result<ServiceFiles, Error> {
     let input = UnitInput::new(daemon, executable, options)?;
     match manager {
         Manager::Systemd => systemd::units(&input),

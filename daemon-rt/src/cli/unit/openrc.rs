@@ -1,10 +1,11 @@
 //! OpenRC: a script for openrc-run, whose supervise-daemon keeps the service running.
 
+use super::file::{ServiceFile, ServiceFiles};
 use super::input::{UnitInput, lines};
 use super::quote::{shell, shell_line};
 use super::resources;
 
-pub(super) fn script(input: &UnitInput<'_>) -> String {
+pub(super) fn script(input: &UnitInput<'_>) -> ServiceFiles {
     let mut functions = vec!["depend() {\n\tuse logger net\n}\n".to_owned()];
     let mut before = Vec::new();
     if let Some(directory) = input.runtime_directory() {
@@ -20,10 +21,14 @@ pub(super) fn script(input: &UnitInput<'_>) -> String {
     if input.options.reloads {
         functions.push(reload(input));
     }
-    format!(
+    let script = format!(
         "#!/sbin/openrc-run\n\n{}\n{}",
         lines(settings(input)),
         functions.join("\n")
+    );
+    ServiceFiles::new(
+        "/etc/init.d",
+        vec![ServiceFile::script(&input.name, script)],
     )
 }
 

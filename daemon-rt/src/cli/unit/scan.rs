@@ -1,6 +1,6 @@
-//! s6 and runit: a service directory. It is several files, so what is printed is a shell script
-//! that creates them.
+//! s6 and runit: a service directory.
 
+use super::file::{ServiceFile, ServiceFiles};
 use super::input::{NO_RETRY, UnitInput, WHY_NO_RETRY, lines};
 use super::quote::{shell, shell_line};
 use super::resources;
@@ -8,23 +8,26 @@ use super::resources;
 /// The descriptor on which s6 is told of readiness.
 const NOTIFICATION_FD: u8 = 3;
 
-pub(super) fn s6(input: &UnitInput<'_>) -> String {
+pub(super) fn s6(input: &UnitInput<'_>) -> ServiceFiles {
     let readiness = format!("export DAEMON_NOTIFY_FD={NOTIFICATION_FD}");
-    let files = [
-        file("notification-fd", &NOTIFICATION_FD.to_string()),
-        script("run", &run(input, Some(readiness))),
-        script("finish", &finish("exit 125")),
+    let files = vec![
+        ServiceFile::text(
+            in_directory(input, "notification-fd"),
+            format!("{NOTIFICATION_FD}\n"),
+        ),
+        script(input, "run", &run(input, Some(readiness))),
+        script(input, "finish", &finish("exit 125")),
     ];
-    archive(input, "s6", "/etc/s6/sv", &files)
+    ServiceFiles::new("/etc/s6/sv", files)
 }
 
 /// runit has no notion of readiness.
-pub(super) fn runit(input: &UnitInput<'_>) -> String {
-    let files = [
-        script("run", &run(input, None)),
-        script("finish", &finish("sv down .")),
+pub(super) fn runit(input: &UnitInput<'_>) -> ServiceFiles {
+    let files = vec![
+        script(input, "run", &run(input, None)),
+        script(input, "finish", &finish("sv down .")),
     ];
-    archive(input, "runit", "/etc/sv", &files)
+    ServiceFiles::new("/etc/sv", files)
 }
 
 fn run(input: &UnitInput<'_>, readiness: Option<String>) -> String {
@@ -66,24 +69,10 @@ fn finish(stay_down: &str) -> String {
     ])
 }
 
-/// The commands that create the directory below the one that is named, or else the `usual` one.
-fn archive(input: &UnitInput<'_>, manager: &str, usual: &str, files: &[String]) -> String {
-    let name = &input.name;
-    lines([
-        "#!/bin/sh",
-        &format!(
-            "# Creates the service directory of {name}: {name} unit {manager} | sh -s {usual}"
-        ),
-        "set -e",
-        &format!("mkdir -p \"${{1:-{usual}}}/{name}\""),
-        &format!("cd \"${{1:-{usual}}}/{name}\""),
-    ]) + &files.concat()
+fn in_directory(input: &UnitInput<'_>, name: &str) -> String {
+    format!("{}/{name}", input.name)
 }
 
-fn file(name: &str, text: &str) -> String {
-    format!("echo {text} >{name}\n")
-}
-
-fn script(name: &str, text: &str) -> String {
-    format!("cat >{name} <<'END'\n#!/bin/sh\n{text}END\nchmod 755 {name}\n")
+fn script(input: &UnitInput<'_>, name: &str, text: &str) -> ServiceFile {
+    ServiceFile::script(in_directory(input, name), format!("#!/bin/sh\n{text}"))
 }

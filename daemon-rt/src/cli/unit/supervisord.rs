@@ -1,11 +1,12 @@
 //! supervisord: a `[program]` section for its conf.d directory.
 
+use super::file::{ServiceFile, ServiceFiles};
 use super::input::{NO_RETRY, UnitInput, WHY_NO_RETRY, lines, refuse};
 use super::quote::{supervisord_line, supervisord_value};
 use super::resources;
 use crate::error::Error;
 
-pub(super) fn program(input: &UnitInput<'_>) -> Result<String, Error> {
+pub(super) fn program(input: &UnitInput<'_>) -> Result<ServiceFiles, Error> {
     let wrapper = resources::wrapper(input);
     let mut words: Vec<&str> = wrapper.iter().map(String::as_str).collect();
     words.extend(input.command("run"));
@@ -32,7 +33,8 @@ pub(super) fn program(input: &UnitInput<'_>) -> Result<String, Error> {
     } else if let Some(path) = &input.stderr {
         program.push(format!("stderr_logfile = {}", value(path)?));
     }
-    Ok(lines(program))
+    let file = ServiceFile::text(format!("{}.conf", input.name), lines(program));
+    Ok(ServiceFiles::new("/etc/supervisor/conf.d", vec![file]))
 }
 
 fn value(text: &str) -> Result<String, Error> {

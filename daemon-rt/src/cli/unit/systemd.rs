@@ -1,11 +1,10 @@
-//! systemd: a .service, and a .socket where the service takes sockets, as `systemctl cat` would
-//! show them.
+//! systemd: a .service, and a .socket where the service takes sockets.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
 use std::path::Path;
 use std::time::Duration;
 
+use super::file::{ServiceFile, ServiceFiles};
 use super::input::{NO_RETRY, UnitInput, WHY_NO_RETRY, lines, refuse};
 use super::quote::{systemd_line, systemd_value, systemd_word};
 use super::resources;
@@ -66,19 +65,18 @@ const BEYOND_SYSTEM_SERVICE: [&str; 11] = [
     "CAP_SYSLOG",
 ];
 
-pub(super) fn units(input: &UnitInput<'_>) -> Result<String, Error> {
+pub(super) fn units(input: &UnitInput<'_>) -> Result<ServiceFiles, Error> {
     if input.executable.contains(['"', '\'', '\\']) {
         let object = format!("the path of the binary {}", input.executable);
         let problem = "systemd cannot execute a path with quotes or backslashes";
         return Err(refuse(object, problem));
     }
-    let (name, service) = (&input.name, service(input));
-    let mut units = format!("# /etc/systemd/system/{name}.service\n{service}");
-    if !input.options.sockets.is_empty() {
-        let socket = socket(input);
-        _ = write!(units, "\n# /etc/systemd/system/{name}.socket\n{socket}");
+    let name = &input.name;
+    let mut units = vec![ServiceFile::text(format!("{name}.service"), service(input))];
+    if !input.options.arguments.listen.is_empty() {
+        units.push(ServiceFile::text(format!("{name}.socket"), socket(input)));
     }
-    Ok(units)
+    Ok(ServiceFiles::new("/etc/systemd/system", units))
 }
 
 fn service(input: &UnitInput<'_>) -> String {
@@ -88,7 +86,7 @@ fn service(input: &UnitInput<'_>) -> String {
         "After=network.target".to_owned(),
     ];
     let mut install = vec!["WantedBy=multi-user.target".to_owned()];
-    if !input.options.sockets.is_empty() {
+    if !input.options.arguments.listen.is_empty() {
         unit.push(format!("Requires={}.socket", input.name));
         install.push(format!("Also={}.socket", input.name));
     }
@@ -114,7 +112,8 @@ fn service(input: &UnitInput<'_>) -> String {
 fn socket(input: &UnitInput<'_>) -> String {
     let addresses = input
         .options
-        .sockets
+        .arguments
+        .listen
         .iter()
         .map(|address| format!("ListenStream={}", systemd_value(address)));
     format!(

@@ -1,17 +1,20 @@
 //! System V init: an LSB init script. The service detaches by itself, and its own commands do the
 //! work.
 
+use super::file::{ServiceFile, ServiceFiles};
 use super::input::{UnitInput, refuse};
 use super::quote::{shell, shell_line};
 use crate::error::Error;
 use crate::status::ALREADY_RUNNING;
 
-pub(super) fn script(input: &UnitInput<'_>) -> Result<String, Error> {
+pub(super) fn script(input: &UnitInput<'_>) -> Result<ServiceFiles, Error> {
     if input.pidfile.is_none() {
         let problem = "an init script finds the service by its pidfile: set one";
         return Err(refuse("pidfile", problem));
     }
-    Ok(header(input) + &without_binary(input) + &commands(input))
+    let script = header(input) + &without_binary(input) + &commands(input);
+    let file = ServiceFile::script(&input.name, script);
+    Ok(ServiceFiles::new("/etc/init.d", vec![file]))
 }
 
 fn header(input: &UnitInput<'_>) -> String {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::{Manager, UnitOptions, render};
 use crate::daemon::Daemon;
+use crate::daemon::action::UnitArguments;
 
 /// A service with everything in its settings.
 fn full() -> (Daemon, UnitOptions) {
@@ -28,11 +29,13 @@ fn full() -> (Daemon, UnitOptions) {
         .oom_score_adj(-500)
         .stop_timeout(Duration::from_secs(20));
     let options = UnitOptions {
-        description: "Greets over TCP\nand more".into(),
-        arguments: vec!["--config".into(), "/etc/my greeter.toml".into()],
+        arguments: UnitArguments {
+            description: "Greets over TCP\nand more".into(),
+            ..UnitArguments::default()
+        },
+        words: vec!["--config".into(), "/etc/my greeter.toml".into()],
         reloads: true,
         privileged_init: false,
-        sockets: Vec::new(),
     };
     (daemon, options)
 }
@@ -42,24 +45,31 @@ fn small() -> (Daemon, UnitOptions) {
     let mut daemon = Daemon::new();
     daemon.name("greeter").user("daemon");
     let options = UnitOptions {
-        description: String::new(),
-        arguments: Vec::new(),
+        arguments: UnitArguments::default(),
+        words: Vec::new(),
         reloads: false,
         privileged_init: false,
-        sockets: Vec::new(),
     };
     (daemon, options)
 }
 
 fn text((daemon, options): &(Daemon, UnitOptions), manager: Manager) -> String {
-    render(daemon, manager, Path::new("/usr/bin/greeter"), options).expect("it can be printed")
+    printed(daemon, manager, options, "/usr/bin/greeter")
+}
+
+fn printed(daemon: &Daemon, manager: Manager, options: &UnitOptions, executable: &str) -> String {
+    match render(daemon, manager, Path::new(executable), options) {
+        Ok(files) => files.printed(),
+        Err(error) => panic!("it can be printed: {error}"),
+    }
 }
 
 #[track_caller]
 fn refused((daemon, options): &(Daemon, UnitOptions), manager: Manager) -> String {
-    render(daemon, manager, Path::new("/usr/bin/greeter"), options)
-        .expect_err("it cannot be printed")
-        .to_string()
+    match render(daemon, manager, Path::new("/usr/bin/greeter"), options) {
+        Ok(_) => panic!("it cannot be printed"),
+        Err(error) => error.to_string(),
+    }
 }
 
 #[track_caller]
@@ -100,7 +110,7 @@ fn systemd_gives_up_root_where_nothing_needs_it_and_opens_the_sockets() {
     daemon
         .capabilities(["CAP_NET_BIND_SERVICE"])
         .working_directory("/var/lib/greeter");
-    options.sockets = vec!["80".into(), "/run/greeter.socket".into()];
+    options.arguments.listen = vec!["80".into(), "/run/greeter.socket".into()];
     assert_golden(
         "activated.service",
         &text(&(daemon, options), Manager::Systemd),
@@ -209,9 +219,7 @@ fn a_chroot_is_possible_and_writable() {
 #[test]
 fn a_binary_at_home_or_in_tmp_is_not_hidden() {
     let (daemon, options) = small();
-    let text = |path| {
-        render(&daemon, Manager::Systemd, Path::new(path), &options).expect("it can be printed")
-    };
+    let text = |path| printed(&daemon, Manager::Systemd, &options, path);
     assert!(text("/home/me/greeter").contains("ProtectHome=read-only"));
     assert!(!text("/tmp/greeter").contains("PrivateTmp"));
 }
@@ -237,9 +245,9 @@ fn what_no_format_can_hold_is_refused() {
     daemon.working_directory("/a ;b");
     assert!(refused(&(daemon, options), Manager::Supervisord).contains("/a ;b"));
     let (daemon, options) = small();
-    let refused = render(&daemon, Manager::Systemd, Path::new("/it's"), &options)
-        .expect_err("systemd does so, too");
-    assert!(refused.to_string().contains("/it's"));
+    let refused = render(&daemon, Manager::Systemd, Path::new("/it's"), &options);
+    let error = refused.err().expect("systemd does so, too");
+    assert!(error.to_string().contains("/it's"));
 }
 
 #[test]
