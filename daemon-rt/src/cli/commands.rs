@@ -134,6 +134,7 @@ impl Daemon {
         Ok(match stopped {
             Stopped::NotRunning => "is not running".to_owned(),
             Stopped::Terminated { pid } => format!("stopped: pid {pid}"),
+            Stopped::Killed { pid } if timeout.is_zero() => format!("stopped: pid {pid}, killed"),
             Stopped::Killed { pid } => format!("stopped: pid {pid}, killed after {timeout:?}"),
         })
     }

@@ -55,6 +55,8 @@ pub use crate::daemon::action::{Action, Manager, UnitArguments};
 use crate::daemon::{Daemon, Mode};
 use crate::error::Error;
 use crate::report::log;
+#[cfg(unix)]
+use crate::report::notify::notifier;
 
 /// Start and control the service
 #[derive(Parser)]
@@ -99,6 +101,10 @@ impl Daemon {
             _ => {}
         }
         self.action = action;
+        #[cfg(unix)]
+        if !self.starts() {
+            notifier().leave();
+        }
         self.control_socket()
     }
 

@@ -43,6 +43,9 @@ pub(crate) struct Notifier {
     fd: Option<Mutex<Option<Kept>>>,
     /// Whether the last reload failed, and the manager shows that.
     reload_failed: AtomicBool,
+    /// Whether the manager is another's: that of whoever gave a control command.
+    #[cfg(all(feature = "cli", target_os = "linux"))]
+    is_left: AtomicBool,
 }
 
 /// The connections of this process; without a manager there are none.
@@ -167,7 +170,13 @@ fn open_to(
 impl Notifier {
     /// Whether there is a manager to send more to than readiness.
     pub(crate) fn exists(&self) -> bool {
-        self.socket.is_some()
+        self.peer().is_some()
+    }
+
+    /// Sends nothing from now on.
+    #[cfg(all(feature = "cli", target_os = "linux"))]
+    pub(crate) fn leave(&self) {
+        self.is_left.store(true, Ordering::Relaxed);
     }
 
     /// The socket of the manager itself.
@@ -182,6 +191,10 @@ impl Notifier {
 
     /// The socket to send to.
     fn peer(&self) -> Option<&Kept> {
+        #[cfg(all(feature = "cli", target_os = "linux"))]
+        if self.is_left.load(Ordering::Relaxed) {
+            return None;
+        }
         self.relay.get().or(self.socket.as_ref())
     }
 

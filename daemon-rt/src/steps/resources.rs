@@ -28,10 +28,13 @@ struct Limit {
 impl Resources {
     /// Checks the settings.
     pub(crate) fn of(daemon: &Daemon) -> Result<Self, Error> {
-        let mut limits = Vec::new();
+        let mut limits: Vec<Limit> = Vec::new();
         for text in &daemon.limits {
-            let (name, values) = limits::read(text)
-                .map_err(|problem| Error::usage(format!("limit {text:?}"), problem))?;
+            let wrong = |problem| Error::usage(format!("limit {text:?}"), problem);
+            let (name, values) = limits::read(text).map_err(wrong)?;
+            if limits.iter().any(|limit| limit.name == name) {
+                return Err(wrong(format!("`{name}` is limited twice")));
+            }
             let [soft, hard] = values.map(limit_of);
             limits.push(Limit { name, soft, hard });
         }

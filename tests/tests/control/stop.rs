@@ -63,6 +63,9 @@ fn one_that_does_not_want_to_is_killed_and_that_is_said() {
         Control::new(scene.pidfile()).stop(Duration::ZERO).unwrap(),
         Stopped::Killed { pid }
     );
+    let pid = ctl.start().pid();
+    let said = format!("ctl stopped: pid {pid}, killed\n");
+    assert_eq!(ctl.succeeds("stop --timeout 0s"), said);
 }
 
 #[test]

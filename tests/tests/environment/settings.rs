@@ -298,6 +298,14 @@ fn a_limit_that_may_not_be_raised_is_a_failed_step() {
     }
 }
 
+#[test]
+fn a_limit_that_is_set_twice_is_refused() {
+    let scene = Scene::new();
+    let launch = service(&scene).set("limits", "nofile=64,core=0,nofile=65");
+    let says = ["limit \"nofile=65\"", "`nofile` is limited twice"];
+    refused(launch, &scene, 2, &says);
+}
+
 /// They are its manager's to set.
 #[test]
 fn in_the_foreground_the_limits_are_the_callers() {

@@ -7,6 +7,7 @@ use std::{fs, process};
 
 use daemon_harness::managers::NotifySocket;
 use daemon_harness::{Launch, Scene, bin, errno_text};
+use daemon_tests::ctl::Ctl;
 
 /// A scene with a manager, and the service under it.
 fn managed(scene: &Scene) -> (NotifySocket, Launch<'_>) {
@@ -63,6 +64,24 @@ fn e45_ready_comes_once_after_init_and_stopping_once() {
     fs::write(scene.path("end"), "go\n").expect("the gate");
     assert!(running.wait().status.success());
     assert_eq!(manager.pending(), ["STOPPING=1"]);
+}
+
+/// Whoever gives it may be a service, whose manager hears of no other.
+#[test]
+fn a_control_command_tells_its_callers_manager_nothing() {
+    let scene = Scene::new();
+    let ctl = Ctl::new(&scene);
+    let path = scene.path("notify");
+    let manager = NotifySocket::at(&path);
+    let commands = |end: &str| {
+        for line in ["status", "check", "kill HUP", "reload", "unit sysv", end] {
+            ctl.command(line).env("NOTIFY_SOCKET", &path).run();
+            assert_eq!(manager.pending(), Vec::<String>::new(), "{line}");
+        }
+    };
+    commands("stop");
+    ctl.start();
+    commands("stop");
 }
 
 #[test]
