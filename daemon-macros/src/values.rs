@@ -6,8 +6,9 @@ use syn::{Error, Lit, LitInt, LitStr, Result};
 
 use crate::args::{Arg, Call};
 use crate::limits;
+use crate::literals::{capability, descriptor, milliseconds, name, umask, variable};
 use crate::message;
-use crate::names::{CAPABILITIES, MODES, NEVER_KEPT};
+use crate::names::MODES;
 use crate::tokens::{self, Angles};
 
 /// The outcomes of a start that finds the service running: each with its text and its variant of
@@ -32,6 +33,7 @@ pub(crate) enum Kind {
     Cli,
     Name,
     Path,
+    Log,
     Account,
     Accounts,
     Umask,
@@ -50,7 +52,7 @@ pub(crate) enum Kind {
 }
 
 /// A checked value, or the message that says what is wrong with it.
-type Checked<T = ()> = std::result::Result<T, String>;
+pub(crate) type Checked<T = ()> = std::result::Result<T, String>;
 
 impl Arg {
     /// Returns the call of the builder that the argument stands for.
@@ -109,7 +111,7 @@ impl Arg {
             // The version that `--version` prints is that of the user's package.
             Kind::Cli => (key.clone(), quote!(::core::env!("CARGO_PKG_VERSION"))),
             Kind::Flag => (key.clone(), quote!(true)),
-            Kind::Path if HAVE_USUAL_PLACE.iter().any(|name| key == name) => (
+            Kind::Path | Kind::Log if HAVE_USUAL_PLACE.iter().any(|name| key == name) => (
                 Ident::new(&format!("default_{key}"), key.span()),
                 TokenStream::new(),
             ),
@@ -161,6 +163,7 @@ impl Arg {
             }
             (Kind::Name, Lit::Str(text)) => name(&text.value())?,
             (Kind::Path, Lit::Str(text)) => self.absolute(&text.value())?,
+            (Kind::Log, Lit::Str(text)) => self.log(&text.value())?,
             (Kind::Account, literal) => self.account(literal)?,
             (Kind::Umask, Lit::Int(mask)) => umask(mask)?,
             (Kind::Nice, Lit::Int(number)) => self.between(number, -20, 19)?,
@@ -261,7 +264,9 @@ impl Arg {
             Ok(())
         } else {
             let (key, usage) = (&self.key, self.known.usage());
-            let other = if self.can_be_kept() {
+            let other = if self.known.kind == Kind::Log {
+                ", `\"journal\"` or `\"keep\"`"
+            } else if self.can_be_kept() {
                 ", or `\"keep\"`"
             } else {
                 ""
@@ -269,6 +274,19 @@ impl Arg {
             Err(format!(
                 "`{key}` must be an absolute path, such as `{usage}`{other}"
             ))
+        }
+    }
+
+    /// The words are those of the runtime's type `Log`.
+    fn log(&self, text: &str) -> Checked {
+        match text {
+            "journal" | "keep" => Ok(()),
+            "syslog" => Err(format!(
+                "`{}` cannot be the system log, which takes messages and not a stream\nwrite `\"journal\"`, or see \
+                 docs/logging.md for the crate `syslog` and for logger(1)",
+                self.key
+            )),
+            path => self.absolute(path),
         }
     }
 
@@ -308,6 +326,7 @@ impl Arg {
             Kind::Bare | Kind::Cli => return format!("`{key}` takes no value: write `{usage}`"),
             Kind::Name => "a string",
             Kind::Path => "an absolute path as a string",
+            Kind::Log => "an absolute path, `\"journal\"` or `\"keep\"`",
             Kind::Account => "a name or a number",
             Kind::Accounts => "a list of names or numbers",
             Kind::Umask => "an octal number or `\"keep\"`",
@@ -367,93 +386,4 @@ fn list_of_one_type(mut elements: Vec<TokenStream>) -> TokenStream {
         }
     }
     quote!([#(#elements),*])
-}
-
-fn name(name: &str) -> Checked {
-    if name.is_empty() {
-        Err("the name must not be empty".to_owned())
-    } else if name.contains(['/', '\0', '\n']) {
-        Err(
-            "the name must not contain `/`, a newline or a NUL byte: it becomes part of paths"
-                .to_owned(),
-        )
-    } else {
-        Ok(())
-    }
-}
-
-fn umask(mask: &LitInt) -> Checked {
-    const OUT_OF_RANGE: &str = "a umask must be at most `0o777`";
-    let written = mask.to_string();
-    let digits = written.trim_end_matches(mask.suffix()).replace('_', "");
-    let Ok(number) = mask.base10_parse::<u32>() else {
-        return Err(OUT_OF_RANGE.to_owned());
-    };
-    let decimal = digits.bytes().all(|digit| digit.is_ascii_digit());
-    if decimal && number > 7 {
-        return match u32::from_str_radix(&digits, 8) {
-            Ok(octal) if octal <= 0o777 => Err(format!("a umask is octal: write `0o{octal:03o}`")),
-            _ => Err("a umask is octal, at most `0o777`: write `0o022`, for example".to_owned()),
-        };
-    }
-    if number > 0o777 {
-        return Err(OUT_OF_RANGE.to_owned());
-    }
-    Ok(())
-}
-
-fn variable(name: &str) -> Checked {
-    let stem = name.strip_suffix('*').unwrap_or(name);
-    if name.is_empty() {
-        Err("the name must not be empty".to_owned())
-    } else if stem.contains(['=', '\0']) {
-        Err("the name must not contain `=` or a NUL byte".to_owned())
-    } else if stem.contains('*') {
-        Err("`*` can stand only at the end of a name".to_owned())
-    } else {
-        Ok(())
-    }
-}
-
-fn descriptor(fd: &LitInt) -> Checked {
-    match fd.base10_parse::<i32>() {
-        Ok(0..=2) => {
-            Err("0, 1 and 2 are the standard streams: use `stdout` and `stderr`".to_owned())
-        }
-        Ok(_) if matches!(fd.suffix(), "" | "i32") => Ok(()),
-        _ => Err("a descriptor must be a number from 3 to 2147483647".to_owned()),
-    }
-}
-
-/// Reads `30s`, `500ms` or `2m`.
-fn milliseconds(text: &str) -> Option<u64> {
-    let unit = text.trim_start_matches(|c: char| c.is_ascii_digit());
-    let number: u64 = text[..text.len() - unit.len()].parse().ok()?;
-    match unit {
-        "ms" => Some(number),
-        "s" => number.checked_mul(1000),
-        "m" => number.checked_mul(60_000),
-        _ => None,
-    }
-}
-
-fn capability(name: &str) -> Checked {
-    if NEVER_KEPT.contains(&name) {
-        return Err(format!(
-            "`{name}` cannot be kept: with it the service could become root again"
-        ));
-    }
-    if CAPABILITIES.contains(&name) {
-        return Ok(());
-    }
-    let upper = name.to_ascii_uppercase();
-    let full = if upper.starts_with("CAP_") {
-        upper
-    } else {
-        format!("CAP_{upper}")
-    };
-    Err(match tokens::nearest(&full, &CAPABILITIES) {
-        Some(near) => format!("unknown capability `{name}`: did you mean `{near}`?"),
-        None => format!("unknown capability `{name}`: see the list in capabilities(7)"),
-    })
 }

@@ -113,7 +113,7 @@ mod sys;
 struct Readme;
 
 pub use daemon::places::{Places, places};
-pub use daemon::{AlreadyRunning, Daemon, Mode, NameOrId, ParseModeError};
+pub use daemon::{AlreadyRunning, Daemon, Log, Mode, NameOrId, ParseModeError};
 #[cfg(feature = "macros")]
 pub use daemon_macros::daemon;
 pub use error::{Error, ErrorKind};

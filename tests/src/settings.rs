@@ -3,6 +3,8 @@
 
 use std::env;
 use std::error::Error;
+use std::fs::File;
+use std::io;
 use std::time::Duration;
 
 use daemon_rt::{AlreadyRunning, Daemon, ErrorKind, Mode};
@@ -77,6 +79,11 @@ fn kind(name: &str) -> Result<ErrorKind, String> {
     found.next().ok_or_else(|| format!("no kind {name}"))
 }
 
+/// A file to append to, or a FIFO.
+fn opened(path: &str) -> io::Result<File> {
+    File::options().append(true).create(true).open(path)
+}
+
 /// Sets what an argument `KEY=VALUE` says; `false` if there is no such setting.
 pub fn set(daemon: &mut Daemon, key: &str, value: &str) -> Result<bool, Box<dyn Error>> {
     // An argument cannot hold a NUL.
@@ -107,6 +114,8 @@ pub fn set(daemon: &mut Daemon, key: &str, value: &str) -> Result<bool, Box<dyn 
         "stdout" => daemon.stdout(value),
         "stderr" if value == "usual" => daemon.default_stderr(),
         "stderr" => daemon.stderr(value),
+        "stdout_file" => daemon.stdout(opened(value)?),
+        "stderr_file" => daemon.stderr(opened(value)?),
         "limits" => daemon.limits(list()),
         "nice" => daemon.nice(value.parse()?),
         "oom_score_adj" => daemon.oom_score_adj(value.parse()?),

@@ -2,6 +2,7 @@
 
 #[cfg(all(feature = "cli", any(target_os = "linux", not(unix))))]
 pub(crate) mod action;
+pub(crate) mod log;
 pub(crate) mod path;
 pub(crate) mod places;
 mod values;
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 #[cfg(all(feature = "cli", any(target_os = "linux", not(unix))))]
 use self::action::Action;
+pub use self::log::Log;
 use crate::error::{Error, ErrorKind};
 pub use values::{AlreadyRunning, Mode, NameOrId, ParseModeError};
 pub(crate) use values::{Property, Replacement};
@@ -43,8 +45,8 @@ pub struct Daemon {
     pub(crate) keep_env: Vec<OsString>,
     pub(crate) keep_fds: Vec<RawFd>,
     pub(crate) keep_fds_from: Vec<OsString>,
-    pub(crate) stdout: Option<Place>,
-    pub(crate) stderr: Option<Place>,
+    pub(crate) stdout: Option<Log>,
+    pub(crate) stderr: Option<Log>,
     pub(crate) limits: Vec<String>,
     pub(crate) nice: Option<i32>,
     pub(crate) oom_score_adj: Option<i32>,
@@ -220,33 +222,42 @@ impl Daemon {
         self
     }
 
-    /// The file to which standard output is appended (step 9); `/dev/null` if not set.
-    pub fn stdout(&mut self, path: impl Into<PathBuf>) -> &mut Self {
-        self.stdout = Some(Place::At(path.into()));
+    /// The log to which standard output goes (step 9): a file by its path, which is appended to, or
+    /// an open one, the journal, or what the caller has there; `/dev/null` if not set.
+    ///
+    /// In the foreground it stays as it is: that is the business of whoever starts the service.
+    ///
+    /// ```
+    /// use daemon_rt::{Daemon, Log};
+    ///
+    /// Daemon::new().stdout("/var/log/greeter.log").stderr(Log::Journal);
+    /// ```
+    pub fn stdout(&mut self, log: impl Into<Log>) -> &mut Self {
+        self.stdout = Some(log.into());
         self
     }
 
     /// Standard output appended to the log at its usual place, such as `/var/log/NAME.log`: see
     /// [`places`](crate::places()).
     pub fn default_stdout(&mut self) -> &mut Self {
-        self.stdout = Some(Place::Usual);
+        self.stdout = Some(Log::Usual);
         self
     }
 
-    /// The file to which standard error is appended (step 9); `/dev/null` if not set.
-    pub fn stderr(&mut self, path: impl Into<PathBuf>) -> &mut Self {
-        self.stderr = Some(Place::At(path.into()));
+    /// The log to which standard error goes (step 9), as [`stdout`](Self::stdout).
+    pub fn stderr(&mut self, log: impl Into<Log>) -> &mut Self {
+        self.stderr = Some(log.into());
         self
     }
 
     /// Standard error appended to the log at its usual place, the same as that of
     /// [`default_stdout`](Self::default_stdout).
     pub fn default_stderr(&mut self) -> &mut Self {
-        self.stderr = Some(Place::Usual);
+        self.stderr = Some(Log::Usual);
         self
     }
 
-    /// Standard output and standard error to `/dev/null`, as if no file had been set.
+    /// Standard output and standard error to `/dev/null`, as if no log had been set.
     pub fn no_logs(&mut self) -> &mut Self {
         (self.stdout, self.stderr) = (None, None);
         self

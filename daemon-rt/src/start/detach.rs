@@ -85,7 +85,7 @@ pub(crate) fn detach(
     starter.give_up()?;
     plan.still_ignored.reset()?; // 2, what the starter had put off
     signals::unblock_signals()?; // 3, the same
-    streams::connect_streams(&null, &plan.logs, plan.privileges.owner())?; // 9
+    streams::connect_streams(start, &null, &plan.logs, plan.privileges.owner())?; // 9
     drop(null);
     if let Some(mask) = plan.umask {
         streams::set_umask(mask); // 10

@@ -4,13 +4,14 @@ use std::ffi::{CStr, CString};
 use std::io;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::stat::Mode;
 
 use crate::daemon::path::{absolute, check_name};
 use crate::daemon::places::{self, places};
-use crate::daemon::{Daemon, Mode as DaemonMode, Place, Property};
+use crate::daemon::{Daemon, Log, Mode as DaemonMode, Place, Property};
 use crate::error::{During, Error};
 use crate::step::Step;
 use crate::steps::environment::{EnvironmentPlan, is_pattern};
@@ -18,7 +19,7 @@ use crate::steps::pidfile::{Others, Policy};
 use crate::steps::privileges::Privileges;
 use crate::steps::resources::Resources;
 use crate::steps::signals::StillIgnored;
-use crate::steps::streams::{Logs, NULL, path_of};
+use crate::steps::streams::{Logs, NULL, Target, path_of};
 
 /// What the start does.
 pub(crate) struct Plan {
@@ -74,6 +75,7 @@ impl Draft {
             logs: Logs {
                 stdout: log(daemon, "stdout", daemon.stdout.as_ref())?,
                 stderr: log(daemon, "stderr", daemon.stderr.as_ref())?,
+                name: daemon.get_name(),
             },
             umask: umask(daemon)?,
             working_directory: working_directory(daemon)?,
@@ -97,9 +99,9 @@ impl Draft {
 
     /// Makes the directories of what is at its usual place. In the foreground there are no logs.
     pub(crate) fn make_directories(daemon: &Daemon, mode: DaemonMode) -> Result<(), Error> {
-        let is_usual = |place: &Option<Place>| matches!(place, Some(Place::Usual));
+        let is_usual = |log: &Option<Log>| matches!(log, Some(log) if log.is_usual());
         let places = places(daemon.get_name());
-        if is_usual(&daemon.pidfile) {
+        if let Some(Place::Usual) = daemon.pidfile {
             places.make_place_of_pidfile()?;
         }
         let has_log = is_usual(&daemon.stdout) || is_usual(&daemon.stderr);
@@ -140,11 +142,11 @@ impl Plan {
             let directory = path_of(directory);
             check_directory(directory).during(Step::ChangeDirectory, directory.display())?;
         }
-        for (place, log) in [
+        for (setting, log) in [
             (&daemon.stdout, &self.logs.stdout),
             (&daemon.stderr, &self.logs.stderr),
         ] {
-            if let (Some(Place::At(_)), Some(log)) = (place, log) {
+            if let (Some(Log::Path(_)), Target::Path(log)) = (setting, log) {
                 let directory = log.parent().unwrap_or(log);
                 check_directory(directory).during(Step::ConnectStreams, log.display())?;
             }
@@ -204,13 +206,16 @@ fn path(setting: &str, path: Option<&PathBuf>) -> Result<Option<PathBuf>, Error>
     }
 }
 
-/// `/dev/null` may be named, too, and is not a file to append to.
-fn log(daemon: &Daemon, setting: &str, log: Option<&Place>) -> Result<Option<PathBuf>, Error> {
-    let log = places::log(daemon, setting, log)?;
-    if log.as_deref() == Some(Path::new(NULL)) {
-        return Ok(None);
-    }
-    Ok(log)
+fn log(daemon: &Daemon, setting: &str, log: Option<&Log>) -> Result<Target, Error> {
+    Ok(match (log, places::log(daemon, setting, log)?) {
+        // It may be named, too, and is not a file to append to.
+        (_, Some(path)) if path == Path::new(NULL) => Target::Null,
+        (_, Some(path)) => Target::Path(path),
+        (Some(Log::Journal), None) => Target::Journal,
+        (Some(Log::Keep), None) => Target::Keep,
+        (Some(Log::File(file)), None) => Target::File(Arc::clone(file)),
+        (Some(Log::Usual | Log::Path(_)) | None, None) => Target::Null,
+    })
 }
 
 fn c_string(path: PathBuf) -> CString {

@@ -2,6 +2,7 @@
 
 pub(crate) mod descriptors;
 pub(crate) mod environment;
+mod journal;
 pub(crate) mod pidfile;
 pub(crate) mod privileges;
 pub(crate) mod resources;

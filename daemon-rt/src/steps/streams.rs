@@ -1,22 +1,24 @@
 //! Steps 9–11: the standard streams, the file mode creation mask, the working directory.
 
 use std::ffi::{CStr, OsStr};
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
 use nix::sys::stat::{Mode, SFlag, fchmod, fstat};
 use nix::unistd::{Uid, chdir, dup2_stderr, dup2_stdin, dup2_stdout, fchown};
 
+use super::journal;
 use crate::error::{During, Error};
 use crate::report::log;
 use crate::step::Step;
 use crate::sys::safe_open::{SafePath, file_type};
-use crate::sys::{self, FIRST};
+use crate::sys::{self, FIRST, Start};
 
 /// The path of the null device.
 pub(crate) const NULL: &str = "/dev/null";
@@ -48,51 +50,100 @@ fn open_null_device() -> io::Result<OwnedFd> {
     Ok(null)
 }
 
-/// The files to which the service writes; `None` means `/dev/null`.
+/// The logs to which the service writes.
 pub(crate) struct Logs {
-    pub(crate) stdout: Option<PathBuf>,
-    pub(crate) stderr: Option<PathBuf>,
+    pub(crate) stdout: Target,
+    pub(crate) stderr: Target,
+    /// The service's name, with which its messages are in the journal.
+    pub(crate) name: String,
 }
 
-/// Step 9: standard input from `/dev/null`, output and error there or appended to a log.
+/// Where a standard stream goes.
+pub(crate) enum Target {
+    Null,
+    Path(PathBuf),
+    Journal,
+    Keep,
+    File(Arc<File>),
+}
+
+/// Step 9: standard input from `/dev/null`, output and error there or to a log.
 #[inline]
 pub(crate) fn connect_streams(
+    start: &Start,
     null: &OwnedFd,
     logs: &Logs,
     owner: Option<Uid>,
 ) -> Result<(), Error> {
-    let [out, err] = match logs {
-        Logs {
-            stdout: None,
-            stderr: None,
-        } => [None, None],
-        logs => open_logs(logs, owner)?,
-    };
     dup2_stdin(null).during(Step::ConnectStreams, "standard input")?;
-    dup2_stdout(out.as_ref().unwrap_or(null)).during(Step::ConnectStreams, "standard output")?;
-    dup2_stderr(err.as_ref().unwrap_or(null)).during(Step::ConnectStreams, "standard error")
-}
-
-fn open_logs(logs: &Logs, owner: Option<Uid>) -> Result<[Option<OwnedFd>; 2], Error> {
-    let (stdout, stderr) = (logs.stdout.as_deref(), logs.stderr.as_deref());
-    let opened = [open_if_set(stdout, owner)?, open_if_set(stderr, owner)?];
-    _ = LOGS.set([own_log(stdout), own_log(stderr)]);
-    Ok(opened)
-}
-
-fn open_if_set(path: Option<&Path>, owner: Option<Uid>) -> Result<Option<OwnedFd>, Error> {
-    match path {
-        Some(path) => Ok(Some(open_log(path, owner, LOG_MODE)?)),
-        None => Ok(None),
+    match (&logs.stdout, &logs.stderr) {
+        (Target::Null, Target::Null) => {
+            dup2_stdout(null).during(Step::ConnectStreams, "standard output")?;
+            dup2_stderr(null).during(Step::ConnectStreams, "standard error")
+        }
+        _ => connect_logs(start, null, logs, owner),
     }
 }
 
-fn own_log(path: Option<&Path>) -> Option<Log> {
-    Some(Log {
-        path: path?.to_owned(),
-        mode: LOG_MODE,
-        inherited: false,
-    })
+fn connect_logs(
+    start: &Start,
+    null: &OwnedFd,
+    logs: &Logs,
+    owner: Option<Uid>,
+) -> Result<(), Error> {
+    let journal = match (&logs.stdout, &logs.stderr) {
+        (Target::Journal, _) | (_, Target::Journal) => {
+            Some(journal::connect(&logs.name).during(Step::ConnectStreams, journal::OBJECT)?)
+        }
+        _ => None,
+    };
+    let out = open_target(&logs.stdout, null, journal.as_ref(), owner)?;
+    let err = open_target(&logs.stderr, null, journal.as_ref(), owner)?;
+    if let Some(out) = out {
+        dup2_stdout(out).during(Step::ConnectStreams, "standard output")?;
+    }
+    if let Some(err) = err {
+        dup2_stderr(err).during(Step::ConnectStreams, "standard error")?;
+    }
+    if let Some(journal) = journal {
+        journal::name_to_others(start, &journal).during(Step::ConnectStreams, journal::OBJECT)?;
+    }
+    _ = LOGS.set([
+        opened_again(&logs.stdout, io::stdout().as_fd()),
+        opened_again(&logs.stderr, io::stderr().as_fd()),
+    ]);
+    Ok(())
+}
+
+/// Opens what takes the place of a standard stream; `None` if that is kept.
+fn open_target(
+    target: &Target,
+    null: &OwnedFd,
+    journal: Option<&OwnedFd>,
+    owner: Option<Uid>,
+) -> Result<Option<OwnedFd>, Error> {
+    let opened = match (target, journal) {
+        (Target::Keep, _) => return Ok(None),
+        (Target::Path(path), _) => return Ok(Some(open_log(path, owner, LOG_MODE)?)),
+        (Target::File(file), _) => file.as_fd().try_clone_to_owned(),
+        (Target::Journal, Some(journal)) => journal.try_clone(),
+        (Target::Journal, None) | (Target::Null, _) => null.try_clone(),
+    };
+    Ok(Some(
+        opened.during(Step::ConnectStreams, "a copy of a log")?,
+    ))
+}
+
+fn opened_again(target: &Target, stream: BorrowedFd<'_>) -> Option<Log> {
+    match target {
+        Target::Path(path) => Some(Log {
+            path: path.clone(),
+            mode: LOG_MODE,
+            inherited: false,
+        }),
+        Target::Keep | Target::File(_) => inherited_log(stream),
+        Target::Null | Target::Journal => None,
+    }
 }
 
 /// A log that is opened again at a reload.

@@ -122,6 +122,12 @@ pub(crate) fn set_environment(_: &Start, entries: Vec<CString>) {
     unsafe { environ = array.leak().as_mut_ptr() };
 }
 
+/// Adds a variable to the environment.
+pub(crate) fn set(_: &Start, name: &str, value: &str) {
+    // SAFETY: no other thread reads the environment: by the promise, or by the proof.
+    unsafe { std::env::set_var(name, value) };
+}
+
 /// Removes a variable from the environment.
 pub(crate) fn unset(_: &Start, name: &str) {
     // SAFETY: no other thread reads the environment: by the promise, or by the proof.

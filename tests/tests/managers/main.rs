@@ -21,6 +21,7 @@ mod greeter;
 mod auto;
 mod containers;
 mod ctl;
+mod journal;
 mod keep;
 mod places;
 mod protocol;

@@ -4,6 +4,7 @@
 mod capabilities;
 mod chroot;
 mod identity;
+mod log_kinds;
 mod logs;
 mod no_way_back;
 

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::daemon::action::UnitArguments;
-use crate::daemon::{Daemon, Place, Property};
+use crate::daemon::{Daemon, Log, Place, Property};
 use crate::error::Error;
 use crate::limits::{self, SoftAndHard};
 use crate::status;
@@ -94,7 +94,12 @@ impl<'a> UnitInput<'a> {
             Some(Place::At(path)) => Some(path.clone()),
             None => None,
         };
-        let log = format!("/var/log/{name}.log");
+        // What is not a file is the manager's to choose.
+        let log = |log: &Option<Log>| match log {
+            Some(Log::Usual) => Some(PathBuf::from(format!("/var/log/{name}.log"))),
+            Some(Log::Path(path)) => Some(path.clone()),
+            _ => None,
+        };
         let description = match options.arguments.description.lines().next() {
             Some(line) if !line.trim().is_empty() => line.trim(),
             _ => &name,
@@ -111,8 +116,8 @@ impl<'a> UnitInput<'a> {
                 "pidfile",
                 &place(&daemon.pidfile, format!("/run/{name}.pid")),
             )?,
-            stdout: path("stdout", &place(&daemon.stdout, log.clone()))?,
-            stderr: path("stderr", &place(&daemon.stderr, log))?,
+            stdout: path("stdout", &log(&daemon.stdout))?,
+            stderr: path("stderr", &log(&daemon.stderr))?,
             chroot: path("chroot", &daemon.chroot)?,
             limits: limits_of(daemon)?,
             directory: text("working_directory", &directory.to_string_lossy())?,

@@ -1,6 +1,6 @@
 //! `Places`: where a service keeps its files, unless it says otherwise.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[cfg_attr(not(unix), path = "directories_none.rs")]
 mod directories;
@@ -8,7 +8,7 @@ mod directories;
 #[cfg(unix)]
 pub(crate) use self::directories::note;
 use super::path::{absolute, check_name};
-use super::{Daemon, Place};
+use super::{Daemon, Log, Place};
 use crate::error::{During, Error};
 use crate::step::Step;
 
@@ -127,11 +127,15 @@ pub(crate) fn pidfile(daemon: &Daemon) -> Result<Option<PathBuf>, Error> {
 pub(crate) fn log(
     daemon: &Daemon,
     setting: &str,
-    place: Option<&Place>,
+    log: Option<&Log>,
 ) -> Result<Option<PathBuf>, Error> {
-    match place {
-        None => Ok(None),
-        Some(Place::At(path)) => Ok(Some(absolute(setting, path)?)),
-        Some(Place::Usual) => Ok(Some(places(daemon.get_name()).log()?)),
+    match log {
+        Some(Log::Path(path)) if path == Path::new("syslog") => {
+            let problem = "a stream has no messages for the system log: write \"journal\", or \"./syslog\" for a file";
+            Err(Error::usage(format!("{setting} \"syslog\""), problem))
+        }
+        Some(Log::Path(path)) => Ok(Some(absolute(setting, path)?)),
+        Some(log) if log.is_usual() => Ok(Some(places(daemon.get_name()).log()?)),
+        _ => Ok(None),
     }
 }

@@ -2,7 +2,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use daemon_rt::{AlreadyRunning, Mode, NameOrId, daemon};
+use daemon_rt::{AlreadyRunning, Log, Mode, NameOrId, daemon};
 
 #[allow(non_upper_case_globals)]
 const daemon: &str = "greeter";
@@ -32,7 +32,7 @@ fn fewer(one: u32, other: u32) -> bool {
     working_directory = if name == daemon { "/" } else { "/tmp" },
     umask = MASK | 0o700 & !0o500,
     keep_env = [OsString::from("RUST_LOG")],
-    stdout = &paths().log,
+    stdout = if fewer(MASK, 1) { Log::Journal } else { Log::from(&paths().log) },
     stderr = [PathBuf::new(), paths().log].concat_all(),
     capabilities = ["CAP_KILL", "CAP_CHOWN"].map(str::to_lowercase).map(|one| one.to_uppercase()),
     no_new_privs = MASK < 1 || fewer(MASK, 2),

@@ -11,7 +11,7 @@ use daemon_rt::daemon;
     umask = 0o027,
     keep_env = ["RUST_LOG", "GREETER_*"],
     stdout = "/var/log/greeter.log",
-    stderr = "/var/log/greeter.log",
+    stderr = "journal",
     capabilities = ["CAP_NET_BIND_SERVICE", "CAP_CHECKPOINT_RESTORE"],
     no_new_privs = false,
     start_timeout = "1500ms",

@@ -1,0 +1,4 @@
+use daemon_rt::daemon;
+
+#[daemon(stderr = "journald")]
+fn main() {}

@@ -1,0 +1,4 @@
+use daemon_rt::daemon;
+
+#[daemon(stdout = "syslog")]
+fn main() {}
