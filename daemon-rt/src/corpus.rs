@@ -1,19 +1,30 @@
 //! Seeds of the fuzzing, see `corpus/README.md`.
 
+use std::fs;
+use std::path::Path;
+
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
 /// The inputs of a file, and what has to come of each.
-pub(crate) fn read(file: &'static str) -> Vec<(Vec<u8>, &'static str)> {
-    let lines = file.lines().filter(|line| !line.starts_with('#'));
-    let pair = |line: &'static str| {
-        line.split_once(" => ")
-            .unwrap_or_else(|| panic!("{line:?} has no ` => `"))
+pub(crate) fn read(file: &str) -> Vec<(Vec<u8>, String)> {
+    let text = text(file);
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    let pair = |line: &str| match line.split_once(" => ") {
+        Some((input, result)) => (unescape(input), result.to_owned()),
+        None => panic!("{line:?} has no ` => `"),
     };
-    lines
-        .map(pair)
-        .map(|(input, result)| (unescape(input), result))
-        .collect()
+    lines.map(pair).collect()
+}
+
+/// A package of the crate is without the files.
+fn text(file: &str) -> String {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
+    if directory.exists() {
+        fs::read_to_string(directory.join(file)).expect(file)
+    } else {
+        String::new()
+    }
 }
 
 /// The bytes that are written as in a byte string.
@@ -42,8 +53,11 @@ fn unescape(text: &str) -> Vec<u8> {
 }
 
 /// One of the inputs with some changes.
-pub(crate) fn changed(file: &'static str) -> impl Strategy<Value = Vec<u8>> {
-    let inputs: Vec<Vec<u8>> = read(file).into_iter().map(|(input, _)| input).collect();
+pub(crate) fn changed(file: &str) -> impl Strategy<Value = Vec<u8>> + use<> {
+    let mut inputs: Vec<Vec<u8>> = read(file).into_iter().map(|(input, _)| input).collect();
+    if inputs.is_empty() {
+        inputs.push(Vec::new());
+    }
     let change = (0..5_u8, any::<Index>(), any::<u8>(), select(inputs.clone()));
     (select(inputs), prop::collection::vec(change, 1..4)).prop_map(|(mut input, changes)| {
         for (kind, at, byte, other) in changes {

@@ -109,7 +109,7 @@ mod sys;
 
 /// The README's example, compiled with the tests of the documentation.
 #[cfg(doctest)]
-#[doc = include_str!("../../README.md")]
+#[doc = include_str!("../README.md")]
 struct Readme;
 
 pub use daemon::places::{Places, places};

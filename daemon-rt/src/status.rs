@@ -29,7 +29,7 @@ pub(crate) fn of_step(step: Step) -> u8 {
 #[test]
 fn the_documentation_lists_them() {
     let front_page = include_str!("lib.rs");
-    let readme = include_str!("../../README.md");
+    let readme = include_str!("../README.md");
     let listed = [
         (HOOK_FAILED.to_string(), "a hook"),
         (INVALID_SETTING.to_string(), "a "),

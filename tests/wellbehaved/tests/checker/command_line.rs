@@ -1,8 +1,10 @@
 //! How the checker is called, what it prints, and that it leaves nothing behind.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::ExitStatusExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use daemon_harness::Proc;
@@ -131,9 +133,14 @@ fn an_interrupted_checker_leaves_nothing() {
             .spawn()
             .expect("the checker");
         let pid = i32::try_from(checker.id()).expect("a pid");
+        // Between two rows there may be a moment without a keeper.
         let waited = std::panic::catch_unwind(|| {
             let deadline = std::time::Instant::now() + std::time::Duration::from_mins(1);
-            while is_regular(&script.place.pidfile()) != Some(regular) {
+            loop {
+                let directories = keepers_directories(pid);
+                if is_regular(&script.place.pidfile()) == Some(regular) && !directories.is_empty() {
+                    return directories;
+                }
                 assert!(
                     std::time::Instant::now() < deadline,
                     "nothing comes to the pidfile's path"
@@ -141,24 +148,31 @@ fn an_interrupted_checker_leaves_nothing() {
                 std::thread::sleep(std::time::Duration::from_millis(1));
             }
         });
-        let keepers: Vec<_> = Proc::descendants(pid)
-            .into_iter()
-            .filter(|it| it.arguments().first().is_some_and(|name| name == "keeper"))
-            .collect();
-        let directories: Vec<_> = keepers
-            .iter()
-            .map(|keeper| keeper.arguments()[1].clone())
-            .collect();
         kill(nix::unistd::Pid::from_raw(pid), signal).expect("a signal to the checker");
         let status = checker.wait().expect("the checker");
-        waited.expect("the right moment");
+        let directories = waited.expect("the right moment");
         assert_eq!(status.signal(), Some(signal as i32), "{status}");
         script.assert_clean();
-        assert!(
-            !directories.is_empty()
-                && directories
-                    .iter()
-                    .all(|directory| !Path::new(directory).exists())
-        );
+        for directory in directories {
+            assert!(
+                !Path::new(&directory).exists(),
+                "{} is left",
+                directory.display()
+            );
+        }
     }
+}
+
+/// The directories of the keepers that a checker has started.
+fn keepers_directories(checker: i32) -> Vec<PathBuf> {
+    let mut directories = Vec::new();
+    for process in Proc::descendants(checker) {
+        // It may be gone by now.
+        let line = fs::read(format!("/proc/{}/cmdline", process.pid())).unwrap_or_default();
+        if let Some(arguments) = line.strip_prefix(b"keeper\0") {
+            let directory = arguments.split(|byte| *byte == 0).next();
+            directories.extend(directory.map(|bytes| PathBuf::from(OsStr::from_bytes(bytes))));
+        }
+    }
+    directories
 }
