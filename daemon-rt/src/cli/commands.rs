@@ -7,6 +7,7 @@ use std::time::Duration;
 use nix::syslog::Severity;
 use nix::unistd::geteuid;
 
+use super::install::{self, Run, Start, Switch, Task};
 use super::output;
 use super::status::{Answer, UNKNOWN};
 use super::unit::{self, UnitOptions};
@@ -83,8 +84,44 @@ impl Daemon {
                 let files = unit::service_files(self, *manager, &options)?;
                 output::line(files.printed().trim_end())?;
             }
+            Action::Install { .. }
+            | Action::Uninstall { .. }
+            | Action::Enable { .. }
+            | Action::Disable { .. } => {
+                self.change_installation(configured, settings, privileged_init)?;
+            }
         }
         Ok(ExitCode::SUCCESS)
+    }
+
+    /// Runs one of the commands for which the configuration need not be good, but for `install`.
+    fn change_installation(
+        &self,
+        configured: Result<(), Failure>,
+        settings: Result<impl FnOnce() -> Result<(), Error>, Error>,
+        privileged_init: bool,
+    ) -> Result<(), Failure> {
+        let run = |dry| if dry { Run::Dry } else { Run::Real };
+        let (manager, task, run) = match &self.action {
+            Action::Install {
+                manager,
+                now,
+                dry_run,
+                arguments,
+            } => {
+                configured?;
+                check(settings)?;
+                let options = UnitOptions::new(self, "install", arguments.clone(), privileged_init);
+                let start = if *now { Start::Now } else { Start::AtBoot };
+                (manager, Task::Install(options, start), run(*dry_run))
+            }
+            Action::Uninstall { manager, dry_run } => (manager, Task::Uninstall, run(*dry_run)),
+            Action::Enable { manager } => (manager, Task::Switch(Switch::On), Run::Real),
+            Action::Disable { manager } => (manager, Task::Switch(Switch::Off), Run::Real),
+            _ => return Ok(()),
+        };
+        install::run(self, *manager, &task, run)?;
+        Ok(())
     }
 
     /// Returns the pidfile. Where `configure` has failed, the one that was set until then: such a

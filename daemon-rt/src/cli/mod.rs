@@ -38,6 +38,8 @@
 
 #[cfg(unix)]
 mod commands;
+#[cfg(unix)]
+mod install;
 mod man;
 pub(crate) mod output;
 #[cfg(unix)]
@@ -81,7 +83,8 @@ enum About {
 
 impl Daemon {
     /// Gives the service the control commands as its command line: `start` (also without a
-    /// command), `stop`, `restart`, `reload`, `kill`, `status`, `check`, `run`, `unit`, `completions`,
+    /// command), `stop`, `restart`, `reload`, `kill`, `status`, `check`, `run`, `unit`, `install`,
+    /// `uninstall`, `enable`, `disable`, `completions`,
     /// `man`, `help`, `--help` and `--version`, which prints `version`.
     ///
     /// It also gives the service a [`control_socket`](Self::control_socket). In `configure` the command

@@ -90,6 +90,40 @@ pub enum Action {
         #[command(flatten)]
         arguments: UnitArguments,
     },
+    /// Install the service: write its file for the service manager, and have it started at boot
+    ///
+    /// A file that was changed, or that is not from this command, is left alone: that is an error.
+    Install {
+        /// The service manager; the one that runs here if left out
+        manager: Option<Manager>,
+        /// Start it, too
+        #[arg(long)]
+        now: bool,
+        /// Print the files and commands, and change nothing
+        #[arg(long)]
+        dry_run: bool,
+        /// What the settings do not say
+        #[command(flatten)]
+        arguments: UnitArguments,
+    },
+    /// Stop the service by its manager, and remove what `install` has written
+    Uninstall {
+        /// The service manager; the one that runs here if left out
+        manager: Option<Manager>,
+        /// Print the commands, and change nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Have the installed service started at boot
+    Enable {
+        /// The service manager; the one that runs here if left out
+        manager: Option<Manager>,
+    },
+    /// Have the installed service not started at boot
+    Disable {
+        /// The service manager; the one that runs here if left out
+        manager: Option<Manager>,
+    },
 }
 
 /// What a service file says of the service that is not among its settings.

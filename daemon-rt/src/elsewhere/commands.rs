@@ -21,6 +21,10 @@ impl Daemon {
             Action::Kill { .. } => "send a signal",
             Action::Status { .. } => "look the service up",
             Action::Unit { .. } => "print a service file",
+            Action::Install { .. } => "install",
+            Action::Uninstall { .. } => "uninstall",
+            Action::Enable { .. } => "enable",
+            Action::Disable { .. } => "disable",
             Action::Check { quiet } => return self.check(quiet),
         };
         let mut failure = Failure::from(Error::unavailable(verb));

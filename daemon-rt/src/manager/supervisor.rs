@@ -95,6 +95,19 @@ pub(crate) fn arguments(process: Pid) -> Vec<Vec<u8>> {
     line.split(|&byte| byte == 0).map(<[u8]>::to_vec).collect()
 }
 
+/// Checks whether a process is supervisord(1), of whichever child.
+#[cfg(all(feature = "cli", target_os = "linux"))]
+pub(crate) fn is_supervisord(process: Pid) -> bool {
+    let mut buffer = [0; 16];
+    match comm(process, &mut buffer) {
+        Some(b"supervisord") => true,
+        Some(name) if name.starts_with(b"python") => {
+            python(process) == Some(Supervisor::Supervisord)
+        }
+        _ => false,
+    }
+}
+
 /// A supervisor written in Python, run as a module or as a script. (A script that the kernel
 /// executes by its `#!` line has its own name.)
 fn python(process: Pid) -> Option<Supervisor> {

@@ -14,6 +14,7 @@
 //! | `containers` | PID 1 of a container, shims, callers who wait for the end of the output |
 //! | `keep` | a manager keeps what it runs |
 //! | `unit_files` | what `unit` prints |
+//! | `install` | `install` and its like, in machines of their own |
 
 #[macro_use]
 mod greeter;
@@ -21,6 +22,7 @@ mod greeter;
 mod auto;
 mod containers;
 mod ctl;
+mod install;
 mod journal;
 mod keep;
 mod places;

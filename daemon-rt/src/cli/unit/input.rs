@@ -196,7 +196,7 @@ fn limits_of(daemon: &Daemon) -> Result<Vec<(&'static str, SoftAndHard)>, Error>
 }
 
 /// Refuses a name that some format would take for something else.
-fn plain_name(name: String) -> Result<String, Error> {
+pub(in crate::cli) fn plain_name(name: String) -> Result<String, Error> {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     if name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.chars().all(is_plain) {
         return Ok(name);

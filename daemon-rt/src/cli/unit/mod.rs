@@ -23,9 +23,10 @@ mod tests;
 
 use std::path::Path;
 
-pub(super) use self::file::ServiceFiles;
-pub(super) use self::input::UnitOptions;
+pub(super) use self::file::{ServiceFile, ServiceFiles};
 use self::input::{UnitInput, refuse};
+pub(super) use self::input::{UnitOptions, plain_name};
+pub(super) use self::quote::shell_line;
 use crate::daemon::Daemon;
 use crate::daemon::action::Manager;
 use crate::error::Error;

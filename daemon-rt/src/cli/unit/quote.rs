@@ -11,7 +11,7 @@ pub(super) fn shell(word: &str) -> String {
 }
 
 /// A command line for sh(1).
-pub(super) fn shell_line(words: &[&str]) -> String {
+pub(in crate::cli) fn shell_line(words: &[&str]) -> String {
     join(words, shell)
 }
 

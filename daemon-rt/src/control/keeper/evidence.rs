@@ -6,7 +6,7 @@ use std::path::Path;
 
 use nix::unistd::Pid;
 
-use super::process::Process;
+use super::process::{Process, is_trusted};
 use super::remedy::{Caller, Keeper, Remedy};
 use super::{openrc, supervisors, systemd};
 use crate::control::lookup::stays_in_foreground;
@@ -50,7 +50,7 @@ fn supervised(
     parent: Process,
 ) -> io::Result<Option<Keeper>> {
     // Its name, its directory and its arguments decide what is run here.
-    if !parent.is_trusted() {
+    if !is_trusted(parent.pid) {
         return Ok(None);
     }
     let keeper = match supervisor {

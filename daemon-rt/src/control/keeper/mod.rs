@@ -30,8 +30,14 @@ use std::time::{Duration, Instant};
 use nix::unistd::Pid;
 
 pub(crate) use self::evidence::find_keeper;
+#[cfg(feature = "cli")]
+pub(crate) use self::process::is_trusted;
 use self::remedy::Caller;
 pub(crate) use self::remedy::Keeper;
+#[cfg(feature = "cli")]
+pub(crate) use self::remedy::run;
+#[cfg(feature = "cli")]
+pub(crate) use self::supervisors::configuration_of_supervisord;
 use crate::control::handover::{self, Restart};
 use crate::control::instance::Instance;
 use crate::control::lookup::{describe, failed, stays_in_foreground};
@@ -91,18 +97,27 @@ fn restart_by_manager(pidfile: &Path) -> Result<ControlFlow<String>, Error> {
 /// Has the manager restart the service, and waits for the new process. Returns what was done.
 fn restart(keeper: &Keeper, pidfile: &Path, old: Pid) -> io::Result<String> {
     let command = keeper.restart()?;
-    let (control, old) = (Control::new(pidfile), sys::id_of(old));
+    match wait_for_process(pidfile, Some(old)) {
+        Ok(pid) => Ok(format!("restarted: pid {pid}, by `{command}`")),
+        Err(error) => Err(io::Error::other(format!(
+            "`{command}` succeeded, but {error}"
+        ))),
+    }
+}
+
+/// Waits until the service that a manager has started is ready, by its pidfile. `old` is the
+/// process of before. Returns the new one.
+pub(crate) fn wait_for_process(pidfile: &Path, old: Option<Pid>) -> io::Result<u32> {
+    let (control, old) = (Control::new(pidfile), old.map(sys::id_of));
     let began = Instant::now();
     while began.elapsed() < START {
         match control.status() {
-            Ok(Status::Running { pid, .. }) if pid != old => {
-                return Ok(format!("restarted: pid {pid}, by `{command}`"));
-            }
+            Ok(Status::Running { pid, .. }) if Some(pid) != old => return Ok(pid),
             _ => std::thread::sleep(PAUSE),
         }
     }
     Err(io::Error::other(format!(
-        "`{command}` succeeded, but no new process holds the pidfile after {START:?}"
+        "no new process holds the pidfile after {START:?}"
     )))
 }
 

@@ -38,14 +38,6 @@ impl Process {
         }
     }
 
-    /// Checks whether it belongs to root or to the caller.
-    pub(super) fn is_trusted(self) -> bool {
-        match std::fs::metadata(format!("/proc/{}", self.pid)) {
-            Ok(process) => process.uid() == 0 || process.uid() == geteuid().as_raw(),
-            Err(_) => false,
-        }
-    }
-
     pub(super) fn directory(self) -> Option<PathBuf> {
         std::fs::read_link(format!("/proc/{}/cwd", self.pid)).ok()
     }
@@ -60,5 +52,13 @@ impl Process {
             process = Self::of(current.parent);
         }
         false
+    }
+}
+
+/// Checks whether a process belongs to root or to the caller.
+pub(crate) fn is_trusted(process: Pid) -> bool {
+    match std::fs::metadata(format!("/proc/{process}")) {
+        Ok(process) => process.uid() == 0 || process.uid() == geteuid().as_raw(),
+        Err(_) => false,
     }
 }

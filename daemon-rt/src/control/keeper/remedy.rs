@@ -106,7 +106,7 @@ impl Remedy {
 }
 
 /// Runs a command, which must succeed. Returns it as it is typed.
-fn run(words: &[String], limit: Duration) -> io::Result<String> {
+pub(crate) fn run(words: &[String], limit: Duration) -> io::Result<String> {
     let command = words.join(" ");
     match command::run(words, limit) {
         Ok(output) if output.status.success() => Ok(command),

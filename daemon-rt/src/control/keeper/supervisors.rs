@@ -55,7 +55,7 @@ pub(super) fn daemontools(supervise: Process) -> Option<Keeper> {
 
 pub(super) fn supervisord(service: Pid, supervisord: Pid) -> io::Result<Keeper> {
     let mut ctl = vec!["supervisorctl".to_owned()];
-    if let Some(file) = configuration(&supervisor::arguments(supervisord)) {
+    if let Some(file) = configuration_of_supervisord(supervisord) {
         ctl.extend(["-c".to_owned(), file]);
     }
     let with = |words: &[&str]| -> Vec<String> {
@@ -85,7 +85,8 @@ pub(super) fn supervisord(service: Pid, supervisord: Pid) -> io::Result<Keeper> 
 
 /// The file that `-c FILE` names, if the path is absolute. A relative one was meant in a directory
 /// that supervisord may have left.
-fn configuration(arguments: &[Vec<u8>]) -> Option<String> {
+pub(crate) fn configuration_of_supervisord(process: Pid) -> Option<String> {
+    let arguments = supervisor::arguments(process);
     let mut words = arguments
         .iter()
         .map_while(|word| std::str::from_utf8(word).ok());

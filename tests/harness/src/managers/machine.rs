@@ -19,7 +19,7 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 
 /// An init for machines that need none: adopts and reaps, and is not among the names that mean
 /// supervision.
-const PLAIN_INIT: &str = "mkfifo /run/never; while :; do read -r _ <>/run/never; done";
+pub const PLAIN_INIT: &str = "mkfifo /run/never; while :; do read -r _ <>/run/never; done";
 
 /// A running machine. Dropping it ends every process in it and removes whatever it was made of.
 #[derive(Debug)]

@@ -40,7 +40,7 @@ use std::time::Duration;
 
 pub use self::cron::Cron;
 pub use self::dinit::Dinit;
-pub use self::machine::Machine;
+pub use self::machine::{Machine, PLAIN_INIT};
 pub use self::notify::NotifySocket;
 pub use self::openrc::OpenRc;
 pub use self::pid1::{Pid1, Shim};

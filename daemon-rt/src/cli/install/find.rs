@@ -1,0 +1,99 @@
+//! The search for the manager that runs here, by what only that manager leaves or is.
+
+use std::io;
+use std::path::Path;
+
+use nix::unistd::Pid;
+
+use crate::control::keeper;
+use crate::daemon::action::Manager;
+use crate::manager::supervisor;
+use crate::sys::proc;
+
+/// A manager by its process.
+#[derive(Clone, Copy)]
+pub(super) struct Program {
+    name: &'static str,
+    manager: Manager,
+}
+
+impl Program {
+    pub(super) const RUNSVDIR: Self = Self {
+        name: "runsvdir",
+        manager: Manager::Runit,
+    };
+    pub(super) const S6_SVSCAN: Self = Self {
+        name: "s6-svscan",
+        manager: Manager::S6,
+    };
+    pub(super) const SUPERVISORD: Self = Self {
+        name: "supervisord",
+        manager: Manager::Supervisord,
+    };
+    const ALL: [Self; 3] = [Self::RUNSVDIR, Self::S6_SVSCAN, Self::SUPERVISORD];
+
+    fn is(self, process: Pid) -> bool {
+        match self.manager {
+            Manager::Supervisord => supervisor::is_supervisord(process),
+            _ => supervisor::comm(process, &mut [0; 16]) == Some(self.name.as_bytes()),
+        }
+    }
+}
+
+/// Returns the manager that runs here.
+pub(in crate::cli) fn manager() -> io::Result<Manager> {
+    if Path::new("/run/systemd/system").is_dir() {
+        return Ok(Manager::Systemd);
+    }
+    if Path::new("/run/openrc/softlevel").exists() {
+        return Ok(Manager::Openrc);
+    }
+    let mut found: Vec<Manager> = Vec::new();
+    for program in Program::ALL {
+        match processes(program).first() {
+            Some(first) if first.as_raw() == 1 => return Ok(program.manager),
+            Some(_) => found.push(program.manager),
+            None => {}
+        }
+    }
+    let several = match found.as_slice() {
+        [only] => return Ok(*only),
+        [] => {
+            let init = supervisor::comm(Pid::from_raw(1), &mut [0; 16]) == Some(b"init");
+            if init && Path::new("/etc/init.d").is_dir() {
+                return Ok(Manager::Sysv);
+            }
+            "no service manager is known to run here"
+        }
+        _ => "more than one service manager runs here",
+    };
+    Err(io::Error::other(format!("{several}: name one")))
+}
+
+/// Returns the process of a manager.
+pub(super) fn process(program: Program) -> io::Result<Pid> {
+    match processes(program).first() {
+        Some(process) => Ok(*process),
+        None => Err(io::Error::other(format!("{} does not run", program.name))),
+    }
+}
+
+/// The processes of this program that root or the caller has, outside of containers, in their order.
+fn processes(program: Program) -> Vec<Pid> {
+    let mut found = Vec::new();
+    let Ok(entries) = std::fs::read_dir("/proc") else {
+        return found;
+    };
+    for entry in entries {
+        let Ok(entry) = entry else { continue };
+        let Ok(pid) = entry.file_name().to_string_lossy().parse() else {
+            continue;
+        };
+        let pid = Pid::from_raw(pid);
+        if program.is(pid) && keeper::is_trusted(pid) && !proc::is_below(pid) && proc::is_ours() {
+            found.push(pid);
+        }
+    }
+    found.sort();
+    found
+}

@@ -1,0 +1,210 @@
+//! The place of a service's files under a manager, and the manager's commands.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::change::{Change, Words};
+use super::mark::{self, Found, kept};
+use crate::cli::unit::ServiceFile;
+
+pub(super) struct Layout {
+    pub(super) name: String,
+    pub(super) directory: PathBuf,
+    /// The first of the files, as a path below the directory: the one that has the mark.
+    pub(super) file: String,
+    /// The places of a package's file of the same name.
+    pub(super) packaged: Vec<PathBuf>,
+    pub(super) boot: Boot,
+    /// The commands after a file was written.
+    pub(super) reload: Vec<Words>,
+    pub(super) start: Vec<Words>,
+    pub(super) stop: Vec<Words>,
+    /// The commands after the files were removed.
+    pub(super) forget: Vec<Words>,
+}
+
+/// What decides on a start at boot.
+pub(super) enum Boot {
+    Commands {
+        enable: Vec<Words>,
+        disable: Vec<Words>,
+    },
+    /// A link to the service's own directory, where the manager scans for such; and in that
+    /// directory no file `down`, which the supervisor looks for when it begins.
+    Scan { link: PathBuf },
+    /// The file, unless it has this line.
+    Unless(&'static str),
+}
+
+/// The time of the service's first start.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(in crate::cli) enum Start {
+    Now,
+    AtBoot,
+}
+
+/// The start at boot, switched on or off.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(in crate::cli) enum Switch {
+    On,
+    Off,
+}
+
+/// The user whose manager it is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Scope {
+    System,
+    User,
+}
+
+impl Layout {
+    /// The path of the first file.
+    pub(super) fn path(&self) -> PathBuf {
+        self.directory.join(&self.file)
+    }
+
+    /// The service directory, where it has one of its own.
+    fn own_directory(&self) -> PathBuf {
+        self.directory.join(&self.name)
+    }
+
+    pub(super) fn creation(&self, files: Vec<ServiceFile>, start: Start) -> Vec<Change> {
+        let mut changes = self.writing(files);
+        match &self.boot {
+            Boot::Commands { enable, .. } => {
+                changes.extend(Change::run_all(&self.reload));
+                changes.extend(Change::run_all(enable));
+            }
+            Boot::Scan { link } => changes.extend(self.link(link, start)),
+            Boot::Unless(_) => {}
+        }
+        changes
+    }
+
+    pub(super) fn update(&self, old: Vec<String>, files: Vec<ServiceFile>) -> Vec<Change> {
+        let is_new = |old: &String| files.iter().any(|file| file.path == *old);
+        let stale: Vec<_> = old.into_iter().filter(|old| !is_new(old)).collect();
+        let mut changes = self.writing(files);
+        changes.extend(self.removing(stale));
+        changes.extend(Change::run_all(&self.reload));
+        changes
+    }
+
+    pub(super) fn removal(&self, files: Vec<String>) -> Vec<Change> {
+        let mut changes = Vec::new();
+        match &self.boot {
+            Boot::Commands { disable, .. } => {
+                changes.extend(Change::run_all(&self.stop));
+                changes.extend(Change::run_all(disable));
+                changes.extend(self.removing(files));
+            }
+            Boot::Scan { link } => {
+                let directory = self.own_directory();
+                changes.push(Change::Remove(link.clone()));
+                changes.push(Change::EndSupervisor {
+                    directory: directory.clone(),
+                    commands: self.stop.clone(),
+                });
+                changes.extend(self.removing(files));
+                changes.push(Change::Remove(self.down()));
+                changes.push(Change::RemoveDirectory(directory));
+            }
+            Boot::Unless(_) => changes.extend(self.removing(files)),
+        }
+        changes.extend(Change::run_all(&self.forget));
+        changes
+    }
+
+    /// The changes that switch the start at boot on or off.
+    pub(super) fn switch(&self, to: Switch) -> io::Result<Vec<Change>> {
+        Ok(match (&self.boot, to) {
+            (Boot::Commands { enable, .. }, Switch::On) => Change::run_all(enable),
+            (Boot::Commands { disable, .. }, Switch::Off) => Change::run_all(disable),
+            (Boot::Scan { link }, Switch::On) if link.symlink_metadata().is_err() => {
+                self.link(link, Start::AtBoot)
+            }
+            (Boot::Scan { .. }, Switch::On) => vec![Change::Remove(self.down())],
+            (Boot::Scan { .. }, Switch::Off) => vec![self.write_down()],
+            (Boot::Unless(line), _) => self.rewriting(line, to)?,
+        })
+    }
+
+    /// Has the new text the line by which the old one is not started at boot.
+    pub(super) fn keep_disabled(&self, old: &str, new: &mut String) {
+        if let Boot::Unless(line) = self.boot {
+            if old.lines().any(|old| old == line) {
+                new.push_str(line);
+                new.push('\n');
+            }
+        }
+    }
+
+    /// Writes the file with or without a line.
+    fn rewriting(&self, line: &str, to: Switch) -> io::Result<Vec<Change>> {
+        let Found::Untouched { text, .. } = mark::find(&self.directory, &self.file)? else {
+            return Err(kept(&self.path(), "changed"));
+        };
+        let mut text = mark::without(&text).replace(&format!("{line}\n"), "");
+        if to == Switch::Off {
+            text += line;
+            text.push('\n');
+        }
+        let mut files = [ServiceFile {
+            path: self.file.clone(),
+            text,
+            mode: 0o644,
+        }];
+        mark::add(&self.name, &mut files);
+        Ok(self.writing(files.into()))
+    }
+
+    fn writing(&self, files: Vec<ServiceFile>) -> Vec<Change> {
+        let write = |file: ServiceFile| Change::Write {
+            path: self.directory.join(file.path),
+            text: file.text,
+            mode: file.mode,
+        };
+        files.into_iter().map(write).collect()
+    }
+
+    fn removing(&self, files: Vec<String>) -> Vec<Change> {
+        let remove = |file| Change::Remove(self.directory.join(file));
+        files.into_iter().map(remove).collect()
+    }
+
+    /// Lets the manager find the service directory.
+    fn link(&self, link: &Path, start: Start) -> Vec<Change> {
+        let mut changes = Vec::new();
+        if start == Start::AtBoot {
+            changes.push(self.write_down());
+        }
+        changes.push(Change::Link {
+            path: link.to_owned(),
+            target: self.own_directory(),
+        });
+        changes.extend(Change::run_all(&self.reload));
+        changes.push(Change::AwaitSupervisor(self.own_directory()));
+        if start == Start::AtBoot {
+            changes.push(Change::Remove(self.down()));
+        }
+        changes
+    }
+
+    /// The supervisor looks for this file when it begins: at boot.
+    fn down(&self) -> PathBuf {
+        self.own_directory().join("down")
+    }
+
+    fn write_down(&self) -> Change {
+        Change::Write {
+            path: self.down(),
+            text: String::new(),
+            mode: 0o644,
+        }
+    }
+}
+
+/// A command and its arguments.
+pub(super) fn words(words: &[&str]) -> Words {
+    words.iter().map(|&word| word.to_owned()).collect()
+}

@@ -1,0 +1,79 @@
+//! s6 and runit: a service directory, and a link to it in the directory that the manager scans.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+
+use nix::unistd::Pid;
+
+use super::change::named;
+use super::find::{self, Program};
+use super::layout::{Boot, Layout, words};
+use crate::manager::supervisor;
+
+pub(super) fn runit(name: &str) -> io::Result<Layout> {
+    let (directory, scanned) = (PathBuf::from("/etc/sv"), of_runsvdir()?);
+    let own = directory.join(name).display().to_string();
+    Ok(Layout {
+        name: name.to_owned(),
+        file: format!("{name}/run"),
+        directory,
+        packaged: Vec::new(),
+        boot: Boot::Scan {
+            link: scanned.join(name),
+        },
+        reload: Vec::new(),
+        start: vec![words(&["sv", "-w", "150", "start", &own])],
+        stop: vec![words(&["sv", "-w", "150", "exit", &own])],
+        forget: Vec::new(),
+    })
+}
+
+pub(super) fn s6(name: &str) -> io::Result<Layout> {
+    let (directory, scanned) = (PathBuf::from("/etc/s6/sv"), of_s6_svscan()?);
+    let own = directory.join(name).display().to_string();
+    let scan = words(&["s6-svscanctl", "-a", &scanned.display().to_string()]);
+    let wait = |up_or_down, option| words(&["s6-svc", up_or_down, "-T", "150000", option, &own]);
+    Ok(Layout {
+        name: name.to_owned(),
+        file: format!("{name}/run"),
+        directory,
+        packaged: Vec::new(),
+        boot: Boot::Scan {
+            link: scanned.join(name),
+        },
+        reload: vec![scan.clone()],
+        start: vec![wait("-wU", "-u")],
+        stop: vec![scan, wait("-wD", "-xd")],
+        forget: Vec::new(),
+    })
+}
+
+/// The directory of `runsvdir DIRECTORY`.
+fn of_runsvdir() -> io::Result<PathBuf> {
+    let process = find::process(Program::RUNSVDIR)?;
+    let mut arguments = supervisor::arguments(process).into_iter().skip(1);
+    match arguments.find(|argument| !argument.starts_with(b"-")) {
+        Some(argument) if argument.starts_with(b"/") => Ok(OsString::from_vec(argument).into()),
+        Some(argument) => Ok(working_directory(process)?.join(OsString::from_vec(argument))),
+        None => Err(io::Error::other(format!(
+            "the directory of runsvdir (pid {process}) is not known"
+        ))),
+    }
+}
+
+/// The directory of `s6-svscan DIRECTORY`, in which it works.
+fn of_s6_svscan() -> io::Result<PathBuf> {
+    let process = find::process(Program::S6_SVSCAN)?;
+    let mut arguments = supervisor::arguments(process).into_iter().skip(1);
+    match arguments.find(|argument| argument.starts_with(b"/")) {
+        Some(argument) => Ok(OsString::from_vec(argument).into()),
+        None => working_directory(process),
+    }
+}
+
+fn working_directory(process: Pid) -> io::Result<PathBuf> {
+    let link = format!("/proc/{process}/cwd");
+    std::fs::read_link(&link).map_err(|error| named(Path::new(&link), &error))
+}

@@ -1,0 +1,59 @@
+//! systemd: units of the system, or of a user.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::layout::{Boot, Layout, Scope, words};
+
+const PACKAGED: [&str; 3] = ["/usr/local/lib/systemd", "/usr/lib/systemd", "/lib/systemd"];
+
+pub(super) fn layout(name: &str, scope: Scope) -> io::Result<Layout> {
+    let (directory, kind) = match scope {
+        Scope::System => (PathBuf::from("/etc/systemd/system"), "system"),
+        Scope::User => (configuration_of_user()?.join("systemd/user"), "user"),
+    };
+    let (unit, socket) = (format!("{name}.service"), format!("{name}.socket"));
+    let systemctl = |verb: &str, units: &[&str]| {
+        let mut command = vec!["systemctl"];
+        if scope == Scope::User {
+            command.push("--user");
+        }
+        command.push(verb);
+        command.extend(units);
+        words(&command)
+    };
+    // Else the next connection starts it again.
+    let stop = if directory.join(&socket).exists() {
+        systemctl("stop", &[&socket, &unit])
+    } else {
+        systemctl("stop", &[&unit])
+    };
+    let packaged = PACKAGED.map(|place| Path::new(place).join(kind).join(&unit));
+    Ok(Layout {
+        name: name.to_owned(),
+        directory,
+        packaged: packaged.into(),
+        boot: Boot::Commands {
+            enable: vec![systemctl("enable", &[&unit])],
+            disable: vec![systemctl("disable", &[&unit])],
+        },
+        reload: vec![systemctl("daemon-reload", &[])],
+        start: vec![systemctl("start", &[&unit])],
+        stop: vec![stop],
+        forget: vec![systemctl("daemon-reload", &[])],
+        file: unit,
+    })
+}
+
+/// `$XDG_CONFIG_HOME`.
+fn configuration_of_user() -> io::Result<PathBuf> {
+    if let Some(directory) = std::env::var_os("XDG_CONFIG_HOME") {
+        if Path::new(&directory).is_absolute() {
+            return Ok(directory.into());
+        }
+    }
+    match std::env::var_os("HOME") {
+        Some(home) if Path::new(&home).is_absolute() => Ok(Path::new(&home).join(".config")),
+        _ => Err(io::Error::other("HOME is not set")),
+    }
+}

@@ -1,0 +1,407 @@
+//! `install`, `uninstall`, `enable` and `disable`, under each manager.
+//!
+//! They change a system. So they are called in a machine, and nowhere else.
+
+use std::fs;
+
+use daemon_harness::managers::{Machine, OpenRc, PLAIN_INIT, Ran, Root, Systemd, wait_until};
+use daemon_harness::{bin, require};
+
+/// The service, with arguments that its file has to have.
+const CALL: &str = "embedded --pidfile /run/embedded.pid --config /etc/embedded";
+/// The same in another version.
+const NEW_CALL: &str = "embedded --note new --pidfile /run/embedded.pid --config /etc/embedded";
+
+/// A manager with the service.
+struct Under<'m> {
+    machine: &'m Machine,
+    /// The file that is installed.
+    file: &'static str,
+    /// The service's process, as the manager has it.
+    pid: &'m dyn Fn() -> Option<u32>,
+    /// Has the manager end and begin as a boot does.
+    reboot: &'m dyn Fn(),
+}
+
+fn root() -> Root {
+    with_service(Root::new())
+}
+
+fn with_service(root: Root) -> Root {
+    root.copy("/usr/bin/embedded", bin("embedded"))
+        .text("/etc/embedded", "note=hello\n")
+}
+
+/// Calls the service in the machine.
+fn call(machine: &Machine, line: &str) -> Ran {
+    let namespace =
+        |process: &str| fs::read_link(format!("/proc/{process}/ns/mnt")).expect("it is");
+    let inside = namespace(&machine.init().to_string());
+    assert_ne!(inside, namespace("self"), "it would change this system");
+    machine.sh(&format!("{line}; exit $?"))
+}
+
+/// The files that a service might be installed among, with their contents.
+fn listing(machine: &Machine) -> String {
+    let list = "cd /etc && list=$(ls -d systemd init.d rc?.d runlevels sv service scan s6 supervisor 2>/dev/null)
+        find $list -printf '%M %u %p %l\\n' | sort
+        find $list -type f ! -name .depend.* -exec cksum {} + | sort
+        find /etc /var/lib -name '*embedded*' | sort";
+    machine.sh(list).expect_success()
+}
+
+#[track_caller]
+fn assert_same(machine: &Machine, before: &str) {
+    let now = listing(machine);
+    let differ = |one: &str, other: &str| -> Vec<String> {
+        let lines = one.lines().filter(|line| !other.contains(line));
+        lines.map(str::to_owned).collect()
+    };
+    let (more, less) = (differ(&now, before), differ(before, &now));
+    assert!(more.is_empty() && less.is_empty(), "{more:#?} {less:#?}");
+}
+
+impl Under<'_> {
+    fn call(&self, command: &str) -> Ran {
+        call(self.machine, &format!("{CALL} {command}"))
+    }
+
+    /// Waits until the manager has the one process of the service, which is ready.
+    #[track_caller]
+    fn assert_runs(&self) -> u32 {
+        let pid = wait_until("the service", || {
+            let ready = self.call("status").status == 0;
+            (self.pid)().filter(|pid| ready && self.machine.pids("embedded") == [*pid])
+        });
+        let pidfile = fs::read_to_string(self.machine.path("/run/embedded.pid"));
+        assert_eq!(pidfile.expect("it runs").trim(), pid.to_string());
+        pid
+    }
+
+    #[track_caller]
+    fn assert_down(&self) {
+        // supervise-daemon of OpenRC does not wait for its end.
+        wait_until("its end", || {
+            let ended = self.machine.pids("embedded").is_empty() && (self.pid)().is_none();
+            ended.then_some(())
+        });
+    }
+
+    fn sh(&self, script: &str) -> String {
+        self.machine.sh(script).expect_success()
+    }
+
+    /// All of it.
+    fn show(&self) {
+        let before = listing(self.machine);
+        self.dry_run_changes_nothing(&before);
+        self.is_installed_once();
+        self.is_switched();
+        self.is_updated();
+        self.administrators_change_is_kept();
+        self.an_ordinary_user_is_refused();
+        self.is_uninstalled(&before);
+        self.is_installed_without_a_start(&before);
+        self.a_broken_configuration_is_not_installed(&before);
+    }
+
+    fn dry_run_changes_nothing(&self, before: &str) {
+        let said = self.call("install --now --dry-run").expect_success();
+        assert!(said.contains(&format!("# {}, mode ", self.file)), "{said}");
+        assert!(said.contains("--config /etc/embedded"), "{said}");
+        assert_same(self.machine, before);
+        self.assert_down();
+        let said = self.call("uninstall --dry-run").expect_success();
+        assert_eq!(said, "embedded is not installed");
+        assert_ne!(self.call("enable").status, 0);
+    }
+
+    fn is_installed_once(&self) {
+        let said = self.call("install --now").expect_success();
+        let pid = self.assert_runs();
+        let file = self.file;
+        assert_eq!(
+            said,
+            format!("embedded installed: {file}; started: pid {pid}")
+        );
+        for command in ["install", "install --now"] {
+            let said = self.call(command).expect_success();
+            let beginning = format!("embedded is already installed: {file}");
+            assert!(said.starts_with(&beginning), "{said}");
+        }
+        assert_eq!(self.assert_runs(), pid);
+        assert_eq!(self.assert_runs(), pid);
+    }
+
+    fn is_switched(&self) {
+        let pid = self.assert_runs();
+        for _twice in 0..2 {
+            let said = self.call("disable").expect_success();
+            assert_eq!(said, "embedded disabled: it is not started at boot");
+        }
+        assert_eq!(self.assert_runs(), pid, "it goes on");
+        let said = self.call("install").expect_success();
+        assert!(said.contains("already installed"), "{said}");
+        (self.reboot)();
+        self.assert_down();
+        for _twice in 0..2 {
+            let said = self.call("enable").expect_success();
+            assert_eq!(said, "embedded enabled: it is started at boot");
+        }
+        (self.reboot)();
+        self.assert_runs();
+    }
+
+    fn is_updated(&self) {
+        let install = || call(self.machine, &format!("{NEW_CALL} install")).expect_success();
+        assert_eq!(install(), format!("embedded updated: {}", self.file));
+        assert!(
+            self.sh(&format!("cat {}", self.file))
+                .contains("--note new")
+        );
+        assert!(install().contains("already installed"));
+        self.assert_runs();
+    }
+
+    fn administrators_change_is_kept(&self) {
+        let file = self.file;
+        let pid = self.assert_runs();
+        self.sh(&format!("cp -p {file} /tmp/kept && echo '# mine' >>{file}"));
+        for command in ["install", "install --now", "install --dry-run", "uninstall"] {
+            let refused = self.call(command);
+            assert_eq!(refused.status, 1, "{command}: {refused}");
+            assert!(refused.stderr.contains(file), "{refused}");
+            assert!(refused.stderr.contains("it was changed"), "{refused}");
+        }
+        assert!(self.sh(&format!("tail -n 1 {file}")) == "# mine");
+        assert_eq!(self.assert_runs(), pid);
+        self.sh(&format!("cp -p /tmp/kept {file}"));
+    }
+
+    fn an_ordinary_user_is_refused(&self) {
+        for command in ["install", "uninstall", "enable", "disable"] {
+            let line = format!("setpriv --reuid=65534 --clear-groups {CALL} {command}");
+            let refused = call(self.machine, &line);
+            assert_eq!(refused.status, 1, "{command}: {refused}");
+            let text = "Permission denied (os error 13): only root can do this";
+            assert!(refused.stderr.contains(text), "{command}: {refused}");
+            let named = refused.stderr.split(": ").nth(2).expect("a path");
+            assert!(self.file.starts_with(named), "{command}: {refused}");
+        }
+        self.assert_runs();
+    }
+
+    /// Even where its configuration is broken.
+    fn is_uninstalled(&self, before: &str) {
+        self.sh("echo broken >/etc/embedded");
+        let said = self.call("uninstall").expect_success();
+        assert_eq!(said, format!("embedded uninstalled: {}", self.file));
+        self.assert_down();
+        self.sh("echo note=hello >/etc/embedded");
+        assert_same(self.machine, before);
+        let said = self.call("uninstall").expect_success();
+        assert_eq!(said, "embedded is not installed");
+    }
+
+    fn is_installed_without_a_start(&self, before: &str) {
+        let said = self.call("install").expect_success();
+        assert_eq!(said, format!("embedded installed: {}", self.file));
+        self.assert_down();
+        (self.reboot)();
+        self.assert_runs();
+        self.call("uninstall").expect_success();
+        self.assert_down();
+        assert_same(self.machine, before);
+    }
+
+    fn a_broken_configuration_is_not_installed(&self, before: &str) {
+        self.sh("echo broken >/etc/embedded");
+        let refused = self.call("install --now");
+        assert_eq!(refused.status, 78, "{refused}");
+        self.sh("echo note=hello >/etc/embedded");
+        assert_same(self.machine, before);
+        self.assert_down();
+    }
+}
+
+#[test]
+fn systemd_gets_a_unit() {
+    require!(machine(), tool("systemd-analyze"));
+    let machine = Systemd::boot(root());
+    under_systemd(&machine);
+}
+
+fn under_systemd(machine: &Systemd) {
+    Under {
+        machine,
+        file: "/etc/systemd/system/embedded.service",
+        pid: &|| machine.main_pid("embedded"),
+        reboot: &|| {
+            let units = "embedded.service multi-user.target";
+            let script = format!("systemctl stop {units} && systemctl start multi-user.target");
+            machine.sh(&script).expect_success();
+        },
+    }
+    .show();
+}
+
+#[test]
+fn openrc_gets_a_script() {
+    require!(machine(), tool("openrc-init"));
+    let machine = OpenRc::boot(root());
+    under_openrc(&machine);
+}
+
+fn under_openrc(machine: &OpenRc) {
+    Under {
+        machine,
+        file: "/etc/init.d/embedded",
+        pid: &|| child_of(machine, "supervise-daemo"),
+        reboot: &|| {
+            // As at a boot it is to look at the scripts again.
+            let script = "rc-service --ifstarted embedded stop && rc-update -u && openrc boot && openrc default";
+            machine.sh(script).expect_success();
+        },
+    }
+    .show();
+}
+
+/// A machine in which a supervisor runs that can end and begin again.
+fn boot_beside(root: Root, begin: &str) -> Machine {
+    let machine = Machine::boot(root);
+    machine.sh(begin).expect_success();
+    machine
+}
+
+#[test]
+fn runit_gets_a_service_directory() {
+    require!(machine(), tool("runsvdir"));
+    let begin = "setsid runsvdir /etc/service >/dev/null 2>&1 &";
+    let machine = &boot_beside(root().empty("/etc/service").empty("/etc/sv"), begin);
+    let status = || machine.sh("sv status /etc/service/embedded").stdout;
+    Under {
+        machine,
+        file: "/etc/sv/embedded/run",
+        // run: /etc/service/x: (pid 7) 3s
+        pid: &|| between(&status(), "run: /etc/service/embedded: (pid ", ")"),
+        reboot: &|| {
+            let [runsvdir] = machine.pids("runsvdir")[..] else {
+                panic!("one runsvdir");
+            };
+            machine
+                .sh(&format!("kill -HUP {runsvdir}"))
+                .expect_success();
+            wait_until_ended(machine, &["runsvdir", "runsv", "embedded"]);
+            machine.sh(begin).expect_success();
+            wait_until("a supervisor", || {
+                (machine.pids("runsv").len() == 1).then_some(())
+            });
+        },
+    }
+    .show();
+}
+
+#[test]
+fn s6_gets_a_service_directory() {
+    require!(machine(), tool("s6-svscan"));
+    let begin = "setsid s6-svscan /etc/scan >/dev/null 2>&1 &";
+    let machine = &boot_beside(root().empty("/etc/scan").empty("/etc/s6/sv"), begin);
+    let status = || machine.sh("s6-svstat -o pid /etc/scan/embedded").stdout;
+    Under {
+        machine,
+        file: "/etc/s6/sv/embedded/run",
+        pid: &|| status().trim().parse().ok(),
+        reboot: &|| {
+            machine.sh("s6-svscanctl -t /etc/scan").expect_success();
+            wait_until_ended(machine, &["s6-svscan", "s6-supervise", "embedded"]);
+            machine.sh(begin).expect_success();
+            wait_until("a supervisor", || {
+                machine
+                    .sh("s6-svok /etc/scan/embedded")
+                    .success()
+                    .then_some(())
+            });
+        },
+    }
+    .show();
+}
+
+#[test]
+fn supervisord_gets_a_program() {
+    require!(machine(), tool("supervisord"));
+    let configuration = "/etc/supervisor/supervisord.conf";
+    let begin = &format!("supervisord -c {configuration}");
+    let settings = "[unix_http_server]
+file = /run/supervisor.sock
+[supervisord]
+user = root
+logfile = /run/supervisord.log
+pidfile = /run/supervisord.pid
+[rpcinterface:supervisor]
+supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface
+[supervisorctl]
+serverurl = unix:///run/supervisor.sock
+[include]
+files = conf.d/*.conf
+";
+    let root = root()
+        .empty("/etc/supervisor")
+        .empty("/etc/supervisor/conf.d")
+        .text(configuration, settings);
+    let machine = &boot_beside(root, begin);
+    Under {
+        machine,
+        file: "/etc/supervisor/conf.d/embedded.conf",
+        pid: &|| child_of(machine, "supervisord"),
+        reboot: &|| {
+            let shutdown = format!("supervisorctl -c {configuration} shutdown");
+            machine.sh(&shutdown).expect_success();
+            wait_until_ended(machine, &["supervisord", "embedded"]);
+            machine.sh(begin).expect_success();
+        },
+    }
+    .show();
+}
+
+#[test]
+fn system_v_gets_a_script() {
+    require!(machine(), tool("update-rc.d"));
+    // What is known of its init is the name.
+    let init = ["/opt/init", "-c", PLAIN_INIT];
+    let machine = &Machine::boot_with(root().copy("/opt/init", "/bin/bash"), init);
+    Under {
+        machine,
+        file: "/etc/init.d/embedded",
+        pid: &|| fs::read_to_string(machine.path("/run/embedded.pid")).ok()?.trim().parse().ok(),
+        reboot: &|| {
+            // As /etc/init.d/rc does.
+            let script = "/etc/init.d/embedded stop; for start in /etc/rc2.d/S*embedded; do test ! -x $start || $start start; done";
+            machine.sh(script).expect_success();
+        },
+    }
+    .show();
+}
+
+/// The number between two texts.
+fn between(text: &str, before: &str, after: &str) -> Option<u32> {
+    let (_, rest) = text.split_once(before)?;
+    rest.split_once(after)?.0.parse().ok()
+}
+
+/// The process of the service that is the child of one with this name.
+fn child_of(machine: &Machine, name: &str) -> Option<u32> {
+    let parents = machine.pids(name);
+    let is_child = |pid: &u32| {
+        let status = fs::read_to_string(machine.path(format!("/proc/{pid}/status")));
+        let parent = between(&status.unwrap_or_default(), "\nPPid:\t", "\n");
+        parent.is_some_and(|parent| parents.contains(&parent))
+    };
+    machine.pids("embedded").into_iter().find(is_child)
+}
+
+fn wait_until_ended(machine: &Machine, names: &[&str]) {
+    wait_until("the end", || {
+        let ended = names.iter().all(|name| machine.pids(name).is_empty());
+        ended.then_some(())
+    });
+}
