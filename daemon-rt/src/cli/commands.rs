@@ -58,6 +58,7 @@ impl Daemon {
                 control.signal(*signal)?;
             }
             Action::Status { json } => return self.show_status(configured, *json),
+            Action::Logs { lines, follow } => return self.show_log(configured, *lines, *follow),
             Action::Check { quiet } => {
                 configured?;
                 check(settings)?;
@@ -146,10 +147,10 @@ impl Daemon {
     ) -> Result<ExitCode, Failure> {
         let (name, is_broken) = (self.get_name(), configured.is_err());
         let answer = match self.known_pidfile(configured) {
-            Ok(pidfile) => Answer::find(&name, &self.control(&pidfile), &pidfile),
+            Ok(pidfile) => Answer::find(self, &name, &self.control(&pidfile), &pidfile),
             Err(failure) if is_broken || failure.kind == Some(ErrorKind::Unknown) => {
                 let why = format!("{}: the pidfile is not known", failure.text);
-                Answer::unknown(&name, why)
+                Answer::unknown(self, &name, why)
             }
             Err(failure) => return Err(failure),
         };

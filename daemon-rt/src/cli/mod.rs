@@ -33,13 +33,17 @@
 //! ```
 //!
 //! Call [`Daemon::action`], and [`Daemon::pidfile`] where `configure` sets it, before what can fail:
-//! `stop`, `kill` and `status` work with a broken configuration, too, by the pidfile that is set until
+//! `stop`, `kill`, `status` and `logs` work with a broken configuration, too, by the pidfile that is set until
 //! then. [`Daemon::cli`] in `configure` tells `status` the version.
 
 #[cfg(unix)]
 mod commands;
 #[cfg(unix)]
 mod install;
+#[cfg(unix)]
+mod listening;
+#[cfg(unix)]
+mod logs;
 mod man;
 pub(crate) mod output;
 #[cfg(unix)]
@@ -83,7 +87,7 @@ enum About {
 
 impl Daemon {
     /// Gives the service the control commands as its command line: `start` (also without a
-    /// command), `stop`, `restart`, `reload`, `kill`, `status`, `check`, `run`, `unit`, `install`,
+    /// command), `stop`, `restart`, `reload`, `kill`, `status`, `logs`, `check`, `run`, `unit`, `install`,
     /// `uninstall`, `enable`, `disable`, `completions`,
     /// `man`, `help`, `--help` and `--version`, which prints `version`.
     ///

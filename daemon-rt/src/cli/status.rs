@@ -5,8 +5,11 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use super::listening;
+use super::logs::Source;
 use crate::control::keeper::{self, Keeper};
 use crate::control::{Control, Description, Status};
+use crate::daemon::Daemon;
 use crate::report::text;
 use crate::sys;
 use crate::sys::proc::Usage;
@@ -21,10 +24,12 @@ pub(super) struct Answer<'a> {
     description: Description,
     usage: Usage,
     old: Vec<u32>,
+    listening: Option<Vec<String>>,
+    log: Option<Source>,
 }
 
 impl<'a> Answer<'a> {
-    pub(super) fn find(name: &'a str, control: &Control, pidfile: &Path) -> Self {
+    pub(super) fn find(daemon: &Daemon, name: &'a str, control: &Control, pidfile: &Path) -> Self {
         // An untrusted pidfile tells nothing, and LSB has a status for that.
         let status = match control.status() {
             Ok(status) => status,
@@ -34,19 +39,30 @@ impl<'a> Answer<'a> {
             old: control.old_instances().unwrap_or_default(),
             ..Self::of(name, status)
         };
+        let process = match answer.status {
+            Status::Running { pid, .. } | Status::Starting { pid: Some(pid) } => {
+                Some(sys::pid_of(pid))
+            }
+            _ => None,
+        };
         // The status is worth printing even if the rest is not to be had.
         if let Status::Running { pid, .. } = answer.status {
             let pid = sys::pid_of(pid);
             answer.keeper = keeper::find_keeper(pid, pidfile).unwrap_or_default();
             answer.description = control.description();
             answer.usage = Usage::of(pid);
+            answer.listening = listening::addresses(pid);
         }
+        answer.log = Source::find(daemon, process, answer.keeper.as_ref()).ok();
         answer
     }
 
     /// The answer where even the pidfile is not known, for this reason.
-    pub(super) fn unknown(name: &'a str, why: String) -> Self {
-        Self::of(name, Status::Unknown(why))
+    pub(super) fn unknown(daemon: &Daemon, name: &'a str, why: String) -> Self {
+        Self {
+            log: Source::find(daemon, None, None).ok(),
+            ..Self::of(name, Status::Unknown(why))
+        }
     }
 
     fn of(name: &'a str, status: Status) -> Self {
@@ -57,6 +73,8 @@ impl<'a> Answer<'a> {
             description: Description::default(),
             usage: Usage::default(),
             old: Vec::new(),
+            listening: None,
+            log: None,
         }
     }
 
@@ -81,6 +99,12 @@ impl<'a> Answer<'a> {
         for pid in &self.old {
             _ = write!(text, "\nan older instance is still ending: pid {pid}");
         }
+        if let Some(log) = &self.log {
+            _ = write!(text, "\nlog: {log}");
+            for line in log.last_lines().unwrap_or_default() {
+                _ = write!(text, "\n  {line}");
+            }
+        }
         text::printable(&text).into_owned()
     }
 
@@ -104,6 +128,12 @@ impl<'a> Answer<'a> {
         }
         if let Some(status) = &self.description.status {
             _ = write!(text, "\nstatus: {status}");
+        }
+        match &self.listening {
+            Some(addresses) if !addresses.is_empty() => {
+                _ = write!(text, "\nlistening: {}", addresses.join(", "));
+            }
+            _ => {}
         }
         text
     }
@@ -140,7 +170,7 @@ impl<'a> Answer<'a> {
     }
 
     /// All members, whatever the state is.
-    fn members(&self) -> [(&'static str, String); 16] {
+    fn members(&self) -> [(&'static str, String); 19] {
         let (pid, since) = match self.status {
             Status::Running { pid, since } => (Some(pid), since),
             Status::Starting { pid } | Status::Dead { pid } => (pid, None),
@@ -159,6 +189,10 @@ impl<'a> Answer<'a> {
             Some(keeper) => (Some(keeper.manager), Some(keeper.service.as_str())),
             None => (None, None),
         };
+        let (log, lines) = match &self.log {
+            Some(log) => (Some(log.to_string()), log.last_lines()),
+            None => (None, None),
+        };
         [
             ("name", json_string(self.name)),
             ("state", json_string(self.state())),
@@ -175,6 +209,9 @@ impl<'a> Answer<'a> {
             ("descriptors", number(self.usage.descriptors)),
             ("threads", number(self.usage.threads)),
             ("old", format!("{:?}", self.old)),
+            ("listening", strings(self.listening.as_deref())),
+            ("log", string(log.as_deref())),
+            ("lines", strings(lines.as_deref())),
             ("reason", string(reason)),
         ]
     }
@@ -240,6 +277,14 @@ fn string(value: Option<&str>) -> String {
         Some(value) => json_string(value),
         None => NULL.to_owned(),
     }
+}
+
+fn strings(values: Option<&[String]>) -> String {
+    let Some(values) = values else {
+        return NULL.to_owned();
+    };
+    let values: Vec<String> = values.iter().map(|value| json_string(value)).collect();
+    format!("[{}]", values.join(","))
 }
 
 fn json_string(text: &str) -> String {

@@ -69,6 +69,18 @@ pub enum Action {
         #[arg(long)]
         json: bool,
     },
+    /// Show the end of the service's log
+    ///
+    /// It is the log of the process that runs or, if none does, the one that is set. A file is shown by
+    /// tail(1), the journal by journalctl(1), the exit status of which is this command's.
+    Logs {
+        /// Go on with what is written later, also after the log was rotated
+        #[arg(short, long)]
+        follow: bool,
+        /// How many of the last lines
+        #[arg(short = 'n', long, value_name = "NUMBER", default_value_t = 10)]
+        lines: u32,
+    },
     /// Check the configuration, and change nothing
     ///
     /// It looks at the settings, the names of users and groups, the working directory, the chroot and

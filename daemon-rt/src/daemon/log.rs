@@ -74,7 +74,7 @@ impl Log {
 }
 
 /// Tells whether systemd's journal is there.
-fn has_journal() -> bool {
+pub(crate) fn has_journal() -> bool {
     Path::new(JOURNAL).exists()
 }
 

@@ -20,6 +20,7 @@ impl Daemon {
             Action::Reload { .. } => "reload",
             Action::Kill { .. } => "send a signal",
             Action::Status { .. } => "look the service up",
+            Action::Logs { .. } => "show the log",
             Action::Unit { .. } => "print a service file",
             Action::Install { .. } => "install",
             Action::Uninstall { .. } => "uninstall",

@@ -15,9 +15,10 @@
 //! - `reloads=FIFO`: each reload waits as `warm_up` does; `reloads=` does not
 //! - `broken=REASON`: each reload fails
 //! - `status=WORD`: what it is doing, when it is ready; `\n` in it ends a line
+//! - `stdout=LOG`, `stderr=LOG`: settings
+//! - `broken_configuration`: `configure` fails
 //! - `hangup=FILE`: it handles SIGHUP itself, with a line in the file for each
 
-use std::convert::Infallible;
 use std::error::Error;
 use std::fs::{self, OpenOptions};
 use std::io::{self, BufRead, BufReader, Write};
@@ -52,9 +53,17 @@ fn main((settings, listener): (Settings, Option<TcpListener>)) -> Result<()> {
     Ok(())
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "a hook returns a `Result`")]
-fn configure(daemon: &mut Daemon) -> std::result::Result<Settings, Infallible> {
+fn configure(daemon: &mut Daemon) -> std::result::Result<Settings, &'static str> {
     let settings = Settings::of_variable("CTL", daemon);
+    if let Some(log) = settings.get("stdout") {
+        daemon.stdout(log);
+    }
+    if let Some(log) = settings.get("stderr") {
+        daemon.stderr(log);
+    }
+    if settings.get("broken_configuration").is_some() {
+        return Err("a comma is missing");
+    }
     if settings.get("mode") == Some("foreground") {
         daemon.mode(Mode::Foreground);
     }

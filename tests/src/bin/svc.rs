@@ -178,6 +178,8 @@ fn act(action: &str) -> Result<()> {
                 .status()?,
         ),
         "bind" => std::mem::forget(std::net::TcpListener::bind(value)?),
+        "connect" => std::mem::forget(std::net::TcpStream::connect(value)?),
+        "bind_udp" => std::mem::forget(std::net::UdpSocket::bind(value)?),
         "keyring" => std::fs::write(value, daemon_harness::session_keyring()?.to_string())?,
         "securebits" => std::fs::write(
             value,

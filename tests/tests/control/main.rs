@@ -12,6 +12,7 @@
 //! | `output` | what cannot be written, and usual places that are not to be trusted |
 //! | `launch` | a program that starts the service and goes on |
 //! | `already_running` | a start that finds the service running; statuses of a program's own |
+//! | `logs` | the log: where it is, its end, and what is added to it |
 //! | `check` | the configuration, before anything is changed |
 //! | `kinds` | errors that a program can match |
 //! | `command_line` | `--help` and its like, usage errors, a parser of the service's own |
@@ -22,6 +23,7 @@ mod command_line;
 mod hostile;
 mod kinds;
 mod launch;
+mod logs;
 mod outcomes;
 mod output;
 mod probes;

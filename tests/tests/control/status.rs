@@ -1,12 +1,13 @@
 //! What the service is doing: LSB's statuses, as text, as JSON, and as the library's type.
 
 use std::fs;
+use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, SystemTime};
 
 use daemon_harness::{PATIENCE, Scene, require};
 use daemon_rt::control::{Control, Status};
 use daemon_tests::ctl::{Ctl, ORDINARY};
-use daemon_tests::svc::{at_barrier, barrier};
+use daemon_tests::svc::{at_barrier, barrier, service, started};
 use serde_json::{Value, json};
 
 use crate::id;
@@ -25,6 +26,7 @@ fn members(given: &Value) -> Value {
         "name": "ctl", "state": null, "pid": null, "pid_there": null, "since": null,
         "duration": null, "manager": null, "service": null, "version": null, "status": null,
         "memory": null, "processor_time": null, "descriptors": null, "threads": null, "old": [],
+        "listening": null, "log": null, "lines": null,
         "reason": null,
     });
     for (name, value) in given.as_object().expect("an object") {
@@ -251,6 +253,72 @@ fn it_says_what_it_is_what_it_does_and_what_it_uses() {
             && lines[2] == "status: serving 2",
         "{text}"
     );
+}
+
+#[test]
+fn it_says_where_the_service_listens_and_not_where_it_is_connected() {
+    let scene = Scene::new();
+    let elsewhere = TcpListener::bind("127.0.0.1:0").unwrap();
+    let connected = elsewhere.local_addr().unwrap();
+    let path = scene.path("a socket");
+    let launch = service(&scene)
+        .args([
+            "init:bind=127.0.0.1:0",
+            "init:bind=[::1]:0",
+            "init:bind_udp=127.0.0.1:0",
+        ])
+        .arg(format!("init:listen={}", path.display()))
+        .arg(format!("init:connect={connected}"));
+    let daemon = started(launch, &scene);
+    let told = json_status(&Ctl::new(&scene), 0);
+    let addresses = told["listening"].as_array().expect("an array");
+    let addresses: Vec<&str> = addresses.iter().map(|one| one.as_str().unwrap()).collect();
+    let (kinds, unix) = addresses.split_at(3);
+    let kinds: Vec<&str> = kinds
+        .iter()
+        .map(|one| one.rsplit_once(':').expect("a port").0)
+        .collect();
+    assert_eq!(kinds, ["tcp 127.0.0.1", "tcp [::1]", "udp 127.0.0.1"]);
+    assert_eq!(unix, [format!("unix {}", path.display())]);
+    // The ports are those of the service.
+    for address in &addresses[..2] {
+        let (_, address) = address.split_once(' ').unwrap();
+        TcpStream::connect(address).expect("it listens");
+    }
+    let text = Ctl::new(&scene).succeeds("status");
+    let line = format!("\nlistening: {}\n", addresses.join(", "));
+    assert!(text.contains(&line), "{text}");
+    scene.stop(&daemon);
+}
+
+#[test]
+fn it_shows_the_end_of_the_log() {
+    let scene = Scene::new();
+    let log = scene.file("log", "");
+    let ctl = Ctl::new(&scene).with("stderr", &log);
+    let last = ["three", "fo\u{1b}ur", "five", "six", "seven"];
+    let told = |code: i32| {
+        let told = json_status(&ctl, code);
+        assert_eq!((&told["log"], &told["lines"]), (&json!(log), &json!(last)));
+        let text = ctl.run("status").stdout;
+        let end = format!(
+            "\nlog: {}\n  three\n  fo\\u{{1b}}ur\n  five\n  six\n  seven\n",
+            log.display()
+        );
+        assert!(text.ends_with(&end), "{text}");
+    };
+    fs::write(&log, format!("one\ntwo\n{}\n", last.join("\n"))).unwrap();
+    told(3);
+    let daemon = ctl.start();
+    told(0);
+    daemon.kill();
+    scene.exit_status(&daemon);
+    told(1);
+    // A service that could put it there has no right to show what root can read.
+    let target = scene.file("target", "secret\n");
+    fs::remove_file(&log).unwrap();
+    std::os::unix::fs::symlink(target, &log).unwrap();
+    assert_eq!(json_status(&ctl, 1)["lines"], Value::Null);
 }
 
 #[test]

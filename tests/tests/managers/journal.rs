@@ -70,6 +70,58 @@ fn start_and_end(machine: &Machine, script: &str) {
     });
 }
 
+/// The lines that `logs` and `status` show of the service `ctl`.
+fn shown(machine: &Systemd, environment: &str) -> (String, Value) {
+    machine.run(["journalctl", "--sync"]).expect_success();
+    let logs = machine
+        .sh(&format!("{environment} ctl logs"))
+        .expect_success();
+    let status = machine.sh(&format!("{environment} ctl status --json"));
+    (logs, serde_json::from_str(&status.stdout).expect("JSON"))
+}
+
+#[test]
+fn logs_and_status_show_what_a_unit_has_said() {
+    require!(machine());
+    let unit = "[Service]\nType=notify\nEnvironment='CTL=pidfile=/run/ctl.pid reloads= broken=why'\n\
+                ExecStart=/usr/bin/ctl\nExecReload=kill -HUP $MAINPID\n";
+    let root = Root::new().copy("/usr/bin/ctl", bin("ctl"));
+    let machine = Systemd::boot(root.text("/etc/systemd/system/x.service", unit));
+    machine.systemctl(["start", "x"]).expect_success();
+    let pid = machine.main_pid("x").expect("it runs");
+    machine.sh(&format!("kill -HUP {pid}")).expect_success();
+    wait_until("the line", || {
+        let (logs, status) = shown(&machine, "CTL=pidfile=/run/ctl.pid");
+        let lines = status["lines"].to_string();
+        (logs.contains("ctl: cannot reload: why") && lines.contains("ctl: cannot reload: why"))
+            .then(|| assert_eq!(status["log"], "journal"))
+    });
+    machine.systemctl(["stop", "x"]).expect_success();
+}
+
+#[test]
+fn logs_and_status_show_what_a_daemon_has_said_to_the_journal() {
+    require!(machine());
+    let machine = Systemd::boot(Root::new().copy("/usr/bin/ctl", bin("ctl")));
+    let environment =
+        "CTL='pidfile=/run/ctl.pid stdout=journal stderr=journal reloads= broken=why'";
+    machine
+        .sh(&format!("{environment} ctl start"))
+        .expect_success();
+    let failed = machine.sh(&format!("{environment} ctl reload"));
+    assert_eq!(failed.status, 1, "{failed}");
+    for _ in 0..2 {
+        let (logs, status) = shown(&machine, environment);
+        assert!(logs.contains("ctl: cannot reload: why"), "{logs}");
+        assert_eq!(status["log"], "journal");
+        let lines = status["lines"].to_string();
+        assert!(lines.contains("ctl: cannot reload: why"), "{lines}");
+        machine
+            .sh(&format!("{environment} ctl stop"))
+            .expect_success();
+    }
+}
+
 /// A machine with a socket where the journal's would be.
 fn stand_in() -> (Machine, UnixListener, PathBuf) {
     let machine = Machine::boot(root());

@@ -55,7 +55,7 @@ pub(super) fn run(words: &[String], limit: Duration) -> io::Result<Output> {
 }
 
 /// Runs a command that answers with a text.
-pub(super) fn ask(words: &[String], limit: Duration) -> io::Result<String> {
+pub(crate) fn ask(words: &[String], limit: Duration) -> io::Result<String> {
     match run(words, limit) {
         Ok(output) => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
         Err(error) => Err(named(&words.join(" "), &error)),

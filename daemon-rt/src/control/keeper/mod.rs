@@ -29,6 +29,8 @@ use std::time::{Duration, Instant};
 
 use nix::unistd::Pid;
 
+#[cfg(feature = "cli")]
+pub(crate) use self::command::ask;
 pub(crate) use self::evidence::find_keeper;
 #[cfg(feature = "cli")]
 pub(crate) use self::process::is_trusted;
@@ -38,6 +40,8 @@ pub(crate) use self::remedy::Keeper;
 pub(crate) use self::remedy::run;
 #[cfg(feature = "cli")]
 pub(crate) use self::supervisors::configuration_of_supervisord;
+#[cfg(feature = "cli")]
+pub(crate) use self::systemd::in_journal;
 use crate::control::handover::{self, Restart};
 use crate::control::instance::Instance;
 use crate::control::lookup::{describe, failed, stays_in_foreground};

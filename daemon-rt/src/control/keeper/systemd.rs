@@ -127,6 +127,19 @@ fn caller(unit: &Unit, properties: &Properties) -> Caller {
     }
 }
 
+/// Returns the arguments with which journalctl(1) shows the messages of the unit of a process.
+#[cfg(feature = "cli")]
+pub(crate) fn in_journal(process: Pid) -> Vec<String> {
+    match Unit::of(process) {
+        Some(Unit { name, user: None }) => vec![format!("--unit={name}")],
+        Some(Unit {
+            name,
+            user: Some(user),
+        }) => vec![format!("_SYSTEMD_USER_UNIT={name}"), format!("_UID={user}")],
+        None => vec![format!("_PID={process}")],
+    }
+}
+
 impl Unit {
     /// The service in whose control group a process is; `None` in a scope, as of a login.
     pub(super) fn of(process: Pid) -> Option<Self> {
