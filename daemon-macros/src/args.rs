@@ -40,6 +40,7 @@ pub(crate) const KNOWN: &[Known] = &[
     Known { name: "limits",            kind: Kind::Limits,       example: r#"["nofile=65536", "core=0:unlimited"]"# },
     Known { name: "nice",              kind: Kind::Nice,         example: "5" },
     Known { name: "oom_score_adj",     kind: Kind::OomScore,     example: "-500" },
+    Known { name: "cpu_affinity",      kind: Kind::Cpus,         example: r#""0-3,8""# },
     Known { name: "capabilities",      kind: Kind::Capabilities, example: r#"["CAP_NET_BIND_SERVICE"]"# },
     Known { name: "no_new_privs",      kind: Kind::Flag,         example: "true" },
     Known { name: "start_timeout",     kind: Kind::Timeout,      example: r#""30s""# },

@@ -4,6 +4,7 @@
 use proc_macro::TokenStream;
 
 mod args;
+mod cpus;
 mod entry;
 mod expand;
 #[cfg(test)]
@@ -162,6 +163,7 @@ mod values;
 /// | `limits` | a list of resource limits such as `["nofile=65536", "core=0:unlimited"]` | the caller's |
 /// | `nice` | a number from -20 to 19 | the caller's |
 /// | `oom_score_adj` | a number from -1000 to 1000 | the caller's |
+/// | `cpu_affinity` | a list of processors such as `"0-3,8"` | the caller's |
 /// | `capabilities` | a list such as `["CAP_NET_BIND_SERVICE"]`, kept when privileges are dropped | none |
 /// | `no_new_privs` | `true` (also without a value) or `false` | `true` if privileges are dropped |
 /// | `start_timeout` | `"30s"`, `"500ms"`, `"2m"` or a `Duration`; not used in the foreground, where the manager has its own limit | no limit |

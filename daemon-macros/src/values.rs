@@ -5,11 +5,11 @@ use quote::{ToTokens as _, quote};
 use syn::{Error, Lit, LitInt, LitStr, Result};
 
 use crate::args::{Arg, Call};
-use crate::limits;
 use crate::literals::{capability, descriptor, milliseconds, name, umask, variable};
 use crate::message;
 use crate::names::MODES;
 use crate::tokens::{self, Angles};
+use crate::{cpus, limits};
 
 /// The outcomes of a start that finds the service running: each with its text and its variant of
 /// `AlreadyRunning`.
@@ -43,6 +43,7 @@ pub(crate) enum Kind {
     Limits,
     Nice,
     OomScore,
+    Cpus,
     Capabilities,
     Flag,
     Timeout,
@@ -168,6 +169,7 @@ impl Arg {
             (Kind::Umask, Lit::Int(mask)) => umask(mask)?,
             (Kind::Nice, Lit::Int(number)) => self.between(number, -20, 19)?,
             (Kind::OomScore, Lit::Int(number)) => self.between(number, -1000, 1000)?,
+            (Kind::Cpus, Lit::Str(text)) => drop(cpus::read(&text.value())?),
             (Kind::Flag, Lit::Bool(_)) => {}
             _ => return Err(self.wrong_kind()),
         }
@@ -334,6 +336,7 @@ impl Arg {
             Kind::Descriptors => "a list of numbers of descriptors",
             Kind::Limits => "a list of resource limits",
             Kind::Nice | Kind::OomScore => "a number",
+            Kind::Cpus => "a list of processors as a string",
             Kind::Capabilities => "a list of names of capabilities",
             Kind::Flag => return format!("`{key}` must be `true` or `false`"),
             Kind::Timeout => "a duration as a string",

@@ -54,9 +54,9 @@
 //!
 //! # What the daemon inherits and keeps
 //!
-//! The scheduling policy, CPU affinity, the control group, namespaces, seccomp filters, and the
-//! security label are the caller's, who may have set them for the service. So are the nice value,
-//! `oom_score_adj` and resource limits that are not among the settings. It does not keep the
+//! The scheduling policy, the control group, namespaces, seccomp filters, and the security label are
+//! the caller's, who may have set them for the service. So are the nice value, `oom_score_adj`, CPU
+//! affinity and resource limits that are not among the settings. It does not keep the
 //! caller's session keyring.
 //!
 //! # Platforms
@@ -84,6 +84,7 @@ pub mod control;
 mod control;
 #[cfg(test)]
 mod corpus;
+mod cpus;
 mod daemon;
 #[cfg(not(unix))]
 mod elsewhere;

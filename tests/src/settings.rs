@@ -118,6 +118,7 @@ pub fn set(daemon: &mut Daemon, key: &str, value: &str) -> Result<bool, Box<dyn 
         "stderr_file" => daemon.stderr(opened(value)?),
         "limits" => daemon.limits(list()),
         "nice" => daemon.nice(value.parse()?),
+        "cpu_affinity" => daemon.cpu_affinity(value),
         "oom_score_adj" => daemon.oom_score_adj(value.parse()?),
         "capabilities" => daemon.capabilities(list()),
         "no_new_privs" => daemon.no_new_privs(value.parse()?),

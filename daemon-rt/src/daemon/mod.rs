@@ -50,6 +50,7 @@ pub struct Daemon {
     pub(crate) limits: Vec<String>,
     pub(crate) nice: Option<i32>,
     pub(crate) oom_score_adj: Option<i32>,
+    pub(crate) cpu_affinity: Option<String>,
     pub(crate) capabilities: Vec<String>,
     pub(crate) no_new_privs: Option<bool>,
     pub(crate) start_timeout: Option<Duration>,
@@ -292,6 +293,14 @@ impl Daemon {
     /// the [`limits`](Self::limits) are. See proc_pid_oom_score_adj(5).
     pub fn oom_score_adj(&mut self, value: i32) -> &mut Self {
         self.oom_score_adj = Some(value);
+        self
+    }
+
+    /// The processors on which the service may run (step 13), as a list such as `0-3,8`, see
+    /// taskset(1); those of whoever starts the service if not set. It is set where the
+    /// [`limits`](Self::limits) are. On Linux and FreeBSD.
+    pub fn cpu_affinity(&mut self, processors: impl Into<String>) -> &mut Self {
+        self.cpu_affinity = Some(processors.into());
         self
     }
 

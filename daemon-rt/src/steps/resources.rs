@@ -1,15 +1,19 @@
-//! Step 13, its first part: resource limits, nice value and `oom_score_adj`, for which it may take
-//! privileges.
+//! Step 13, its first part: resource limits, nice value, `oom_score_adj` and CPU affinity, for which
+//! it may take privileges.
 
 use std::io;
 
+#[cfg(any(target_os = "linux", target_os = "freebsd"))]
+use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::resource::{RLIM_INFINITY, Resource, rlim_t, setrlimit};
+#[cfg(any(target_os = "linux", target_os = "freebsd"))]
+use nix::unistd::Pid;
 
 use crate::daemon::Daemon;
 use crate::error::{During, Error, not_available};
-use crate::limits;
 use crate::step::Step;
 use crate::sys;
+use crate::{cpus, limits};
 
 /// What the service is to have of the system. Empty, everything is as the caller has it.
 #[derive(Default)]
@@ -17,6 +21,7 @@ pub(crate) struct Resources {
     limits: Vec<Limit>,
     nice: Option<i32>,
     oom_score_adj: Option<i32>,
+    cpus: Vec<usize>,
 }
 
 struct Limit {
@@ -42,6 +47,7 @@ impl Resources {
             limits,
             nice: between("nice", daemon.nice, -20, 19)?,
             oom_score_adj: between("oom_score_adj", daemon.oom_score_adj, -1000, 1000)?,
+            cpus: cpus(daemon)?,
         })
     }
 
@@ -58,6 +64,12 @@ impl Resources {
         if let Some(value) = self.oom_score_adj {
             set_oom_score_adj(value)
                 .during(Step::SetResources, format_args!("oom_score_adj {value}"))?;
+        }
+        if !self.cpus.is_empty() {
+            set_cpus(&self.cpus).during(
+                Step::SetResources,
+                format_args!("processors {:?}", self.cpus),
+            )?;
         }
         Ok(())
     }
@@ -122,6 +134,27 @@ fn set_oom_score_adj(value: i32) -> io::Result<()> {
     } else {
         Err(not_available())
     }
+}
+
+fn cpus(daemon: &Daemon) -> Result<Vec<usize>, Error> {
+    let Some(list) = &daemon.cpu_affinity else {
+        return Ok(Vec::new());
+    };
+    cpus::read(list).map_err(|problem| Error::usage(format!("cpu_affinity {list:?}"), problem))
+}
+
+#[cfg(any(target_os = "linux", target_os = "freebsd"))]
+fn set_cpus(cpus: &[usize]) -> io::Result<()> {
+    let mut set = CpuSet::new();
+    for cpu in cpus {
+        set.set(*cpu)?;
+    }
+    Ok(sched_setaffinity(Pid::from_raw(0), &set)?)
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "freebsd")))]
+fn set_cpus(_: &[usize]) -> io::Result<()> {
+    Err(not_available())
 }
 
 fn between(

@@ -20,6 +20,7 @@ use daemon_rt::{Reloads, daemon, reloads, shutdown};
     limits = ["nofile=512:1024", "core=0:unlimited"],
     nice = 5,
     oom_score_adj = 100,
+    cpu_affinity = "0",
     capabilities = ["CAP_NET_BIND_SERVICE"],
     start_timeout = "20s",
     stop_timeout = "20s",

@@ -26,7 +26,7 @@ const ROOMS: &[&[&str]] = &[
     &["started"],
     &["status"],
     &["step"],
-    &["names", "limits"],
+    &["names", "cpus", "limits"],
     &["sys"],
 ];
 

@@ -299,6 +299,28 @@ fn a_limit_that_may_not_be_raised_is_a_failed_step() {
 }
 
 #[test]
+fn the_processors_are_those_that_are_named() {
+    let scene = Scene::new();
+    let daemon = started(service(&scene).set("cpu_affinity", "0"), &scene);
+    let status = fs::read_to_string(format!("/proc/{}/status", daemon.pid())).unwrap();
+    assert!(status.contains("\nCpus_allowed_list:\t0\n"), "{status}");
+    scene.stop(&daemon);
+    for (list, status, says) in [
+        ("1023", 93, "processors [1023]: Invalid argument"),
+        ("1024", 2, "there is no processor 1024"),
+        ("3-1", 2, "the range `3-1` is empty"),
+        ("all", 2, "`all` is no processor"),
+    ] {
+        refused(
+            service(&scene).set("cpu_affinity", list),
+            &scene,
+            status,
+            &[says],
+        );
+    }
+}
+
+#[test]
 fn a_limit_that_is_set_twice_is_refused() {
     let scene = Scene::new();
     let launch = service(&scene).set("limits", "nofile=64,core=0,nofile=65");

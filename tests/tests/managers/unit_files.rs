@@ -94,6 +94,8 @@ fn assert_resources(machine: &Machine, pid: u32) {
     let after_name = stat.rsplit(')').next().expect("fields");
     assert_eq!(after_name.split_whitespace().nth(16), Some("5"), "nice");
     assert_eq!(read("oom_score_adj").expect("it runs").trim(), "100");
+    let status = read("status").expect("it runs");
+    assert!(status.contains("\nCpus_allowed_list:\t0\n"), "{status}");
 }
 
 fn reloads(machine: &Machine) -> usize {

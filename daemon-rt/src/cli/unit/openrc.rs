@@ -12,8 +12,8 @@ pub(super) fn script(input: &UnitInput<'_>) -> ServiceFiles {
         before.push(format!("\tcheckpath --directory {}", shell(directory)));
     }
     // The supervisor, which this shell executes, and the service inherit them.
-    if let Some(limits) = resources::of_shell(input) {
-        before.push(format!("\t{limits}"));
+    for command in resources::of_shell(input) {
+        before.push(format!("\t{command}"));
     }
     if !before.is_empty() {
         functions.push(format!("start_pre() {{\n{}}}\n", lines(before)));

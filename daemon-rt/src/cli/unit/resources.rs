@@ -1,4 +1,4 @@
-//! Resource limits, nice value and `oom_score_adj`, in the words of each manager.
+//! Resource limits, nice value, `oom_score_adj` and CPU affinity, in the words of each manager.
 
 use super::input::UnitInput;
 use crate::limits::SoftAndHard;
@@ -16,6 +16,9 @@ pub(super) fn systemd(input: &UnitInput<'_>) -> Vec<String> {
     if let Some(value) = input.daemon.oom_score_adj {
         lines.push(format!("OOMScoreAdjust={value}"));
     }
+    if let Some(list) = &input.daemon.cpu_affinity {
+        lines.push(format!("CPUAffinity={list}"));
+    }
     lines
 }
 
@@ -29,6 +32,9 @@ pub(super) fn wrapper(input: &UnitInput<'_>) -> Vec<String> {
         words.extend(["choom", "-n"].map(str::to_owned));
         words.extend([value.to_string(), "--".to_owned()]);
     }
+    if let Some(list) = &input.daemon.cpu_affinity {
+        words.extend(["taskset", "-c", list].map(str::to_owned));
+    }
     if !input.limits.is_empty() {
         words.push("prlimit".to_owned());
         words.extend(options_of_prlimit(input));
@@ -37,13 +43,17 @@ pub(super) fn wrapper(input: &UnitInput<'_>) -> Vec<String> {
     words
 }
 
-/// The command that gives a shell the limits, if there are some.
-pub(super) fn of_shell(input: &UnitInput<'_>) -> Option<String> {
-    if input.limits.is_empty() {
-        return None;
+/// The commands that give a shell what supervise-daemon(8) has no options for.
+pub(super) fn of_shell(input: &UnitInput<'_>) -> Vec<String> {
+    let mut commands = Vec::new();
+    if !input.limits.is_empty() {
+        let options = options_of_prlimit(input).join(" ");
+        commands.push(format!("prlimit --pid $$ {options}"));
     }
-    let options = options_of_prlimit(input).join(" ");
-    Some(format!("prlimit --pid $$ {options}"))
+    if let Some(list) = &input.daemon.cpu_affinity {
+        commands.push(format!("taskset -cp {list} $$ >/dev/null"));
+    }
+    commands
 }
 
 fn options_of_prlimit(input: &UnitInput<'_>) -> Vec<String> {

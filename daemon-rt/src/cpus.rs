@@ -1,0 +1,1 @@
+../../daemon-macros/src/cpus.rs
