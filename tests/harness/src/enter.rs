@@ -19,6 +19,7 @@ use std::process::{ExitStatus, exit};
 use nix::fcntl::{OFlag, openat};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, setns, unshare};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{
     ForkResult, Gid, Pid, Uid, chdir, execve, setgroups, setpgid, setresgid, setresuid, setsid,
@@ -252,7 +253,10 @@ fn open_stdio(spec: &Spec) -> Result<(), String> {
     Ok(())
 }
 
+/// Numbers above the soft limit, which is often 1024, can be had by whoever raises it for a while.
 fn open_descriptors(spec: &Spec) -> Result<(), String> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).during("getrlimit")?;
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).during("setrlimit")?;
     for (&number, path) in &spec.descriptors {
         let file = OpenOptions::new().read(true).write(true).open(path);
         let file = file
@@ -260,7 +264,7 @@ fn open_descriptors(spec: &Spec) -> Result<(), String> {
             .during(&path.to_string_lossy())?;
         sys::place(file.into(), number).during("dup2")?;
     }
-    Ok(())
+    setrlimit(Resource::RLIMIT_NOFILE, soft, hard).during("setrlimit")
 }
 
 /// Enters a mount namespace of its own, of which nothing is seen outside.

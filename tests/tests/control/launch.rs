@@ -132,7 +132,7 @@ fn twenty_callers_of_a_service_that_always_fails_give_up() {
     done.assert_exited(1);
     let own = "exit status: 1: cannot initialize: too bad";
     let others = format!(
-        "exit status: 80: already running: {}: held by pid ",
+        "exit status: 80: already running: {}: held by ",
         scene.pidfile().display()
     );
     for line in done.stdout.lines() {
