@@ -70,6 +70,8 @@
 //! `docs/limits.md` has the list. What needs a descriptor does not exist: `Daemon::keep_fd`,
 //! [`store_fd`], `AsFd` of [`Shutdown`], Unix sockets for [`listen`](listen()).
 
+// On docs.rs each item says which feature it takes.
+#![cfg_attr(docsrs, feature(doc_cfg), doc(auto_cfg(hide(unix))))]
 #![cfg_attr(
     not(all(feature = "control", target_os = "linux")),
     allow(dead_code, unused_imports, reason = "control asks for it")
