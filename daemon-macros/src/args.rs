@@ -45,6 +45,8 @@ pub(crate) const KNOWN: &[Known] = &[
     Known { name: "no_new_privs",      kind: Kind::Flag,         example: "true" },
     Known { name: "start_timeout",     kind: Kind::Timeout,      example: r#""30s""# },
     Known { name: "stop_timeout",      kind: Kind::Timeout,      example: r#""30s""# },
+    Known { name: "reloads",           kind: Kind::Bare,         example: "" },
+    Known { name: "watchdog",          kind: Kind::Timeout,      example: r#""30s""# },
     Known { name: "mode",              kind: Kind::Mode,         example: r#""foreground""# },
     Known { name: "already_running",   kind: Kind::AlreadyRunning, example: r#""wait""# },
     Known { name: "cli",               kind: Kind::Cli,          example: "" },

@@ -258,7 +258,7 @@ mod tests {
             quote! {
                 started = greet, main_loop = serve, defer_ready, init = open, privileged_init = bind, configure = configure,
                 name = "greeter", pidfile, stdout, stderr, umask = "keep", working_directory = "keep", group = 5, groups = ["adm", 5], keep_env = [], no_new_privs,
-                start_timeout = "2m", mode = "detach", already_running = "wait", cli, crate = rt,
+                start_timeout = "2m", mode = "detach", already_running = "wait", reloads, watchdog = "30s", cli, crate = rt,
             },
             &quote!(
                 pub(crate) fn main() {}
@@ -281,6 +281,8 @@ mod tests {
                 __daemon.start_timeout(::core::time::Duration::from_millis(120000u64));
                 __daemon.mode(rt::Mode::Detach);
                 __daemon.already_running(rt::AlreadyRunning::Wait);
+                __daemon.reloads();
+                __daemon.watchdog(::core::time::Duration::from_millis(30000u64));
                 __daemon.cli(::core::env!("CARGO_PKG_VERSION"));
                 let mut __service =
                     __daemon.hooks().configure(configure).privileged_init(bind).init(open).defer_ready(serve).started(greet);

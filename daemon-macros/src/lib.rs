@@ -168,6 +168,8 @@ mod values;
 /// | `no_new_privs` | `true` (also without a value) or `false` | `true` if privileges are dropped |
 /// | `start_timeout` | `"30s"`, `"500ms"`, `"2m"` or a `Duration`; not used in the foreground, where the manager has its own limit | no limit |
 /// | `stop_timeout` | the same: how long the service may take to end once it is told to, before it ends at once with status 97 | no limit |
+/// | `reloads` | no value; the service reloads its configuration at SIGHUP: the files that `unit` prints say so | it does not |
+/// | `watchdog` | as `start_timeout`: the service pings its manager's watchdog, and may be silent for so long; for the unit that `unit` prints | no watchdog |
 /// | `already_running` | `"fail"`, `"wait"` or an `AlreadyRunning`: whether a start that finds the service running fails, or waits until that one is ready and succeeds | `"fail"`, with status 80 |
 /// | `cli` | no value; needs the feature `cli`: gives the binary the commands `start`, `stop`, `restart`, `reload`, `status` … | no commands |
 /// | `mode` | `"auto"`, `"detach"`, `"foreground"` or a `Mode` | `"auto"`, where `DAEMON_MODE=detach` or `foreground` in the environment decides |

@@ -81,7 +81,7 @@ impl Daemon {
             Action::Unit { manager, arguments } => {
                 configured?;
                 settings?;
-                let options = UnitOptions::new(self, "unit", arguments.clone(), privileged_init);
+                let options = UnitOptions::new("unit", arguments.clone(), privileged_init);
                 let files = unit::service_files(self, *manager, &options)?;
                 output::line(files.printed().trim_end())?;
             }
@@ -112,7 +112,7 @@ impl Daemon {
             } => {
                 configured?;
                 check(settings)?;
-                let options = UnitOptions::new(self, "install", arguments.clone(), privileged_init);
+                let options = UnitOptions::new("install", arguments.clone(), privileged_init);
                 let start = if *now { Start::Now } else { Start::AtBoot };
                 (manager, Task::Install(options, start), run(*dry_run))
             }

@@ -96,7 +96,7 @@ pub enum Action {
     Run,
     /// Print a service file for a service manager
     Unit {
-        /// The service manager
+        /// The service manager or tool
         manager: Manager,
         /// What the settings do not say
         #[command(flatten)]
@@ -156,7 +156,7 @@ impl Default for Action {
     }
 }
 
-/// A service manager for which a service file can be printed.
+/// A service manager, or a tool beside it, for which a file can be printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 #[non_exhaustive]
 pub enum Manager {
@@ -166,7 +166,9 @@ pub enum Manager {
     Openrc,
     /// A service directory, as a shell script that creates it
     S6,
-    /// A service directory, as a shell script that creates it
+    /// A source definition directory, in the same form
+    S6Rc,
+    /// A service directory, in the same form
     Runit,
     /// A section for its conf.d directory
     Supervisord,
@@ -174,6 +176,19 @@ pub enum Manager {
     Launchd,
     /// An LSB init script
     Sysv,
+    /// A service description for /etc/dinit.d
+    Dinit,
+    /// A script for rc.subr of FreeBSD
+    #[value(name = "rc.d")]
+    RcD,
+    /// An init script for procd of OpenWrt
+    Procd,
+    /// The service's user, for systemd-sysusers
+    Sysusers,
+    /// The service's directories, for systemd-tmpfiles
+    Tmpfiles,
+    /// The rotation of the service's logs
+    Logrotate,
 }
 
 impl fmt::Display for Manager {

@@ -55,6 +55,9 @@ pub struct Daemon {
     pub(crate) no_new_privs: Option<bool>,
     pub(crate) start_timeout: Option<Duration>,
     pub(crate) stop_timeout: Option<Duration>,
+    /// Printed service files alone use these two.
+    pub(crate) reloads: bool,
+    pub(crate) watchdog: Option<Duration>,
     pub(crate) mode: Mode,
     pub(crate) already_running: AlreadyRunning,
     /// The exit statuses of the program's own, the later before the earlier.
@@ -351,6 +354,21 @@ impl Daemon {
     /// No limit on the time that the service may take to end, as if none had been set.
     pub fn no_stop_timeout(&mut self) -> &mut Self {
         self.stop_timeout = None;
+        self
+    }
+
+    /// Says that the service reloads its configuration, see [`reloads`](crate::reloads()): the files
+    /// that `unit` prints then tell the manager how. Not if not set.
+    pub fn reloads(&mut self) -> &mut Self {
+        self.reloads = true;
+        self
+    }
+
+    /// Says that the service pings its manager's [`watchdog`](crate::watchdog()), and how long it may
+    /// be silent: the unit that `unit` prints then has systemd kill it and start it again after this
+    /// time. No watchdog if not set.
+    pub fn watchdog(&mut self, limit: Duration) -> &mut Self {
+        self.watchdog = Some(limit);
         self
     }
 

@@ -24,6 +24,7 @@ use daemon_rt::{Reloads, daemon, reloads, shutdown};
     capabilities = ["CAP_NET_BIND_SERVICE"],
     start_timeout = "20s",
     stop_timeout = "20s",
+    reloads,
     init = init
 )]
 fn main(listener: TcpListener) {

@@ -15,6 +15,7 @@
 //! | `keep` | a manager keeps what it runs |
 //! | `unit_files` | what `unit` prints |
 //! | `install` | `install` and its like, in machines of their own |
+//! | `unit_kinds` | H3, s6-rc, dinit, and what `unit` prints beside service files |
 
 #[macro_use]
 mod greeter;
@@ -34,3 +35,4 @@ mod sockets;
 mod supervisors;
 mod systemd;
 mod unit_files;
+mod unit_kinds;

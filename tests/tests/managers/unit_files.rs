@@ -21,16 +21,14 @@ fn root() -> Root {
     with_service(Root::new())
 }
 
+/// Its directories are not there: it is a fresh machine.
 fn with_service(root: Root) -> Root {
     root.copy(PLACE, bin("controlled"))
-        .empty("/var/lib/controlled")
 }
 
 /// Has the service print its file for a manager, and `install` read it.
 fn install(machine: &Machine, manager: &str, install: &str) {
-    let script = format!(
-        "chown nobody /var/lib/controlled && {CALL} unit {manager} >/tmp/unit && {install}"
-    );
+    let script = format!("{CALL} unit {manager} >/tmp/unit && {install}");
     machine.sh(&script).expect_success();
 }
 
@@ -114,6 +112,9 @@ fn boot_systemd(root: Root) -> Systemd {
         "systemd",
         "cp /tmp/unit /etc/systemd/system/controlled.service && systemctl daemon-reload",
     );
+    // As a comment in the unit says.
+    let make = format!("{CALL} unit tmpfiles | systemd-tmpfiles --create -");
+    machine.sh(&make).expect_success();
     machine
 }
 
@@ -162,7 +163,6 @@ fn systemd_of_debian_13_runs_it() {
 fn systemd_gives_up_and_breaks_nothing_where_another_instance_runs() {
     require!(machine(), tool("systemd-analyze"));
     let machine = boot_systemd(root());
-    machine.sh("mkdir /run/controlled").expect_success();
     controlled(&machine, "start").expect_success();
     let first = pid(&machine);
     assert!(!machine.systemctl(["start", "controlled"]).success());
@@ -351,7 +351,8 @@ fn supervisord_runs_it() {
     require!(machine(), tool("supervisord"));
     let machine = Supervisord::boot(root());
     let update = "supervisorctl -c /etc/supervisor/supervisord.conf update";
-    let put = "mkdir -p /run/controlled /etc/supervisor/conf.d && cp /tmp/unit /etc/supervisor/conf.d/controlled.conf";
+    let put =
+        "mkdir -p /etc/supervisor/conf.d && cp /tmp/unit /etc/supervisor/conf.d/controlled.conf";
     install(&machine, "supervisord", &format!("{put} && {update}"));
     machine.wait_for("controlled", "RUNNING");
     assert_as_set(&machine);
@@ -432,18 +433,72 @@ fn unpacked(golden: &str) -> TempDir {
     directory
 }
 
+/// The files that are shell scripts, or scripts that create some.
+const SCRIPTS: [&str; 8] = [
+    "greeter.sysv",
+    "greeter.openrc",
+    "greeter.s6",
+    "greeter.s6-rc",
+    "greeter.runit",
+    "greeter.rc.d",
+    "greeter.procd",
+    "activated.service",
+];
+
 #[test]
 fn shells_find_no_fault() {
-    for golden in [
-        "greeter.sysv",
-        "greeter.openrc",
-        "greeter.s6",
-        "greeter.runit",
-    ] {
+    for script in SCRIPTS {
         let mut check = Command::new("sh");
-        check.arg("-n").arg(self::golden(golden));
+        check.arg("-n").arg(golden(script));
         Ran::of(check).expect_success();
     }
+}
+
+#[test]
+fn shellcheck_finds_no_fault() {
+    require!(tool("shellcheck"));
+    for script in SCRIPTS {
+        // Who sources them uses their variables, and other files are not there.
+        let check = |path: &Path| {
+            let mut check = Command::new("shellcheck");
+            check.args(["-s", "sh", "-e", "SC1091,SC2034"]).arg(path);
+            let found = Ran::of(check);
+            assert!(found.success(), "{script}: {found}");
+        };
+        check(&golden(script));
+        for name in ["run", "finish"] {
+            let inside = unpacked(script);
+            let path = inside.path().join("greeter").join(name);
+            if path.exists() {
+                check(&path);
+            }
+        }
+    }
+}
+
+#[test]
+fn dinit_finds_no_fault() {
+    require!(tool("dinitcheck"));
+    let directory = tempfile::tempdir().expect("a directory");
+    let description = fs::read_to_string(golden("greeter.dinit")).expect("it is there");
+    fs::write(directory.path().join("greeter"), description).expect("it is ours");
+    let mut check = Command::new("dinitcheck");
+    check.arg("-d").arg(directory.path()).arg("greeter");
+    Ran::of(check).expect_success();
+}
+
+#[test]
+fn logrotate_finds_no_fault() {
+    require!(tool("logrotate"));
+    let mut check = Command::new("logrotate");
+    check
+        .args(["--debug", "--state", "/dev/null"])
+        .arg(golden("greeter.logrotate"));
+    let found = Ran::of(check);
+    assert!(
+        found.success() && !found.stderr.contains("error:"),
+        "{found}"
+    );
 }
 
 #[test]

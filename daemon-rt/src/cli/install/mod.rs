@@ -97,9 +97,9 @@ fn layout(manager: Manager, name: &str, scope: Scope) -> io::Result<Layout> {
         Manager::Runit => scan::runit(name),
         Manager::S6 => scan::s6(name),
         Manager::Supervisord => supervisord::layout(name),
-        Manager::Launchd => Err(io::Error::other(
-            "launchd is not on this system: `unit launchd` prints its file",
-        )),
+        _ => Err(io::Error::other(format!(
+            "there is no `install` for {manager}: `unit {manager}` prints its file"
+        ))),
     }
 }
 

@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use super::called::words_before;
 use crate::daemon::action::UnitArguments;
-use crate::daemon::{Daemon, Log, Place, Property};
+use crate::daemon::{Daemon, Log, NameOrId, Place, Property};
 use crate::error::Error;
 use crate::limits::{self, SoftAndHard};
 use crate::status;
@@ -19,13 +20,16 @@ pub(super) const NO_RETRY: [u8; 3] = [
 pub(super) const WHY_NO_RETRY: &str =
     "No retry: a setting or the configuration is wrong, or another instance is running.";
 
+/// On every system.
+const USERS: [&str; 3] = ["root", "daemon", "nobody"];
+
 /// The parts of a service file that are not among the settings.
 pub(crate) struct UnitOptions {
     pub(super) arguments: UnitArguments,
     /// The words before the command (`run`) on the service's command line.
     pub(super) words: Vec<String>,
-    /// SIGHUP has the service reload.
-    pub(super) reloads: bool,
+    /// What a person should know of the words.
+    pub(super) notes: Vec<String>,
     /// There is a `privileged_init`.
     pub(super) privileged_init: bool,
 }
@@ -33,25 +37,12 @@ pub(crate) struct UnitOptions {
 impl UnitOptions {
     /// The service file calls this binary with the words before `command` that it was called with
     /// now.
-    pub(crate) fn new(
-        daemon: &Daemon,
-        command: &str,
-        arguments: UnitArguments,
-        privileged_init: bool,
-    ) -> Self {
-        let mut words: Vec<String> = std::env::args_os()
-            .skip(1)
-            .map(|word| word.to_string_lossy().into_owned())
-            .collect();
-        match words.iter().rposition(|word| word == command) {
-            Some(end) => words.truncate(end),
-            None => words.clear(),
-        }
+    pub(crate) fn new(command: &str, arguments: UnitArguments, privileged_init: bool) -> Self {
+        let (words, notes) = words_before(command);
         Self {
             arguments,
             words,
-            // The command `reload` does no harm to a service that does not reload.
-            reloads: daemon.control_socket,
+            notes,
             privileged_init,
         }
     }
@@ -149,15 +140,38 @@ impl<'a> UnitInput<'a> {
         }
     }
 
-    /// The directory of the pidfile, if it is one below `/run`: it has to be created after each
-    /// boot.
-    pub(super) fn runtime_directory(&self) -> Option<&str> {
-        let directory = Path::new(self.pidfile.as_deref()?).parent()?.to_str()?;
-        if directory.starts_with("/run/") {
-            Some(directory)
-        } else {
-            None
+    /// The working directory, as it is outside of the chroot.
+    pub(super) fn data(&self) -> PathBuf {
+        let root = match &self.chroot {
+            Some(chroot) => Path::new(chroot),
+            None => Path::new("/"),
+        };
+        root.join(self.directory.trim_start_matches('/'))
+    }
+
+    /// The optional file with variables for the service's environment.
+    pub(super) fn environment_file(&self) -> String {
+        format!("/etc/default/{}", self.name)
+    }
+
+    /// The user as whom the service runs, if it is not one that every system has.
+    pub(super) fn own_user(&self) -> Option<&str> {
+        match &self.daemon.user {
+            Some(NameOrId::Name(name)) if !USERS.contains(&name.as_str()) => Some(name),
+            _ => None,
         }
+    }
+
+    /// What a person should know, each as a comment.
+    pub(super) fn comments(&self, mark: &str) -> Vec<String> {
+        let mut notes = self.options.notes.clone();
+        if let Some(user) = self.own_user() {
+            notes.push(format!("The user {user} must exist."));
+        }
+        for note in &mut notes {
+            note.insert_str(0, mark);
+        }
+        notes
     }
 
     /// The seconds after which the manager kills a service that it has told to end. The service has

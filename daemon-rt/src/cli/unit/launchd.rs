@@ -2,6 +2,7 @@
 
 use super::file::{ServiceFile, ServiceFiles};
 use super::input::{UnitInput, lines};
+use super::prepare;
 use super::quote::xml;
 use super::resources::{self, Which};
 
@@ -60,9 +61,23 @@ pub(super) fn property_list(input: &UnitInput<'_>) -> ServiceFiles {
             .iter()
             .map(|(key, value)| format!("    <key>{key}</key>\n    {value}")),
     );
-    let list = format!("{HEAD}<plist version=\"1.0\">\n<dict>\n{entries}</dict>\n</plist>\n");
+    let notes = lines(notes(input));
+    let list =
+        format!("{HEAD}{notes}<plist version=\"1.0\">\n<dict>\n{entries}</dict>\n</plist>\n");
     let file = ServiceFile::text(format!("{}.plist", input.name), list);
     ServiceFiles::new("/Library/LaunchDaemons", vec![file])
+}
+
+/// Two hyphens would end a comment.
+fn notes(input: &UnitInput<'_>) -> Vec<String> {
+    let mut notes = input.comments("");
+    for (directory, _) in prepare::directories(input) {
+        notes.push(format!("{} must be there.", directory.display()));
+    }
+    for note in &mut notes {
+        *note = format!("<!-- {} -->", note.replace("--", "- -"));
+    }
+    notes
 }
 
 fn numbers(entries: &[(&str, u64)]) -> String {

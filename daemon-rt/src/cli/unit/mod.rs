@@ -8,12 +8,19 @@
 //! directory to its manager: the service file has them as they are set. Those that are left at
 //! daemon(7)'s defaults (a umask of 0, `/dev/null`) are the manager's to choose.
 
+mod beside;
+mod called;
+mod dinit;
 mod file;
 mod input;
 mod launchd;
 mod openrc;
+mod prepare;
+mod procd;
 mod quote;
+mod rc_d;
 mod resources;
+mod run;
 mod scan;
 mod supervisord;
 mod systemd;
@@ -24,7 +31,7 @@ mod tests;
 use std::path::Path;
 
 pub(super) use self::file::{ServiceFile, ServiceFiles};
-use self::input::{UnitInput, refuse};
+use self::input::UnitInput;
 pub(super) use self::input::{UnitOptions, plain_name};
 pub(super) use self::quote::shell_line;
 use crate::daemon::Daemon;
@@ -37,10 +44,7 @@ pub(super) fn service_files(
     manager: Manager,
     options: &UnitOptions,
 ) -> Result<ServiceFiles, Error> {
-    match std::env::current_exe() {
-        Ok(executable) => render(daemon, manager, &executable, options),
-        Err(error) => Err(refuse("the path of this binary", error.to_string())),
-    }
+    render(daemon, manager, &called::executable()?, options)
 }
 
 fn render(
@@ -54,9 +58,16 @@ fn render(
         Manager::Systemd => systemd::units(&input),
         Manager::Openrc => Ok(openrc::script(&input)),
         Manager::S6 => Ok(scan::s6(&input)),
+        Manager::S6Rc => Ok(scan::s6_rc(&input)),
         Manager::Runit => Ok(scan::runit(&input)),
         Manager::Supervisord => supervisord::program(&input),
         Manager::Launchd => Ok(launchd::property_list(&input)),
         Manager::Sysv => sysv::script(&input),
+        Manager::Dinit => Ok(dinit::description(&input)),
+        Manager::Procd => Ok(procd::script(&input)),
+        Manager::RcD => rc_d::script(&input),
+        Manager::Sysusers => beside::sysusers(&input),
+        Manager::Tmpfiles => beside::tmpfiles(&input),
+        Manager::Logrotate => beside::logrotate(&input),
     }
 }

@@ -2,14 +2,15 @@
 
 use super::file::{ServiceFile, ServiceFiles};
 use super::input::{UnitInput, lines};
+use super::prepare;
 use super::quote::{shell, shell_line};
 use super::resources;
 
 pub(super) fn script(input: &UnitInput<'_>) -> ServiceFiles {
     let mut functions = vec!["depend() {\n\tuse logger net\n}\n".to_owned()];
     let mut before = Vec::new();
-    if let Some(directory) = input.runtime_directory() {
-        before.push(format!("\tcheckpath --directory {}", shell(directory)));
+    for command in prepare::in_shell(input) {
+        before.push(format!("\t{command}"));
     }
     // The supervisor, which this shell executes, and the service inherit them.
     for command in resources::of_shell(input) {
@@ -18,11 +19,12 @@ pub(super) fn script(input: &UnitInput<'_>) -> ServiceFiles {
     if !before.is_empty() {
         functions.push(format!("start_pre() {{\n{}}}\n", lines(before)));
     }
-    if input.options.reloads {
+    if input.daemon.reloads {
         functions.push(reload(input));
     }
     let script = format!(
-        "#!/sbin/openrc-run\n\n{}\n{}",
+        "#!/sbin/openrc-run\n\n{}{}\n{}",
+        lines(input.comments("# ")),
         lines(settings(input)),
         functions.join("\n")
     );
@@ -63,7 +65,7 @@ fn settings(input: &UnitInput<'_>) -> Vec<String> {
     if let Some(path) = &input.stderr {
         settings.push(format!("error_log={}", evaluated(&[path])));
     }
-    if input.options.reloads {
+    if input.daemon.reloads {
         settings.push("extra_started_commands=reload".to_owned());
     }
     settings

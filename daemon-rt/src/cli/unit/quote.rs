@@ -68,6 +68,24 @@ fn supervisord_word(word: &str) -> String {
     supervisord_value(&escaped)
 }
 
+/// One of several words in a dinit description, which replaces variables.
+pub(super) fn dinit_word(word: &str) -> String {
+    let escaped = word.replace('\\', r"\\").replace('"', "\\\"");
+    format!("\"{}\"", escaped.replace('$', "$$"))
+}
+
+/// A path in a logrotate file, which takes it for a pattern.
+pub(super) fn logrotate_word(path: &str) -> String {
+    let mut escaped = String::new();
+    for c in path.chars() {
+        if "\"\\*?[]".contains(c) {
+            escaped.push('\\');
+        }
+        escaped.push(c);
+    }
+    format!("\"{escaped}\"")
+}
+
 /// Character data in XML.
 pub(super) fn xml(text: &str) -> String {
     text.replace('&', "&amp;")
@@ -119,6 +137,11 @@ mod tests {
             supervisord_line(&["/a b", "x ;y", "%(ENV_HOME)s", ""]),
             r"/a\ b x\ \;y %%\(ENV_HOME\)s ''"
         );
+    }
+
+    #[test]
+    fn dinit_sees_no_variables() {
+        assert_eq!(dinit_word(r#"a "b\c" $d #e"#), r#""a \"b\\c\" $$d #e""#);
     }
 
     #[test]

@@ -32,15 +32,21 @@ pub(super) fn wrapper(input: &UnitInput<'_>) -> Vec<String> {
         words.extend(["choom", "-n"].map(str::to_owned));
         words.extend([value.to_string(), "--".to_owned()]);
     }
-    if let Some(list) = &input.daemon.cpu_affinity {
-        words.extend(["taskset", "-c", list].map(str::to_owned));
-    }
+    words.extend(wrapper_of_procd(input));
     if !input.limits.is_empty() {
         words.push("prlimit".to_owned());
         words.extend(options_of_prlimit(input));
         words.push("--".to_owned());
     }
     words
+}
+
+/// The words for what procd has no setting for.
+pub(super) fn wrapper_of_procd(input: &UnitInput<'_>) -> Vec<String> {
+    match &input.daemon.cpu_affinity {
+        Some(list) => ["taskset", "-c", list].map(str::to_owned).into(),
+        None => Vec::new(),
+    }
 }
 
 /// The commands that give a shell what supervise-daemon(8) has no options for.
@@ -69,6 +75,19 @@ fn both(values: SoftAndHard, unlimited: &str) -> String {
         None => unlimited.to_owned(),
     });
     format!("{soft}:{hard}")
+}
+
+/// The limits as procd has them. Without the second number of a limit it leaves that of the boot.
+pub(super) fn of_procd(input: &UnitInput<'_>) -> Vec<String> {
+    let mut limits = Vec::new();
+    for (name, values) in &input.limits {
+        limits.push(match values {
+            [Some(soft), Some(hard)] => format!("{name}='{soft} {hard}'"),
+            [Some(soft), None] => format!("{name}={soft}"),
+            [None, _] => format!("{name}=unlimited"),
+        });
+    }
+    limits
 }
 
 /// The options of supervise-daemon(8) for what is not a limit.

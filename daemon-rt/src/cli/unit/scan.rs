@@ -1,62 +1,58 @@
-//! s6 and runit: a service directory.
+//! s6, s6-rc and runit: a service directory.
+
+use std::fmt::Display;
 
 use super::file::{ServiceFile, ServiceFiles};
 use super::input::{NO_RETRY, UnitInput, WHY_NO_RETRY, lines};
-use super::quote::{shell, shell_line};
-use super::resources;
+use super::run;
 
 /// The descriptor on which s6 is told of readiness.
 const NOTIFICATION_FD: u8 = 3;
 
 pub(super) fn s6(input: &UnitInput<'_>) -> ServiceFiles {
-    let readiness = format!("export DAEMON_NOTIFY_FD={NOTIFICATION_FD}");
-    let files = vec![
-        ServiceFile::text(
-            in_directory(input, "notification-fd"),
-            format!("{NOTIFICATION_FD}\n"),
-        ),
-        script(input, "run", &run(input, Some(readiness))),
+    ServiceFiles::new("/etc/s6/sv", of_s6(input))
+}
+
+/// A source definition directory.
+pub(super) fn s6_rc(input: &UnitInput<'_>) -> ServiceFiles {
+    let mut files = of_s6(input);
+    files.insert(0, value(input, "type", "longrun"));
+    if let Some(limit) = input.daemon.start_timeout {
+        files.push(value(input, "timeout-up", limit.as_millis()));
+    }
+    ServiceFiles::new("/etc/s6-rc/source", files)
+}
+
+fn of_s6(input: &UnitInput<'_>) -> Vec<ServiceFile> {
+    let mut first = errors_to_logger(input);
+    first.push(format!("export DAEMON_NOTIFY_FD={NOTIFICATION_FD}"));
+    let mut files = vec![
+        value(input, "notification-fd", NOTIFICATION_FD),
+        script(input, "run", &lines(run::script(input, first))),
         script(input, "finish", &finish("exit 125")),
     ];
-    ServiceFiles::new("/etc/s6/sv", files)
+    if let Some(seconds) = input.kill_after() {
+        files.push(value(input, "timeout-kill", seconds.saturating_mul(1000)));
+    }
+    files
 }
 
 /// runit has no notion of readiness.
 pub(super) fn runit(input: &UnitInput<'_>) -> ServiceFiles {
+    let run = lines(run::script(input, errors_to_logger(input)));
     let files = vec![
-        script(input, "run", &run(input, None)),
+        script(input, "run", &run),
         script(input, "finish", &finish("sv down .")),
     ];
     ServiceFiles::new("/etc/sv", files)
 }
 
-fn run(input: &UnitInput<'_>, readiness: Option<String>) -> String {
-    let mut run = Vec::new();
-    if let Some(directory) = input.runtime_directory() {
-        run.push(format!("mkdir -p {}", shell(directory)));
+/// A stream that is not set goes to the logger, which reads standard output.
+fn errors_to_logger(input: &UnitInput<'_>) -> Vec<String> {
+    match input.stderr {
+        Some(_) => Vec::new(),
+        None => vec!["exec 2>&1".to_owned()],
     }
-    if let Some(mask) = input.umask() {
-        run.push(format!("umask {mask}"));
-    }
-    // A stream that is not set goes to the logger, which reads standard output.
-    if input.stderr.is_none() {
-        run.push("exec 2>&1".to_owned());
-    }
-    if let Some(path) = &input.stdout {
-        run.push(format!("exec >>{}", shell(path)));
-    }
-    if let Some(path) = &input.stderr {
-        run.push(format!("exec 2>>{}", shell(path)));
-    }
-    run.extend(readiness);
-    // The service must not stay in the service directory.
-    let directory = shell(input.directory_outside_chroot());
-    run.push(format!("cd {directory} || exit"));
-    let wrapper = resources::wrapper(input);
-    let mut words: Vec<&str> = wrapper.iter().map(String::as_str).collect();
-    words.extend(input.command("run"));
-    run.push(format!("exec {}", shell_line(&words)));
-    lines(run)
 }
 
 fn finish(stay_down: &str) -> String {
@@ -71,6 +67,10 @@ fn finish(stay_down: &str) -> String {
 
 fn in_directory(input: &UnitInput<'_>, name: &str) -> String {
     format!("{}/{name}", input.name)
+}
+
+fn value(input: &UnitInput<'_>, name: &str, value: impl Display) -> ServiceFile {
+    ServiceFile::text(in_directory(input, name), format!("{value}\n"))
 }
 
 fn script(input: &UnitInput<'_>, name: &str, text: &str) -> ServiceFile {

@@ -1,8 +1,11 @@
 //! supervisord: a `[program]` section for its conf.d directory.
 
+use std::path::Path;
+
 use super::file::{ServiceFile, ServiceFiles};
 use super::input::{NO_RETRY, UnitInput, WHY_NO_RETRY, lines, refuse};
-use super::quote::{supervisord_line, supervisord_value};
+use super::prepare;
+use super::quote::{shell, shell_line, supervisord_line, supervisord_value};
 use super::resources;
 use crate::error::Error;
 
@@ -10,11 +13,24 @@ pub(super) fn program(input: &UnitInput<'_>) -> Result<ServiceFiles, Error> {
     let wrapper = resources::wrapper(input);
     let mut words: Vec<&str> = wrapper.iter().map(String::as_str).collect();
     words.extend(input.command("run"));
-    let mut program = vec![
+    let mut directory = input.directory_outside_chroot();
+    let mut prepare = prepare::in_shell(input);
+    let line = if prepare.is_empty() {
+        supervisord_line(&words)
+    } else {
+        // It may not be there yet.
+        prepare.push(format!("cd {} || exit", shell(directory)));
+        directory = "/";
+        prepare.push(format!("exec {}", shell_line(&words)));
+        supervisord_line(&["/bin/sh", "-c", &prepare.join("; ")])
+    };
+    let mut program = input.comments("; ");
+    program.extend(log_directories(input));
+    program.extend([
         format!("[program:{}]", input.name),
-        format!("command = {}", supervisord_line(&words)),
-        format!("directory = {}", value(input.directory_outside_chroot())?),
-    ];
+        format!("command = {line}"),
+        format!("directory = {}", value(directory)?),
+    ]);
     if let Some(mask) = input.umask() {
         program.push(format!("umask = {mask}"));
     }
@@ -35,6 +51,21 @@ pub(super) fn program(input: &UnitInput<'_>) -> Result<ServiceFiles, Error> {
     }
     let file = ServiceFile::text(format!("{}.conf", input.name), lines(program));
     Ok(ServiceFiles::new("/etc/supervisor/conf.d", vec![file]))
+}
+
+/// supervisord itself does not start where a log has no directory.
+fn log_directories(input: &UnitInput<'_>) -> Vec<String> {
+    let mut comments = Vec::new();
+    for (directory, _) in prepare::directories(input) {
+        let is_of_log = |log: &Option<String>| match log {
+            Some(log) => Path::new(log).parent() == Some(&directory),
+            None => false,
+        };
+        if is_of_log(&input.stdout) || is_of_log(&input.stderr) {
+            comments.push(format!("; {} must be there.", directory.display()));
+        }
+    }
+    comments
 }
 
 fn value(text: &str) -> Result<String, Error> {

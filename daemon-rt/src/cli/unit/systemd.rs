@@ -1,11 +1,12 @@
 //! systemd: a .service, and a .socket where the service takes sockets.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::file::{ServiceFile, ServiceFiles};
 use super::input::{NO_RETRY, UnitInput, WHY_NO_RETRY, lines, refuse};
+use super::prepare::directories;
 use super::quote::{systemd_line, systemd_value, systemd_word};
 use super::resources;
 use crate::daemon::Daemon;
@@ -103,10 +104,46 @@ fn service(input: &UnitInput<'_>) -> String {
         }
     }
     format!(
-        "[Unit]\n{}\n[Service]\n{service}\n[Install]\n{}",
+        "{}[Unit]\n{}\n[Service]\n{service}\n[Install]\n{}",
+        lines(notes(input, dropper)),
         lines(unit),
         lines(install)
     )
+}
+
+/// What the unit cannot make itself.
+fn notes(input: &UnitInput<'_>, dropper: Dropper) -> Vec<String> {
+    let mut notes = input.comments("# ");
+    let name = &input.name;
+    if input.own_user().is_some() {
+        notes.push(format!(
+            "# {name} unit sysusers | systemd-sysusers - makes it."
+        ));
+    }
+    let made = made_by_unit(input, dropper);
+    for (directory, _) in directories(input) {
+        if !made.contains(&directory) {
+            notes.push(format!(
+                "# {} must exist: {name} unit tmpfiles | systemd-tmpfiles --create - makes it.",
+                directory.display()
+            ));
+        }
+    }
+    notes
+}
+
+/// The directories that systemd makes for the service. Those of logs come too late: it has opened
+/// the files by then.
+fn made_by_unit(input: &UnitInput<'_>, dropper: Dropper) -> Vec<PathBuf> {
+    let mut made = Vec::new();
+    if let Some(pidfile) = &input.pidfile {
+        made.extend(Path::new(pidfile).parent().map(Path::to_owned));
+    }
+    if dropper != Dropper::Service {
+        made.push(input.data());
+    }
+    made.retain(|directory| created(directory).0 != READ_WRITE_PATHS);
+    made
 }
 
 fn socket(input: &UnitInput<'_>) -> String {
@@ -132,7 +169,7 @@ fn start(input: &UnitInput<'_>, dropper: Dropper) -> Vec<String> {
         "Type=notify".to_owned(),
         format!("ExecStart={}", systemd_line(&input.command("run"))),
     ];
-    if input.options.reloads {
+    if input.daemon.reloads {
         // The command returns when the service has reloaded; without a pidfile it cannot find the
         // service.
         let reload = if input.pidfile.is_some() {
@@ -159,6 +196,12 @@ fn start(input: &UnitInput<'_>, dropper: Dropper) -> Vec<String> {
             time(Duration::from_secs(seconds))
         ));
     }
+    if let Some(limit) = input.daemon.watchdog {
+        lines.push(format!("WatchdogSec={}", time(limit)));
+    }
+    lines
+        .push("# For what the service keeps there from one run to the next (store_fd).".to_owned());
+    lines.push("FileDescriptorStoreMax=512".to_owned());
     lines.push("Restart=on-failure".to_owned());
     lines.push(format!("# {WHY_NO_RETRY}"));
     let statuses = NO_RETRY.map(|status| status.to_string()).join(" ");
@@ -169,7 +212,7 @@ fn start(input: &UnitInput<'_>, dropper: Dropper) -> Vec<String> {
 /// The environment that the service leaves to its manager. Streams that are not set go to the
 /// journal.
 fn execution(input: &UnitInput<'_>) -> Vec<String> {
-    let mut lines = Vec::new();
+    let mut lines = vec![format!("EnvironmentFile=-{}", input.environment_file())];
     if input.directory_outside_chroot() != "/" {
         let directory = systemd_value(&input.directory);
         lines.push(format!("WorkingDirectory={directory}"));
@@ -330,7 +373,8 @@ fn used_paths<'a>(input: &'a UnitInput<'_>) -> Vec<&'a Path> {
     paths
 }
 
-/// The directories that the service writes, as far as its settings tell: those of pidfile and data.
+/// The directories that the service writes, as far as its settings tell: those of pidfile, data and
+/// logs.
 fn writable(input: &UnitInput<'_>, dropper: Dropper) -> Vec<String> {
     let mut values: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     let mut add = |(setting, value): (&'static str, &str)| {
@@ -344,11 +388,14 @@ fn writable(input: &UnitInput<'_>, dropper: Dropper) -> Vec<String> {
     if let Some(directory) = pidfile.and_then(Path::parent) {
         add(created(directory));
     }
-    let root = match &input.chroot {
-        Some(chroot) => Path::new(chroot),
-        None => Path::new("/"),
-    };
-    let data = root.join(input.directory.trim_start_matches('/'));
+    for log in [&input.stdout, &input.stderr].into_iter().flatten() {
+        match Path::new(log).parent() {
+            // It opens a rotated log again.
+            Some(directory) if input.daemon.reloads => add(created(directory)),
+            _ => {}
+        }
+    }
+    let data = input.data();
     if data != Path::new("/") {
         match dropper {
             // systemd would create it for root, as whom it starts the service.
@@ -367,6 +414,7 @@ fn writable(input: &UnitInput<'_>, dropper: Dropper) -> Vec<String> {
     lines
 }
 
+const READ_WRITE_PATHS: &str = "ReadWritePaths";
 const RUNTIME_DIRECTORY: &str = "RuntimeDirectory";
 
 /// The setting that makes a directory writable, and its value: systemd creates the directory if
@@ -393,7 +441,7 @@ fn created(path: &Path) -> (&'static str, &str) {
 
 /// The same for a directory that must be there.
 fn existing(path: &Path) -> (&'static str, &str) {
-    ("ReadWritePaths", path.to_str().unwrap_or_default())
+    (READ_WRITE_PATHS, path.to_str().unwrap_or_default())
 }
 
 fn time(limit: Duration) -> String {

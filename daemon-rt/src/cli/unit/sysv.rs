@@ -2,8 +2,10 @@
 //! work.
 
 use super::file::{ServiceFile, ServiceFiles};
-use super::input::{UnitInput, refuse};
+use super::input::{UnitInput, lines, refuse};
+use super::prepare;
 use super::quote::{shell, shell_line};
+use super::run;
 use crate::error::Error;
 use crate::status::ALREADY_RUNNING;
 
@@ -31,7 +33,8 @@ fn header(input: &UnitInput<'_>) -> String {
 # Default-Stop:      0 1 6
 # Short-Description: {description}
 ### END INIT INFO
-"
+{}",
+        lines(input.comments("# "))
     )
 }
 
@@ -53,16 +56,19 @@ fi
 
 fn commands(input: &UnitInput<'_>) -> String {
     let call = shell_line(&input.call());
-    let create_directory = match input.runtime_directory() {
-        Some(path) => format!("    mkdir -p {} || exit\n", shell(path)),
-        None => String::new(),
-    };
+    let mut prepare = String::new();
+    for command in prepare::in_shell(input) {
+        prepare += "    ";
+        prepare += &command;
+        prepare.push('\n');
+    }
+    let environment = run::read_environment(input);
     let patience = match input.kill_after() {
         Some(seconds) => format!(" --timeout {seconds}s"),
         None => String::new(),
     };
     // LSB: without a way to reload, force-reload restarts.
-    let (force_reload, own, usage) = if input.options.reloads {
+    let (force_reload, own, usage) = if input.daemon.reloads {
         (
             "reload".to_owned(),
             "reload | status",
@@ -73,13 +79,15 @@ fn commands(input: &UnitInput<'_>) -> String {
     };
     format!(
         r#"
+{environment}
+
 control() {{
     {call} "$@"
 }}
 
 case $1 in
 start)
-{create_directory}    # Returns when the service is ready, or has failed.
+{prepare}    # Returns when the service is ready, or has failed.
     DAEMON_MODE=detach control start
     status=$?
     # LSB: a start of what runs already succeeds.

@@ -27,14 +27,16 @@ fn full() -> (Daemon, UnitOptions) {
         .limits(["nofile=1024:65536", "core=0:unlimited"])
         .nice(5)
         .oom_score_adj(-500)
-        .stop_timeout(Duration::from_secs(20));
+        .stop_timeout(Duration::from_secs(20))
+        .reloads()
+        .watchdog(Duration::from_secs(30));
     let options = UnitOptions {
         arguments: UnitArguments {
             description: "Greets over TCP\nand more".into(),
             ..UnitArguments::default()
         },
         words: vec!["--config".into(), "/etc/my greeter.toml".into()],
-        reloads: true,
+        notes: Vec::new(),
         privileged_init: false,
     };
     (daemon, options)
@@ -47,7 +49,7 @@ fn small() -> (Daemon, UnitOptions) {
     let options = UnitOptions {
         arguments: UnitArguments::default(),
         words: Vec::new(),
-        reloads: false,
+        notes: Vec::new(),
         privileged_init: false,
     };
     (daemon, options)
@@ -94,10 +96,16 @@ fn each_manager_is_told_all_that_the_settings_say() {
         (Manager::Systemd, "greeter.service"),
         (Manager::Openrc, "greeter.openrc"),
         (Manager::S6, "greeter.s6"),
+        (Manager::S6Rc, "greeter.s6-rc"),
         (Manager::Runit, "greeter.runit"),
         (Manager::Supervisord, "greeter.conf"),
         (Manager::Launchd, "greeter.plist"),
         (Manager::Sysv, "greeter.sysv"),
+        (Manager::Dinit, "greeter.dinit"),
+        (Manager::RcD, "greeter.rc.d"),
+        (Manager::Procd, "greeter.procd"),
+        (Manager::Tmpfiles, "greeter.tmpfiles"),
+        (Manager::Logrotate, "greeter.logrotate"),
     ];
     for (manager, file) in files {
         assert_golden(file, &text(&full(), manager));
@@ -120,8 +128,8 @@ fn systemd_gives_up_root_where_nothing_needs_it_and_opens_the_sockets() {
 /// With a pidfile the command `reload` does both.
 #[test]
 fn without_a_pidfile_the_configuration_is_checked_before_the_signal() {
-    let (daemon, mut options) = small();
-    options.reloads = true;
+    let (mut daemon, options) = small();
+    daemon.reloads();
     let service = (daemon, options);
     assert!(
         text(&service, Manager::Systemd)
@@ -242,7 +250,7 @@ fn what_no_format_can_hold_is_refused() {
         assert!(refused(&(daemon, options), Manager::Launchd).contains("working_directory"));
     }
     let (mut daemon, options) = small();
-    daemon.working_directory("/a ;b");
+    daemon.stdout("/a ;b");
     assert!(refused(&(daemon, options), Manager::Supervisord).contains("/a ;b"));
     let (daemon, options) = small();
     let refused = render(&daemon, Manager::Systemd, Path::new("/it's"), &options);
@@ -263,10 +271,17 @@ fn managers_have_their_names() {
             "systemd",
             "openrc",
             "s6",
+            "s6-rc",
             "runit",
             "supervisord",
             "launchd",
-            "sysv"
+            "sysv",
+            "dinit",
+            "rc.d",
+            "procd",
+            "sysusers",
+            "tmpfiles",
+            "logrotate"
         ]
     );
 }
