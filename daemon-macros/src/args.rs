@@ -35,6 +35,7 @@ pub(crate) const KNOWN: &[Known] = &[
     Known { name: "keep_env",          kind: Kind::Variables,    example: r#"["RUST_LOG", "GREETER_*"]"# },
     Known { name: "keep_fds",          kind: Kind::Descriptors,  example: "[3, 4]" },
     Known { name: "keep_fds_from",     kind: Kind::Names,        example: r#"["TUN_FD"]"# },
+    Known { name: "runtime_directory", kind: Kind::Bare,         example: "" },
     Known { name: "stdout",            kind: Kind::Log,          example: r#""/var/log/greeter.log""# },
     Known { name: "stderr",            kind: Kind::Log,          example: r#""/var/log/greeter.err""# },
     Known { name: "limits",            kind: Kind::Limits,       example: r#"["nofile=65536", "core=0:unlimited"]"# },

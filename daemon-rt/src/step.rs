@@ -34,6 +34,7 @@ steps! {
     11 ChangeDirectory   "change the working directory"
     12 WritePidfile      "write the pidfile"
     13 SetResources      "set the limits of the process"
+    13 MakeDirectory     "make the directory of the service"
     13 DropPrivileges    "drop privileges"
     14 Notify            "announce that initialization is complete"
     15 ExitStarter       "wait for the daemon"

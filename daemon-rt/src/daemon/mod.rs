@@ -45,6 +45,8 @@ pub struct Daemon {
     pub(crate) keep_env: Vec<OsString>,
     pub(crate) keep_fds: Vec<RawFd>,
     pub(crate) keep_fds_from: Vec<OsString>,
+    /// Whether the service has a directory of its own.
+    pub(crate) runtime_directory: bool,
     pub(crate) stdout: Option<Log>,
     pub(crate) stderr: Option<Log>,
     pub(crate) limits: Vec<String>,
@@ -175,6 +177,35 @@ impl Daemon {
     /// cannot be unmounted. Refused with a `chroot`, outside of which it would be.
     pub fn keep_working_directory(&mut self) -> &mut Self {
         self.working_directory = Property::Keep;
+        self
+    }
+
+    /// A directory of the service's own, such as `/run/NAME`, for sockets and the like; none if not
+    /// set. [`Places::runtime_directory`](crate::Places::runtime_directory) tells its path.
+    ///
+    /// It is made with mode 0755 if it is missing, and belongs to the service's user and group before
+    /// `privileged_init` (step 13). One that is another user's, and not empty, fails the start. It is
+    /// there for the next start: nothing removes it. The pidfile can be in it unless the service gives
+    /// up root.
+    ///
+    /// ```no_run
+    /// use std::error::Error;
+    /// use std::os::unix::net::UnixListener;
+    ///
+    /// use daemon_rt::{Daemon, daemon, places};
+    ///
+    /// #[daemon(pidfile, user = "greeter", runtime_directory, init = bind)]
+    /// fn main(listener: UnixListener) {
+    ///     // …
+    /// }
+    ///
+    /// fn bind() -> Result<UnixListener, Box<dyn Error>> {
+    ///     let directory = places("greeter").runtime_directory()?;
+    ///     Ok(UnixListener::bind(directory.join("socket"))?)
+    /// }
+    /// ```
+    pub fn runtime_directory(&mut self) -> &mut Self {
+        self.runtime_directory = true;
         self
     }
 

@@ -31,6 +31,8 @@ pub(crate) struct Plan {
     /// Ready for chdir(2). `None` keeps the caller's.
     pub(crate) working_directory: Option<CString>,
     pub(crate) pidfile: Option<PathBuf>,
+    /// The directory of the service's own, if it is to have one.
+    pub(crate) runtime_directory: Option<PathBuf>,
     pub(crate) resources: Resources,
     pub(crate) privileges: Privileges,
     pub(crate) start_timeout: Option<Duration>,
@@ -80,6 +82,7 @@ impl Draft {
             umask: umask(daemon)?,
             working_directory: working_directory(daemon)?,
             pidfile: places::pidfile(daemon)?,
+            runtime_directory: runtime_directory(daemon)?,
             resources: Resources::of(daemon)?,
             privileges: Privileges::of(daemon, path("chroot", daemon.chroot.as_ref())?)?,
             start_timeout: daemon.start_timeout,
@@ -104,6 +107,9 @@ impl Draft {
         if let Some(Place::Usual) = daemon.pidfile {
             places.make_place_of_pidfile()?;
         }
+        if daemon.runtime_directory {
+            places.make_runtime_directory()?;
+        }
         let has_log = is_usual(&daemon.stdout) || is_usual(&daemon.stderr);
         if has_log && mode == DaemonMode::Detach {
             places.make_place_of_log()?;
@@ -115,6 +121,7 @@ impl Draft {
     pub(crate) fn look_up(self, daemon: &Daemon) -> Result<Plan, Error> {
         let Self(mut plan) = self;
         plan.environment.account = plan.privileges.look_up(daemon)?;
+        plan.check_pidfile()?;
         Ok(plan)
     }
 }
@@ -126,6 +133,24 @@ impl Plan {
             self.pidfile.as_deref()
         } else {
             None
+        }
+    }
+
+    /// Root trusts no pidfile that the service's user can exchange.
+    fn check_pidfile(&self) -> Result<(), Error> {
+        let (Some(pidfile), Some(directory)) = (&self.pidfile, &self.runtime_directory) else {
+            return Ok(());
+        };
+        match self.privileges.owner() {
+            Some(user) if !user.is_root() && pidfile.parent() == Some(directory.as_path()) => {
+                let problem =
+                    "must not be in the runtime directory, which the service's user can write";
+                Err(Error::usage(
+                    format!("pidfile \"{}\"", pidfile.display()),
+                    problem,
+                ))
+            }
+            _ => Ok(()),
         }
     }
 
@@ -185,6 +210,14 @@ fn umask(daemon: &Daemon) -> Result<Option<Mode>, Error> {
     }
     #[allow(clippy::cast_possible_truncation, reason = "it is small")]
     Ok(Some(Mode::from_bits_truncate(mask as nix::libc::mode_t)))
+}
+
+fn runtime_directory(daemon: &Daemon) -> Result<Option<PathBuf>, Error> {
+    if daemon.runtime_directory {
+        Ok(Some(places(daemon.get_name()).runtime_directory()?))
+    } else {
+        Ok(None)
+    }
 }
 
 fn working_directory(daemon: &Daemon) -> Result<Option<CString>, Error> {

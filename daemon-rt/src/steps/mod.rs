@@ -6,5 +6,6 @@ mod journal;
 pub(crate) mod pidfile;
 pub(crate) mod privileges;
 pub(crate) mod resources;
+pub(crate) mod runtime_directory;
 pub(crate) mod signals;
 pub(crate) mod streams;

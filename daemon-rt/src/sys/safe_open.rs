@@ -57,6 +57,14 @@ impl SafePath {
         self.open_as(flags | OFlag::O_CREAT | OFlag::O_EXCL, mode)
     }
 
+    /// Opens the directory of this name.
+    pub(crate) fn open_directory(&self) -> nix::Result<(OwnedFd, FileStat)> {
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let directory = openat(&self.directory, self.name.as_c_str(), flags, Mode::empty())?;
+        let found = fstat(&directory)?;
+        Ok((directory, found))
+    }
+
     /// Removes the file.
     pub(crate) fn remove(&self) -> nix::Result<()> {
         unlinkat(

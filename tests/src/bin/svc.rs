@@ -195,6 +195,11 @@ fn act(action: &str) -> Result<()> {
         // The usual places of a service: to standard output, or to a file.
         "places" if value == "-" => print!("{}", places()),
         "places" => std::fs::write(value, places())?,
+        // Where its own directory is.
+        "own" => print!(
+            "{}",
+            daemon_rt::places("greeter").runtime_directory()?.display()
+        ),
         "remove" => std::fs::remove_file(value)?,
         "cat" => print!("{}", std::fs::read_to_string(value)?),
         // Tries to write a file through every descriptor that leads to it.

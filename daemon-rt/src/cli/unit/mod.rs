@@ -12,6 +12,7 @@ mod beside;
 mod called;
 mod dinit;
 mod file;
+mod hardening;
 mod input;
 mod launchd;
 mod openrc;

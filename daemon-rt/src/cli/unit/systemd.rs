@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::file::{ServiceFile, ServiceFiles};
+use super::hardening::{BEYOND_SYSTEM_SERVICE, HARDENING};
 use super::input::{NO_RETRY, UnitInput, WHY_NO_RETRY, lines, refuse};
 use super::prepare::directories;
 use super::quote::{systemd_line, systemd_value, systemd_word};
 use super::resources;
-use crate::daemon::Daemon;
+use crate::daemon::{Daemon, Place};
 use crate::error::Error;
 
 /// Who gives up root.
@@ -22,49 +23,6 @@ enum Dropper {
     /// Neither: the service stays root.
     Neither,
 }
-
-/// Restrictions of a daemon, each with the capabilities that are of no use under it.
-const HARDENING: [(&str, &[&str]); 14] = [
-    ("LockPersonality=yes", &[]),
-    (
-        "PrivateDevices=yes",
-        &["CAP_MKNOD", "CAP_SYS_RAWIO", "CAP_SYS_ADMIN"],
-    ),
-    ("ProtectClock=yes", &["CAP_SYS_TIME", "CAP_WAKE_ALARM"]),
-    ("ProtectControlGroups=yes", &["CAP_SYS_ADMIN"]),
-    ("ProtectHostname=yes", &["CAP_SYS_ADMIN"]),
-    ("ProtectKernelLogs=yes", &["CAP_SYSLOG"]),
-    ("ProtectKernelModules=yes", &["CAP_SYS_MODULE"]),
-    (
-        "ProtectKernelTunables=yes",
-        &["CAP_SYS_ADMIN", "CAP_NET_ADMIN"],
-    ),
-    // Name look-ups ask the kernel for its addresses over netlink.
-    (
-        "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK",
-        &["CAP_NET_RAW", "CAP_NET_ADMIN", "CAP_BPF"],
-    ),
-    ("RestrictNamespaces=yes", &["CAP_SYS_ADMIN"]),
-    ("RestrictRealtime=yes", &["CAP_SYS_NICE"]),
-    ("RestrictSUIDSGID=yes", &["CAP_FSETID"]),
-    ("SystemCallArchitectures=native", &[]),
-    ("SystemCallErrorNumber=EPERM", &[]),
-];
-
-/// The capabilities whose system calls are not in systemd's set `@system-service`.
-const BEYOND_SYSTEM_SERVICE: [&str; 11] = [
-    "CAP_SYS_ADMIN",
-    "CAP_SYS_BOOT",
-    "CAP_SYS_CHROOT",
-    "CAP_SYS_MODULE",
-    "CAP_SYS_PACCT",
-    "CAP_SYS_PTRACE",
-    "CAP_SYS_RAWIO",
-    "CAP_SYS_TIME",
-    "CAP_BPF",
-    "CAP_PERFMON",
-    "CAP_SYSLOG",
-];
 
 pub(super) fn units(input: &UnitInput<'_>) -> Result<ServiceFiles, Error> {
     if input.executable.contains(['"', '\'', '\\']) {
@@ -313,6 +271,9 @@ fn needed_to_drop<'a>(input: &'a UnitInput<'_>) -> Vec<&'a str> {
     if input.chroot.is_some() {
         needed.push("CAP_SYS_CHROOT");
     }
+    if input.daemon.runtime_directory {
+        needed.push("CAP_CHOWN");
+    }
     needed.extend(input.daemon.capabilities.iter().map(String::as_str));
     needed
 }
@@ -384,6 +345,16 @@ fn writable(input: &UnitInput<'_>, dropper: Dropper) -> Vec<String> {
             list.push(value);
         }
     };
+    if input.daemon.runtime_directory {
+        match (&input.daemon.pidfile, dropper) {
+            // The service makes it: RUNTIME_DIRECTORY would move the pidfile from its usual place.
+            (Some(Place::Usual), Dropper::Service | Dropper::Neither) => {
+                add(existing(Path::new("/run")));
+            }
+            // The first, which is the one that the service gets.
+            _ => add((RUNTIME_DIRECTORY, &input.name)),
+        }
+    }
     let pidfile = input.pidfile.as_ref().map(Path::new);
     if let Some(directory) = pidfile.and_then(Path::parent) {
         add(created(directory));

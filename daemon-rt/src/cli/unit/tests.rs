@@ -168,6 +168,26 @@ fn the_usual_places_are_roots() {
     }
 }
 
+/// systemd's variable for it would move a bare pidfile from where a shell looks for it.
+#[test]
+fn its_own_directory_is_made_by_systemd_unless_the_pidfile_is_at_its_usual_place() {
+    let (mut daemon, options) = small();
+    daemon.runtime_directory();
+    let by_systemd = text(&(daemon.clone(), options), Manager::Systemd);
+    assert!(
+        by_systemd.contains("\nRuntimeDirectory=greeter\n"),
+        "{by_systemd}"
+    );
+    daemon.default_pidfile();
+    let by_itself = text(&(daemon, small().1), Manager::Systemd);
+    assert!(
+        !by_itself.contains("RuntimeDirectory=")
+            && by_itself.contains("\nReadWritePaths=/run\n")
+            && by_itself.contains("\nCapabilityBoundingSet=CAP_SETGID CAP_SETUID CAP_CHOWN\n"),
+        "{by_itself}"
+    );
+}
+
 #[test]
 fn what_stays_root_is_denied_little() {
     let (mut daemon, options) = small();

@@ -2,10 +2,10 @@
 
 use std::env;
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, DirBuilder};
+use std::fs::{self, DirBuilder, Permissions};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -15,6 +15,8 @@ use crate::sys;
 
 /// Ubuntu lets the group syslog write it, and root opens no file where others have a say.
 const VAR_LOG: &str = "/var/log";
+/// The mode of a service's own directory.
+const OWN_MODE: u32 = 0o755;
 
 /// What the places depend on.
 struct Asker {
@@ -52,8 +54,22 @@ pub(super) fn make_parent(file: &Path) -> io::Result<()> {
     }
 }
 
+/// Makes a service's own directory, which everyone may enter.
+pub(super) fn make_own(directory: &Path) -> io::Result<()> {
+    make_parent(directory)?;
+    match DirBuilder::new().create(directory) {
+        Ok(()) => fs::set_permissions(directory, Permissions::from_mode(OWN_MODE)),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
 pub(super) fn runtime(name: &str) -> io::Result<PathBuf> {
     ask(|asker| asker.runtime(name))
+}
+
+pub(super) fn own(name: &str) -> io::Result<PathBuf> {
+    ask(|asker| asker.own(name))
 }
 
 pub(super) fn logs(name: &str) -> io::Result<PathBuf> {
@@ -114,6 +130,14 @@ impl Asker {
             return Err(io::Error::other(problem));
         }
         Ok(own)
+    }
+
+    /// That of systemd is the service's own already.
+    fn own(&self, name: &str) -> io::Result<PathBuf> {
+        match &self.variables.runtime_directory {
+            Some(directory) => Ok(directory.clone()),
+            None => Ok(self.runtime(name)?.join(name)),
+        }
     }
 
     fn logs(&self, name: &str) -> io::Result<PathBuf> {

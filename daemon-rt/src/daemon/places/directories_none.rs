@@ -9,6 +9,10 @@ pub(super) fn runtime(_: &str) -> io::Result<PathBuf> {
     Err(not_available())
 }
 
+pub(super) fn own(_: &str) -> io::Result<PathBuf> {
+    Err(not_available())
+}
+
 pub(super) fn logs(_: &str) -> io::Result<PathBuf> {
     Err(not_available())
 }

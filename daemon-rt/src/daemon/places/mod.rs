@@ -79,6 +79,17 @@ impl Places {
         Ok(directory.join(file))
     }
 
+    /// The directory of the service's own, in that of the pidfile; systemd's, if it has made one. It is
+    /// there where the service is set to have it, see
+    /// [`Daemon::runtime_directory`](crate::Daemon::runtime_directory).
+    ///
+    /// # Errors
+    /// If the name cannot be part of a path, or another user has made the directory.
+    pub fn runtime_directory(&self) -> Result<PathBuf, Error> {
+        check_name(&self.name)?;
+        directories::own(&self.name).during(Step::MakeDirectory, &self.name)
+    }
+
     /// The directory for what the service keeps from one run to the next. It need not exist yet.
     ///
     /// # Errors
@@ -97,6 +108,14 @@ impl Places {
         // Another user may have made it just now.
         self.pidfile()?;
         Ok(())
+    }
+
+    /// Makes the directory of the service's own, in which the pidfile may be. It is given to the
+    /// service's user when no other instance can have it.
+    #[cfg(unix)]
+    pub(crate) fn make_runtime_directory(&self) -> Result<(), Error> {
+        let directory = self.runtime_directory()?;
+        directories::make_own(&directory).during(Step::MakeDirectory, directory.display())
     }
 
     /// Makes the directory of the log.

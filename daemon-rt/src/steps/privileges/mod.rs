@@ -9,7 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::unistd::{Uid, chdir, chroot, fchdir, geteuid};
+use nix::unistd::{Gid, Uid, chdir, chroot, fchdir, geteuid};
 
 use self::accounts::{Identity, Variables, look_up};
 use crate::daemon::Daemon;
@@ -73,8 +73,14 @@ impl Privileges {
 
     /// Returns the user to whom log files are given.
     pub(crate) fn owner(&self) -> Option<Uid> {
+        let (user, _) = self.owners()?;
+        Some(user)
+    }
+
+    /// The same with the group.
+    pub(crate) fn owners(&self) -> Option<(Uid, Gid)> {
         match &self.identity {
-            Some(identity) if geteuid().is_root() => Some(identity.uid),
+            Some(identity) if geteuid().is_root() => Some((identity.uid, identity.gid)),
             _ => None,
         }
     }

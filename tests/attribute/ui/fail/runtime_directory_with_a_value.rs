@@ -1,0 +1,4 @@
+use daemon_rt::daemon;
+
+#[daemon(runtime_directory = "greeter")]
+fn main() {}
