@@ -4,7 +4,7 @@
 
 use std::fs;
 
-use daemon_harness::managers::{Machine, OpenRc, PLAIN_INIT, Ran, Root, Systemd, wait_until};
+use daemon_harness::managers::{Machine, OpenRc, PLAIN_INIT, Ran, Root, S6, Systemd, wait_until};
 use daemon_harness::{bin, require};
 
 /// The service, with arguments that its file has to have.
@@ -227,8 +227,20 @@ impl Under<'_> {
 #[test]
 fn systemd_gets_a_unit() {
     require!(machine(), tool("systemd-analyze"));
-    let machine = Systemd::boot(root());
-    under_systemd(&machine);
+    under_systemd(&Systemd::boot(root()));
+}
+
+#[test]
+fn systemd_of_debian_13_gets_a_unit() {
+    require!(
+        machine(),
+        that(
+            Root::debian("trixie").is_some(),
+            "needs Debian trixie, unpacked by tests/setup"
+        )
+    );
+    let root = Root::debian("trixie").expect("just seen");
+    under_systemd(&Systemd::boot(with_service(root)));
 }
 
 fn under_systemd(machine: &Systemd) {
@@ -248,8 +260,20 @@ fn under_systemd(machine: &Systemd) {
 #[test]
 fn openrc_gets_a_script() {
     require!(machine(), tool("openrc-init"));
-    let machine = OpenRc::boot(root());
-    under_openrc(&machine);
+    under_openrc(&OpenRc::boot(root()));
+}
+
+#[test]
+fn openrc_of_debian_testing_gets_a_script() {
+    require!(
+        machine(),
+        that(
+            Root::debian("forky").is_some(),
+            "needs Debian forky, unpacked by tests/setup"
+        )
+    );
+    let root = Root::debian("forky").expect("just seen");
+    under_openrc(&OpenRc::boot(with_service(root)));
 }
 
 fn under_openrc(machine: &OpenRc) {
@@ -380,6 +404,106 @@ fn system_v_gets_a_script() {
         },
     }
     .show();
+}
+
+#[test]
+fn a_socket_is_installed_with_its_unit() {
+    require!(machine(), tool("systemd-analyze"));
+    let machine = Systemd::boot(root());
+    let before = listing(&machine);
+    let run = |command: &str| call(&machine, &format!("{CALL} {command}")).expect_success();
+    run("install --now --listen 127.0.0.1:80");
+    assert!(machine.connect("127.0.0.1:80").is_ok(), "systemd listens");
+    for unit in ["embedded.service", "embedded.socket"] {
+        machine.systemctl(["is-enabled", unit]).expect_success();
+    }
+    // The administrator's change to the second file counts, too.
+    let socket = "/etc/systemd/system/embedded.socket";
+    machine
+        .sh(&format!("cp {socket} /tmp && echo '# mine' >>{socket}"))
+        .expect_success();
+    let refused = call(&machine, &format!("{CALL} uninstall"));
+    assert_eq!(refused.status, 1, "{refused}");
+    machine
+        .sh(&format!("cp /tmp/embedded.socket {socket}"))
+        .expect_success();
+    // Without the socket it is another version.
+    let said = run("install");
+    assert!(said.starts_with("embedded updated: "), "{said}");
+    assert!(!machine.path(socket).exists());
+    run("install --listen 127.0.0.1:80");
+    run("uninstall");
+    assert!(machine.connect("127.0.0.1:80").is_err());
+    assert_same(&machine, &before);
+}
+
+#[test]
+fn a_packages_unit_is_not_hidden() {
+    require!(machine(), tool("systemd-analyze"));
+    let unit = "/usr/lib/systemd/system/embedded.service";
+    let machine = Systemd::boot(root().text(unit, "[Service]\nExecStart=/usr/bin/embedded run\n"));
+    let before = listing(&machine);
+    let refused = call(&machine, &format!("{CALL} install"));
+    assert_eq!(refused.status, 1, "{refused}");
+    assert!(refused.stderr.contains(unit), "{refused}");
+    assert_same(&machine, &before);
+}
+
+#[test]
+fn what_cannot_be_started_stays_installed() {
+    require!(machine(), tool("systemd-analyze"));
+    let machine = Systemd::boot(root());
+    let failing = "embedded --pidfile /nowhere/embedded.pid";
+    let failed = call(&machine, &format!("{failing} install --now"));
+    assert_eq!(failed.status, 1, "{failed}");
+    assert!(failed.stderr.contains("it does not start: "), "{failed}");
+    machine
+        .systemctl(["is-enabled", "embedded"])
+        .expect_success();
+    call(&machine, &format!("{failing} uninstall")).expect_success();
+}
+
+#[test]
+fn what_was_started_by_hand_is_not_started_once_more() {
+    require!(machine(), tool("s6-svscan"));
+    let machine = S6::boot(root().empty("/run/service").empty("/etc/s6/sv"));
+    let before = listing(&machine);
+    call(&machine, &format!("{CALL} start")).expect_success();
+    let refused = call(&machine, &format!("{CALL} install --now"));
+    assert_eq!(refused.status, 1, "{refused}");
+    assert!(refused.stderr.contains("stop it first"), "{refused}");
+    assert_same(&machine, &before);
+}
+
+#[test]
+fn a_failed_installation_is_undone() {
+    require!(machine(), tool("update-rc.d"));
+    let failing = "#!/bin/sh\necho 'no runlevels' >&2\nexit 1\n";
+    let machine = Machine::boot(root().script("/usr/sbin/update-rc.d", failing));
+    let before = listing(&machine);
+    let failed = call(&machine, &format!("{CALL} install --now sysv"));
+    assert_eq!(failed.status, 1, "{failed}");
+    assert!(failed.stderr.contains("no runlevels"), "{failed}");
+    assert!(machine.pids("embedded").is_empty());
+    assert_same(&machine, &before);
+}
+
+#[test]
+fn where_no_manager_runs_one_has_to_be_named() {
+    require!(machine());
+    let machine = Machine::boot(root());
+    let before = listing(&machine);
+    for command in ["install", "uninstall", "enable", "disable"] {
+        let refused = call(&machine, &format!("{CALL} {command}"));
+        assert_eq!(refused.status, 1, "{refused}");
+        assert!(refused.stderr.contains("name one"), "{refused}");
+    }
+    let refused = call(&machine, &format!("{CALL} install runit"));
+    assert!(
+        refused.stderr.contains("runsvdir does not run"),
+        "{refused}"
+    );
+    assert_same(&machine, &before);
 }
 
 /// The number between two texts.

@@ -30,11 +30,12 @@ use self::layout::{Layout, Scope};
 pub(super) use self::layout::{Start, Switch};
 use super::output;
 use super::unit::{self, UnitOptions};
-use crate::control::keeper;
+use crate::control::{Control, Status, keeper};
 use crate::daemon::action::Manager;
 use crate::daemon::{Daemon, places};
 use crate::error::Error;
 use crate::report::log;
+use crate::sys;
 
 /// The commands.
 pub(super) enum Task {
@@ -77,6 +78,9 @@ pub(super) fn run(
     if run == Run::Dry {
         return output::line(plan.text(&name).trim_end());
     }
+    if let (Task::Install(_, Start::Now), false) = (task, manager == Manager::Sysv) {
+        refuse_beside(daemon).map_err(failed)?;
+    }
     let mut outcome = plan.carry_out().map_err(failed)?;
     if let Task::Install(_, Start::Now) = task {
         outcome += &started(daemon).map_err(failed)?;
@@ -100,6 +104,23 @@ fn layout(manager: Manager, name: &str, scope: Scope) -> io::Result<Layout> {
         _ => Err(io::Error::other(format!(
             "there is no `install` for {manager}: `unit {manager}` prints its file"
         ))),
+    }
+}
+
+/// Fails if the service was started by hand: the manager's start would fail, and not each manager
+/// says so.
+fn refuse_beside(daemon: &Daemon) -> io::Result<()> {
+    let Ok(Some(pidfile)) = places::pidfile(daemon) else {
+        return Ok(());
+    };
+    let Ok(Status::Running { pid, .. }) = Control::new(&pidfile).status() else {
+        return Ok(());
+    };
+    match keeper::find_keeper(sys::pid_of(pid), &pidfile) {
+        Ok(None) => Err(io::Error::other(format!(
+            "it runs already, and no manager runs it: stop it first (pid {pid})"
+        ))),
+        _ => Ok(()),
     }
 }
 
