@@ -4,7 +4,9 @@
 
 use std::fs;
 
-use daemon_harness::managers::{Machine, OpenRc, PLAIN_INIT, Ran, Root, S6, Systemd, wait_until};
+use daemon_harness::managers::{
+    Dinit, Machine, OpenRc, PLAIN_INIT, Ran, Root, S6, Systemd, wait_until,
+};
 use daemon_harness::{bin, require};
 
 /// The service, with arguments that its file has to have.
@@ -43,7 +45,7 @@ fn call(machine: &Machine, line: &str) -> Ran {
 
 /// The files that a service might be installed among, with their contents.
 fn listing(machine: &Machine) -> String {
-    let list = "cd /etc && list=$(ls -d systemd init.d rc?.d runlevels sv service scan s6 supervisor 2>/dev/null)
+    let list = "cd /etc && list=$(ls -d systemd init.d rc?.d runlevels sv service scan s6 supervisor dinit.d 2>/dev/null)
         find $list -printf '%M %u %p %l\\n' | sort
         find $list -type f ! -name .depend.* -exec cksum {} + | sort
         find /etc /var/lib -name '*embedded*' | sort";
@@ -179,7 +181,7 @@ impl Under<'_> {
     }
 
     fn an_ordinary_user_is_refused(&self) {
-        for command in ["install", "uninstall", "enable", "disable"] {
+        for command in ["install", "uninstall", "disable"] {
             let line = format!("setpriv --reuid=65534 --clear-groups {CALL} {command}");
             let refused = call(self.machine, &line);
             assert_eq!(refused.status, 1, "{command}: {refused}");
@@ -207,6 +209,9 @@ impl Under<'_> {
         let said = self.call("install").expect_success();
         assert_eq!(said, format!("embedded installed: {}", self.file));
         self.assert_down();
+        self.call("uninstall").expect_success();
+        assert_same(self.machine, before);
+        self.call("install").expect_success();
         (self.reboot)();
         self.assert_runs();
         self.call("uninstall").expect_success();
@@ -385,6 +390,39 @@ files = conf.d/*.conf
         },
     }
     .show();
+}
+
+#[test]
+fn dinit_gets_a_description() {
+    require!(
+        machine(),
+        that(
+            Dinit::is_there(),
+            "needs dinit, which Debian has no package of"
+        )
+    );
+    let begin =
+        "setsid dinit --system >/dev/null 2>&1 & until dinitctl is-started boot; do :; done";
+    let root = Dinit::root(root())
+        .text(
+            "/etc/dinit.d/boot",
+            "type = internal\nwaits-for.d: boot.d\n",
+        )
+        .empty("/etc/dinit.d/boot.d");
+    let machine = &boot_beside(root, begin);
+    Under {
+        machine,
+        file: "/etc/dinit.d/embedded",
+        pid: &|| child_of(machine, "dinit"),
+        reboot: &|| {
+            machine.sh("dinitctl shutdown").expect_success();
+            wait_until_ended(machine, &["dinit", "embedded"]);
+            machine.sh(begin).expect_success();
+        },
+    }
+    .show();
+    let list = machine.sh("dinitctl list").expect_success();
+    assert!(!list.contains("embedded"), "{list}");
 }
 
 #[test]

@@ -22,6 +22,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 
 pub(super) type Words = Vec<String>;
 
+#[derive(Clone)]
 pub(super) enum Change {
     Write {
         path: PathBuf,
@@ -38,6 +39,8 @@ pub(super) enum Change {
     /// there. What another has put there stays.
     RemoveDirectory(PathBuf),
     Run(Words),
+    /// The same where the manager may have nothing to do, and fail.
+    Try(Words),
     /// Waits until a service directory has a supervisor.
     AwaitSupervisor(PathBuf),
     /// Ends the supervisor of a service directory, if it has one, by these commands.
@@ -66,6 +69,10 @@ impl Change {
             },
             Self::RemoveDirectory(path) => remove_directory(path),
             Self::Run(words) => keeper::run(words, COMMAND).map(drop),
+            Self::Try(words) => {
+                _ = keeper::run(words, COMMAND);
+                Ok(())
+            }
             Self::AwaitSupervisor(directory) => {
                 wait(directory, "it has no supervisor", is_supervised)
             }
@@ -86,7 +93,7 @@ impl fmt::Display for Change {
             Self::Link { path, target } => line(f, &["ln", "-s", &shown(target), &shown(path)]),
             Self::Remove(path) => line(f, &["rm", "-f", &shown(path)]),
             Self::RemoveDirectory(path) => line(f, &["rmdir", &shown(path)]),
-            Self::Run(words) => line(f, words),
+            Self::Run(words) | Self::Try(words) => line(f, words),
             Self::AwaitSupervisor(directory) => {
                 writeln!(f, "# wait for the supervisor of {}", directory.display())
             }

@@ -30,7 +30,16 @@ impl Program {
         name: "supervisord",
         manager: Manager::Supervisord,
     };
-    const ALL: [Self; 3] = [Self::RUNSVDIR, Self::S6_SVSCAN, Self::SUPERVISORD];
+    const DINIT: Self = Self {
+        name: "dinit",
+        manager: Manager::Dinit,
+    };
+    const ALL: [Self; 4] = [
+        Self::RUNSVDIR,
+        Self::S6_SVSCAN,
+        Self::SUPERVISORD,
+        Self::DINIT,
+    ];
 
     fn is(self, process: Pid) -> bool {
         match self.manager {

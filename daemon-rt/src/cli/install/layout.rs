@@ -19,8 +19,8 @@ pub(super) struct Layout {
     pub(super) reload: Vec<Words>,
     pub(super) start: Vec<Words>,
     pub(super) stop: Vec<Words>,
-    /// The commands after the files were removed.
-    pub(super) forget: Vec<Words>,
+    /// The changes after the files were removed.
+    pub(super) forget: Vec<Change>,
 }
 
 /// What decides on a start at boot.
@@ -111,7 +111,7 @@ impl Layout {
             }
             Boot::Unless(_) => changes.extend(self.removing(files)),
         }
-        changes.extend(Change::run_all(&self.forget));
+        changes.extend(self.forget.iter().cloned());
         changes
     }
 

@@ -9,11 +9,12 @@
 //! | `plan` | what a command changes, and what it says |
 //! | `find` | the search for the manager that runs here |
 //! | `layout` | the place of a service's files under a manager, and the manager's commands |
-//! | `systemd`, `openrc`, `sysv`, `scan`, `supervisord` | the layout of each |
+//! | `systemd`, `openrc`, `sysv`, `scan`, `supervisord`, `dinit` | the layout of each |
 //! | `mark` | the line by which a file is known as written by this library, and unchanged |
 //! | `change` | the changes: printed, or made |
 
 mod change;
+mod dinit;
 mod find;
 mod layout;
 mod mark;
@@ -101,6 +102,7 @@ fn layout(manager: Manager, name: &str, scope: Scope) -> io::Result<Layout> {
         Manager::Runit => scan::runit(name),
         Manager::S6 => scan::s6(name),
         Manager::Supervisord => supervisord::layout(name),
+        Manager::Dinit => Ok(dinit::layout(name)),
         _ => Err(io::Error::other(format!(
             "there is no `install` for {manager}: `unit {manager}` prints its file"
         ))),

@@ -2,12 +2,15 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use super::change::named;
+use super::change::{Change, Words, named};
 use super::find::{self, Program};
 use super::layout::{Boot, Layout, words};
 use crate::control::keeper;
 
+/// Time limit for an answer.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// The places where supervisord looks for its configuration, if it is not named.
 const USUAL: [&str; 2] = ["/etc/supervisord.conf", "/etc/supervisor/supervisord.conf"];
 
@@ -27,8 +30,22 @@ pub(super) fn layout(name: &str) -> io::Result<Layout> {
         start: vec![ctl("update"), ctl("start")],
         stop: Vec::new(),
         // It stops what its files no longer have.
-        forget: vec![ctl("update")],
+        forget: if is_known(&ctl("status")) {
+            vec![Change::Run(ctl("update"))]
+        } else {
+            Vec::new()
+        },
     })
+}
+
+/// Checks whether supervisord has seen the file.
+fn is_known(status: &Words) -> bool {
+    /// LSB: the state is unknown. So is the program, here.
+    const UNKNOWN: i32 = 4;
+    match keeper::output(status, PATIENCE) {
+        Ok(output) => output.status.code() != Some(UNKNOWN),
+        Err(_) => true,
+    }
 }
 
 fn configuration() -> io::Result<PathBuf> {

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::change::Change;
 use super::layout::{Boot, Layout, Scope, words};
 
 const PACKAGED: [&str; 3] = ["/usr/local/lib/systemd", "/usr/lib/systemd", "/lib/systemd"];
@@ -40,7 +41,7 @@ pub(super) fn layout(name: &str, scope: Scope) -> io::Result<Layout> {
         reload: vec![systemctl("daemon-reload", &[])],
         start: vec![systemctl("start", &[&unit])],
         stop: vec![stop],
-        forget: vec![systemctl("daemon-reload", &[])],
+        forget: vec![Change::Run(systemctl("daemon-reload", &[]))],
         file: unit,
     })
 }

@@ -4,6 +4,7 @@
 use std::io;
 use std::path::Path;
 
+use super::change::Change;
 use super::layout::{Boot, Layout, words};
 use crate::steps::environment::PATH;
 
@@ -50,6 +51,6 @@ pub(super) fn layout(name: &str) -> io::Result<Layout> {
         reload: Vec::new(),
         start: vec![words(&[&script, "start"])],
         stop: vec![words(&[&script, "stop"])],
-        forget,
+        forget: Change::run_all(&forget),
     })
 }

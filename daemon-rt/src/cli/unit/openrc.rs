@@ -8,7 +8,10 @@ use super::resources;
 
 pub(super) fn script(input: &UnitInput<'_>) -> ServiceFiles {
     let mut functions = vec!["depend() {\n\tuse logger net\n}\n".to_owned()];
-    let mut before = Vec::new();
+    let mut before = vec![
+        "\t# OpenRC 0.64 leaves it, and could not start the service again.".to_owned(),
+        "\trm -f \"$RC_SVCDIR/supervise-$RC_SVCNAME.sock\"".to_owned(),
+    ];
     for command in prepare::in_shell(input) {
         before.push(format!("\t{command}"));
     }
@@ -16,9 +19,7 @@ pub(super) fn script(input: &UnitInput<'_>) -> ServiceFiles {
     for command in resources::of_shell(input) {
         before.push(format!("\t{command}"));
     }
-    if !before.is_empty() {
-        functions.push(format!("start_pre() {{\n{}}}\n", lines(before)));
-    }
+    functions.push(format!("start_pre() {{\n{}}}\n", lines(before)));
     if input.daemon.reloads {
         functions.push(reload(input));
     }

@@ -19,7 +19,7 @@ use crate::sys;
 ///
 /// # Errors
 /// If it cannot be run, or has not ended in time; then it is killed.
-pub(super) fn run(words: &[String], limit: Duration) -> io::Result<Output> {
+pub(crate) fn run(words: &[String], limit: Duration) -> io::Result<Output> {
     let (mut out, mut err) = (memory()?, memory()?);
     let mut command = Command::new(&words[0]);
     command

@@ -31,6 +31,8 @@ use nix::unistd::Pid;
 
 #[cfg(feature = "cli")]
 pub(crate) use self::command::ask;
+#[cfg(feature = "cli")]
+pub(crate) use self::command::run as output;
 pub(crate) use self::evidence::find_keeper;
 #[cfg(feature = "cli")]
 pub(crate) use self::process::is_trusted;

@@ -18,16 +18,19 @@ impl Dinit {
         installed("dinit").is_some() && installed("dinitctl").is_some()
     }
 
-    /// Boots a machine under dinit, and returns when it answers.
-    pub fn boot(root: Root) -> Self {
-        let root = root
-            .empty("/etc/dinit.d")
-            .text("/etc/dinit.d/boot", "type = internal\n");
+    /// A root with dinit, and no service but `boot`.
+    pub fn root(root: Root) -> Root {
         let [dinit, dinitctl] =
             ["dinit", "dinitctl"].map(|name| installed(name).expect("dinit is installed"));
-        let root = root
+        root.empty("/etc/dinit.d")
+            .text("/etc/dinit.d/boot", "type = internal\n")
             .copy("/usr/local/sbin/dinit", dinit)
-            .copy("/usr/local/sbin/dinitctl", dinitctl);
+            .copy("/usr/local/sbin/dinitctl", dinitctl)
+    }
+
+    /// Boots a machine under dinit, and returns when it answers.
+    pub fn boot(root: Root) -> Self {
+        let root = Self::root(root);
         // As PID 1 it would take itself for the init of a whole system, were it not told that this
         // is a container.
         let dinit = Self {
