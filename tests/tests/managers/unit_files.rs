@@ -283,6 +283,8 @@ fn openrc(machine: &OpenRc) {
     assert_as_set(machine);
     machine.rc_service("controlled", "reload").expect_success();
     assert_eq!(reloads(machine), 1);
+    machine.rc_service("controlled", "restart").expect_success();
+    assert_as_set(machine);
     machine.rc_service("controlled", "stop").expect_success();
     wait_until("its end", || {
         machine.pids("controlled").is_empty().then_some(())

@@ -6,12 +6,19 @@ use super::prepare;
 use super::quote::{shell, shell_line};
 use super::resources;
 
+/// Not `notify=socket:ready`: with that OpenRC 0.64 waits for ever where the start fails, and leaves a
+/// socket which prevents the next start.
+const READINESS: &str = r#"	# OpenRC 0.60 and later: started when the service says that it is ready.
+	case $(supervise-daemon "$RC_SVCNAME" --help 2>&1) in
+	*--notify*)
+		notify=fd:3
+		supervise_daemon_args="$supervise_daemon_args --env DAEMON_NOTIFY_FD=3"
+		;;
+	esac"#;
+
 pub(super) fn script(input: &UnitInput<'_>) -> ServiceFiles {
     let mut functions = vec!["depend() {\n\tuse logger net\n}\n".to_owned()];
-    let mut before = vec![
-        "\t# OpenRC 0.64 leaves it, and could not start the service again.".to_owned(),
-        "\trm -f \"$RC_SVCDIR/supervise-$RC_SVCNAME.sock\"".to_owned(),
-    ];
+    let mut before = vec![READINESS.to_owned()];
     for command in prepare::in_shell(input) {
         before.push(format!("\t{command}"));
     }
@@ -46,8 +53,6 @@ fn settings(input: &UnitInput<'_>) -> Vec<String> {
         "supervisor=supervise-daemon".to_owned(),
         format!("command={}", evaluated(&command[..1])),
         format!("command_args={}", evaluated(&command[1..])),
-        "# OpenRC 0.60 and later: started when the service says that it is ready.".to_owned(),
-        "notify=socket:ready".to_owned(),
         format!("directory={directory}"),
     ];
     if let Some(mask) = input.umask() {
