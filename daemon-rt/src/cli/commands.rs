@@ -10,7 +10,7 @@ use nix::unistd::geteuid;
 use super::install::{self, Run, Start, Switch, Task};
 use super::output;
 use super::status::{Answer, UNKNOWN};
-use super::unit::{self, UnitOptions};
+use super::unit::{self, Scope, UnitOptions};
 use crate::control::{Control, Reloaded, Stopped, keeper};
 use crate::daemon::Daemon;
 use crate::daemon::action::Action;
@@ -78,10 +78,18 @@ impl Daemon {
                     },
                 );
             }
-            Action::Unit { manager, arguments } => {
+            Action::Unit {
+                manager,
+                user,
+                template,
+                arguments,
+            } => {
                 configured?;
                 settings?;
-                let options = UnitOptions::new("unit", arguments.clone(), privileged_init);
+                let scope = if *user { Scope::User } else { Scope::System };
+                let options = UnitOptions::new("unit", arguments.clone(), privileged_init)
+                    .scope(scope)
+                    .template(template.clone());
                 let files = unit::service_files(self, *manager, &options)?;
                 output::line(files.printed().trim_end())?;
             }

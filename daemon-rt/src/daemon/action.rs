@@ -98,6 +98,13 @@ pub enum Action {
     Unit {
         /// The service manager or tool
         manager: Manager,
+        /// For systemd as a user's own manager
+        #[arg(long)]
+        user: bool,
+        /// For any number of instances under systemd: the name, among the arguments before `unit`, of
+        /// one
+        #[arg(long, value_name = "INSTANCE")]
+        template: Option<String>,
         /// What the settings do not say
         #[command(flatten)]
         arguments: UnitArguments,
@@ -145,7 +152,10 @@ pub struct UnitArguments {
     /// One line about the service
     #[arg(long, value_name = "TEXT", default_value = "")]
     pub description: String,
-    /// A stream socket that systemd opens for the service: PORT, ADDRESS:PORT or a path
+    /// A socket that systemd opens for the service: PORT, ADDRESS:PORT or a path
+    ///
+    /// In full: [NAME=]SOCKET[,datagram][,mode=OCTAL][,user=USER][,group=GROUP]. The service asks for
+    /// it by the name; mode, user and group are those of a path.
     #[arg(long, value_name = "SOCKET")]
     pub listen: Vec<String>,
 }

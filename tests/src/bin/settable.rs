@@ -1,13 +1,14 @@
 //! A service with the control commands, whose settings are options: `--set pidfile=/run/x.pid`.
 //!
-//! It says on standard error that it has started, and each reload.
+//! It says on standard error the names of the sockets that it has got, that it has started, and each
+//! reload.
 
 use std::error::Error;
 use std::thread;
 
 use clap::Parser;
 use daemon_rt::cli::{self, Action};
-use daemon_rt::{Daemon, daemon, reloads, shutdown};
+use daemon_rt::{Daemon, Listener, daemon, listeners, reloads, shutdown};
 use daemon_tests::set;
 
 #[derive(Parser)]
@@ -23,8 +24,9 @@ struct Options {
 }
 
 #[daemon(configure = configure, init = init)]
-fn main() {
+fn main(listeners: Vec<Listener>) {
     shutdown().wait();
+    drop(listeners);
 }
 
 fn configure(daemon: &mut Daemon) -> Result<(), Box<dyn Error>> {
@@ -42,14 +44,17 @@ fn configure(daemon: &mut Daemon) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-#[allow(clippy::unnecessary_wraps, reason = "a hook may fail")]
-fn init() -> Result<(), std::convert::Infallible> {
+fn init() -> Result<Vec<Listener>, daemon_rt::Error> {
     let (_, reloads) = (shutdown(), reloads());
+    let listeners = listeners()?;
+    for listener in &listeners {
+        eprintln!("has {}", listener.name());
+    }
     eprintln!("started");
     thread::spawn(move || {
         for _reload in reloads {
             eprintln!("reloaded");
         }
     });
-    Ok(())
+    Ok(listeners)
 }

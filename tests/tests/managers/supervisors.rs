@@ -26,6 +26,28 @@ fn s6_knows_when_it_is_ready() {
 }
 
 #[test]
+fn s6_rc_knows_when_it_is_ready() {
+    require!(machine(), tool("s6-svscan"), tool("s6-rc-compile"));
+    let source = "/etc/s6-rc/source/greeter";
+    let machine = S6::boot(
+        root()
+            .empty("/run/service")
+            .script(format!("{source}/run"), example!("s6-rc/greeter/run"))
+            .text(format!("{source}/type"), example!("s6-rc/greeter/type"))
+            .text(
+                format!("{source}/notification-fd"),
+                example!("s6-rc/greeter/notification-fd"),
+            ),
+    );
+    let compile = "s6-rc-compile /etc/s6-rc/compiled /etc/s6-rc/source && s6-rc-init -c /etc/s6-rc/compiled /run/service";
+    machine.sh(compile).expect_success();
+    machine.sh("s6-rc -u change greeter").expect_success();
+    assert_greets(&machine);
+    machine.sh("s6-rc -d change greeter").expect_success();
+    assert!(machine.pids("greeter").is_empty());
+}
+
+#[test]
 fn s6_never_sees_a_service_ready_that_cannot_start() {
     require!(machine(), tool("s6-svscan"));
     let run =

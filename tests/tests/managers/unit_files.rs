@@ -402,10 +402,17 @@ fn an_init_script_runs_it() {
 #[test]
 fn systemd_finds_no_fault() {
     require!(tool("systemd-analyze"));
-    for golden in ["greeter.service", "activated.service"] {
+    for (golden, scope) in [
+        ("greeter.service", "--system"),
+        ("activated.service", "--system"),
+        ("template.service", "--system"),
+        ("user.service", "--user"),
+    ] {
         let directory = unpacked(golden);
         let mut verify = Command::new("systemd-analyze");
-        verify.args(["verify", "--man=no", "--recursive-errors=no"]);
+        verify.args([scope, "verify", "--man=no", "--recursive-errors=no"]);
+        // The files of a user are looked for there.
+        verify.env("XDG_RUNTIME_DIR", directory.path());
         for unit in fs::read_dir(directory.path()).expect("a directory") {
             let path = unit.expect("an entry").path();
             let text = fs::read_to_string(&path).expect("it is there");
@@ -436,7 +443,7 @@ fn unpacked(golden: &str) -> TempDir {
 }
 
 /// The files that are shell scripts, or scripts that create some.
-const SCRIPTS: [&str; 8] = [
+const SCRIPTS: [&str; 9] = [
     "greeter.sysv",
     "greeter.openrc",
     "greeter.s6",
@@ -445,6 +452,7 @@ const SCRIPTS: [&str; 8] = [
     "greeter.rc.d",
     "greeter.procd",
     "activated.service",
+    "template.service",
 ];
 
 #[test]
@@ -459,23 +467,28 @@ fn shells_find_no_fault() {
 #[test]
 fn shellcheck_finds_no_fault() {
     require!(tool("shellcheck"));
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/managers");
+    for example in ["rc.d/greeter", "procd/greeter", "openrc/notify/greeter"] {
+        shellcheck(&examples.join(example));
+    }
     for script in SCRIPTS {
-        // Who sources them uses their variables, and other files are not there.
-        let check = |path: &Path| {
-            let mut check = Command::new("shellcheck");
-            check.args(["-s", "sh", "-e", "SC1091,SC2034"]).arg(path);
-            let found = Ran::of(check);
-            assert!(found.success(), "{script}: {found}");
-        };
-        check(&golden(script));
+        shellcheck(&golden(script));
+        let inside = unpacked(script);
         for name in ["run", "finish"] {
-            let inside = unpacked(script);
             let path = inside.path().join("greeter").join(name);
             if path.exists() {
-                check(&path);
+                shellcheck(&path);
             }
         }
     }
+}
+
+fn shellcheck(script: &Path) {
+    let mut check = Command::new("shellcheck");
+    // Who sources it uses its variables, and other files are not there.
+    check.args(["-s", "sh", "-e", "SC1091,SC2034"]).arg(script);
+    let found = Ran::of(check);
+    assert!(found.success(), "{}: {found}", script.display());
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! H3: files that start on a fresh machine, by the paths that were called.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::Path;
 use std::process::Command;
 
@@ -189,6 +189,95 @@ fn dinit_starts_it_on_a_fresh_machine_and_knows_when_it_is_ready() {
     assert_eq!(log(&machine), "started\n");
     assert_eq!(Some(machine.pids("settable")[0]), machine.pid("greeter"));
     machine.ctl(["stop", "greeter"]).expect_success();
+    assert!(machine.pids("settable").is_empty());
+}
+
+#[test]
+fn systemd_runs_instances_of_a_template_each_with_its_sockets() {
+    require!(machine(), tool("systemd-analyze"));
+    let machine = Systemd::boot(root());
+    let settable =
+        "settable --set name=greeter-alpha --set pidfile=/run/greeter/alpha.pid --set reloads=";
+    let sockets =
+        "--listen http=/run/alpha.sock,mode=0660,group=adm --listen log=/run/alpha.log,datagram";
+    let install = format!(
+        "{settable} unit --template alpha {sockets} systemd | sh -s /etc/systemd/system && systemctl daemon-reload"
+    );
+    machine.sh(&install).expect_success();
+    for instance in ["alpha", "beta"] {
+        let unit = format!("greeter@{instance}");
+        machine.systemctl(["start", &unit]).expect_success();
+        machine.systemctl(["reload", &unit]).expect_success();
+        let pid = machine.main_pid(&unit).expect("it runs").to_string();
+        let pidfile = machine.wait_for_text(&format!("/run/greeter/{instance}.pid"));
+        assert_eq!(pidfile.trim(), pid);
+        let socket = machine.path(format!("/run/{instance}.sock"));
+        let metadata = fs::symlink_metadata(socket).expect("it is there");
+        assert_eq!(metadata.mode() & 0o777, 0o660);
+        let adm = machine.sh("stat -c %G /run/alpha.sock").expect_success();
+        assert_eq!(adm, "adm");
+        let mut said: Vec<_> = machine
+            .journal(&unit)
+            .into_iter()
+            .map(|entry| entry.message)
+            .collect();
+        said.sort();
+        let of_the_command = format!("greeter-{instance} reloaded");
+        assert_eq!(
+            said,
+            [
+                of_the_command.as_str(),
+                "has http",
+                "has log",
+                "reloaded",
+                "started"
+            ]
+        );
+    }
+    machine
+        .systemctl(["stop", "greeter@alpha"])
+        .expect_success();
+    assert!(machine.main_pid("greeter@beta").is_some());
+}
+
+/// A user's manager, without a login.
+const USER_MANAGER: &str = "[Service]
+Type=notify
+User=daemon
+Delegate=yes
+RuntimeDirectory=login
+Environment=XDG_RUNTIME_DIR=/run/login HOME=/var/home
+ExecStart=/lib/systemd/systemd --user
+";
+
+#[test]
+fn systemd_of_a_user_runs_it() {
+    require!(machine(), tool("systemd-analyze"), tool("setpriv"));
+    let machine = Systemd::boot(
+        root()
+            .empty("/var/home")
+            .text("/etc/systemd/system/login.service", USER_MANAGER),
+    );
+    machine.sh("chown daemon /var/home").expect_success();
+    machine.systemctl(["start", "login"]).expect_success();
+    let as_user = |command: &str| {
+        machine.sh(&format!(
+            "setpriv --reuid=daemon --regid=daemon --clear-groups env HOME=/var/home XDG_RUNTIME_DIR=/run/login sh -c '{command}'"
+        ))
+    };
+    let settable = "settable --set name=greeter --set pidfile= --set stderr=usual --set reloads=";
+    let put = format!(
+        "mkdir -p /var/home/.config/systemd/user && cd /var/home/.config/systemd/user && {settable} unit --user systemd >greeter.service && systemctl --user daemon-reload"
+    );
+    as_user(&put).expect_success();
+    as_user("systemctl --user enable --now greeter").expect_success();
+    let [pid] = machine.pids("settable")[..] else {
+        panic!("{:?}", machine.pids("settable"));
+    };
+    let pidfile = machine.wait_for_text("/run/login/greeter.pid");
+    assert_eq!(pidfile.trim(), pid.to_string());
+    as_user("systemctl --user reload greeter").expect_success();
+    as_user("systemctl --user stop greeter").expect_success();
     assert!(machine.pids("settable").is_empty());
 }
 

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use super::called::words_before;
-use crate::daemon::action::UnitArguments;
+use super::template::{self, marked};
+use crate::daemon::action::{Manager, UnitArguments};
 use crate::daemon::{Daemon, Log, NameOrId, Place, Property};
 use crate::error::Error;
 use crate::limits::{self, SoftAndHard};
@@ -32,6 +33,17 @@ pub(crate) struct UnitOptions {
     pub(super) notes: Vec<String>,
     /// There is a `privileged_init`.
     pub(super) privileged_init: bool,
+    pub(super) scope: Scope,
+    /// The instance whose name stands for that of any.
+    pub(super) instance: Option<String>,
+}
+
+/// The manager for which the file is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(in crate::cli) enum Scope {
+    System,
+    /// A user's own.
+    User,
 }
 
 impl UnitOptions {
@@ -44,7 +56,36 @@ impl UnitOptions {
             words,
             notes,
             privileged_init,
+            scope: Scope::System,
+            instance: None,
         }
+    }
+
+    pub(crate) fn scope(mut self, scope: Scope) -> Self {
+        self.scope = scope;
+        self
+    }
+
+    pub(super) fn refuse_what_only_systemd_has(&self, manager: Manager) -> Result<(), Error> {
+        for (option, is_given) in [
+            ("--user", self.scope == Scope::User),
+            ("--template", self.instance.is_some()),
+            ("--listen", !self.arguments.listen.is_empty()),
+        ] {
+            if is_given {
+                return Err(refuse(
+                    option,
+                    format!("it is for systemd, not for {manager}"),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// The file becomes one for any number of instances, of which this call is one.
+    pub(crate) fn template(mut self, instance: Option<String>) -> Self {
+        self.instance = instance;
+        self
     }
 }
 
@@ -53,8 +94,13 @@ pub(super) struct UnitInput<'a> {
     pub(super) daemon: &'a Daemon,
     pub(super) options: &'a UnitOptions,
     pub(super) name: String,
+    /// The service's name, with that of the instance.
+    pub(super) full_name: String,
     pub(super) description: String,
     pub(super) executable: String,
+    /// The words before the command.
+    words: Vec<String>,
+    pub(super) sockets: Vec<String>,
     /// `/` if not set; inside the `chroot` if there is one.
     pub(super) directory: String,
     pub(super) pidfile: Option<String>,
@@ -70,56 +116,71 @@ impl<'a> UnitInput<'a> {
         executable: &Path,
         options: &'a UnitOptions,
     ) -> Result<Self, Error> {
-        let name = plain_name(daemon.get_name())?;
+        let mut name = plain_name(daemon.get_name())?;
         let directory = match &daemon.working_directory {
             Property::Set(directory) => directory.as_path(),
             Property::Usual | Property::Keep => Path::new("/"),
+        };
+        let text = |what: &str, value: &str| match &options.instance {
+            Some(instance) => Ok(marked(&text(what, value)?, instance)),
+            None => text(what, value),
         };
         // A relative path is resolved by the service, in its working directory.
         let path = |setting, path: &Option<PathBuf>| match path {
             Some(path) => text(setting, &directory.join(path).to_string_lossy()).map(Some),
             None => Ok(None),
         };
-        let place = |place: &Option<Place>, usual| match place {
-            Some(Place::Usual) => Some(PathBuf::from(usual)),
-            Some(Place::At(path)) => Some(path.clone()),
-            None => None,
-        };
-        // What is not a file is the manager's to choose.
-        let log = |log: &Option<Log>| match log {
-            Some(Log::Usual) => Some(PathBuf::from(format!("/var/log/{name}.log"))),
-            Some(Log::Path(path)) => Some(path.clone()),
-            _ => None,
-        };
         let description = match options.arguments.description.lines().next() {
             Some(line) if !line.trim().is_empty() => line.trim(),
             _ => &name,
         };
-        for argument in options.words.iter().chain(&options.arguments.listen) {
-            text("the argument", argument)?;
-        }
-        Ok(Self {
+        let texts = |what, values: &[String]| -> Result<Vec<String>, Error> {
+            values.iter().map(|value| text(what, value)).collect()
+        };
+        let usual = Usual {
+            name: &name,
+            scope: options.scope,
+        };
+        let input = Self {
             daemon,
             options,
             description: text("description", description)?,
             executable: text("the path of the binary", &executable.to_string_lossy())?,
-            pidfile: path(
-                "pidfile",
-                &place(&daemon.pidfile, format!("/run/{name}.pid")),
-            )?,
-            stdout: path("stdout", &log(&daemon.stdout))?,
-            stderr: path("stderr", &log(&daemon.stderr))?,
+            words: texts("the argument", &options.words)?,
+            sockets: texts("--listen", &options.arguments.listen)?,
+            pidfile: path("pidfile", &usual.pidfile(daemon))?,
+            stdout: path("stdout", &usual.log(daemon.stdout.as_ref()))?,
+            stderr: path("stderr", &usual.log(daemon.stderr.as_ref()))?,
             chroot: path("chroot", &daemon.chroot)?,
             limits: limits_of(daemon)?,
             directory: text("working_directory", &directory.to_string_lossy())?,
-            name,
-        })
+            full_name: text("name", &name)?,
+            name: String::new(),
+        };
+        if let Some(instance) = &options.instance {
+            template::check(instance, &input.words, input.pidfile.as_deref())?;
+            name = template::base(&name, instance);
+        }
+        Ok(Self { name, ..input })
+    }
+
+    /// `@` and this, behind the name of a unit that is for any instance.
+    pub(super) fn at(&self, instance: &str) -> String {
+        match self.options.instance {
+            Some(_) => format!("@{instance}"),
+            None => String::new(),
+        }
+    }
+
+    /// Tells whether it is for one instance, of the system.
+    pub(super) fn is_simple(&self) -> bool {
+        self.options.scope == Scope::System && self.options.instance.is_none()
     }
 
     /// The command line up to the command.
     pub(super) fn call(&self) -> Vec<&str> {
         let mut line = vec![self.executable.as_str()];
-        line.extend(self.options.words.iter().map(String::as_str));
+        line.extend(self.words.iter().map(String::as_str));
         line
     }
 
@@ -194,6 +255,40 @@ impl<'a> UnitInput<'a> {
         match self.daemon.umask {
             Property::Usual | Property::Keep | Property::Set(0) => None,
             Property::Set(mask) => Some(mask),
+        }
+    }
+}
+
+/// The usual places.
+struct Usual<'a> {
+    name: &'a str,
+    scope: Scope,
+}
+
+impl Usual<'_> {
+    fn pidfile(&self, daemon: &Daemon) -> Option<PathBuf> {
+        match (&daemon.pidfile, self.scope) {
+            (None, _) => None,
+            (Some(Place::At(path)), _) => Some(path.clone()),
+            (Some(Place::Usual), Scope::System) => {
+                Some(PathBuf::from(format!("/run/{}.pid", self.name)))
+            }
+            // It is told to no manager.
+            (Some(Place::Usual), Scope::User) => {
+                Some(PathBuf::from(format!("/run/user/{}.pid", self.name)))
+            }
+        }
+    }
+
+    /// What is not a file is the manager's to choose. So is a user's: that manager makes no
+    /// directory for it in time.
+    fn log(&self, log: Option<&Log>) -> Option<PathBuf> {
+        match (log, self.scope) {
+            (Some(Log::Path(path)), _) => Some(path.clone()),
+            (Some(Log::Usual), Scope::System) => {
+                Some(PathBuf::from(format!("/var/log/{}.log", self.name)))
+            }
+            _ => None,
         }
     }
 }

@@ -11,6 +11,7 @@
 mod beside;
 mod called;
 mod dinit;
+mod dropper;
 mod file;
 mod hardening;
 mod input;
@@ -22,10 +23,13 @@ mod quote;
 mod rc_d;
 mod resources;
 mod run;
+mod sandbox;
 mod scan;
+mod sockets;
 mod supervisord;
 mod systemd;
 mod sysv;
+mod template;
 #[cfg(test)]
 mod tests;
 
@@ -33,7 +37,7 @@ use std::path::Path;
 
 pub(super) use self::file::{ServiceFile, ServiceFiles};
 use self::input::UnitInput;
-pub(super) use self::input::{UnitOptions, plain_name};
+pub(super) use self::input::{Scope, UnitOptions, plain_name};
 pub(super) use self::quote::shell_line;
 use crate::daemon::Daemon;
 use crate::daemon::action::Manager;
@@ -54,6 +58,14 @@ fn render(
     executable: &Path,
     options: &UnitOptions,
 ) -> Result<ServiceFiles, Error> {
+    if manager != Manager::Systemd {
+        options.refuse_what_only_systemd_has(manager)?;
+    }
+    let takes_root = daemon.gives_up_root() || daemon.chroot.is_some();
+    if options.scope == Scope::User && takes_root {
+        let problem = "the settings user and chroot take root";
+        return Err(Error::usage("--user", problem));
+    }
     let input = UnitInput::new(daemon, executable, options)?;
     match manager {
         Manager::Systemd => systemd::units(&input),

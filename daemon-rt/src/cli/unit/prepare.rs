@@ -8,7 +8,14 @@ use crate::daemon::NameOrId;
 
 /// On every system.
 const ALWAYS_THERE: [&str; 8] = [
-    "/", "/run", "/tmp", "/var/lib", "/var/log", "/var/run", "/var/tmp", "/srv",
+    "/",
+    "/run",
+    "/run/user",
+    "/tmp",
+    "/var/lib",
+    "/var/log",
+    "/var/run",
+    "/var/tmp",
 ];
 
 #[derive(Clone, Copy, PartialEq, Eq)]

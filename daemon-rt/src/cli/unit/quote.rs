@@ -15,9 +15,12 @@ pub(in crate::cli) fn shell_line(words: &[&str]) -> String {
     join(words, shell)
 }
 
+/// Stands for the name of an instance. No text that is read holds it.
+pub(super) const INSTANCE: char = '\u{1}';
+
 /// A value in a systemd unit that takes the rest of the line: only specifiers are special.
 pub(super) fn systemd_value(value: &str) -> String {
-    value.replace('%', "%%")
+    value.replace('%', "%%").replace(INSTANCE, "%i")
 }
 
 /// One of several words in a systemd unit.

@@ -1,28 +1,18 @@
 //! systemd: a .service, and a .socket where the service takes sockets.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::dropper::Dropper;
 use super::file::{ServiceFile, ServiceFiles};
-use super::hardening::{BEYOND_SYSTEM_SERVICE, HARDENING};
-use super::input::{NO_RETRY, UnitInput, WHY_NO_RETRY, lines, refuse};
+use super::input::{NO_RETRY, Scope, UnitInput, WHY_NO_RETRY, lines, refuse};
 use super::prepare::directories;
-use super::quote::{systemd_line, systemd_value, systemd_word};
+use super::quote::{systemd_line, systemd_value};
 use super::resources;
-use crate::daemon::{Daemon, Place};
+use super::sandbox::{self, READ_WRITE_PATHS, created};
+use super::sockets::Sockets;
+use crate::daemon::Daemon;
 use crate::error::Error;
-
-/// Who gives up root.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Dropper {
-    /// systemd, before it executes the service.
-    Manager,
-    /// The service, as under every other manager.
-    Service,
-    /// Neither: the service stays root.
-    Neither,
-}
 
 pub(super) fn units(input: &UnitInput<'_>) -> Result<ServiceFiles, Error> {
     if input.executable.contains(['"', '\'', '\\']) {
@@ -30,41 +20,52 @@ pub(super) fn units(input: &UnitInput<'_>) -> Result<ServiceFiles, Error> {
         let problem = "systemd cannot execute a path with quotes or backslashes";
         return Err(refuse(object, problem));
     }
-    let name = &input.name;
-    let mut units = vec![ServiceFile::text(format!("{name}.service"), service(input))];
-    if !input.options.arguments.listen.is_empty() {
-        units.push(ServiceFile::text(format!("{name}.socket"), socket(input)));
+    let sockets = Sockets::of(input)?;
+    let name = format!("{}{}.service", input.name, input.at(""));
+    let mut units = vec![ServiceFile::text(name, service(input, &sockets))];
+    for socket in &sockets {
+        units.push(ServiceFile::text(
+            socket.unit(input, ""),
+            socket.text(input),
+        ));
     }
-    Ok(ServiceFiles::new("/etc/systemd/system", units))
+    let directory = match input.options.scope {
+        Scope::System => "/etc/systemd/system",
+        Scope::User => "/etc/systemd/user",
+    };
+    Ok(ServiceFiles::new(directory, units))
 }
 
-fn service(input: &UnitInput<'_>) -> String {
+fn service(input: &UnitInput<'_>, sockets: &[Sockets]) -> String {
     let dropper = Dropper::of(input);
-    let mut unit = vec![
-        format!("Description={}", systemd_value(&input.description)),
-        "After=network.target".to_owned(),
-    ];
-    let mut install = vec!["WantedBy=multi-user.target".to_owned()];
-    if !input.options.arguments.listen.is_empty() {
-        unit.push(format!("Requires={}.socket", input.name));
-        install.push(format!("Also={}.socket", input.name));
-    }
-    let mut service = lines(start(input, dropper));
-    for part in [
+    let mut unit = vec![format!("Description={}", systemd_value(&input.description))];
+    let mut parts = vec![
+        start(input, dropper),
         execution(input),
         resources::systemd(input),
         privileges(input, dropper),
-        sandbox(input, dropper),
-    ] {
-        if !part.is_empty() {
-            service.push('\n');
-            service += &lines(part);
+    ];
+    let target = match input.options.scope {
+        Scope::System => {
+            unit.push("After=network.target".to_owned());
+            parts.push(sandbox::settings(input, dropper));
+            "multi-user.target"
         }
+        Scope::User => "default.target",
+    };
+    let mut install = vec![format!("WantedBy={target}")];
+    for socket in sockets {
+        let instance = socket.unit(input, "%i");
+        unit.push(format!("Requires={instance}"));
+        install.push(format!("Also={instance}"));
     }
+    parts.retain(|part| !part.is_empty());
+    let service: Vec<String> = parts.into_iter().map(lines).collect();
     format!(
-        "{}[Unit]\n{}\n[Service]\n{service}\n[Install]\n{}",
+        "{}[Unit]\n{}\n[Service]\n{}\n[Install]\n{}",
         lines(notes(input, dropper)),
         lines(unit),
+        service.join("\n"),
         lines(install)
     )
 }
@@ -80,12 +81,17 @@ fn notes(input: &UnitInput<'_>, dropper: Dropper) -> Vec<String> {
     }
     let made = made_by_unit(input, dropper);
     for (directory, _) in directories(input) {
-        if !made.contains(&directory) {
-            notes.push(format!(
-                "# {} must exist: {name} unit tmpfiles | systemd-tmpfiles --create - makes it.",
-                directory.display()
-            ));
+        if made.contains(&directory) {
+            continue;
         }
+        let path = systemd_value(directory.to_str().unwrap_or_default());
+        notes.push(if input.is_simple() {
+            format!(
+                "# {path} must exist: {name} unit tmpfiles | systemd-tmpfiles --create - makes it."
+            )
+        } else {
+            format!("# {path} must exist.")
+        });
     }
     notes
 }
@@ -102,20 +108,6 @@ fn made_by_unit(input: &UnitInput<'_>, dropper: Dropper) -> Vec<PathBuf> {
     }
     made.retain(|directory| created(directory).0 != READ_WRITE_PATHS);
     made
-}
-
-fn socket(input: &UnitInput<'_>) -> String {
-    let addresses = input
-        .options
-        .arguments
-        .listen
-        .iter()
-        .map(|address| format!("ListenStream={}", systemd_value(address)));
-    format!(
-        "[Unit]\nDescription=Sockets of {}\n\n[Socket]\n{}\n[Install]\nWantedBy=sockets.target\n",
-        systemd_value(&input.description),
-        lines(addresses)
-    )
 }
 
 /// Start, reload, restart.
@@ -170,7 +162,10 @@ fn start(input: &UnitInput<'_>, dropper: Dropper) -> Vec<String> {
 /// The environment that the service leaves to its manager. Streams that are not set go to the
 /// journal.
 fn execution(input: &UnitInput<'_>) -> Vec<String> {
-    let mut lines = vec![format!("EnvironmentFile=-{}", input.environment_file())];
+    let mut lines = Vec::new();
+    if input.options.scope == Scope::System {
+        lines.push(format!("EnvironmentFile=-{}", input.environment_file()));
+    }
     if input.directory_outside_chroot() != "/" {
         let directory = systemd_value(&input.directory);
         lines.push(format!("WorkingDirectory={directory}"));
@@ -188,25 +183,6 @@ fn execution(input: &UnitInput<'_>) -> Vec<String> {
         lines.push("StandardError=journal".to_owned());
     }
     lines
-}
-
-impl Dropper {
-    fn of(input: &UnitInput<'_>) -> Self {
-        let daemon = input.daemon;
-        if !daemon.gives_up_root() {
-            return Self::Neither;
-        }
-        let needs_root = input.options.privileged_init
-            || input.pidfile.is_some()
-            || input.chroot.is_some()
-            || daemon.groups.is_some() // systemd only adds to the user's own
-            || daemon.no_new_privs == Some(false); // systemd sets it with nearly all of the sandbox, unless as root
-        if needs_root {
-            Self::Service
-        } else {
-            Self::Manager
-        }
-    }
 }
 
 fn privileges(input: &UnitInput<'_>, dropper: Dropper) -> Vec<String> {
@@ -276,143 +252,6 @@ fn needed_to_drop<'a>(input: &'a UnitInput<'_>) -> Vec<&'a str> {
     }
     needed.extend(input.daemon.capabilities.iter().map(String::as_str));
     needed
-}
-
-fn sandbox(input: &UnitInput<'_>, dropper: Dropper) -> Vec<String> {
-    let used = used_paths(input);
-    let is_used = |places: &[&str]| {
-        let is_below = |path: &&Path| places.iter().any(|place| path.starts_with(place));
-        used.iter().any(is_below)
-    };
-    let mut lines = vec![
-        "# It can write here, and nowhere else: add what it needs to ReadWritePaths=.".to_owned(),
-        "ProtectSystem=strict".to_owned(),
-    ];
-    lines.extend(writable(input, dropper));
-    let home = if is_used(&["/home", "/root", "/run/user"]) {
-        "read-only"
-    } else {
-        "yes"
-    };
-    lines.push(format!("ProtectHome={home}"));
-    if !is_used(&["/tmp", "/var/tmp"]) {
-        lines.push("PrivateTmp=yes".to_owned());
-    }
-    lines.extend(restrictions(input, dropper));
-    lines
-}
-
-/// The restrictions under which the service can still use its capabilities.
-fn restrictions(input: &UnitInput<'_>, dropper: Dropper) -> Vec<String> {
-    let kept = &input.daemon.capabilities;
-    // A service that stays root has every capability, and a reason for it that is not among the
-    // settings.
-    let has = |capability: &&str| {
-        dropper == Dropper::Neither || kept.iter().any(|kept| kept == capability)
-    };
-    let mut lines = Vec::new();
-    for (restriction, capabilities) in HARDENING {
-        if !capabilities.iter().any(has) {
-            lines.push(restriction.to_owned());
-        }
-    }
-    if !BEYOND_SYSTEM_SERVICE.iter().any(has) {
-        let chroot = match input.chroot {
-            Some(_) => " chroot",
-            None => "",
-        };
-        lines.push(format!("SystemCallFilter=@system-service{chroot}"));
-    }
-    lines
-}
-
-/// The paths that the sandbox must not hide.
-fn used_paths<'a>(input: &'a UnitInput<'_>) -> Vec<&'a Path> {
-    let mut paths = vec![Path::new(&input.executable), Path::new(&input.directory)];
-    paths.extend(input.chroot.as_ref().map(Path::new));
-    paths.extend(input.pidfile.as_ref().map(Path::new));
-    paths
-}
-
-/// The directories that the service writes, as far as its settings tell: those of pidfile, data and
-/// logs.
-fn writable(input: &UnitInput<'_>, dropper: Dropper) -> Vec<String> {
-    let mut values: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-    let mut add = |(setting, value): (&'static str, &str)| {
-        let value = systemd_word(value);
-        let list = values.entry(setting).or_default();
-        if !list.contains(&value) {
-            list.push(value);
-        }
-    };
-    if input.daemon.runtime_directory {
-        match (&input.daemon.pidfile, dropper) {
-            // The service makes it: RUNTIME_DIRECTORY would move the pidfile from its usual place.
-            (Some(Place::Usual), Dropper::Service | Dropper::Neither) => {
-                add(existing(Path::new("/run")));
-            }
-            // The first, which is the one that the service gets.
-            _ => add((RUNTIME_DIRECTORY, &input.name)),
-        }
-    }
-    let pidfile = input.pidfile.as_ref().map(Path::new);
-    if let Some(directory) = pidfile.and_then(Path::parent) {
-        add(created(directory));
-    }
-    for log in [&input.stdout, &input.stderr].into_iter().flatten() {
-        match Path::new(log).parent() {
-            // It opens a rotated log again.
-            Some(directory) if input.daemon.reloads => add(created(directory)),
-            _ => {}
-        }
-    }
-    let data = input.data();
-    if data != Path::new("/") {
-        match dropper {
-            // systemd would create it for root, as whom it starts the service.
-            Dropper::Service => add(existing(&data)),
-            Dropper::Manager | Dropper::Neither => add(created(&data)),
-        }
-    }
-    let mut lines = Vec::new();
-    for (setting, values) in &values {
-        lines.push(format!("{setting}={}", values.join(" ")));
-    }
-    if pidfile.is_some() && values.contains_key(RUNTIME_DIRECTORY) {
-        // A start that finds another instance running must not take that one's pidfile away.
-        lines.push("RuntimeDirectoryPreserve=yes".to_owned());
-    }
-    lines
-}
-
-const READ_WRITE_PATHS: &str = "ReadWritePaths";
-const RUNTIME_DIRECTORY: &str = "RuntimeDirectory";
-
-/// The setting that makes a directory writable, and its value: systemd creates the directory if
-/// that can be.
-fn created(path: &Path) -> (&'static str, &str) {
-    const PLACES: [(&str, &str); 4] = [
-        ("/run", RUNTIME_DIRECTORY),
-        ("/var/lib", "StateDirectory"),
-        ("/var/cache", "CacheDirectory"),
-        ("/var/log", "LogsDirectory"),
-    ];
-    for (place, setting) in PLACES {
-        let Ok(name) = path.strip_prefix(place) else {
-            continue;
-        };
-        match name.to_str() {
-            // A colon would begin the name of a symbolic link.
-            Some(name) if !name.is_empty() && !name.contains([':', ' ']) => return (setting, name),
-            _ => {}
-        }
-    }
-    existing(path)
-}
-
-/// The same for a directory that must be there.
-fn existing(path: &Path) -> (&'static str, &str) {
-    (READ_WRITE_PATHS, path.to_str().unwrap_or_default())
 }
 
 fn time(limit: Duration) -> String {

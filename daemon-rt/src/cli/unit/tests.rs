@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::{Manager, UnitOptions, render};
+use super::{Manager, Scope, UnitOptions, render};
 use crate::daemon::Daemon;
 use crate::daemon::action::UnitArguments;
 
@@ -38,6 +38,8 @@ fn full() -> (Daemon, UnitOptions) {
         words: vec!["--config".into(), "/etc/my greeter.toml".into()],
         notes: Vec::new(),
         privileged_init: false,
+        scope: Scope::System,
+        instance: None,
     };
     (daemon, options)
 }
@@ -51,6 +53,8 @@ fn small() -> (Daemon, UnitOptions) {
         words: Vec::new(),
         notes: Vec::new(),
         privileged_init: false,
+        scope: Scope::System,
+        instance: None,
     };
     (daemon, options)
 }
@@ -123,6 +127,75 @@ fn systemd_gives_up_root_where_nothing_needs_it_and_opens_the_sockets() {
         "activated.service",
         &text(&(daemon, options), Manager::Systemd),
     );
+}
+
+#[test]
+fn a_template_is_for_any_instance_and_each_name_of_a_socket_has_a_unit() {
+    let (mut daemon, mut options) = small();
+    daemon
+        .name("greeter-alpha")
+        .pidfile("/run/greeter/alpha.pid")
+        .working_directory("/var/lib/greeter/alpha");
+    options.words = vec!["--config".into(), "/etc/greeter/alpha.toml".into()];
+    options.arguments.listen = [
+        "http=127.0.0.1:80",
+        "http=[::1]:80",
+        "dns=53,datagram",
+        "admin=/run/greeter-alpha.sock,mode=0660,user=daemon,group=adm",
+        "/run/greeter=alpha.sock",
+    ]
+    .map(str::to_owned)
+    .into();
+    let options = options.template(Some("alpha".into()));
+    assert_golden(
+        "template.service",
+        &text(&(daemon, options), Manager::Systemd),
+    );
+}
+
+#[test]
+fn instances_that_would_be_one_another_are_no_template() {
+    let refused = |instance: &str, words: &[&str], pidfile: &str| {
+        let (mut daemon, mut options) = small();
+        daemon.pidfile(pidfile);
+        options.words = words.iter().map(|&word| word.to_owned()).collect();
+        let options = options.template(Some(instance.to_owned()));
+        refused(&(daemon, options), Manager::Systemd)
+    };
+    assert!(refused("alpha", &["--config=/etc/beta"], "/run/alpha.pid").contains("do not name"));
+    assert!(refused("alpha", &["alpha"], "/run/greeter.pid").contains("/run/greeter.pid"));
+    assert!(refused("a/b", &["a/b"], "/run/a/b.pid").contains("letters"));
+}
+
+#[test]
+fn sockets_that_cannot_be_had_so_are_refused() {
+    for (sockets, word) in [
+        (&["80,dgram"][..], "datagram"),
+        (&["http="], "address"),
+        (&["80,mode=0660"], "path"),
+        (&["/a,mode=0999"], "OCTAL"),
+        (&["/a,mode=0660", "/b"], "one mode"),
+    ] {
+        let (daemon, mut options) = small();
+        options.arguments.listen = sockets.iter().map(|&socket| socket.to_owned()).collect();
+        let text = refused(&(daemon, options), Manager::Systemd);
+        assert!(text.contains(word), "{text}");
+    }
+}
+
+#[test]
+fn a_unit_of_a_user_speaks_of_nothing_that_is_roots() {
+    let mut daemon = Daemon::new();
+    daemon.name("greeter").default_pidfile().default_stderr();
+    daemon.reloads().umask(0o077);
+    let (_, options) = small();
+    let options = options.scope(Scope::User);
+    let service = (daemon, options);
+    assert_golden("user.service", &text(&service, Manager::Systemd));
+    assert!(refused(&service, Manager::Openrc).contains("--user"));
+    let (daemon, options) = small();
+    let refused = refused(&(daemon, options.scope(Scope::User)), Manager::Systemd);
+    assert!(refused.contains("take root"), "{refused}");
 }
 
 /// With a pidfile the command `reload` does both.
