@@ -154,8 +154,8 @@ pub struct UnitArguments {
     pub description: String,
     /// A socket that systemd opens for the service: PORT, ADDRESS:PORT or a path
     ///
-    /// In full: [NAME=]SOCKET[,datagram][,mode=OCTAL][,user=USER][,group=GROUP]. The service asks for
-    /// it by the name; mode, user and group are those of a path.
+    /// In full: NAME=SOCKET,datagram,mode=OCTAL,user=USER,group=GROUP. All but SOCKET may be left
+    /// out. The service asks for it by the name; mode, user and group are those of a path.
     #[arg(long, value_name = "SOCKET")]
     pub listen: Vec<String>,
 }
