@@ -29,6 +29,7 @@ mod keep;
 mod places;
 mod protocol;
 mod reload;
+mod rotation;
 mod shells;
 mod signs;
 mod sockets;
