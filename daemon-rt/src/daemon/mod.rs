@@ -209,6 +209,12 @@ impl Daemon {
         self
     }
 
+    /// No directory of the service's own, as if it had not been set.
+    pub fn no_runtime_directory(&mut self) -> &mut Self {
+        self.runtime_directory = false;
+        self
+    }
+
     /// The file mode creation mask (step 10), see umask(2); 0 if not set, as daemon(7) says.
     ///
     /// A service written in Rust wants `0o022` or stricter: the standard library creates files with

@@ -113,6 +113,7 @@ pub(super) struct UnitInput<'a> {
 impl<'a> UnitInput<'a> {
     pub(super) fn new(
         daemon: &'a Daemon,
+        manager: Manager,
         executable: &Path,
         options: &'a UnitOptions,
     ) -> Result<Self, Error> {
@@ -140,6 +141,7 @@ impl<'a> UnitInput<'a> {
         let usual = Usual {
             name: &name,
             scope: options.scope,
+            has_journal: manager == Manager::Systemd,
         };
         let input = Self {
             daemon,
@@ -263,6 +265,7 @@ impl<'a> UnitInput<'a> {
 struct Usual<'a> {
     name: &'a str,
     scope: Scope,
+    has_journal: bool,
 }
 
 impl Usual<'_> {
@@ -285,7 +288,8 @@ impl Usual<'_> {
     fn log(&self, log: Option<&Log>) -> Option<PathBuf> {
         match (log, self.scope) {
             (Some(Log::Path(path)), _) => Some(path.clone()),
-            (Some(Log::Usual), Scope::System) => {
+            (Some(Log::Journal), _) if self.has_journal => None,
+            (Some(Log::Usual | Log::Journal), Scope::System) => {
                 Some(PathBuf::from(format!("/var/log/{}.log", self.name)))
             }
             _ => None,

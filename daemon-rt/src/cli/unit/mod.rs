@@ -66,7 +66,7 @@ fn render(
         let problem = "the settings user and chroot take root";
         return Err(Error::usage("--user", problem));
     }
-    let input = UnitInput::new(daemon, executable, options)?;
+    let input = UnitInput::new(daemon, manager, executable, options)?;
     match manager {
         Manager::Systemd => systemd::units(&input),
         Manager::Openrc => Ok(openrc::script(&input)),

@@ -262,6 +262,20 @@ fn its_own_directory_is_made_by_systemd_unless_the_pidfile_is_at_its_usual_place
 }
 
 #[test]
+fn the_journal_is_systemds_and_a_file_elsewhere() {
+    let (mut journal, mut usual) = (full(), full());
+    journal.0.stdout("journal").stderr("journal");
+    usual.0.default_stdout().default_stderr();
+    for manager in [Manager::Openrc, Manager::Dinit, Manager::S6] {
+        assert_eq!(text(&journal, manager), text(&usual, manager));
+    }
+    assert!(!text(&journal, Manager::Systemd).contains("\nStandard"));
+    journal.0.default_stdout();
+    let mixed = text(&journal, Manager::Systemd);
+    assert!(mixed.contains("\nStandardError=journal\n"), "{mixed}");
+}
+
+#[test]
 fn what_stays_root_is_denied_little() {
     let (mut daemon, options) = small();
     daemon.user(0);
