@@ -86,9 +86,8 @@ impl Daemon {
             } => {
                 configured?;
                 settings?;
-                let scope = if *user { Scope::User } else { Scope::System };
                 let options = UnitOptions::new("unit", arguments.clone(), privileged_init)
-                    .scope(scope)
+                    .scope(scope(*user))
                     .template(template.clone());
                 let files = unit::service_files(self, *manager, &options)?;
                 output::line(files.printed().trim_end())?;
@@ -111,25 +110,35 @@ impl Daemon {
         privileged_init: bool,
     ) -> Result<(), Failure> {
         let run = |dry| if dry { Run::Dry } else { Run::Real };
-        let (manager, task, run) = match &self.action {
+        let (manager, user, task, run) = match &self.action {
             Action::Install {
                 manager,
+                user,
                 now,
                 dry_run,
                 arguments,
             } => {
                 configured?;
                 check(settings)?;
-                let options = UnitOptions::new("install", arguments.clone(), privileged_init);
+                let options = UnitOptions::new("install", arguments.clone(), privileged_init)
+                    .scope(scope(*user));
                 let start = if *now { Start::Now } else { Start::AtBoot };
-                (manager, Task::Install(options, start), run(*dry_run))
+                (manager, user, Task::Install(options, start), run(*dry_run))
             }
-            Action::Uninstall { manager, dry_run } => (manager, Task::Uninstall, run(*dry_run)),
-            Action::Enable { manager } => (manager, Task::Switch(Switch::On), Run::Real),
-            Action::Disable { manager } => (manager, Task::Switch(Switch::Off), Run::Real),
+            Action::Uninstall {
+                manager,
+                user,
+                dry_run,
+            } => (manager, user, Task::Uninstall, run(*dry_run)),
+            Action::Enable { manager, user } => {
+                (manager, user, Task::Switch(Switch::On), Run::Real)
+            }
+            Action::Disable { manager, user } => {
+                (manager, user, Task::Switch(Switch::Off), Run::Real)
+            }
             _ => return Ok(()),
         };
-        install::run(self, *manager, &task, run)?;
+        install::run(self, *manager, scope(*user), &task, run)?;
         Ok(())
     }
 
@@ -206,6 +215,10 @@ impl Daemon {
             None => false,
         }
     }
+}
+
+fn scope(user: bool) -> Scope {
+    if user { Scope::User } else { Scope::System }
 }
 
 /// Checks the settings, all of which are part of the configuration.

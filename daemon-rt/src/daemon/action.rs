@@ -115,6 +115,9 @@ pub enum Action {
     Install {
         /// The service manager; the one that runs here if left out
         manager: Option<Manager>,
+        /// As the caller's own service, under their own systemd
+        #[arg(long)]
+        user: bool,
         /// Start it, too
         #[arg(long)]
         now: bool,
@@ -129,6 +132,9 @@ pub enum Action {
     Uninstall {
         /// The service manager; the one that runs here if left out
         manager: Option<Manager>,
+        /// The caller's own service
+        #[arg(long)]
+        user: bool,
         /// Print the commands, and change nothing
         #[arg(long)]
         dry_run: bool,
@@ -137,11 +143,17 @@ pub enum Action {
     Enable {
         /// The service manager; the one that runs here if left out
         manager: Option<Manager>,
+        /// The caller's own service
+        #[arg(long)]
+        user: bool,
     },
     /// Have the installed service not started at boot
     Disable {
         /// The service manager; the one that runs here if left out
         manager: Option<Manager>,
+        /// The caller's own service
+        #[arg(long)]
+        user: bool,
     },
 }
 

@@ -126,11 +126,12 @@ impl Under<'_> {
             said,
             format!("embedded installed: {file}; started: pid {pid}")
         );
-        for command in ["install", "install --now"] {
-            let said = self.call(command).expect_success();
-            let beginning = format!("embedded is already installed: {file}");
-            assert!(said.starts_with(&beginning), "{said}");
-        }
+        let installed = format!("embedded is already installed: {file}");
+        assert_eq!(self.call("install").expect_success(), installed);
+        assert_eq!(
+            self.call("install --now").expect_success(),
+            format!("{installed}; runs already: pid {pid}")
+        );
         assert_eq!(self.assert_runs(), pid);
         assert_eq!(self.assert_runs(), pid);
     }
@@ -444,6 +445,65 @@ fn system_v_gets_a_script() {
     .show();
 }
 
+/// A user's manager, where a login has it.
+const USER_MANAGER: &str = "[Service]
+Type=notify
+User=daemon
+Delegate=yes
+RuntimeDirectory=user/1
+Environment=XDG_RUNTIME_DIR=/run/user/1 HOME=/var/home
+ExecStart=/lib/systemd/systemd --user
+";
+
+#[test]
+fn systemd_of_a_user_gets_a_unit() {
+    require!(machine(), tool("systemd-analyze"), tool("setpriv"));
+    let units = "/etc/systemd/system/login.service";
+    let root = root().empty("/var/home").text(units, USER_MANAGER);
+    let machine = Systemd::boot(root);
+    machine.sh("chown daemon /var/home").expect_success();
+    machine.systemctl(["start", "login"]).expect_success();
+    let before = listing(&machine);
+    let run = |command: &str| {
+        let service = "embedded --usual --config /etc/embedded";
+        let line = format!(
+            "setpriv --reuid=daemon --regid=daemon --clear-groups env HOME=/var/home XDG_RUNTIME_DIR=/run/user/1 {service} {command}"
+        );
+        call(&machine, &line)
+    };
+    let runs = || child_of(&machine, "systemd");
+    let reboot = || {
+        machine.systemctl(["restart", "login"]).expect_success();
+    };
+    let file = "/var/home/.config/systemd/user/embedded.service";
+
+    let refused = run("install --now");
+    assert!(refused.stderr.contains("only root can"), "{refused}");
+    let said = run("install --user --now").expect_success();
+    let pid = runs().expect("it runs");
+    assert_eq!(
+        said,
+        format!("embedded installed: {file}; started: pid {pid}")
+    );
+    let said = run("install --user").expect_success();
+    assert!(said.contains("is already installed"), "{said}");
+    reboot();
+    wait_until("its start at the next login", runs);
+    run("disable --user").expect_success();
+    reboot();
+    assert_eq!(runs(), None);
+    run("enable --user").expect_success();
+    reboot();
+    wait_until("its start at the next login", runs);
+    assert_same(&machine, &before);
+    run("uninstall --user").expect_success();
+    assert_eq!(runs(), None);
+    let left = machine.sh("find /var/home -type f -o -type l");
+    assert_eq!(left.expect_success(), "");
+    let said = run("uninstall --user").expect_success();
+    assert_eq!(said, "embedded is not installed");
+}
+
 #[test]
 fn a_socket_is_installed_with_its_unit() {
     require!(machine(), tool("systemd-analyze"));
@@ -511,6 +571,14 @@ fn what_was_started_by_hand_is_not_started_once_more() {
     assert_eq!(refused.status, 1, "{refused}");
     assert!(refused.stderr.contains("stop it first"), "{refused}");
     assert_same(&machine, &before);
+
+    call(&machine, &format!("{CALL} stop")).expect_success();
+    let said = call(&machine, &format!("{CALL} install --now")).expect_success();
+    let note = "/run/service/embedded is not there after a boot";
+    assert!(
+        said.contains(note) && said.contains("started: pid "),
+        "{said}"
+    );
 }
 
 #[test]

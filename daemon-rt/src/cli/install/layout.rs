@@ -50,17 +50,22 @@ pub(in crate::cli) enum Switch {
     Off,
 }
 
-/// The user whose manager it is.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Scope {
-    System,
-    User,
-}
-
 impl Layout {
     /// The path of the first file.
     pub(super) fn path(&self) -> PathBuf {
         self.directory.join(&self.file)
+    }
+
+    /// What a person should know.
+    pub(super) fn note(&self) -> String {
+        match &self.boot {
+            // A file system in memory.
+            Boot::Scan { link } if link.starts_with("/run") => format!(
+                " (but {} is not there after a boot: put such a link where that directory is made from)",
+                link.display()
+            ),
+            _ => String::new(),
+        }
     }
 
     /// The service directory, where it has one of its own.

@@ -7,6 +7,7 @@
 //! | module | holds |
 //! | --- | --- |
 //! | `plan` | what a command changes, and what it says |
+//! | `start` | the start by the manager, seen from outside |
 //! | `find` | the search for the manager that runs here |
 //! | `layout` | the place of a service's files under a manager, and the manager's commands |
 //! | `systemd`, `openrc`, `sysv`, `scan`, `supervisord`, `dinit` | the layout of each |
@@ -21,22 +22,22 @@ mod mark;
 mod openrc;
 mod plan;
 mod scan;
+mod start;
 mod supervisord;
 mod systemd;
 mod sysv;
 
 use std::io;
 
-use self::layout::{Layout, Scope};
+use self::layout::Layout;
 pub(super) use self::layout::{Start, Switch};
+use self::start::Before;
 use super::output;
-use super::unit::{self, UnitOptions};
-use crate::control::{Control, Status, keeper};
+use super::unit::{self, Scope, UnitOptions};
+use crate::daemon::Daemon;
 use crate::daemon::action::Manager;
-use crate::daemon::{Daemon, places};
 use crate::error::Error;
 use crate::report::log;
-use crate::sys;
 
 /// The commands.
 pub(super) enum Task {
@@ -56,6 +57,7 @@ pub(super) enum Run {
 pub(super) fn run(
     daemon: &Daemon,
     manager: Option<Manager>,
+    scope: Scope,
     task: &Task,
     run: Run,
 ) -> Result<(), Error> {
@@ -66,7 +68,7 @@ pub(super) fn run(
         Some(manager) => manager,
         None => find::manager().map_err(failed)?,
     };
-    let layout = layout(manager, &name, Scope::System).map_err(failed)?;
+    let layout = layout(manager, &name, scope).map_err(failed)?;
     let plan = match task {
         Task::Install(options, start) => {
             let files = unit::service_files(daemon, manager, options)?.files;
@@ -79,12 +81,13 @@ pub(super) fn run(
     if run == Run::Dry {
         return output::line(plan.text(&name).trim_end());
     }
-    if let (Task::Install(_, Start::Now), false) = (task, manager == Manager::Sysv) {
-        refuse_beside(daemon).map_err(failed)?;
-    }
+    let before = match task {
+        Task::Install(_, Start::Now) => Some(Before::look(daemon, manager).map_err(failed)?),
+        _ => None,
+    };
     let mut outcome = plan.carry_out().map_err(failed)?;
-    if let Task::Install(_, Start::Now) = task {
-        outcome += &started(daemon).map_err(failed)?;
+    if let Some(before) = before {
+        outcome += &before.wait().map_err(failed)?;
     }
     log::say(&outcome);
     Ok(())
@@ -107,32 +110,6 @@ fn layout(manager: Manager, name: &str, scope: Scope) -> io::Result<Layout> {
             "there is no `install` for {manager}: `unit {manager}` prints its file"
         ))),
     }
-}
-
-/// Fails if the service was started by hand: the manager's start would fail, and not each manager
-/// says so.
-fn refuse_beside(daemon: &Daemon) -> io::Result<()> {
-    let Ok(Some(pidfile)) = places::pidfile(daemon) else {
-        return Ok(());
-    };
-    let Ok(Status::Running { pid, .. }) = Control::new(&pidfile).status() else {
-        return Ok(());
-    };
-    match keeper::find_keeper(sys::pid_of(pid), &pidfile) {
-        Ok(None) => Err(io::Error::other(format!(
-            "it runs already, and no manager runs it: stop it first (pid {pid})"
-        ))),
-        _ => Ok(()),
-    }
-}
-
-/// Waits until the service has started: not every manager does. Returns what was done.
-fn started(daemon: &Daemon) -> io::Result<String> {
-    let Ok(Some(pidfile)) = places::pidfile(daemon) else {
-        return Ok("; started".to_owned());
-    };
-    let pid = keeper::wait_for_process(&pidfile, None)?;
-    Ok(format!("; started: pid {pid}"))
 }
 
 impl Task {

@@ -1,6 +1,8 @@
 //! What a command changes, and what it says.
 
+use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 use nix::unistd::{AccessFlags, eaccess};
@@ -42,7 +44,8 @@ pub(super) fn install(
         Found::Nothing => {
             refuse_others(layout, &files)?;
             let names = files.iter().map(|file| file.path.clone()).collect();
-            let mut plan = Plan::new(layout, format!("installed: {path}"));
+            let outcome = format!("installed: {path}{}", layout.note());
+            let mut plan = Plan::new(layout, outcome);
             plan.undo = layout.removal(names);
             plan.changes = layout.creation(files, start);
             plan
@@ -159,7 +162,7 @@ impl Plan {
         };
         let error = io::Error::from(errno);
         let mut text = format!("{}: {error}", there.display());
-        if error.kind() == io::ErrorKind::PermissionDenied {
+        if error.kind() == io::ErrorKind::PermissionDenied && fs::metadata(there)?.uid() == 0 {
             text += ": only root can do this";
         }
         Err(io::Error::new(error.kind(), text))

@@ -4,7 +4,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::change::Change;
-use super::layout::{Boot, Layout, Scope, words};
+use super::layout::{Boot, Layout, words};
+use super::mark::{self, Found};
+use crate::cli::unit::Scope;
 
 const PACKAGED: [&str; 3] = ["/usr/local/lib/systemd", "/usr/lib/systemd", "/lib/systemd"];
 
@@ -13,7 +15,7 @@ pub(super) fn layout(name: &str, scope: Scope) -> io::Result<Layout> {
         Scope::System => (PathBuf::from("/etc/systemd/system"), "system"),
         Scope::User => (configuration_of_user()?.join("systemd/user"), "user"),
     };
-    let (unit, socket) = (format!("{name}.service"), format!("{name}.socket"));
+    let unit = format!("{name}.service");
     let systemctl = |verb: &str, units: &[&str]| {
         let mut command = vec!["systemctl"];
         if scope == Scope::User {
@@ -23,12 +25,12 @@ pub(super) fn layout(name: &str, scope: Scope) -> io::Result<Layout> {
         command.extend(units);
         words(&command)
     };
-    // Else the next connection starts it again.
-    let stop = if directory.join(&socket).exists() {
-        systemctl("stop", &[&socket, &unit])
-    } else {
-        systemctl("stop", &[&unit])
+    // With its sockets: else the next connection starts it again.
+    let installed = match mark::find(&directory, &unit)? {
+        Found::Untouched { files, .. } => files,
+        Found::Nothing | Found::Changed(_) => vec![unit.clone()],
     };
+    let installed: Vec<_> = installed.iter().map(String::as_str).collect();
     let packaged = PACKAGED.map(|place| Path::new(place).join(kind).join(&unit));
     Ok(Layout {
         name: name.to_owned(),
@@ -40,7 +42,7 @@ pub(super) fn layout(name: &str, scope: Scope) -> io::Result<Layout> {
         },
         reload: vec![systemctl("daemon-reload", &[])],
         start: vec![systemctl("start", &[&unit])],
-        stop: vec![stop],
+        stop: vec![systemctl("stop", &installed)],
         forget: vec![Change::Run(systemctl("daemon-reload", &[]))],
         file: unit,
     })
