@@ -392,6 +392,11 @@ fn an_init_script_runs_it() {
     // An ordinary user cannot remove root's pidfile, but that is no sign of a crash.
     assert_eq!(script("status").status, 3);
     assert_eq!(script("what").status, 2);
+    // H3: as after a boot.
+    machine.sh("rm -r /run/controlled").expect_success();
+    script("restart").expect_success();
+    assert_as_set(&machine);
+    script("stop").expect_success();
     machine.sh(&format!("rm {CALL}")).expect_success();
     assert_eq!(
         ["stop", "status", "start"].map(|command| script(command).status),

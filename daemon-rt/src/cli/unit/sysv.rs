@@ -54,14 +54,19 @@ fi
     )
 }
 
+/// A restart starts what does not run, too: also after a boot, which empties /run.
+fn prepare(input: &UnitInput<'_>) -> String {
+    let commands = prepare::in_shell(input);
+    if commands.is_empty() {
+        return String::new();
+    }
+    let commands = lines(commands.iter().map(|command| format!("    {command}")));
+    format!("case $1 in\nstart | *restart | force-reload)\n{commands}    ;;\nesac\n\n")
+}
+
 fn commands(input: &UnitInput<'_>) -> String {
     let call = shell_line(&input.call());
-    let mut prepare = String::new();
-    for command in prepare::in_shell(input) {
-        prepare += "    ";
-        prepare += &command;
-        prepare.push('\n');
-    }
+    let prepare = prepare(input);
     let environment = run::read_environment(input);
     let patience = match input.kill_after() {
         Some(seconds) => format!(" --timeout {seconds}s"),
@@ -85,9 +90,9 @@ control() {{
     {call} "$@"
 }}
 
-case $1 in
+{prepare}case $1 in
 start)
-{prepare}    # Returns when the service is ready, or has failed.
+    # Returns when the service is ready, or has failed.
     DAEMON_MODE=detach control start
     status=$?
     # LSB: a start of what runs already succeeds.
