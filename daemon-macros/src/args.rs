@@ -48,6 +48,7 @@ pub(crate) const KNOWN: &[Known] = &[
     Known { name: "stop_timeout",      kind: Kind::Timeout,      example: r#""30s""# },
     Known { name: "reloads",           kind: Kind::Bare,         example: "" },
     Known { name: "watchdog",          kind: Kind::Timeout,      example: r#""30s""# },
+    Known { name: "drain_timeout",     kind: Kind::Timeout,      example: r#""5s""# },
     Known { name: "mode",              kind: Kind::Mode,         example: r#""foreground""# },
     Known { name: "already_running",   kind: Kind::AlreadyRunning, example: r#""wait""# },
     Known { name: "cli",               kind: Kind::Cli,          example: "" },

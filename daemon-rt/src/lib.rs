@@ -126,6 +126,8 @@ pub use manager::{Watchdog, watchdog};
 #[cfg(unix)]
 pub use report::notify::{remove_stored_fd, store_fd};
 #[cfg(unix)]
+pub use service::drain::{Drained, Hold};
+#[cfg(unix)]
 pub use service::listen::{Address, Listen, Listener, listen, listener_or, listeners};
 #[cfg(unix)]
 pub use service::reload::{Reload, Reloads, reloads};
@@ -139,6 +141,8 @@ pub use steps::pidfile::Pidfile;
 
 #[cfg(all(feature = "control", not(unix)))]
 pub use elsewhere::control;
+#[cfg(not(unix))]
+pub use elsewhere::drain::{Drained, Hold};
 #[cfg(not(unix))]
 pub use elsewhere::listen::{Address, Listen, Listener, listen, listener_or, listeners};
 #[cfg(not(unix))]

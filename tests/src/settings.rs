@@ -128,6 +128,7 @@ pub fn set(daemon: &mut Daemon, key: &str, value: &str) -> Result<bool, Box<dyn 
         "stop_timeout" => daemon.stop_timeout(Duration::from_millis(value.parse()?)),
         "reloads" => daemon.reloads(),
         "watchdog" => daemon.watchdog(Duration::from_millis(value.parse()?)),
+        "drain_timeout" => daemon.drain_timeout(Duration::from_millis(value.parse()?)),
         "control_socket" => daemon.control_socket(),
         "already_running" if value == "wait" => daemon.already_running(AlreadyRunning::Wait),
         "already_running" => daemon.already_running(AlreadyRunning::Fail),

@@ -57,6 +57,7 @@ pub struct Daemon {
     pub(crate) no_new_privs: Option<bool>,
     pub(crate) start_timeout: Option<Duration>,
     pub(crate) stop_timeout: Option<Duration>,
+    pub(crate) drain_timeout: Option<Duration>,
     /// Printed service files alone use these two.
     pub(crate) reloads: bool,
     pub(crate) watchdog: Option<Duration>,
@@ -372,6 +373,14 @@ impl Daemon {
     /// No limit on the time that a start may take, as if none had been set.
     pub fn no_start_timeout(&mut self) -> &mut Self {
         self.start_timeout = None;
+        self
+    }
+
+    /// How long the service finishes its work from the request to terminate on, where it waits for
+    /// [`Shutdown::drained`](crate::Shutdown::drained); 5 seconds if not set. Then it is to end, and has
+    /// until [`stop_timeout`](Self::stop_timeout).
+    pub fn drain_timeout(&mut self, limit: Duration) -> &mut Self {
+        self.drain_timeout = Some(limit);
         self
     }
 

@@ -5,6 +5,8 @@
 mod commands;
 #[cfg(feature = "control")]
 pub mod control;
+#[path = "../service/drain.rs"]
+pub(crate) mod drain;
 pub(crate) mod listen;
 pub(crate) mod pidfile;
 pub(crate) mod reload;

@@ -6,6 +6,7 @@ mod main_loop;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::drain;
 use super::settings;
 use super::shutdown;
 use crate::daemon::Daemon;
@@ -75,6 +76,7 @@ fn begin(daemon: &mut Daemon, service: &mut Stages<'_>) -> Result<(), Failure> {
     daemon.check_command()?;
     settings::check(daemon)?;
     shutdown::limit(daemon.stop_timeout);
+    drain::set_limit(daemon.drain_timeout);
     run::run("privileged_init", service.privileged_init.take())?;
     run::run("init", service.init.take())?;
     if service.readiness == Readiness::BeforeMain {

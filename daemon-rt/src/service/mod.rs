@@ -1,5 +1,6 @@
 //! What the running service calls: its sockets, the request to terminate, the requests to reload.
 
+pub(crate) mod drain;
 pub(crate) mod end;
 pub(crate) mod limit;
 pub(crate) mod listen;

@@ -10,7 +10,7 @@ use crate::error::{During, Error, Failure};
 use crate::hooks::{Readiness, Stages, announce, run};
 use crate::report::pipe::{self, Reporter};
 use crate::report::{self, log};
-use crate::service::{end, limit, requests};
+use crate::service::{drain, end, limit, requests};
 use crate::start::plan::Plan;
 use crate::start::starter::Starter;
 use crate::step::Step;
@@ -163,6 +163,7 @@ pub(crate) fn initialize(
     run::run("privileged_init", service.privileged_init.take())?;
     privileges::give_up(&plan.privileges, plan.working_directory.as_deref())?; // 13
     limit::set(plan.stop_timeout);
+    drain::set_limit(plan.drain_timeout);
     run::run("init", service.init.take())?;
     if service.readiness == Readiness::BeforeMain {
         announce::announce()?; // 14

@@ -1,5 +1,7 @@
-//! An HTTP service: binds its port as root, serves as nobody, and finishes the open requests before
-//! it ends.
+//! An HTTP service: binds its port as root, serves as nobody, and loses no request when it is
+//! restarted.
+
+mod draining;
 
 use std::error::Error;
 use std::fs;
@@ -7,8 +9,10 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use axum::middleware::map_response;
 use axum::{Router, response::Html, routing::get};
 use clap::Parser;
+use daemon_rt::cli::{self, Action};
 #[cfg(unix)]
 use daemon_rt::places;
 use daemon_rt::{Daemon, daemon, listen, shutdown};
@@ -16,10 +20,13 @@ use daemon_rt::{Daemon, daemon, listen, shutdown};
 use nix::unistd::geteuid;
 use tower_http::services::ServeDir;
 
+use crate::draining::{Draining, last_answer};
+
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 /// Serves a directory of files, or else a page of its own, over HTTP on this machine.
 #[derive(Parser)]
+#[command(name = "webapp", version)]
 struct Options {
     /// The port [default: 80 for root, 8080 for others]
     #[arg(short, long, value_parser = clap::value_parser!(u16).range(1..))]
@@ -27,6 +34,8 @@ struct Options {
     /// The directory to serve; as root it has to be readable by the user nobody
     #[arg(short, long, value_name = "DIRECTORY")]
     root: Option<PathBuf>,
+    #[command(subcommand)]
+    action: Option<Action>,
 }
 
 // Under a umask of 0, daemon(7)'s own, everyone could write what a service in Rust creates: std
@@ -45,15 +54,18 @@ struct Options {
 )]
 #[tokio::main]
 async fn main((listener, site): (TcpListener, Router)) -> Result<()> {
-    let listener = tokio::net::TcpListener::from_std(listener)?;
-    // From the request on it accepts no connection, and it returns when the last one is closed.
-    let served = axum::serve(listener, site).with_graceful_shutdown(shutdown());
+    let listener = Draining::new(tokio::net::TcpListener::from_std(listener)?);
+    let site = site.layer(map_response(last_answer));
+    let served = axum::serve(listener, site).with_graceful_shutdown(shutdown().drained());
     Ok(served.await?)
 }
 
 /// On the terminal: reads the command line, on which wrong arguments end the program with status 2.
 fn configure(daemon: &mut Daemon) -> Result<(SocketAddr, Option<PathBuf>)> {
-    let Options { port, root } = Options::parse();
+    let Options { port, root, action } = cli::parse();
+    let action = action.unwrap_or_default();
+    let starts = matches!(action, Action::Start { .. });
+    daemon.cli(env!("CARGO_PKG_VERSION")).action(action);
     // A relative path is meant from here: the service itself runs in /.
     let root = root.map(|root| {
         root.canonicalize()
@@ -63,20 +75,20 @@ fn configure(daemon: &mut Daemon) -> Result<(SocketAddr, Option<PathBuf>)> {
 
     let port = port.unwrap_or(if is_root() { 80 } else { 8080 });
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    println!("To see it work: curl http://{address}/");
-    settle(daemon)?;
+    if starts {
+        println!("To see it work: curl http://{address}/");
+    }
+    settle(daemon, starts)?;
     Ok((address, root))
 }
 
-/// Says where its files are, and sets the user.
+/// Says where its log is, and sets the user.
 #[cfg(unix)]
-fn settle(daemon: &mut Daemon) -> Result<()> {
-    let places = places("webapp");
-    println!(
-        "To stop it:     kill $(cat {})",
-        places.pidfile()?.display()
-    );
-    println!("Its log:        {}", places.log()?.display());
+fn settle(daemon: &mut Daemon, starts: bool) -> Result<()> {
+    if starts {
+        println!("Its log:        {}", places("webapp").log()?.display());
+        println!("To stop it:     webapp stop");
+    }
     if is_root() {
         daemon.user("nobody");
     }
@@ -86,9 +98,11 @@ fn settle(daemon: &mut Daemon) -> Result<()> {
 /// Where the system is not Unix the service stays on this terminal.
 #[cfg(not(unix))]
 #[expect(clippy::unnecessary_wraps, reason = "on Unix it can fail")]
-fn settle(daemon: &mut Daemon) -> Result<()> {
+fn settle(daemon: &mut Daemon, starts: bool) -> Result<()> {
     daemon.no_pidfile();
-    println!("To stop it:     Ctrl-C");
+    if starts {
+        println!("To stop it:     Ctrl-C");
+    }
     Ok(())
 }
 

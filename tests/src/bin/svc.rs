@@ -104,6 +104,19 @@ fn act(action: &str) -> Result<()> {
         // From here on a termination request is kept until the main loop asks for it.
         "expect_shutdown" => _ = daemon_rt::shutdown(),
         "request" => daemon_rt::shutdown().request(),
+        // Holds the end up until the file, a FIFO, is at its end.
+        "hold" => {
+            let (held, path) = (daemon_rt::shutdown().hold(), value.to_owned());
+            std::thread::spawn(move || {
+                daemon_rt::shutdown().wait();
+                _ = std::fs::read(path);
+                drop(held);
+            });
+        }
+        "drained" => daemon_rt::shutdown().drained().wait(),
+        "drained_task" => tokio::runtime::Builder::new_current_thread()
+            .build()?
+            .block_on(daemon_rt::shutdown().drained()),
         // Hangs, and keeps all others from writing to standard error.
         "hang_with_stderr" => {
             let _stderr = std::io::stderr().lock();

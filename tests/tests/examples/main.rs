@@ -222,7 +222,11 @@ fn webapp_as_root() {
                 .contains("It works")
         );
         assert_ends_gracefully("127.0.0.1:80", || {
-            machine.sh(hint(&said, "To stop it:")).expect_success();
+            // It would wait for the end.
+            let stop = hint(&said, "To stop it:");
+            machine
+                .sh(&format!("{stop} >/dev/null 2>&1 &"))
+                .expect_success();
         });
     });
     wait_until("its end", || {
@@ -286,6 +290,46 @@ fn webapp_as_an_ordinary_user() {
     stop(&daemon);
     assert!(scene.exit_status(&daemon).success());
     drop(idle);
+    scene.assert_no_leftovers();
+}
+
+/// On new connections and on those that are kept, as fast as 64 clients can ask: wrk(1) says what has
+/// failed.
+#[test]
+fn webapp_is_restarted_under_load_without_an_error() {
+    require!(tool("wrk"));
+    let scene = Scene::new();
+    let (service, runtime) = (example("webapp"), own_dir(&scene, "runtime"));
+    let port = TcpListener::bind("127.0.0.1:0")
+        .and_then(|listener| listener.local_addr())
+        .expect("a port")
+        .port();
+    let command = |command: &[&str]| {
+        let launch = ordinary(scene.launch(&service)).env("XDG_RUNTIME_DIR", &runtime);
+        launch
+            .args(["--port", &port.to_string()])
+            .args(command)
+            .run()
+    };
+    command(&["start"]).assert_ready();
+    for header in ["Connection: keep-alive", "Connection: close"] {
+        let load = scene
+            .launch("/usr/bin/wrk")
+            .args(["-c", "64", "-t", "1", "-d", "6", "-H", header])
+            .arg(format!("http://127.0.0.1:{port}/"))
+            .spawn();
+        let mut restarts = 0;
+        while load.is_running() {
+            command(&["restart", "--quiet"]).assert_ready();
+            restarts += 1;
+        }
+        let said = load.wait().assert_exited(0).stdout.clone();
+        assert!(
+            restarts > 2 && !said.contains("errors") && !said.contains("Non-2xx"),
+            "{restarts} restarts: {said}"
+        );
+    }
+    command(&["stop"]).assert_exited(0);
     scene.assert_no_leftovers();
 }
 

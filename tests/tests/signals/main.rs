@@ -6,8 +6,10 @@
 //! | `reload` | A2, E7, E8, H6: a reload reaches everyone, can fail, and leaves nothing behind |
 //! | `lost` | B2: a service that closes the library's descriptors keeps its own files, and hears signals all the same |
 //! | `own_end` | a service that requests its own end, and the limit on the time that this takes |
+//! | `drain` | what the service finishes before it ends |
 //! | `safety` | A3: no handler takes memory |
 
+mod drain;
 mod listeners;
 mod logs;
 mod lost;

@@ -1,0 +1,170 @@
+//! What the service finishes after the request to terminate.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Condvar, Mutex, MutexGuard, Once, OnceLock, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::thread;
+use std::time::Duration;
+
+use super::shutdown::Shutdown;
+
+/// The limit if none is set: half of the time that supervisord, `docker stop` and `stop` allow.
+const USUAL_LIMIT: Duration = Duration::from_secs(5);
+
+static LIMIT: OnceLock<Duration> = OnceLock::new();
+static WORK: Mutex<Work> = Mutex::new(Work {
+    holds: 0,
+    is_over: false,
+    wakers: Vec::new(),
+});
+static FINISHED: Condvar = Condvar::new();
+
+struct Work {
+    holds: usize,
+    /// The time is over.
+    is_over: bool,
+    /// The tasks that wait for its end.
+    wakers: Vec<Waker>,
+}
+
+impl Work {
+    fn wake_all(&mut self) {
+        FINISHED.notify_all();
+        for waker in self.wakers.drain(..) {
+            waker.wake();
+        }
+    }
+}
+
+fn work() -> MutexGuard<'static, Work> {
+    WORK.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Sets the limit.
+pub(crate) fn set_limit(limit: Option<Duration>) {
+    if let Some(limit) = limit {
+        LIMIT.get_or_init(|| limit);
+    }
+}
+
+/// Work that the service finishes before it ends, see [`Shutdown::hold`].
+#[derive(Debug)]
+#[must_use = "the end is held up for as long as this value lives"]
+pub struct Hold(());
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        let mut work = work();
+        work.holds -= 1;
+        if work.holds == 0 {
+            work.wake_all();
+        }
+    }
+}
+
+/// The end of the service's work, see [`Shutdown::drained`].
+#[derive(Debug)]
+#[must_use = "it does not wait by itself: use `wait()` or `.await`"]
+pub struct Drained(&'static Shutdown);
+
+impl Shutdown {
+    /// Holds the end of the service up while the value lives: for a connection, a request, a job. Who
+    /// waits for [`drained`](Self::drained) waits for it.
+    pub fn hold(&self) -> Hold {
+        work().holds += 1;
+        Hold(())
+    }
+
+    /// Waits, by `wait()` or `.await`, until termination is requested and then until no
+    /// [`hold`](Self::hold) is left, but at most for `drain_timeout`, 5 seconds if not set.
+    ///
+    /// So a service ends in phases: from the request on it takes no new work, it finishes what it has,
+    /// and tells clients who would go on asking to come back on another connection (in HTTP
+    /// `Connection: close`); then it ends. In a restart the new instance has the sockets already, and
+    /// no request is lost. The example `webapp` does it for axum.
+    ///
+    /// ```no_run
+    /// use std::net::{TcpListener, TcpStream};
+    /// use std::{io, thread};
+    ///
+    /// use daemon_rt::{daemon, listen, shutdown};
+    ///
+    /// #[daemon(pidfile = "/run/greeter.pid", drain_timeout = "8s", init = bind)]
+    /// fn main(listener: TcpListener) {
+    ///     thread::spawn(move || {
+    ///         for peer in listener.incoming().flatten() {
+    ///             let held = shutdown().hold();
+    ///             thread::spawn(move || {
+    ///                 answer(peer);
+    ///                 drop(held);
+    ///             });
+    ///         }
+    ///     });
+    ///     shutdown().drained().wait();
+    /// }
+    ///
+    /// fn bind() -> io::Result<TcpListener> {
+    ///     listen("greeter", "127.0.0.1:7007")
+    /// }
+    /// # fn answer(_: TcpStream) {}
+    /// ```
+    pub fn drained(&'static self) -> Drained {
+        Drained(self)
+    }
+}
+
+impl Drained {
+    /// Waits in this thread.
+    pub fn wait(self) {
+        self.0.wait();
+        finish();
+    }
+}
+
+/// Complete when the work is finished, or the time is over. Works in every runtime.
+impl Future for Drained {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        if Pin::new(&mut self.0).poll(context).is_pending() {
+            return Poll::Pending;
+        }
+        let mut work = work();
+        if work.holds == 0 || work.is_over {
+            return Poll::Ready(());
+        }
+        let waker = context.waker();
+        if !work.wakers.iter().any(|known| known.will_wake(waker)) {
+            work.wakers.push(waker.clone());
+        }
+        drop(work);
+        watch();
+        Poll::Pending
+    }
+}
+
+/// Has a thread wait for the tasks. Where there can be none, the time is over.
+fn watch() {
+    static WATCHED: Once = Once::new();
+    WATCHED.call_once(|| {
+        let name = thread::Builder::new().name("drain".to_owned());
+        if name.spawn(finish).is_err() {
+            end();
+        }
+    });
+}
+
+/// Waits until the work is finished, or the time is over.
+fn finish() {
+    let limit = *LIMIT.get_or_init(|| USUAL_LIMIT);
+    let waited = FINISHED.wait_timeout_while(work(), limit, |work| work.holds > 0);
+    drop(waited.unwrap_or_else(PoisonError::into_inner));
+    end();
+}
+
+fn end() {
+    let mut work = work();
+    work.is_over = true;
+    work.wake_all();
+}

@@ -1,0 +1,56 @@
+//! What the service finishes before it ends.
+
+use std::time::{Duration, Instant};
+
+use daemon_harness::Scene;
+use daemon_tests::svc::{at_barrier, barrier, ready_daemon, service};
+
+/// A thread that waits, and a task.
+const WAITS: [&str; 2] = ["main:drained", "main:drained_task"];
+
+#[test]
+fn it_ends_when_it_has_finished_what_it_holds() {
+    for waits in WAITS {
+        let scene = Scene::new();
+        let ends = [barrier(&scene, "first"), barrier(&scene, "second")];
+        let hold = ends
+            .each_ref()
+            .map(|path| format!("main:hold={}", path.display()));
+        let launch = service(&scene).set("drain_timeout", "3600000");
+        let daemon = ready_daemon(&scene, launch.args(hold).arg(waits));
+        daemon.signal(libc::SIGTERM);
+        let [first, second] = ends.map(|path| at_barrier(&scene, &path));
+        drop(first);
+        assert!(!daemon.is_gone() && scene.pidfile().exists());
+        drop(second);
+        assert!(scene.exit_status(&daemon).success());
+        assert!(!scene.pidfile().exists());
+    }
+}
+
+#[test]
+fn it_ends_when_the_time_is_over() {
+    for waits in WAITS {
+        let scene = Scene::new();
+        let never = barrier(&scene, "never");
+        let launch = service(&scene)
+            .set("drain_timeout", "300")
+            .arg(format!("main:hold={}", never.display()));
+        let daemon = ready_daemon(&scene, launch.arg(waits));
+        let began = Instant::now();
+        daemon.signal(libc::SIGTERM);
+        assert!(scene.exit_status(&daemon).success());
+        assert!(began.elapsed() >= Duration::from_millis(300));
+    }
+}
+
+#[test]
+fn it_ends_at_once_if_it_holds_nothing() {
+    for waits in WAITS {
+        let scene = Scene::new();
+        let launch = service(&scene).set("drain_timeout", "3600000");
+        let daemon = ready_daemon(&scene, launch.arg("init:expect_shutdown").arg(waits));
+        daemon.signal(libc::SIGTERM);
+        assert!(scene.exit_status(&daemon).success());
+    }
+}
