@@ -305,13 +305,18 @@ impl<'s> Launch<'s> {
     /// This system call (`libc::SYS_…`) fails with this error, in the program and in all that it
     /// starts, by seccomp.
     pub fn denying(mut self, system_call: c_long, errno: i32) -> Self {
-        self.spec.denied.push((system_call, errno));
+        for call in crate::sys::each_width(system_call) {
+            self.spec.denied.push((call, errno));
+        }
         self
     }
 
     /// Under strace, with these arguments, as `["-e",
     /// "inject=fork,clone,clone3:error=EAGAIN:when=2"]`; `-f` is given, and what it writes is in
     /// the file of this name in the scene's directory.
+    ///
+    /// Calls that a system has by another name, or not at all, are allowed for: `fcntl` is `fcntl64`
+    /// where that is what programs call.
     ///
     /// strace stands aside (`-DDD`), so that the program keeps its parent, its pid and its status.
     /// `when` is counted for each process apart, and includes what the dynamic loader and Rust's
@@ -320,7 +325,7 @@ impl<'s> Launch<'s> {
     pub fn strace(mut self, log: &str, args: &[&str]) -> Self {
         self.strace = Some((
             self.scene.path(log),
-            args.iter().map(OsString::from).collect(),
+            args.iter().map(|argument| any_width(argument)).collect(),
         ));
         self
     }
@@ -489,4 +494,17 @@ fn capability_set(capabilities: impl IntoIterator<Item = u32>) -> u64 {
     capabilities
         .into_iter()
         .fold(0, |set, capability| set | 1 << capability)
+}
+
+/// The calls that an argument of strace names, as a pattern that matches their wider variants, too:
+/// `trace=fcntl,close` is `trace=/^(fcntl|close)(32|64)?$`.
+fn any_width(argument: &str) -> OsString {
+    let Some((verb, rest)) = argument.split_once('=') else {
+        return argument.into();
+    };
+    let (calls, how) = rest.split_at(rest.find(':').unwrap_or(rest.len()));
+    if calls.starts_with(['/', '%']) {
+        return argument.into();
+    }
+    format!("{verb}=/^({})(32|64)?${how}", calls.replace(',', "|")).into()
 }

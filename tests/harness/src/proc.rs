@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::fs;
+use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::FileExt;
@@ -252,13 +253,27 @@ impl Proc {
 
     /// Its open descriptors by number.
     pub fn descriptors(&self) -> BTreeMap<i32, Descriptor> {
-        let directory =
-            fs::read_dir(format!("/proc/{}/fd", self.pid())).expect("the descriptors of a process");
+        self.descriptors_if_there()
+            .expect("the descriptors of a process")
+    }
+
+    fn descriptors_if_there(&self) -> io::Result<BTreeMap<i32, Descriptor>> {
+        let directory = fs::read_dir(format!("/proc/{}/fd", self.pid()))?;
         let numbers =
             directory.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok());
-        numbers
+        Ok(numbers
             .filter_map(|number| Some((number, self.descriptor(number)?)))
-            .collect()
+            .collect())
+    }
+
+    /// Whether it is alive and one of its descriptors has a flock(2) of this file.
+    pub(crate) fn has_locked(&self, path: &Path) -> bool {
+        let Ok(descriptors) = self.descriptors_if_there() else {
+            return false;
+        };
+        descriptors
+            .values()
+            .any(|descriptor| descriptor.target == path && descriptor.flocks() > 0)
     }
 
     fn descriptor(&self, number: i32) -> Option<Descriptor> {

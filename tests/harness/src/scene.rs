@@ -190,6 +190,7 @@ impl Scene {
     /// Who holds the flock(2) of this file, by `/proc/locks` (so without trying to take it): pids,
     /// 0 where it is unknown.
     pub fn lock_holders(&self, path: impl AsRef<Path>) -> Vec<i32> {
+        let path = path.as_ref();
         let Ok(file) = fs::metadata(path) else {
             return Vec::new();
         };
@@ -210,7 +211,16 @@ impl Scene {
                 return holders.into_iter().collect();
             }
         }
-        Vec::new()
+        // In a container it leaves out what a process has locked that has ended, as the starter has.
+        if self
+            .processes()
+            .iter()
+            .any(|process| process.has_locked(path))
+        {
+            vec![0]
+        } else {
+            Vec::new()
+        }
     }
 
     /// What a failed start must not leave: a process, a lock on the pidfile, a pidfile that names

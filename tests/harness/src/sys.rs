@@ -8,7 +8,7 @@
 #![allow(unsafe_code)]
 
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
-use std::{io, ptr};
+use std::{io, iter, ptr};
 
 use libc::{c_int, c_long, c_void, rlim_t};
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
@@ -41,6 +41,21 @@ pub const FORKS: &[c_long] = &[
 /// The system calls by which a process is forked: architectures that are younger have fewer.
 #[cfg(any(target_arch = "aarch64", target_arch = "riscv64"))]
 pub const FORKS: &[c_long] = &[libc::SYS_clone, libc::SYS_clone3];
+
+/// A system call by each of its numbers: processors of 32 bits have kept old ones, with ids of 16
+/// bits, beside those that programs call.
+pub(crate) fn each_width(call: c_long) -> Vec<c_long> {
+    #[cfg(any(target_arch = "x86", target_arch = "arm"))]
+    let wider = match call {
+        libc::SYS_setgroups => Some(libc::SYS_setgroups32),
+        libc::SYS_setresgid => Some(libc::SYS_setresgid32),
+        libc::SYS_setresuid => Some(libc::SYS_setresuid32),
+        _ => None,
+    };
+    #[cfg(not(any(target_arch = "x86", target_arch = "arm")))]
+    let wider = None;
+    iter::once(call).chain(wider).collect()
+}
 
 fn check(result: c_long) -> io::Result<c_long> {
     if result < 0 {

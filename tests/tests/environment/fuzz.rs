@@ -69,7 +69,7 @@ type Variables = Vec<(&'static str, Vec<u8>)>;
 
 /// All that are read, with values that are likely to be. (At the end a new one leaves valid what
 /// proptest has kept.)
-const READ: [(&str, &[&str]); 23] = [
+const READ: [(&str, &[&str]); 24] = [
     ("DAEMON_MODE", &MODES),
     ("NOTIFY_SOCKET", &SOCKETS),
     ("SYSTEMD_EXEC_PID", &PIDS),
@@ -91,6 +91,7 @@ const READ: [(&str, &[&str]); 23] = [
     ("LOGS_DIRECTORY", &DIRECTORIES),
     ("STATE_DIRECTORY", &DIRECTORIES),
     ("XDG_STATE_HOME", &DIRECTORIES),
+    ("XDG_CONFIG_HOME", &DIRECTORIES),
     ("HOME", &DIRECTORIES),
     ("TMPDIR", &DIRECTORIES),
 ];

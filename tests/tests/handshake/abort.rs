@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
-use daemon_harness::{Launch, Scene, bin};
+use daemon_harness::{Launch, Scene, bin, require};
 use daemon_tests::built::built;
 
 use crate::{failed, only_line, ready, stop};
@@ -30,6 +30,7 @@ fn service<'s>(scene: &'s Scene, name: &str) -> Launch<'s> {
 
 #[test]
 fn a_good_start() {
+    require!(tool("cargo"));
     let scene = Scene::new();
     let daemon = ready(&scene, &service(&scene, "aborting").run());
     stop(&scene, &daemon);
@@ -37,6 +38,7 @@ fn a_good_start() {
 
 #[test]
 fn a_panic_of_each_hook_is_101_and_tells_where() {
+    require!(tool("cargo"));
     for hook in ["configure", "privileged_init", "init"] {
         for action in ["panic=what a surprise", "panic_any"] {
             let scene = Scene::new();
@@ -53,6 +55,7 @@ fn a_panic_of_each_hook_is_101_and_tells_where() {
 
 #[test]
 fn what_init_has_started_ends_with_it() {
+    require!(tool("cargo"));
     let scene = Scene::new();
     let launch = service(&scene, "aborting")
         .arg("init:fork")
@@ -67,6 +70,7 @@ fn what_init_has_started_ends_with_it() {
 
 #[test]
 fn a_main_loop_that_panics_before_it_is_ready_is_101() {
+    require!(tool("cargo"));
     let scene = Scene::new();
     let started = service(&scene, "aborting-deferred")
         .arg("main:panic=what a surprise")
@@ -80,6 +84,7 @@ fn a_main_loop_that_panics_before_it_is_ready_is_101() {
 
 #[test]
 fn a_thread_that_panics_during_the_start_kills_the_daemon() {
+    require!(tool("cargo"));
     let scene = Scene::new();
     let started = service(&scene, "aborting")
         .arg("init:panicking_thread")
@@ -90,6 +95,7 @@ fn a_thread_that_panics_during_the_start_kills_the_daemon() {
 
 #[test]
 fn a_last_word_that_panics_kills_the_starter_alone() {
+    require!(tool("cargo"));
     let scene = Scene::new();
     let started = service(&scene, "aborting")
         .arg("started:panic=what a surprise")
@@ -104,6 +110,7 @@ fn a_last_word_that_panics_kills_the_starter_alone() {
 
 #[test]
 fn a_main_loop_that_panics_later_says_so_in_the_log() {
+    require!(tool("cargo"));
     let scene = Scene::new();
     let log = scene.path("log");
     let launch = service(&scene, "aborting")

@@ -8,12 +8,12 @@ use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use daemon_harness::{Proc, Scene, Started, bin, require};
+use daemon_harness::{Proc, Scene, SetOnDrop, Started, bin, require};
 use daemon_rt::control::{Control, Status};
 use daemon_rt::{Error, ErrorKind, Pidfile};
 use daemon_tests::svc::{ready_daemon, service};
-use nix::sys::wait::waitpid;
-use nix::unistd::{ForkResult, fork};
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::{ForkResult, alarm, fork};
 
 use crate::{content, naming};
 
@@ -148,18 +148,30 @@ fn the_umask_of_the_other_threads_stays() {
 #[test]
 fn a_child_neither_holds_nor_removes_it() {
     let scene = Scene::new();
-    let pidfile = Pidfile::lock(scene.pidfile()).unwrap();
+    let mut pidfile = Some(Pidfile::lock(scene.pidfile()).unwrap());
     let mut left = Command::new("sleep").arg("100").spawn().unwrap();
-    // SAFETY: the child makes system calls only, and ends.
-    #[allow(unsafe_code)]
-    match unsafe { fork() }.unwrap() {
-        ForkResult::Child => {
-            drop(pidfile);
-            // SAFETY: it has no argument that could be wrong.
-            unsafe { libc::_exit(0) }
+    // What another thread is in the midst of at the fork never ends in the child.
+    let over = AtomicBool::new(false);
+    let lock_another = || {
+        while !over.load(Ordering::Relaxed) {
+            drop(Pidfile::lock(scene.path("another.pid")).unwrap());
         }
-        ForkResult::Parent { child } => drop(waitpid(child, None).unwrap()),
-    }
+    };
+    thread::scope(|scope| {
+        let _over = SetOnDrop(&over);
+        scope.spawn(lock_another);
+        for _ in 0..20 {
+            // SAFETY: the child makes system calls only, and ends.
+            #[allow(unsafe_code)]
+            let ForkResult::Parent { child } = unsafe { fork() }.unwrap() else {
+                alarm::set(60);
+                drop(pidfile.take());
+                // SAFETY: it has no argument that could be wrong.
+                unsafe { libc::_exit(0) }
+            };
+            assert_eq!(waitpid(child, None).unwrap(), WaitStatus::Exited(child, 0));
+        }
+    });
     assert_eq!(content(scene.pidfile()), naming(this()));
     status(&scene).assert_exited(0);
     drop(pidfile);

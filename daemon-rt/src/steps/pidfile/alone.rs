@@ -6,7 +6,7 @@ use std::path::{self, Path};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use nix::sys::stat::FileStat;
-use nix::unistd::getpid;
+use nix::unistd::{Pid, getpid};
 
 use super::held::Held;
 use super::holder::{Holder, Phase};
@@ -44,6 +44,7 @@ static ALL: Mutex<Vec<FileStat>> = Mutex::new(Vec::new());
 #[must_use = "it is unlocked when it is dropped"]
 pub struct Pidfile {
     held: Held,
+    process: Pid,
 }
 
 impl Pidfile {
@@ -73,7 +74,8 @@ impl Pidfile {
             Ok(Some((held, writer))) => {
                 all.push(held.file);
                 drop(all);
-                let pidfile = Self { held };
+                let process = getpid();
+                let pidfile = Self { held, process };
                 pidfile.publish(writer)?;
                 Ok(pidfile)
             }
@@ -106,6 +108,10 @@ impl fmt::Debug for Pidfile {
 
 impl Drop for Pidfile {
     fn drop(&mut self) {
+        // A forked child does not hold it, and another thread may have locked the list at the fork.
+        if self.process != getpid() {
+            return;
+        }
         let mut all = all();
         self.held.remove();
         all.retain(|file| !same_file(file, &self.held.file));
