@@ -45,7 +45,7 @@ fn call(machine: &Machine, line: &str) -> Ran {
 
 /// The files that a service might be installed among, with their contents.
 fn listing(machine: &Machine) -> String {
-    let list = "cd /etc && list=$(ls -d systemd init.d rc?.d runlevels sv service scan s6 supervisor dinit.d 2>/dev/null)
+    let list = "cd /etc && list=$(ls -d systemd init.d rc?.d runlevels sv service scan s6 s6-rc/source supervisor dinit.d 2>/dev/null)
         find $list -printf '%M %u %p %l\\n' | sort
         find $list -type f ! -name .depend.* -exec cksum {} + | sort
         find /etc /var/lib -name '*embedded*' | sort";
@@ -357,6 +357,37 @@ fn s6_gets_a_service_directory() {
 }
 
 #[test]
+fn s6_rc_gets_a_source() {
+    require!(machine(), tool("s6-svscan"), tool("s6-rc-compile"));
+    let begin = "rm -rf /run/service /run/s6-rc* && mkdir /run/service && { setsid s6-svscan /run/service >/dev/null 2>&1 & } &&
+        until s6-svscanctl -a /run/service 2>/dev/null; do :; done &&
+        s6-rc-init -c /etc/s6-rc/compiled /run/service && s6-rc -up change default";
+    let compile = "mkdir /etc/s6-rc/source/default/contents.d && s6-rc-compile /etc/s6-rc/first /etc/s6-rc/source && ln -s first /etc/s6-rc/compiled";
+    let root = root()
+        .empty("/etc/s6-rc")
+        .text("/etc/s6-rc/source/default/type", "bundle\n");
+    let machine = &boot_beside(root, &format!("{compile} && {begin}"));
+    Under {
+        machine,
+        file: "/etc/s6-rc/source/embedded/run",
+        pid: &|| child_of(machine, "s6-supervise"),
+        reboot: &|| {
+            machine
+                .sh("s6-rc -da change && s6-svscanctl -t /run/service")
+                .expect_success();
+            wait_until_ended(machine, &["s6-svscan", "s6-supervise", "embedded"]);
+            machine.sh(begin).expect_success();
+        },
+    }
+    .show();
+    let left = machine.sh("ls /etc/s6-rc | wc -l").expect_success();
+    assert_eq!(
+        left, "4",
+        "source, compiled, the first database and the last"
+    );
+}
+
+#[test]
 fn supervisord_gets_a_program() {
     require!(machine(), tool("supervisord"));
     let configuration = "/etc/supervisor/supervisord.conf";
@@ -559,6 +590,9 @@ fn what_cannot_be_started_stays_installed() {
         .systemctl(["is-enabled", "embedded"])
         .expect_success();
     call(&machine, &format!("{failing} uninstall")).expect_success();
+    let units = machine.systemctl(["list-units", "--all", "embedded*"]);
+    let units = units.expect_success();
+    assert!(!units.contains("embedded"), "{units}");
 }
 
 #[test]

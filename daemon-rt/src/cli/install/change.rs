@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use nix::libc;
 
+use super::compile::{COMPILED, SOURCE, compile};
 use crate::cli::unit::shell_line;
 use crate::control::keeper;
 
@@ -41,6 +42,8 @@ pub(super) enum Change {
     Run(Words),
     /// The same where the manager may have nothing to do, and fail.
     Try(Words),
+    /// Compiles the sources of s6-rc.
+    Compile,
     /// Waits until a service directory has a supervisor.
     AwaitSupervisor(PathBuf),
     /// Ends the supervisor of a service directory, if it has one, by these commands.
@@ -60,9 +63,7 @@ impl Change {
             Self::Write { path, text, mode } => {
                 write(path, text, *mode).map_err(|error| named(path, &error))
             }
-            Self::Link { path, target } => {
-                symlink(target, path).map_err(|error| named(path, &error))
-            }
+            Self::Link { path, target } => link(path, target).map_err(|error| named(path, &error)),
             Self::Remove(path) => match fs::remove_file(path) {
                 Err(error) if error.kind() != ErrorKind::NotFound => Err(named(path, &error)),
                 _ => Ok(()),
@@ -73,6 +74,7 @@ impl Change {
                 _ = keeper::run(words, COMMAND);
                 Ok(())
             }
+            Self::Compile => compile(),
             Self::AwaitSupervisor(directory) => {
                 wait(directory, "it has no supervisor", is_supervised)
             }
@@ -94,6 +96,11 @@ impl fmt::Display for Change {
             Self::Remove(path) => line(f, &["rm", "-f", &shown(path)]),
             Self::RemoveDirectory(path) => line(f, &["rmdir", &shown(path)]),
             Self::Run(words) | Self::Try(words) => line(f, words),
+            Self::Compile => {
+                line(f, &["s6-rc-compile", "NEW", SOURCE])?;
+                line(f, &["s6-rc-update", "NEW"])?;
+                line(f, &["ln", "-s", "NEW", COMPILED])
+            }
             Self::AwaitSupervisor(directory) => {
                 writeln!(f, "# wait for the supervisor of {}", directory.display())
             }
@@ -153,6 +160,17 @@ fn write_new(path: &Path, text: &str, mode: u32) -> io::Result<()> {
     // Whatever the umask is.
     file.set_permissions(Permissions::from_mode(mode))?;
     file.sync_all()
+}
+
+/// Another `install` may have made it at the same time.
+fn link(path: &Path, target: &Path) -> io::Result<()> {
+    match symlink(target, path) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => match fs::read_link(path) {
+            Ok(found) if found == target => Ok(()),
+            _ => Err(error),
+        },
+        made => made,
+    }
 }
 
 /// Makes a directory that everyone may read, and those above it.

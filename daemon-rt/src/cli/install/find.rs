@@ -58,7 +58,10 @@ pub(in crate::cli) fn manager() -> io::Result<Manager> {
         return Ok(Manager::Openrc);
     }
     let mut found: Vec<Manager> = Vec::new();
-    for program in Program::ALL {
+    for mut program in Program::ALL {
+        if program.manager == Manager::S6 && Path::new("/run/s6-rc/compiled").exists() {
+            program.manager = Manager::S6Rc;
+        }
         match processes(program).first() {
             Some(first) if first.as_raw() == 1 => return Ok(program.manager),
             Some(_) => found.push(program.manager),

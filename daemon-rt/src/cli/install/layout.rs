@@ -32,6 +32,8 @@ pub(super) enum Boot {
     /// A link to the service's own directory, where the manager scans for such; and in that
     /// directory no file `down`, which the supervisor looks for when it begins.
     Scan { link: PathBuf },
+    /// A file by which the service is in a bundle of s6-rc.
+    Bundle { member: PathBuf },
     /// The file, unless it has this line.
     Unless(&'static str),
 }
@@ -81,6 +83,7 @@ impl Layout {
                 changes.extend(Change::run_all(enable));
             }
             Boot::Scan { link } => changes.extend(self.link(link, start)),
+            Boot::Bundle { member } => changes.extend([empty(member), Change::Compile]),
             Boot::Unless(_) => {}
         }
         changes
@@ -92,6 +95,9 @@ impl Layout {
         let mut changes = self.writing(files);
         changes.extend(self.removing(stale));
         changes.extend(Change::run_all(&self.reload));
+        if let Boot::Bundle { .. } = self.boot {
+            changes.push(Change::Compile);
+        }
         changes
     }
 
@@ -114,6 +120,13 @@ impl Layout {
                 changes.push(Change::Remove(self.down()));
                 changes.push(Change::RemoveDirectory(directory));
             }
+            Boot::Bundle { member } => {
+                changes.extend(Change::run_all(&self.stop));
+                changes.push(Change::Remove(member.clone()));
+                changes.extend(self.removing(files));
+                changes.push(Change::RemoveDirectory(self.own_directory()));
+                changes.push(Change::Compile);
+            }
             Boot::Unless(_) => changes.extend(self.removing(files)),
         }
         changes.extend(self.forget.iter().cloned());
@@ -129,7 +142,11 @@ impl Layout {
                 self.link(link, Start::AtBoot)
             }
             (Boot::Scan { .. }, Switch::On) => vec![Change::Remove(self.down())],
-            (Boot::Scan { .. }, Switch::Off) => vec![self.write_down()],
+            (Boot::Scan { .. }, Switch::Off) => vec![empty(&self.down())],
+            (Boot::Bundle { member }, Switch::On) => vec![empty(member), Change::Compile],
+            (Boot::Bundle { member }, Switch::Off) => {
+                vec![Change::Remove(member.clone()), Change::Compile]
+            }
             (Boot::Unless(line), _) => self.rewriting(line, to)?,
         })
     }
@@ -181,7 +198,7 @@ impl Layout {
     fn link(&self, link: &Path, start: Start) -> Vec<Change> {
         let mut changes = Vec::new();
         if start == Start::AtBoot {
-            changes.push(self.write_down());
+            changes.push(empty(&self.down()));
         }
         changes.push(Change::Link {
             path: link.to_owned(),
@@ -199,13 +216,14 @@ impl Layout {
     fn down(&self) -> PathBuf {
         self.own_directory().join("down")
     }
+}
 
-    fn write_down(&self) -> Change {
-        Change::Write {
-            path: self.down(),
-            text: String::new(),
-            mode: 0o644,
-        }
+/// Writes an empty file.
+fn empty(path: &Path) -> Change {
+    Change::Write {
+        path: path.to_owned(),
+        text: String::new(),
+        mode: 0o644,
     }
 }
 

@@ -10,17 +10,19 @@
 //! | `start` | the start by the manager, seen from outside |
 //! | `find` | the search for the manager that runs here |
 //! | `layout` | the place of a service's files under a manager, and the manager's commands |
-//! | `systemd`, `openrc`, `sysv`, `scan`, `supervisord`, `dinit` | the layout of each |
+//! | `systemd`, `openrc`, `sysv`, `scan`, `s6_rc`, `supervisord`, `dinit` | the layout of each |
 //! | `mark` | the line by which a file is known as written by this library, and unchanged |
-//! | `change` | the changes: printed, or made |
+//! | `change`, `compile` | the changes: printed, or made |
 
 mod change;
+mod compile;
 mod dinit;
 mod find;
 mod layout;
 mod mark;
 mod openrc;
 mod plan;
+mod s6_rc;
 mod scan;
 mod start;
 mod supervisord;
@@ -104,6 +106,7 @@ fn layout(manager: Manager, name: &str, scope: Scope) -> io::Result<Layout> {
         Manager::Sysv => sysv::layout(name),
         Manager::Runit => scan::runit(name),
         Manager::S6 => scan::s6(name),
+        Manager::S6Rc => s6_rc::layout(name),
         Manager::Supervisord => supervisord::layout(name),
         Manager::Dinit => Ok(dinit::layout(name)),
         _ => Err(io::Error::other(format!(

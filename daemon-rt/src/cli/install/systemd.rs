@@ -43,7 +43,11 @@ pub(super) fn layout(name: &str, scope: Scope) -> io::Result<Layout> {
         reload: vec![systemctl("daemon-reload", &[])],
         start: vec![systemctl("start", &[&unit])],
         stop: vec![systemctl("stop", &installed)],
-        forget: vec![Change::Run(systemctl("daemon-reload", &[]))],
+        forget: vec![
+            Change::Run(systemctl("daemon-reload", &[])),
+            // Of one that failed the state is kept. Of another there is none, which is an error.
+            Change::Try(systemctl("reset-failed", &installed)),
+        ],
         file: unit,
     })
 }

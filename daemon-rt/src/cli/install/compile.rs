@@ -1,0 +1,56 @@
+//! The compiled database of s6-rc, to which a link leads.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::control::keeper;
+
+pub(super) const SOURCE: &str = "/etc/s6-rc/source";
+pub(super) const COMPILED: &str = "/etc/s6-rc/compiled";
+/// The databases that are made here: this and a number.
+const PREFIX: &str = "/etc/s6-rc/compiled-";
+
+/// Time limit for a command: services that are gone are stopped.
+const COMMAND: Duration = Duration::from_secs(180);
+
+/// Compiles the sources, and has s6-rc go on with that, now and after a boot.
+pub(super) fn compile() -> io::Result<()> {
+    let old = fs::canonicalize(COMPILED)?;
+    let new = unused();
+    let made = take(&new);
+    let stale = if made.is_ok() { old } else { new };
+    // An administrator's own database stays.
+    if stale.to_string_lossy().starts_with(PREFIX) && stale.exists() {
+        fs::remove_dir_all(stale)?;
+    }
+    made
+}
+
+fn take(new: &Path) -> io::Result<()> {
+    let name = new.display().to_string();
+    for words in [
+        &["s6-rc-compile", &name, SOURCE][..],
+        &["s6-rc-update", &name],
+    ] {
+        let words: Vec<_> = words.iter().map(|&word| word.to_owned()).collect();
+        keeper::run(&words, COMMAND)?;
+    }
+    let link = new.with_extension("link");
+    symlink(new, &link)?;
+    fs::rename(link, COMPILED)
+}
+
+/// The first name that is not there.
+fn unused() -> PathBuf {
+    let mut number = 1;
+    loop {
+        let path = PathBuf::from(format!("{PREFIX}{number}"));
+        if path.symlink_metadata().is_err() {
+            return path;
+        }
+        number += 1;
+    }
+}
