@@ -334,7 +334,8 @@ fn runit_gets_a_service_directory() {
 #[test]
 fn s6_gets_a_service_directory() {
     require!(machine(), tool("s6-svscan"));
-    let begin = "setsid s6-svscan /etc/scan >/dev/null 2>&1 &";
+    let begin = "setsid s6-svscan /etc/scan >/dev/null 2>&1 &
+        until s6-svscanctl -a /etc/scan 2>/dev/null; do :; done";
     let machine = &boot_beside(root().empty("/etc/scan").empty("/etc/s6/sv"), begin);
     let status = || machine.sh("s6-svstat -o pid /etc/scan/embedded").stdout;
     Under {
