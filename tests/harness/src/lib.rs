@@ -72,8 +72,8 @@ pub use protocol::{Hidden, Namespaces, ProcMount, Stdio};
 pub use scene::{Gate, Scene};
 pub use stranger::Stranger;
 pub use sys::{
-    ALL_SIGNALS, FORKS, duplicate, fork, session_keyring, sigaction, sigaction_info, signal_set,
-    ways_back_to_root,
+    ALL_SIGNALS, FORKS, POLLS, duplicate, fork, session_keyring, sigaction, sigaction_info,
+    signal_set, ways_back_to_root,
 };
 pub use terminal::Terminal;
 

@@ -11,6 +11,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use libc::c_long;
 use procfs::process::{MMPermissions, Process, Stat, Status, all_processes};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
@@ -289,6 +290,28 @@ impl Proc {
             flags: i32::from_str_radix(flags, 8).ok()?,
             locks: locks.collect(),
         })
+    }
+
+    /// The first argument of the system call in which it sleeps, if that is one of these.
+    /// (`/proc/PID/wchan` would name the place in the kernel, which some keep secret.)
+    pub fn sleeps_in(&self, calls: &[c_long]) -> Option<u64> {
+        let at = fs::read_to_string(format!("/proc/{}/syscall", self.pid())).ok()?;
+        let mut words = at.split(' ');
+        let call = words.next()?.parse().ok()?;
+        if !calls.contains(&call) {
+            return None;
+        }
+        u64::from_str_radix(words.next()?.strip_prefix("0x")?, 16).ok()
+    }
+
+    /// Whether it waits for what this call (`libc::SYS_read`) does with a pipe.
+    pub fn waits_for_pipe(&self, call: c_long) -> bool {
+        let Some(number) = self.sleeps_in(&[call]) else {
+            return false;
+        };
+        let number = i32::try_from(number).expect("a descriptor");
+        self.descriptor(number)
+            .is_some_and(|descriptor| descriptor.target.to_string_lossy().starts_with("pipe:["))
     }
 
     /// The descriptor that leads to this file, if it has exactly one.

@@ -42,6 +42,15 @@ pub const FORKS: &[c_long] = &[
 #[cfg(any(target_arch = "aarch64", target_arch = "riscv64"))]
 pub const FORKS: &[c_long] = &[libc::SYS_clone, libc::SYS_clone3];
 
+/// The system calls by which a process waits for any of several descriptors.
+pub const POLLS: &[c_long] = &[
+    #[cfg(not(any(target_arch = "aarch64", target_arch = "riscv64")))]
+    libc::SYS_poll,
+    libc::SYS_ppoll,
+    #[cfg(target_pointer_width = "32")]
+    414, // ppoll_time64
+];
+
 /// A system call by each of its numbers: processors of 32 bits have kept old ones, with ids of 16
 /// bits, beside those that programs call.
 pub(crate) fn each_width(call: c_long) -> Vec<c_long> {

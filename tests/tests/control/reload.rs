@@ -4,7 +4,7 @@ use std::fs::{self, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::time::Duration;
 
-use daemon_harness::{PATIENCE, Scene, require};
+use daemon_harness::{PATIENCE, POLLS, Scene, require};
 use daemon_rt::control::{Control, Reloaded, Status};
 use daemon_tests::ctl::Ctl;
 use daemon_tests::svc::{at_barrier, barrier, ready_daemon, service};
@@ -35,10 +35,8 @@ fn one_that_is_under_way_does_not_count_for_who_comes_later() {
     let first = ctl.command("reload").spawn();
     let inside = at_barrier(&scene, &fifo);
     let second = ctl.command("reload").spawn();
-    let calls = |pid: i32| fs::read_to_string(format!("/proc/{pid}/wchan")).unwrap_or_default();
-    scene.wait_until("the second to wait", || {
-        calls(second.pid()).contains("poll")
-    });
+    let second_waits = || second.process().sleeps_in(POLLS).is_some();
+    scene.wait_until("the second to wait", second_waits);
     drop(inside);
     first.wait().assert_exited(0);
     let inside = at_barrier(&scene, &fifo);

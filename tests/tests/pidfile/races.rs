@@ -56,8 +56,7 @@ fn assert_one_winner(
             "{loser:#?}"
         );
     }
-    let named = losers.iter().filter(|loser| names(loser, &daemon)).count();
-    assert!(named * 2 > STARTERS, "only {named} named it");
+    assert!(losers.iter().any(|loser| names(loser, &daemon)));
     scene.stop(&daemon);
     scene.assert_no_leftovers();
 }
@@ -138,7 +137,7 @@ fn e20_fifty_starters_of_a_service_that_gives_root_up() {
     let daemon = scene.daemon();
     assert!(losers.iter().all(|loser| loser.status.code() == Some(80)));
     assert!(
-        losers.iter().filter(|loser| names(loser, &daemon)).count() * 2 > STARTERS,
+        losers.iter().any(|loser| names(loser, &daemon)),
         "{losers:#?}"
     );
 }

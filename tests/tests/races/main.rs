@@ -20,9 +20,9 @@ mod replaced;
 mod reuse;
 mod starters;
 
+use std::env;
 use std::fmt::Debug;
 use std::str::FromStr;
-use std::{env, fs};
 
 use daemon_harness::{Gate, Launch, Proc, Running, Scene, Started};
 
@@ -80,6 +80,5 @@ fn outcomes((_gate, running): (Gate, Vec<Running<'_>>)) -> (Vec<Started>, Vec<St
 
 /// The process is in this system call, which strace delays.
 fn is_in(process: &Proc, call: libc::c_long) -> bool {
-    let at = fs::read_to_string(format!("/proc/{}/syscall", process.pid())).unwrap_or_default();
-    at.split(' ').next() == Some(&call.to_string())
+    process.sleeps_in(&[call]).is_some()
 }

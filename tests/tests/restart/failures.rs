@@ -36,10 +36,7 @@ fn new_instance(scene: &Scene, old: &Proc, restart: &Running<'_>) -> Proc {
 
 /// Waits until the new instance is ready, and waits for the commit.
 fn await_readiness(scene: &Scene, new: &Proc) {
-    scene.wait_until("readiness", || {
-        fs::read_to_string(format!("/proc/{}/wchan", new.pid()))
-            .is_ok_and(|at| at.contains("pipe_read"))
-    });
+    scene.wait_until("readiness", || new.waits_for_pipe(libc::SYS_read));
 }
 
 /// The old one goes on as if nothing had happened, and can be restarted.

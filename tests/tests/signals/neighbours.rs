@@ -1,7 +1,6 @@
 //! What lies next to A1 and A2: requests that `configure` asks for, threads that wait for signals,
 //! forked children.
 
-use std::fs;
 use std::os::unix::process::ExitStatusExt;
 
 use daemon_harness::Proc;
@@ -64,11 +63,9 @@ fn a2_a_handler_that_interrupts_calls_still_does() {
     let service = Service::new().with(["init:c_interrupts=SIGTERM", "init:shutdown", "ends=3"]);
     service.launch().run().assert_ready();
     let daemon = service.scene.daemon();
-    let waits_in =
-        || fs::read_to_string(format!("/proc/{}/wchan", daemon.pid())).unwrap_or_default();
-    service
-        .scene
-        .wait_until("the main loop to wait", || waits_in().contains("pipe_read"));
+    service.scene.wait_until("the main loop to wait", || {
+        daemon.waits_for_pipe(libc::SYS_read)
+    });
     assert!(service.scene.stop(&daemon).success());
     let mut notes = service.notes();
     notes.sort();

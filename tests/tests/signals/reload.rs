@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use daemon_harness::{Proc, Scene};
+use daemon_harness::{POLLS, Proc, Scene};
 use daemon_rt::control::{Control, Reloaded};
 use daemon_tests::ctl::Ctl;
 use daemon_tests::svc::{at_barrier, barrier};
@@ -302,9 +302,10 @@ fn waiting(daemon: &Proc) -> usize {
         // The number of the call and its arguments, of which the third is the time to wait, or
         // where that is.
         let call = read(task, "syscall");
-        let limit = call.split(' ').nth(3).unwrap_or_default();
-        read(task, "wchan").contains("poll")
-            && ["0xffffffff", "0xffffffffffffffff", "0x0"].contains(&limit)
+        let words: Vec<&str> = call.split(' ').collect();
+        let polls = POLLS.iter().any(|poll| words[0] == poll.to_string());
+        let limit = words.get(3).copied().unwrap_or_default();
+        polls && ["0xffffffff", "0xffffffffffffffff", "0x0"].contains(&limit)
     };
     tasks
         .flatten()

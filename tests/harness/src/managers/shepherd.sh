@@ -36,7 +36,11 @@ machine=$!
 cat >/dev/null # until the lifeline ends
 
 while kill -0 "$machine" 2>/dev/null; do
-    echo 1 >"$cgroup/cgroup.kill"
+    if [ -e "$cgroup/cgroup.kill" ]; then
+        echo 1 >"$cgroup/cgroup.kill"
+    else # before Linux 5.14
+        find "$cgroup" -name cgroup.procs -exec cat {} + | xargs -r kill -KILL 2>/dev/null || :
+    fi
     sleep 0.01
 done
 wait "$machine" || :
