@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand, ValueEnum};
 
 use crate::sys;
@@ -114,6 +115,7 @@ pub enum Action {
     /// A file that was changed, or that is not from this command, is left alone: that is an error.
     Install {
         /// The service manager; the one that runs here if left out
+        #[arg(value_parser = manager_that_installs())]
         manager: Option<Manager>,
         /// As the caller's own service, under their own systemd
         #[arg(long)]
@@ -131,6 +133,7 @@ pub enum Action {
     /// Stop the service by its manager, and remove what `install` has written
     Uninstall {
         /// The service manager; the one that runs here if left out
+        #[arg(value_parser = manager_that_installs())]
         manager: Option<Manager>,
         /// The caller's own service
         #[arg(long)]
@@ -142,6 +145,7 @@ pub enum Action {
     /// Have the installed service started at boot
     Enable {
         /// The service manager; the one that runs here if left out
+        #[arg(value_parser = manager_that_installs())]
         manager: Option<Manager>,
         /// The caller's own service
         #[arg(long)]
@@ -150,6 +154,7 @@ pub enum Action {
     /// Have the installed service not started at boot
     Disable {
         /// The service manager; the one that runs here if left out
+        #[arg(value_parser = manager_that_installs())]
         manager: Option<Manager>,
         /// The caller's own service
         #[arg(long)]
@@ -220,6 +225,21 @@ impl fmt::Display for Manager {
             None => Ok(()),
         }
     }
+}
+
+/// The service managers for which there is `install`.
+fn manager_that_installs() -> impl TypedValueParser<Value = Manager> {
+    let names = [
+        "systemd",
+        "openrc",
+        "s6",
+        "s6-rc",
+        "runit",
+        "supervisord",
+        "sysv",
+        "dinit",
+    ];
+    PossibleValuesParser::new(names).try_map(|name| Manager::from_str(&name, false))
 }
 
 fn signal(text: &str) -> Result<i32, &'static str> {

@@ -191,6 +191,9 @@ impl Under<'_> {
             let named = refused.stderr.split(": ").nth(2).expect("a path");
             assert!(self.file.starts_with(named), "{command}: {refused}");
         }
+        let line = format!("setpriv --reuid=65534 --clear-groups {CALL} install --dry-run");
+        let said = call(self.machine, &line).expect_success();
+        assert!(said.contains(self.file), "{said}");
         self.assert_runs();
     }
 
@@ -644,6 +647,11 @@ fn where_no_manager_runs_one_has_to_be_named() {
         refused.stderr.contains("runsvdir does not run"),
         "{refused}"
     );
+    for what in ["launchd", "logrotate"] {
+        let refused = call(&machine, &format!("{CALL} install {what}"));
+        assert_eq!(refused.status, 2, "{refused}");
+        assert!(refused.stderr.contains("systemd, openrc"), "{refused}");
+    }
     assert_same(&machine, &before);
 }
 
