@@ -580,7 +580,8 @@ impl Daemon {
         self.chroot.as_deref()
     }
 
-    /// The file to which standard output is going to be appended; `None` if to none.
+    /// The file to which standard output is going to be appended; `None` if to none, such as where it
+    /// goes to the journal.
     ///
     /// # Errors
     /// If the path that was set is not valid, or the usual place cannot be told.

@@ -104,7 +104,7 @@ fn logs_and_status_show_what_a_daemon_has_said_to_the_journal() {
     require!(machine());
     let machine = Systemd::boot(Root::new().copy("/usr/bin/ctl", bin("ctl")));
     let environment =
-        "CTL='pidfile=/run/ctl.pid stdout=journal stderr=journal reloads= broken=why'";
+        "CTL='pidfile=/run/ctl.pid stdout=journal stderr=journal reloads= broken=größe'";
     machine
         .sh(&format!("{environment} ctl start"))
         .expect_success();
@@ -112,10 +112,10 @@ fn logs_and_status_show_what_a_daemon_has_said_to_the_journal() {
     assert_eq!(failed.status, 1, "{failed}");
     for _ in 0..2 {
         let (logs, status) = shown(&machine, environment);
-        assert!(logs.contains("ctl: cannot reload: why"), "{logs}");
+        assert!(logs.contains("ctl: cannot reload: größe"), "{logs}");
         assert_eq!(status["log"], "journal");
         let lines = status["lines"].to_string();
-        assert!(lines.contains("ctl: cannot reload: why"), "{lines}");
+        assert!(lines.contains("ctl: cannot reload: größe"), "{lines}");
         machine
             .sh(&format!("{environment} ctl stop"))
             .expect_success();

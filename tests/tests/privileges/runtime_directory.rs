@@ -75,6 +75,27 @@ fn that_of_systemd_is_given_to_the_services_user() {
     assert!(!machine.path(DIRECTORY).exists());
 }
 
+/// Made by systemd or, where its variable would move the pidfile, by the service in its sandbox.
+#[test]
+fn the_units_that_unit_prints_have_it() {
+    require!(machine());
+    let root = Root::new().copy("/usr/bin/settable", bin("settable"));
+    let machine = Systemd::boot(root);
+    for pidfile in ["", "/run/greeter.pid"] {
+        let settable = format!(
+            "settable --set name=greeter --set user=nobody --set runtime_directory= --set pidfile={pidfile}"
+        );
+        let unit = machine.sh(&format!("{settable} unit systemd"));
+        machine.rewrite("greeter.service", &unit.expect_success());
+        machine.systemctl(["start", "greeter"]).expect_success();
+        assert_eq!(mode_and_owner(machine.path(DIRECTORY)), (0o755, NOBODY));
+        // A shell finds the service where the unit has put its pidfile.
+        machine.sh(&format!("{settable} status")).expect_success();
+        machine.systemctl(["stop", "greeter"]).expect_success();
+        machine.sh("rm -rf /run/greeter").expect_success();
+    }
+}
+
 #[test]
 fn one_that_another_uses_is_not_taken_away() {
     require!(machine());
