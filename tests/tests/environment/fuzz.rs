@@ -69,11 +69,12 @@ type Variables = Vec<(&'static str, Vec<u8>)>;
 
 /// All that are read, with values that are likely to be. (At the end a new one leaves valid what
 /// proptest has kept.)
-const READ: [(&str, &[&str]); 24] = [
+const READ: [(&str, &[&str]); 25] = [
     ("DAEMON_MODE", &MODES),
     ("NOTIFY_SOCKET", &SOCKETS),
     ("SYSTEMD_EXEC_PID", &PIDS),
     ("PIDFILE", &DIRECTORIES),
+    ("PATH", &DIRECTORIES),
     ("LISTEN_PID", &PIDS),
     ("LISTEN_FDS", &NUMBERS),
     ("LISTEN_FDNAMES", &NAMES),
