@@ -1,0 +1,32 @@
+//! Every link in README.md, in the pages beside it and in docs/ leads to something.
+
+use guide::{Page, pages};
+
+#[test]
+fn every_relative_link_and_anchor_exists() {
+    let mut dead = Vec::new();
+    let mut links = 0;
+    for path in pages() {
+        let page = Page::read(&path);
+        for link in &page.links {
+            if link.contains("://") || link.starts_with("mailto:") {
+                continue;
+            }
+            links += 1;
+            let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let target = if file.is_empty() {
+                path.clone()
+            } else {
+                path.with_file_name(file)
+            };
+            let found = target.exists()
+                && (anchor.is_empty()
+                    || Page::read(&target).anchors.iter().any(|own| own == anchor));
+            if !found {
+                dead.push(format!("{}: {link}", path.display()));
+            }
+        }
+    }
+    assert!(links > 50, "only {links} links were seen");
+    assert!(dead.is_empty(), "dead links:\n{}", dead.join("\n"));
+}
