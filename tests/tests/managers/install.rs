@@ -586,7 +586,7 @@ fn a_packages_unit_is_not_hidden() {
 fn what_cannot_be_started_stays_installed() {
     require!(machine(), tool("systemd-analyze"));
     let machine = Systemd::boot(root());
-    let failing = "embedded --pidfile /nowhere/embedded.pid";
+    let failing = "embedded --pidfile /dev/null/embedded.pid";
     let failed = call(&machine, &format!("{failing} install --now"));
     assert_eq!(failed.status, 1, "{failed}");
     assert!(failed.stderr.contains("it does not start: "), "{failed}");

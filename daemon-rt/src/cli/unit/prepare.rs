@@ -29,8 +29,7 @@ pub(super) enum Owner {
 pub(super) fn directories(input: &UnitInput<'_>) -> Vec<(PathBuf, Owner)> {
     let mut all: Vec<(PathBuf, Owner)> = Vec::new();
     let mut add = |path: &Path, owner| {
-        let is_there = ALWAYS_THERE.iter().any(|known| path == Path::new(known));
-        if !is_there && all.iter().all(|(other, _)| other != path) {
+        if !is_always_there(path) && all.iter().all(|(other, _)| other != path) {
             all.push((path.to_owned(), owner));
         }
     };
@@ -51,11 +50,31 @@ pub(super) fn directories(input: &UnitInput<'_>) -> Vec<(PathBuf, Owner)> {
     all
 }
 
-/// The command that makes the directories, without a change of those that are there.
+pub(super) fn is_always_there(directory: &Path) -> bool {
+    ALWAYS_THERE
+        .iter()
+        .any(|known| directory == Path::new(known))
+}
+
+/// Tells whether a log is in this directory.
+pub(super) fn has_log(input: &UnitInput<'_>, directory: &Path) -> bool {
+    for log in [&input.stdout, &input.stderr].into_iter().flatten() {
+        if Path::new(log).parent() == Some(directory) {
+            return true;
+        }
+    }
+    false
+}
+
+/// The commands that make the directories, without a change of those that are there.
 pub(super) fn in_shell(input: &UnitInput<'_>) -> Vec<String> {
+    make(input, &directories(input))
+}
+
+/// The same for these directories.
+pub(super) fn make(input: &UnitInput<'_>, directories: &[(PathBuf, Owner)]) -> Vec<String> {
     let (mut of_root, mut of_service) = (vec!["mkdir", "-p"], Vec::new());
-    let all = directories(input);
-    for (path, owner) in &all {
+    for (path, owner) in directories {
         let path = path.to_str().unwrap_or_default();
         match (owner, owner_in_shell(input)) {
             (Owner::Service, Some(user)) => {

@@ -6,6 +6,7 @@ use std::path::Path;
 use super::dropper::Dropper;
 use super::hardening::{BEYOND_SYSTEM_SERVICE, HARDENING};
 use super::input::UnitInput;
+use super::prepare::is_always_there;
 use super::quote::systemd_word;
 use crate::daemon::Place;
 
@@ -70,7 +71,12 @@ fn used_paths<'a>(input: &'a UnitInput<'_>) -> Vec<&'a Path> {
 fn writable(input: &UnitInput<'_>, dropper: Dropper) -> Vec<String> {
     let mut values: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     let mut add = |(setting, value): (&'static str, &str)| {
-        let value = systemd_word(value);
+        // It is not there when ExecStartPre= makes it.
+        let value = if setting == READ_WRITE_PATHS && !is_always_there(Path::new(value)) {
+            systemd_word(&format!("-{value}"))
+        } else {
+            systemd_word(value)
+        };
         let list = values.entry(setting).or_default();
         if !list.contains(&value) {
             list.push(value);
@@ -141,7 +147,7 @@ pub(super) fn created(path: &Path) -> (&'static str, &str) {
     existing(path)
 }
 
-/// The same for a directory that must be there.
+/// The same for a directory that systemd does not create.
 fn existing(path: &Path) -> (&'static str, &str) {
     (READ_WRITE_PATHS, path.to_str().unwrap_or_default())
 }

@@ -1,7 +1,5 @@
 //! supervisord: a `[program]` section for its conf.d directory.
 
-use std::path::Path;
-
 use super::file::{ServiceFile, ServiceFiles};
 use super::input::{NO_RETRY, UnitInput, WHY_NO_RETRY, lines, refuse};
 use super::prepare;
@@ -57,11 +55,7 @@ pub(super) fn program(input: &UnitInput<'_>) -> Result<ServiceFiles, Error> {
 fn log_directories(input: &UnitInput<'_>) -> Vec<String> {
     let mut comments = Vec::new();
     for (directory, _) in prepare::directories(input) {
-        let is_of_log = |log: &Option<String>| match log {
-            Some(log) => Path::new(log).parent() == Some(&directory),
-            None => false,
-        };
-        if is_of_log(&input.stdout) || is_of_log(&input.stderr) {
+        if prepare::has_log(input, &directory) {
             comments.push(format!("; {} must be there.", directory.display()));
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::dropper::Dropper;
 use super::file::{ServiceFile, ServiceFiles};
 use super::input::{NO_RETRY, Scope, UnitInput, WHY_NO_RETRY, lines, refuse};
-use super::prepare::directories;
+use super::prepare::{self, Owner};
 use super::quote::{systemd_line, systemd_value};
 use super::resources;
 use super::sandbox::{self, READ_WRITE_PATHS, created};
@@ -41,7 +41,7 @@ fn service(input: &UnitInput<'_>, sockets: &[Sockets]) -> String {
     let mut unit = vec![format!("Description={}", systemd_value(&input.description))];
     let mut parts = vec![
         start(input, dropper),
-        execution(input),
+        execution(input, dropper),
         resources::systemd(input),
         privileges(input, dropper),
     ];
@@ -79,9 +79,9 @@ fn notes(input: &UnitInput<'_>, dropper: Dropper) -> Vec<String> {
             "# {name} unit sysusers | systemd-sysusers - makes it."
         ));
     }
-    let made = made_by_unit(input, dropper);
-    for (directory, _) in directories(input) {
-        if made.contains(&directory) {
+    for (directory, _) in not_made(input, dropper) {
+        // Any command of the unit has its output there.
+        if !prepare::has_log(input, &directory) {
             continue;
         }
         let path = systemd_value(directory.to_str().unwrap_or_default());
@@ -96,9 +96,8 @@ fn notes(input: &UnitInput<'_>, dropper: Dropper) -> Vec<String> {
     notes
 }
 
-/// The directories that systemd makes for the service. Those of logs come too late: it has opened
-/// the files by then.
-fn made_by_unit(input: &UnitInput<'_>, dropper: Dropper) -> Vec<PathBuf> {
+/// The directories that systemd does not make for the service, or too late: it opens logs before.
+fn not_made(input: &UnitInput<'_>, dropper: Dropper) -> Vec<(PathBuf, Owner)> {
     let mut made = Vec::new();
     if let Some(pidfile) = &input.pidfile {
         made.extend(Path::new(pidfile).parent().map(Path::to_owned));
@@ -107,7 +106,25 @@ fn made_by_unit(input: &UnitInput<'_>, dropper: Dropper) -> Vec<PathBuf> {
         made.push(input.data());
     }
     made.retain(|directory| created(directory).0 != READ_WRITE_PATHS);
-    made
+    let mut missing = prepare::directories(input);
+    missing.retain(|(directory, _)| !made.contains(directory));
+    missing
+}
+
+/// Makes what systemd does not, with all of root's power and outside of the sandbox.
+fn preparation(input: &UnitInput<'_>, dropper: Dropper) -> Option<String> {
+    let mut missing = not_made(input, dropper);
+    missing.retain(|(directory, _)| !prepare::has_log(input, directory));
+    let commands = prepare::make(input, &missing);
+    if commands.is_empty() {
+        return None;
+    }
+    let script = format!("umask 022; {}", commands.join("; "));
+    let line = systemd_line(&["/bin/sh", "-c", &script]);
+    Some(match input.options.scope {
+        Scope::System => format!("ExecStartPre=+{line}"),
+        Scope::User => format!("ExecStartPre={line}"),
+    })
 }
 
 /// Start, reload, restart.
@@ -115,10 +132,9 @@ fn made_by_unit(input: &UnitInput<'_>, dropper: Dropper) -> Vec<PathBuf> {
 /// `Type=notify-reload` would be the right type, but a systemd before 253 takes it for `simple`,
 /// and readiness is lost. No `PIDFile=` either: it would tell the service to detach.
 fn start(input: &UnitInput<'_>, dropper: Dropper) -> Vec<String> {
-    let mut lines = vec![
-        "Type=notify".to_owned(),
-        format!("ExecStart={}", systemd_line(&input.command("run"))),
-    ];
+    let mut lines = vec!["Type=notify".to_owned()];
+    lines.extend(preparation(input, dropper));
+    lines.push(format!("ExecStart={}", systemd_line(&input.command("run"))));
     if input.daemon.reloads {
         // The command returns when the service has reloaded; without a pidfile it cannot find the
         // service.
@@ -161,14 +177,19 @@ fn start(input: &UnitInput<'_>, dropper: Dropper) -> Vec<String> {
 
 /// The environment that the service leaves to its manager. Streams that are not set go to the
 /// journal.
-fn execution(input: &UnitInput<'_>) -> Vec<String> {
+fn execution(input: &UnitInput<'_>, dropper: Dropper) -> Vec<String> {
     let mut lines = Vec::new();
     if input.options.scope == Scope::System {
         lines.push(format!("EnvironmentFile=-{}", input.environment_file()));
     }
     if input.directory_outside_chroot() != "/" {
         let directory = systemd_value(&input.directory);
-        lines.push(format!("WorkingDirectory={directory}"));
+        // ExecStartPre= begins without it.
+        let optional = match preparation(input, dropper) {
+            Some(_) => "-",
+            None => "",
+        };
+        lines.push(format!("WorkingDirectory={optional}{directory}"));
     }
     if let Some(mask) = input.umask() {
         lines.push(format!("UMask={mask}"));

@@ -325,7 +325,7 @@ fn a_chroot_is_possible_and_writable() {
         "{text}"
     );
     assert!(
-        text.contains("ReadWritePaths=\"/srv/50%% jail/data\"\n"),
+        text.contains("ReadWritePaths=\"-/srv/50%% jail/data\"\n"),
         "{text}"
     );
     assert!(!text.contains("WorkingDirectory="), "{text}");
