@@ -70,14 +70,17 @@ fn start_and_end(machine: &Machine, script: &str) {
     });
 }
 
-/// The lines that `logs` and `status` show of the service `ctl`.
-fn shown(machine: &Systemd, environment: &str) -> (String, Value) {
+/// Waits until `logs` and `status` of the service `ctl` show this line: `status` does not wait long for
+/// the journal.
+fn wait_until_shown(machine: &Systemd, environment: &str, line: &str) {
     machine.run(["journalctl", "--sync"]).expect_success();
-    let logs = machine
-        .sh(&format!("{environment} ctl logs"))
-        .expect_success();
-    let status = machine.sh(&format!("{environment} ctl status --json"));
-    (logs, serde_json::from_str(&status.stdout).expect("JSON"))
+    wait_until(line, || {
+        let logs = machine.sh(&format!("{environment} ctl logs"));
+        let status = machine.sh(&format!("{environment} ctl status --json"));
+        let status: Value = serde_json::from_str(&status.stdout).expect("JSON");
+        let is_shown = logs.stdout.contains(line) && status["lines"].to_string().contains(line);
+        (is_shown && status["log"] == "journal").then_some(())
+    });
 }
 
 #[test]
@@ -90,12 +93,11 @@ fn logs_and_status_show_what_a_unit_has_said() {
     machine.systemctl(["start", "x"]).expect_success();
     let pid = machine.main_pid("x").expect("it runs");
     machine.sh(&format!("kill -HUP {pid}")).expect_success();
-    wait_until("the line", || {
-        let (logs, status) = shown(&machine, "CTL=pidfile=/run/ctl.pid");
-        let lines = status["lines"].to_string();
-        (logs.contains("ctl: cannot reload: why") && lines.contains("ctl: cannot reload: why"))
-            .then(|| assert_eq!(status["log"], "journal"))
-    });
+    wait_until_shown(
+        &machine,
+        "CTL=pidfile=/run/ctl.pid",
+        "ctl: cannot reload: why",
+    );
     machine.systemctl(["stop", "x"]).expect_success();
 }
 
@@ -111,11 +113,7 @@ fn logs_and_status_show_what_a_daemon_has_said_to_the_journal() {
     let failed = machine.sh(&format!("{environment} ctl reload"));
     assert_eq!(failed.status, 1, "{failed}");
     for _ in 0..2 {
-        let (logs, status) = shown(&machine, environment);
-        assert!(logs.contains("ctl: cannot reload: größe"), "{logs}");
-        assert_eq!(status["log"], "journal");
-        let lines = status["lines"].to_string();
-        assert!(lines.contains("ctl: cannot reload: größe"), "{lines}");
+        wait_until_shown(&machine, environment, "ctl: cannot reload: größe");
         machine
             .sh(&format!("{environment} ctl stop"))
             .expect_success();
@@ -135,7 +133,7 @@ fn stand_in() -> (Machine, UnixListener, PathBuf) {
 fn the_journal_is_told_who_writes() {
     require!(machine());
     let (machine, socket, _) = stand_in();
-    let start = format!("{START} init:environ=/run/environ init:print=out");
+    let start = format!("{START} init:environ=/run/environ init:expect_shutdown init:print=out");
     machine.sh(&start).expect_success();
     let (mut stream, _) = socket.accept().expect("a connection");
     let pid = machine.wait_for_text("/run/greeter.pid");
