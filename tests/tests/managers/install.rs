@@ -560,14 +560,14 @@ fn a_socket_is_installed_with_its_unit() {
     machine
         .sh(&format!("cp /tmp/embedded.socket {socket}"))
         .expect_success();
+    run("uninstall");
+    assert_forgotten(&machine);
+    assert_same(&machine, &before);
     // Without the socket it is another version.
+    run("install --listen 127.0.0.1:80");
     let said = run("install");
     assert!(said.starts_with("embedded updated: "), "{said}");
     assert!(!machine.path(socket).exists());
-    run("install --listen 127.0.0.1:80");
-    run("uninstall");
-    assert!(machine.connect("127.0.0.1:80").is_err());
-    assert_same(&machine, &before);
 }
 
 #[test]
@@ -594,6 +594,24 @@ fn what_cannot_be_started_stays_installed() {
         .systemctl(["is-enabled", "embedded"])
         .expect_success();
     call(&machine, &format!("{failing} uninstall")).expect_success();
+    assert_forgotten(&machine);
+}
+
+#[test]
+fn a_unit_that_failed_is_forgotten() {
+    require!(machine(), tool("systemd-analyze"));
+    let machine = Systemd::boot(root());
+    call(&machine, &format!("{CALL} install")).expect_success();
+    machine.sh("echo broken >/etc/embedded").expect_success();
+    assert!(!machine.systemctl(["start", "embedded"]).success());
+    assert_eq!(machine.show("embedded", "ActiveState"), "failed");
+    call(&machine, &format!("{CALL} uninstall")).expect_success();
+    assert_forgotten(&machine);
+}
+
+/// systemd has no unit left of which there is no file.
+#[track_caller]
+fn assert_forgotten(machine: &Systemd) {
     let units = machine.systemctl(["list-units", "--all", "embedded*"]);
     let units = units.expect_success();
     assert!(!units.contains("embedded"), "{units}");
