@@ -563,11 +563,42 @@ fn a_socket_is_installed_with_its_unit() {
     run("uninstall");
     assert_forgotten(&machine);
     assert_same(&machine, &before);
-    // Without the socket it is another version.
-    run("install --listen 127.0.0.1:80");
-    let said = run("install");
-    assert!(said.starts_with("embedded updated: "), "{said}");
-    assert!(!machine.path(socket).exists());
+}
+
+#[test]
+fn a_socket_comes_and_goes_with_an_update() {
+    require!(machine(), tool("systemd-analyze"));
+    let machine = Systemd::boot(root());
+    let before = listing(&machine);
+    let run = |command: &str| call(&machine, &format!("{CALL} {command}")).expect_success();
+    let updated = |command: &str| {
+        let said = run(command);
+        assert!(said.starts_with("embedded updated: "), "{said}");
+    };
+    run("install --now");
+    let pid = machine.main_pid("embedded");
+    updated("install --listen 127.0.0.1:80");
+    machine
+        .systemctl(["is-enabled", "embedded.socket"])
+        .expect_success();
+    machine.systemctl(["restart", "embedded"]).expect_success();
+    assert!(machine.connect("127.0.0.1:80").is_ok(), "systemd listens");
+    assert_ne!(machine.main_pid("embedded"), pid);
+
+    let pid = machine.main_pid("embedded");
+    updated("install");
+    assert_eq!(machine.show("embedded.socket", "ActiveState"), "inactive");
+    assert_eq!(machine.main_pid("embedded"), pid, "it goes on");
+    run("disable");
+    updated("install --listen 127.0.0.1:80");
+    assert!(
+        !machine
+            .systemctl(["is-enabled", "embedded.socket"])
+            .success()
+    );
+    run("uninstall");
+    assert_forgotten(&machine);
+    assert_same(&machine, &before);
 }
 
 #[test]

@@ -24,6 +24,7 @@ pub(super) fn layout(name: &str) -> Layout {
         file: name.to_owned(),
         packaged: PACKAGED.map(|place| Path::new(place).join(name)).into(),
         boot: Boot::Commands { enable, disable },
+        units: None,
         reload: Vec::new(),
         start: vec![ctl(&["start"])],
         stop: vec![ctl(&["stop", "--ignore-unstarted"])],

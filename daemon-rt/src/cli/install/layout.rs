@@ -15,12 +15,22 @@ pub(super) struct Layout {
     /// The places of a package's file of the same name.
     pub(super) packaged: Vec<PathBuf>,
     pub(super) boot: Boot,
+    /// Set where each of the files is a unit of its own.
+    pub(super) units: Option<Units>,
     /// The commands after a file was written.
     pub(super) reload: Vec<Words>,
     pub(super) start: Vec<Words>,
     pub(super) stop: Vec<Words>,
     /// The changes after the files were removed.
     pub(super) forget: Vec<Change>,
+}
+
+/// Units that come and go with an update.
+pub(super) struct Units {
+    /// The beginnings of commands.
+    pub(super) disable: Words,
+    pub(super) stop: Words,
+    pub(super) are_enabled: bool,
 }
 
 /// What decides on a start at boot.
@@ -90,13 +100,28 @@ impl Layout {
     }
 
     pub(super) fn update(&self, old: Vec<String>, files: Vec<ServiceFile>) -> Vec<Change> {
+        let added = files.iter().any(|file| !old.contains(&file.path));
         let is_new = |old: &String| files.iter().any(|file| file.path == *old);
         let stale: Vec<_> = old.into_iter().filter(|old| !is_new(old)).collect();
-        let mut changes = self.writing(files);
+        let of_stale = |command: fn(&Units) -> &Words| match &self.units {
+            Some(units) if !stale.is_empty() => {
+                vec![Change::Run([&command(units)[..], &stale].concat())]
+            }
+            _ => Vec::new(),
+        };
+        let mut changes = of_stale(|units| &units.disable);
+        // The service goes on: it no longer needs them.
+        let after = of_stale(|units| &units.stop);
+        changes.extend(self.writing(files));
         changes.extend(self.removing(stale));
         changes.extend(Change::run_all(&self.reload));
-        if let Boot::Bundle { .. } = self.boot {
-            changes.push(Change::Compile);
+        changes.extend(after);
+        match (&self.boot, &self.units) {
+            (Boot::Bundle { .. }, _) => changes.push(Change::Compile),
+            (Boot::Commands { enable, .. }, Some(units)) if added && units.are_enabled => {
+                changes.extend(Change::run_all(enable));
+            }
+            _ => {}
         }
         changes
     }

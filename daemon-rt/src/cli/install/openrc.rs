@@ -13,6 +13,7 @@ pub(super) fn layout(name: &str) -> Layout {
             enable: vec![words(&["rc-update", "add", name, "default"])],
             disable: delete(name),
         },
+        units: None,
         reload: Vec::new(),
         start: vec![words(&["rc-service", name, "start"])],
         stop: vec![words(&["rc-service", "--ifstarted", name, "stop"])],

@@ -25,6 +25,7 @@ pub(super) fn layout(name: &str) -> io::Result<Layout> {
         boot: Boot::Bundle {
             member: bundle.join(name),
         },
+        units: None,
         reload: Vec::new(),
         start: vec![change("-u")],
         stop: vec![change("-d")],

@@ -23,6 +23,7 @@ pub(super) fn runit(name: &str) -> io::Result<Layout> {
         boot: Boot::Scan {
             link: scanned.join(name),
         },
+        units: None,
         reload: Vec::new(),
         start: vec![words(&["sv", "-w", "150", "start", &own])],
         stop: vec![words(&["sv", "-w", "150", "exit", &own])],
@@ -43,6 +44,7 @@ pub(super) fn s6(name: &str) -> io::Result<Layout> {
         boot: Boot::Scan {
             link: scanned.join(name),
         },
+        units: None,
         reload: vec![scan.clone()],
         start: vec![wait("-wU", "-u")],
         stop: vec![scan, wait("-wD", "-xd")],

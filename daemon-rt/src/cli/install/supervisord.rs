@@ -25,6 +25,7 @@ pub(super) fn layout(name: &str) -> io::Result<Layout> {
         file: format!("{name}{ending}"),
         packaged: Vec::new(),
         boot: Boot::Unless("autostart = false"),
+        units: None,
         reload: Vec::new(),
         // `update` starts it without waiting, and only where it is to be started at boot.
         start: vec![ctl("update"), ctl("start")],

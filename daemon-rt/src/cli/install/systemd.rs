@@ -4,16 +4,24 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::change::Change;
-use super::layout::{Boot, Layout, words};
+use super::layout::{Boot, Layout, Units, words};
 use super::mark::{self, Found};
 use crate::cli::unit::Scope;
 
 const PACKAGED: [&str; 3] = ["/usr/local/lib/systemd", "/usr/lib/systemd", "/lib/systemd"];
 
 pub(super) fn layout(name: &str, scope: Scope) -> io::Result<Layout> {
-    let (directory, kind) = match scope {
-        Scope::System => (PathBuf::from("/etc/systemd/system"), "system"),
-        Scope::User => (configuration_of_user()?.join("systemd/user"), "user"),
+    let (directory, kind, target) = match scope {
+        Scope::System => (
+            PathBuf::from("/etc/systemd/system"),
+            "system",
+            "multi-user.target.wants",
+        ),
+        Scope::User => (
+            configuration_of_user()?.join("systemd/user"),
+            "user",
+            "default.target.wants",
+        ),
     };
     let unit = format!("{name}.service");
     let systemctl = |verb: &str, units: &[&str]| {
@@ -25,6 +33,8 @@ pub(super) fn layout(name: &str, scope: Scope) -> io::Result<Layout> {
         command.extend(units);
         words(&command)
     };
+    let wanted = Path::new(target).join(&unit);
+    let are_enabled = directory.join(wanted).symlink_metadata().is_ok();
     // With its sockets: else the next connection starts it again.
     let installed = match mark::find(&directory, &unit)? {
         Found::Untouched { files, .. } => files,
@@ -40,6 +50,11 @@ pub(super) fn layout(name: &str, scope: Scope) -> io::Result<Layout> {
             enable: vec![systemctl("enable", &[&unit])],
             disable: vec![systemctl("disable", &[&unit])],
         },
+        units: Some(Units {
+            disable: systemctl("disable", &[]),
+            stop: systemctl("stop", &[]),
+            are_enabled,
+        }),
         reload: vec![systemctl("daemon-reload", &[])],
         start: vec![systemctl("start", &[&unit])],
         stop: vec![systemctl("stop", &installed)],

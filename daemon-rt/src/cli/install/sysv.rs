@@ -48,6 +48,7 @@ pub(super) fn layout(name: &str) -> io::Result<Layout> {
         file: name.to_owned(),
         packaged: Vec::new(),
         boot: Boot::Commands { enable, disable },
+        units: None,
         reload: Vec::new(),
         start: vec![words(&[&script, "start"])],
         stop: vec![words(&[&script, "stop"])],
