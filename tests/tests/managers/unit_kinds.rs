@@ -153,7 +153,7 @@ fn s6_rc_starts_it_on_a_fresh_machine_and_knows_when_it_is_ready() {
         fifo.exists().then_some(())
     });
     let install = format!(
-        "settable {SETTINGS} --set start_timeout=10000 --set stop_timeout=5000 unit s6-rc | sh -s /etc/s6-rc/source && \
+        "settable {SETTINGS} --set start_timeout=60000 --set stop_timeout=30000 unit s6-rc | sh -s /etc/s6-rc/source && \
          s6-rc-compile /etc/s6-rc/compiled /etc/s6-rc/source && s6-rc-init -c /etc/s6-rc/compiled /run/service"
     );
     machine.sh(&install).expect_success();
@@ -177,7 +177,7 @@ fn dinit_starts_it_on_a_fresh_machine_and_knows_when_it_is_ready() {
     let machine = Dinit::boot(root());
     useradd(&machine);
     let settings = format!(
-        "{SETTINGS} --set start_timeout=10000 --set stop_timeout=5000 --set 'name=greeter'"
+        "{SETTINGS} --set start_timeout=60000 --set stop_timeout=30000 --set 'name=greeter'"
     );
     machine
         .sh(&format!(
