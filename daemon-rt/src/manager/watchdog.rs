@@ -30,7 +30,8 @@ pub(super) fn take(start: &Start) {
 pub struct Watchdog(());
 
 /// Returns the manager's watchdog (`WatchdogSec=` of a systemd unit). The manager kills and
-/// restarts a service that does not [`ping`](Watchdog::ping) in time.
+/// restarts a service that does not [`ping`](Watchdog::ping) in time. The setting
+/// [`watchdog`](crate::Daemon::watchdog) has `unit` print such a unit.
 pub fn watchdog() -> Watchdog {
     Watchdog(())
 }

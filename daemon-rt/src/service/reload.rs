@@ -90,7 +90,8 @@ struct ReloadError {
 /// during a reload become one request.
 ///
 /// Call it in `init`: the first call installs the handler of SIGHUP. Until then SIGHUP ends the
-/// process, and a reload over the control socket is refused.
+/// process, and a reload over the control socket is refused. The setting
+/// [`reloads`](crate::Daemon::reloads) has `unit` print files that say so.
 ///
 /// In a thread, iterate. The iterator waits for each request, and never ends.
 ///
