@@ -86,9 +86,9 @@ impl Shutdown {
     ///
     /// ```no_run
     /// use std::net::{TcpListener, TcpStream};
-    /// use std::{io, thread};
+    /// use std::thread;
     ///
-    /// use daemon_rt::{daemon, listen, shutdown};
+    /// use daemon_rt::{Error, daemon, listen, shutdown};
     ///
     /// #[daemon(pidfile = "/run/greeter.pid", drain_timeout = "8s", init = bind)]
     /// fn main(listener: TcpListener) {
@@ -104,7 +104,7 @@ impl Shutdown {
     ///     shutdown().drained().wait();
     /// }
     ///
-    /// fn bind() -> io::Result<TcpListener> {
+    /// fn bind() -> Result<TcpListener, Error> {
     ///     listen("greeter", "127.0.0.1:7007")
     /// }
     /// # fn answer(_: TcpStream) {}
