@@ -34,7 +34,7 @@ fn with_service(root: Root) -> Root {
         .text("/etc/embedded", "note=hello\n")
 }
 
-/// Calls the service in the machine.
+/// Calls the service in the machine, or another command that changes a system.
 fn call(machine: &Machine, line: &str) -> Ran {
     let namespace =
         |process: &str| fs::read_link(format!("/proc/{process}/ns/mnt")).expect("it is");
@@ -302,7 +302,7 @@ fn under_openrc(machine: &OpenRc) {
 /// A machine in which a supervisor runs that can end and begin again.
 fn boot_beside(root: Root, begin: &str) -> Machine {
     let machine = Machine::boot(root);
-    machine.sh(begin).expect_success();
+    call(&machine, begin).expect_success();
     machine
 }
 
@@ -380,7 +380,7 @@ fn s6_rc_gets_a_source() {
                 .sh("s6-rc -da change && s6-svscanctl -t /run/service")
                 .expect_success();
             wait_until_ended(machine, &["s6-svscan", "s6-supervise", "embedded"]);
-            machine.sh(begin).expect_success();
+            call(machine, begin).expect_success();
         },
     }
     .show();
@@ -464,9 +464,26 @@ fn dinit_gets_a_description() {
 #[test]
 fn system_v_gets_a_script() {
     require!(machine(), tool("update-rc.d"));
-    // What is known of its init is the name.
+    under_system_v(&boot_system_v());
+}
+
+#[test]
+fn system_v_gets_a_script_by_insserv_alone() {
+    require!(machine(), tool("insserv"));
+    let machine = boot_system_v();
+    // In the machine. Its scripts are not all that insserv wants to order them.
+    let remove = "rm -rf /usr/sbin/update-rc.d /etc/init.d/* /etc/rc?.d/*";
+    call(&machine, remove).expect_success();
+    under_system_v(&machine);
+}
+
+/// What is known of its init is the name.
+fn boot_system_v() -> Machine {
     let init = ["/opt/init", "-c", PLAIN_INIT];
-    let machine = &Machine::boot_with(root().copy("/opt/init", "/bin/bash"), init);
+    Machine::boot_with(root().copy("/opt/init", "/bin/bash"), init)
+}
+
+fn under_system_v(machine: &Machine) {
     Under {
         machine,
         file: "/etc/init.d/embedded",
