@@ -309,7 +309,7 @@ fn boot_beside(root: Root, begin: &str) -> Machine {
 #[test]
 fn runit_gets_a_service_directory() {
     require!(machine(), tool("runsvdir"));
-    let begin = "setsid runsvdir /etc/service >/dev/null 2>&1 &";
+    let begin = "{ setsid runsvdir /etc/service >/dev/null 2>&1 & }";
     let machine = &boot_beside(root().empty("/etc/service").empty("/etc/sv"), begin);
     let status = || machine.sh("sv status /etc/service/embedded").stdout;
     Under {
