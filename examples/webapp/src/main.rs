@@ -34,6 +34,9 @@ struct Options {
     /// The directory to serve; as root it has to be readable by the user nobody
     #[arg(short, long, value_name = "DIRECTORY")]
     root: Option<PathBuf>,
+    /// As whom it serves, if root starts it
+    #[arg(short, long, default_value = "nobody")]
+    user: String,
     #[command(subcommand)]
     action: Option<Action>,
 }
@@ -62,7 +65,12 @@ async fn main((listener, site): (TcpListener, Router)) -> Result<()> {
 
 /// On the terminal: reads the command line, on which wrong arguments end the program with status 2.
 fn configure(daemon: &mut Daemon) -> Result<(SocketAddr, Option<PathBuf>)> {
-    let Options { port, root, action } = cli::parse();
+    let Options {
+        port,
+        root,
+        user,
+        action,
+    } = cli::parse();
     let action = action.unwrap_or_default();
     let starts = matches!(action, Action::Start { .. });
     daemon.cli(env!("CARGO_PKG_VERSION")).action(action);
@@ -78,19 +86,19 @@ fn configure(daemon: &mut Daemon) -> Result<(SocketAddr, Option<PathBuf>)> {
     if starts {
         println!("To see it work: curl http://{address}/");
     }
-    settle(daemon, starts)?;
+    settle(daemon, user, starts)?;
     Ok((address, root))
 }
 
 /// Says where its log is, and sets the user.
 #[cfg(unix)]
-fn settle(daemon: &mut Daemon, starts: bool) -> Result<()> {
+fn settle(daemon: &mut Daemon, user: String, starts: bool) -> Result<()> {
     if starts {
         println!("Its log:        {}", places("webapp").log()?.display());
         println!("To stop it:     webapp stop");
     }
     if is_root() {
-        daemon.user("nobody");
+        daemon.user(user);
     }
     Ok(())
 }
@@ -98,7 +106,7 @@ fn settle(daemon: &mut Daemon, starts: bool) -> Result<()> {
 /// Where the system is not Unix the service stays on this terminal.
 #[cfg(not(unix))]
 #[expect(clippy::unnecessary_wraps, reason = "on Unix it can fail")]
-fn settle(daemon: &mut Daemon, starts: bool) -> Result<()> {
+fn settle(daemon: &mut Daemon, _: String, starts: bool) -> Result<()> {
     daemon.no_pidfile();
     if starts {
         println!("To stop it:     Ctrl-C");

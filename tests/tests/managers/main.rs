@@ -5,6 +5,7 @@
 //! | `auto` | the rules of `auto` mode, one by one |
 //! | `signs` | D5: the signs of a supervisor |
 //! | `shells` | shells that stand for managers |
+//! | `packaging` | the Debian package of an example: installed, upgraded under load, removed |
 //! | `places` | H2: the usual places under systemd, and without a login |
 //! | `protocol` | what a manager hears, with the test as the manager |
 //! | `sockets` | sockets from the manager, with the test as the manager |
@@ -26,6 +27,7 @@ mod ctl;
 mod install;
 mod journal;
 mod keep;
+mod packaging;
 mod places;
 mod protocol;
 mod reload;

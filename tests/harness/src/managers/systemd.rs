@@ -8,6 +8,8 @@ use std::ops::Deref;
 use super::{Machine, Ran, Root, wait_until};
 
 const UNITS: &str = "/etc/systemd/system";
+/// Where packages have theirs.
+const UNITS_OF_PACKAGES: &str = "/usr/lib/systemd/system";
 
 /// What units ask for by default, or say that they come after.
 const TARGETS: [&str; 7] = [
@@ -95,6 +97,7 @@ impl Systemd {
         let empty = "[Unit]\nDefaultDependencies=no\n";
         let mut root = root
             .empty(UNITS)
+            .empty(UNITS_OF_PACKAGES)
             .text("/etc/systemd/journald.conf.d/tests.conf", JOURNAL_SETTINGS)
             .text(format!("{UNITS}/systemd-journald.socket"), JOURNAL_SOCKET)
             .text(
@@ -109,7 +112,7 @@ impl Systemd {
         let init = [
             "env",
             "container=daemon-tests",
-            &format!("SYSTEMD_UNIT_PATH={UNITS}"),
+            &format!("SYSTEMD_UNIT_PATH={UNITS}:{UNITS_OF_PACKAGES}"),
             "SYSTEMD_GENERATOR_PATH=/nonexistent",
             "SYSTEMD_ENVIRONMENT_GENERATOR_PATH=/nonexistent",
             "/lib/systemd/systemd",
