@@ -19,10 +19,12 @@ pub(super) fn layout(name: &str) -> io::Result<Layout> {
     let (directory, ending) = included(&configuration)?;
     let configuration = configuration.display().to_string();
     let ctl = |verb| words(&["supervisorctl", "-c", &configuration, verb, name]);
+    let file = format!("{name}{ending}");
+    let is_known = directory.join(&file).exists() && is_known(&ctl("status"));
     Ok(Layout {
         name: name.to_owned(),
         directory,
-        file: format!("{name}{ending}"),
+        file,
         packaged: Vec::new(),
         boot: Boot::Unless("autostart = false"),
         units: None,
@@ -31,7 +33,7 @@ pub(super) fn layout(name: &str) -> io::Result<Layout> {
         start: vec![ctl("update"), ctl("start")],
         stop: Vec::new(),
         // It stops what its files no longer have.
-        forget: if is_known(&ctl("status")) {
+        forget: if is_known {
             vec![Change::Run(ctl("update"))]
         } else {
             Vec::new()
