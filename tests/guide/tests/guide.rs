@@ -1,4 +1,5 @@
-//! docs/guide.md: its listings are the programs of this package, and its commands do what it says.
+//! The listings of docs/guide.md are the programs of this package, and its commands and those of
+//! docs/understanding.md do what the pages say.
 
 use std::fs;
 use std::path::Path;
@@ -7,8 +8,8 @@ use daemon_harness::managers::{Machine, Root, Systemd};
 use daemon_harness::require;
 use guide::{Page, root};
 
-fn page() -> Page {
-    Page::read(&root().join("docs/guide.md"))
+fn page(name: &str) -> Page {
+    Page::read(&root().join("docs").join(name))
 }
 
 fn program(path: &str) -> String {
@@ -21,7 +22,7 @@ fn program(path: &str) -> String {
 #[test]
 fn every_listing_is_from_a_program() {
     let (zero, hello) = (program("hello_zero.rs"), program("hello/main.rs"));
-    let page = page();
+    let page = page("guide.md");
     let listings: Vec<_> = page
         .blocks
         .iter()
@@ -98,7 +99,7 @@ fn line_matches(pattern: &str, line: &str) -> bool {
 fn assert_typed(machine: &Machine, commands: &[Typed<'_>]) {
     let mut wrong = Vec::new();
     for Typed { command, says } in commands {
-        let ran = machine.sh(&format!("exec 2>&1\n{command}"));
+        let ran = machine.sh(&format!("exec 2>&1; cd /tmp\n{command}"));
         let (pattern, said): (Vec<_>, Vec<_>) =
             (says.lines().collect(), ran.stdout.lines().collect());
         if !matches(&pattern, &said) {
@@ -110,7 +111,7 @@ fn assert_typed(machine: &Machine, commands: &[Typed<'_>]) {
 }
 
 #[test]
-fn every_command_does_what_the_page_says() {
+fn every_command_of_the_guide_does_what_it_says() {
     require!(
         machine(),
         tool("systemd-analyze"),
@@ -123,7 +124,7 @@ fn every_command_does_what_the_page_says() {
         .empty("/var/log")
         .empty("/var/lib/hello");
     let machine = Systemd::boot(root);
-    let page = page();
+    let page = page("guide.md");
     let mut blocks = page.blocks.iter().filter(|block| block.kind == "console");
     let zero = blocks.by_ref().take(2);
     let zero: Vec<_> = zero.flat_map(|block| typed(&block.text)).collect();
@@ -137,4 +138,15 @@ fn every_command_does_what_the_page_says() {
         .sh("rm /var/log/hello.log; cp /opt/hello /usr/local/bin/hello")
         .expect_success();
     assert_typed(&machine, &hello);
+}
+
+#[test]
+fn every_step_is_shown_by_what_goes_wrong_without_it() {
+    require!(machine(), tool("python3"), tool("script"));
+    let machine = Machine::boot(Root::new());
+    let page = page("understanding.md");
+    let blocks = page.blocks.iter().filter(|block| block.kind == "console");
+    let commands: Vec<_> = blocks.flat_map(|block| typed(&block.text)).collect();
+    assert!(commands.len() > 14);
+    assert_typed(&machine, &commands);
 }
