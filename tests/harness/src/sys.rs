@@ -59,6 +59,7 @@ pub(crate) fn each_width(call: c_long) -> Vec<c_long> {
         libc::SYS_setgroups => Some(libc::SYS_setgroups32),
         libc::SYS_setresgid => Some(libc::SYS_setresgid32),
         libc::SYS_setresuid => Some(libc::SYS_setresuid32),
+        libc::SYS_prlimit64 => Some(libc::SYS_ugetrlimit),
         _ => None,
     };
     #[cfg(not(any(target_arch = "x86", target_arch = "arm")))]
