@@ -8,12 +8,16 @@
 //! | `descriptors` | B2: descriptors that are not the library's any more |
 //! | `texts` | B4, B5, B7, B8: what is said of a failure, and to whom |
 //! | `accounts` | D7, D9: users and groups |
+//! | `kernels` | kernels that lack system calls |
 //! | `random` | all kinds of hooks, by chance |
+//! | `sizes` | numbers beyond 32 bits |
 
 mod accounts;
 mod deaths;
 mod descriptors;
+mod kernels;
 mod random;
+mod sizes;
 mod texts;
 
 use std::path::PathBuf;
