@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 use std::sync::{Mutex, PoisonError};
 
-use nix::sys::stat::{SFlag, fstat};
+use nix::sys::stat::SFlag;
 use nix::syslog::Severity;
 use nix::unistd::{dup, dup2_stderr};
 
@@ -15,6 +15,7 @@ use super::text::printable;
 use crate::daemon::binary_name;
 use crate::sys;
 use crate::sys::safe_open::file_type;
+use crate::sys::stat::fstat;
 
 /// The name of the service, if one was set.
 static NAME: Mutex<Option<String>> = Mutex::new(None);

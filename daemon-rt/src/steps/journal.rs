@@ -5,10 +5,10 @@ use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 
-use nix::sys::stat::fstat;
 use nix::syslog::{Facility, Severity};
 
 use crate::daemon::log::JOURNAL;
+use crate::sys::stat::fstat;
 use crate::sys::{self, Start};
 
 /// The object of an error.

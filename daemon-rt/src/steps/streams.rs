@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
-use nix::sys::stat::{Mode, SFlag, fchmod, fstat};
+use nix::sys::stat::{Mode, SFlag, fchmod};
 use nix::unistd::{Uid, chdir, dup2_stderr, dup2_stdin, dup2_stdout, fchown};
 
 use super::journal;
@@ -18,6 +18,7 @@ use crate::error::{During, Error};
 use crate::report::log;
 use crate::step::Step;
 use crate::sys::safe_open::{SafePath, file_type};
+use crate::sys::stat::fstat;
 use crate::sys::{self, FIRST, Start};
 
 /// The path of the null device.

@@ -10,8 +10,6 @@ use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::libc;
 use nix::sys::socket::{setsockopt, sockopt};
 #[cfg(target_os = "linux")]
-use nix::sys::stat::fstat;
-#[cfg(target_os = "linux")]
 use nix::sys::statfs::{FsType, fstatfs};
 #[cfg(target_os = "linux")]
 use nix::unistd::getpid;
@@ -20,6 +18,8 @@ use super::borrow::borrow_raw;
 use super::kept::{InheritedFd, is_kept_on_exec};
 #[cfg(target_os = "linux")]
 use super::process::pidfd_open;
+#[cfg(target_os = "linux")]
+use super::stat::fstat;
 use super::{Start, StartOfMain, noted};
 
 /// The first descriptor that is not one of the three standard streams.

@@ -6,10 +6,10 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
-use nix::libc::{dev_t, ino_t};
-use nix::sys::stat::{FileStat, fstat};
+use nix::libc::dev_t;
 
 use super::borrow::borrow_raw;
+use super::stat::{FileStat, fstat, ino_t};
 
 /// A descriptor of the library's. Its file is compared before each use, so that no byte is written
 /// to a file of the service's, and no descriptor of the service's is closed.

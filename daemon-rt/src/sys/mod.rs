@@ -24,6 +24,7 @@ mod process;
 #[forbid(unsafe_code)]
 pub(crate) mod safe_open;
 mod signals;
+pub(crate) mod stat;
 
 pub(crate) use borrow::borrow_raw;
 #[cfg(target_os = "linux")]

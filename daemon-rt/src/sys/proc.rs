@@ -9,9 +9,9 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use nix::errno::Errno;
-use nix::sys::stat::{FileStat, stat};
 use nix::unistd::{Pid, SysconfVar, read, sysconf};
 
+use super::stat::{FileStat, stat};
 use crate::sys::safe_open::same_file;
 use crate::sys::{FIRST, retry};
 

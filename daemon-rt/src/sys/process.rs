@@ -51,7 +51,7 @@ fn threads() -> libc::nlink_t {
         return 1;
     }
     // A directory has two links of its own and one for each directory in it.
-    match nix::sys::stat::stat(c"/proc/self/task") {
+    match crate::sys::stat::stat(c"/proc/self/task") {
         Ok(task) => task.st_nlink.saturating_sub(2),
         Err(_) => 0,
     }

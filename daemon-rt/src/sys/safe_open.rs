@@ -14,8 +14,10 @@ use std::path::PathBuf;
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat};
-use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, lstat, stat};
+use nix::sys::stat::{Mode, SFlag};
 use nix::unistd::{UnlinkatFlags, geteuid, unlink, unlinkat};
+
+use super::stat::{FileStat, fstat, fstatat, lstat, stat};
 
 /// The name of a file in an open directory. Where root opens it, only root can write the directory.
 pub(crate) struct SafePath {
@@ -96,6 +98,9 @@ impl SafePath {
 
     fn open_as(&self, flags: OFlag, mode: Mode) -> io::Result<(OwnedFd, FileStat)> {
         let safe = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+        // A log can have more than 2 GiB, also where that is not a matter of course.
+        #[cfg(target_os = "linux")]
+        let safe = safe | OFlag::O_LARGEFILE;
         let file = openat(&self.directory, self.name.as_c_str(), flags | safe, mode)?;
         let found = fstat(&file)?;
         check_file(&found)?;

@@ -1,6 +1,7 @@
 //! Users and groups where looking them up, or setting them, is not what it is elsewhere.
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use daemon_harness::{Scene, require};
@@ -103,7 +104,8 @@ fn d7_modules_that_start_threads_and_keep_files_leave_nothing_in_the_daemon() {
 
 #[test]
 fn d7_an_unknown_user_is_said_to_be_unknown() {
-    require!(root(), glibc());
+    const SWITCH: &str = "/etc/nsswitch.conf";
+    require!(root(), glibc(), that(Path::new(SWITCH).exists(), SWITCH));
     let scene = Scene::new();
     // There is no such module.
     let switch = scene.file("nsswitch.conf", "passwd: files untidy\n");

@@ -1,5 +1,7 @@
 //! Numbers beyond 32 bits, or at the end of their type.
 
+use std::fs;
+
 use daemon_harness::{Scene, Started, bin, require};
 use daemon_tests::svc::service;
 
@@ -49,6 +51,17 @@ fn a_pidfile_can_have_an_inode_number_of_64_bits() {
         stat -c %i both/run/service.pid | grep -q '^[0-9]\\{11,\\}$'";
     let done = in_namespaces(&scene, &["--mount"], script, "both/run/service.pid");
     assert_obeyed(&done);
+}
+
+#[test]
+fn a_log_can_have_more_than_4_gib() {
+    let scene = Scene::new();
+    let (log, length) = (scene.path("log"), 5 << 30);
+    fs::File::create(&log).unwrap().set_len(length).unwrap();
+    let launch = service(&scene).set("stdout", &log).arg("init:sh=echo more");
+    launch.run().assert_ready();
+    scene.wait_until("more", || fs::metadata(&log).unwrap().len() > length);
+    scene.stop(&scene.daemon());
 }
 
 /// There is no user 4294967295: that is -1.

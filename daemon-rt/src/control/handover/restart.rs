@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
-use nix::sys::stat::fstat;
 use nix::syslog::Severity;
 use nix::unistd::Pid;
 
@@ -29,6 +28,7 @@ use crate::report::log;
 use crate::steps::pidfile;
 use crate::steps::pidfile::socket::{CONTROL, NEW_CONTROL, beside};
 use crate::sys::safe_open::SafePath;
+use crate::sys::stat::fstat;
 
 /// A restart that has begun. After the fork the starter keeps one half of it, the daemon the other.
 pub(crate) struct Restart {

@@ -14,7 +14,7 @@ use nix::sys::socket::{
     self, AddressFamily, Backlog, Shutdown, SockFlag, SockType, bind, getsockopt, shutdown, socket,
     sockopt,
 };
-use nix::sys::stat::{FileStat, Mode, fstat, umask};
+use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Pid, geteuid};
 
 use super::message::{PATIENCE, receive, send};
@@ -30,6 +30,7 @@ use crate::steps::pidfile::{self, SocketFile};
 use crate::sys::kept::{is_still, lost};
 use crate::sys::retry;
 use crate::sys::safe_open::{ReadyPath, SafePath};
+use crate::sys::stat::{FileStat, fstat};
 
 /// A service can say in any thread, and anywhere, that it is ready.
 static SOCKET: OnceLock<ControlSocket> = OnceLock::new();

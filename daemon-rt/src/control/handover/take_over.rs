@@ -10,7 +10,6 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::socket::{Shutdown, shutdown};
-use nix::sys::stat::fstat;
 use nix::unistd::{Pid, pipe2};
 
 use super::call::{Call, call};
@@ -24,6 +23,7 @@ use crate::steps::pidfile;
 use crate::steps::pidfile::socket::{CONTROL, beside};
 use crate::sys::kept::Kept;
 use crate::sys::safe_open::{SafePath, same_file};
+use crate::sys::stat::fstat;
 use crate::sys::{self, proc};
 
 /// Time limit for the end of an instance that has just failed to answer.

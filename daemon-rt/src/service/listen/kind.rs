@@ -6,9 +6,10 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use nix::sys::socket::{
     AddressFamily, SockType, SockaddrLike, SockaddrStorage, getsockname, getsockopt, sockopt,
 };
-use nix::sys::stat::{SFlag, fstat};
+use nix::sys::stat::SFlag;
 
 use crate::sys::safe_open::file_type;
+use crate::sys::stat::fstat;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {

@@ -9,9 +9,10 @@ use nix::errno::Errno;
 use nix::sys::socket::{
     AddressFamily, SockaddrIn, SockaddrIn6, SockaddrLike, SockaddrStorage, UnixAddr, getsockname,
 };
-use nix::sys::stat::{SFlag, lstat};
+use nix::sys::stat::SFlag;
 
 use crate::sys::safe_open::file_type;
+use crate::sys::stat::lstat;
 
 /// The local address of a socket.
 #[derive(Clone, Debug, PartialEq, Eq)]

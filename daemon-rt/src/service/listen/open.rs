@@ -162,7 +162,7 @@ fn take_turn(path: &Path) -> Option<File> {
 fn remove_abandoned(path: &Path, socket_type: SockType, in_use: &io::Error) -> io::Result<()> {
     let in_use_by =
         |problem: &str| io::Error::new(io::ErrorKind::AddrInUse, format!("{in_use}: {problem}"));
-    let found = nix::sys::stat::lstat(path)?;
+    let found = crate::sys::stat::lstat(path)?;
     if file_type(&found) != SFlag::S_IFSOCK {
         return Err(in_use_by("the file there is not a socket"));
     }

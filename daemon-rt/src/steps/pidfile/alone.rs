@@ -5,7 +5,6 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{self, Path};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use nix::sys::stat::FileStat;
 use nix::unistd::{Pid, getpid};
 
 use super::held::Held;
@@ -17,6 +16,7 @@ use super::own;
 use crate::error::{During, Error};
 use crate::step::Step;
 use crate::sys::safe_open::{SafePath, same_file};
+use crate::sys::stat::FileStat;
 
 /// Every [`Pidfile`] of this process. Each is opened once: to close another descriptor of the file
 /// would drop the lock that says that this process lives.

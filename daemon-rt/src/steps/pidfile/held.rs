@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Once, OnceLock};
 
 use nix::errno::Errno;
-use nix::sys::stat::{FileStat, lstat};
 use nix::sys::uio::pread;
 use nix::unistd::getpid;
 
@@ -16,6 +15,7 @@ use super::state::{AtomicState, State};
 use crate::sys::kept::is_still;
 use crate::sys::retry;
 use crate::sys::safe_open::{ReadyPath, SafePath};
+use crate::sys::stat::{FileStat, lstat};
 
 /// The pidfile that this process holds. There is one, and signal handlers look at it.
 static HELD: OnceLock<Held> = OnceLock::new();

@@ -11,9 +11,6 @@ use std::path::Path;
 #[cfg(target_os = "linux")]
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
-#[cfg(target_os = "linux")]
-use nix::sys::stat::FileStat;
-use nix::sys::stat::fstat;
 use nix::unistd::Pid;
 #[cfg(target_os = "linux")]
 use nix::unistd::getpid;
@@ -24,6 +21,9 @@ use super::peer;
 #[cfg(target_os = "linux")]
 use crate::sys;
 use crate::sys::proc;
+#[cfg(target_os = "linux")]
+use crate::sys::stat::FileStat;
+use crate::sys::stat::fstat;
 
 /// The holder of a pidfile's lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

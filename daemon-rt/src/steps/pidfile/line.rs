@@ -3,12 +3,11 @@
 use std::io;
 use std::os::fd::AsFd;
 
-use nix::libc;
-use nix::sys::stat::FileStat;
 use nix::sys::uio::pread;
 use nix::unistd::Pid;
 
 use crate::sys::retry;
+use crate::sys::stat::FileStat;
 
 /// The length of the longest line, with its newline.
 pub(super) const LONGEST_LINE: usize = 12;
@@ -43,7 +42,7 @@ pub(crate) fn read_pid(file: impl AsFd) -> io::Result<Option<Pid>> {
 /// A long file that begins with something else is somebody's data, and its path is a mistake.
 pub(super) fn may_be_pidfile(file: impl AsFd, found: &FileStat) -> io::Result<bool> {
     const LONGEST: u8 = 64;
-    if found.st_size <= libc::off_t::from(LONGEST) {
+    if found.st_size <= i64::from(LONGEST) {
         return Ok(true);
     }
     let mut start = [0; LONGEST as usize];

@@ -9,7 +9,7 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::libc;
 use nix::sys::resource::{Resource, getrlimit};
-use nix::sys::stat::{FileStat, Mode, fchmod, fstat, umask};
+use nix::sys::stat::{Mode, fchmod, umask};
 use nix::unistd::{Pid, geteuid, getpid};
 
 use super::held::{Held, held};
@@ -24,6 +24,7 @@ use crate::error::{During, Error};
 use crate::step::Step;
 use crate::sys;
 use crate::sys::safe_open::{SafePath, same_file};
+use crate::sys::stat::{FileStat, fstat};
 
 /// The time for which a busy lock is tried again if its holder is unknown: a prober may have it for
 /// a moment, and the winner of a race needs a moment to write its pid.

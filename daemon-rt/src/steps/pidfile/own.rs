@@ -6,7 +6,6 @@ use std::path::Path;
 use std::sync::atomic::Ordering;
 
 use nix::errno::Errno;
-use nix::sys::stat::{FileStat, fstat, lstat};
 use nix::unistd::getpid;
 
 use super::held::{Held, held, names_this_process};
@@ -19,6 +18,7 @@ use crate::step::Step;
 use crate::sys;
 use crate::sys::kept::lost;
 use crate::sys::safe_open::{ReadyPath, remove_known, same_file};
+use crate::sys::stat::{FileStat, fstat, lstat};
 
 /// Holds a pidfile, until the end of this process.
 pub(super) fn hold(held: Held) -> io::Result<()> {

@@ -10,11 +10,11 @@ use nix::errno::Errno;
 use nix::sys::socket::{
     AddressFamily, SockFlag, SockType, UnixAddr, connect, setsockopt, socket, sockopt,
 };
-use nix::sys::stat::lstat;
 use nix::sys::time::{TimeVal, TimeValLike};
 
 use crate::sys::retry;
 use crate::sys::safe_open::SafePath;
+use crate::sys::stat::lstat;
 
 /// The ending that the control socket's name adds to that of the pidfile.
 pub(crate) const CONTROL: &str = ".control";

@@ -3,7 +3,6 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
-use nix::libc;
 use nix::sys::uio::pwrite;
 use nix::unistd::{ftruncate, getpid};
 
@@ -43,9 +42,9 @@ impl Held {
         if retry(|| pwrite(writer, line, 0))? < line.len() {
             return Err(io::ErrorKind::WriteZero.into());
         }
-        let end = libc::off_t::try_from(line.len()).expect("it is short");
-        if self.file.st_size > end {
-            retry(|| ftruncate(writer, end))?;
+        let end = u8::try_from(line.len()).expect("it is short");
+        if self.file.st_size > end.into() {
+            retry(|| ftruncate(writer, end.into()))?;
         }
         self.state.own();
         Ok(())

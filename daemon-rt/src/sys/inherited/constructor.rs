@@ -11,10 +11,10 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicUsize, Ordering}
 use nix::errno::Errno;
 use nix::libc;
 use nix::sys::resource::{Resource, getrlimit};
-use nix::sys::stat::stat;
 
 use super::Place;
 use crate::sys::kept::{InheritedFd, is_kept_on_exec};
+use crate::sys::stat::stat;
 use crate::sys::{FIRST, environment, retry};
 
 static HAS_RUN: AtomicBool = AtomicBool::new(false);
