@@ -1,6 +1,12 @@
 //! What the pages in docs/ and the README say, as the tests read it.
 #![allow(clippy::missing_panics_doc, reason = "a test fails by it")]
 
+/// The listings of these pages, compiled with the tests of the documentation.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/async.md")]
+#[doc = include_str!("../../../docs/testing.md")]
+struct Listings;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

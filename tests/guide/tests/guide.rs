@@ -1,5 +1,5 @@
 //! The listings of docs/guide.md are the programs of this package, and its commands and those of
-//! docs/understanding.md do what the pages say.
+//! docs/understanding.md and docs/testing.md do what the pages say.
 
 use std::fs;
 use std::path::Path;
@@ -22,8 +22,8 @@ fn program(path: &str) -> String {
 #[test]
 fn every_listing_is_from_a_program() {
     let (zero, hello) = (program("hello_zero.rs"), program("hello/main.rs"));
-    let page = page("guide.md");
-    let listings: Vec<_> = page
+    let guide = page("guide.md");
+    let listings: Vec<_> = guide
         .blocks
         .iter()
         .filter(|block| block.kind.starts_with("rust"))
@@ -124,8 +124,8 @@ fn every_command_of_the_guide_does_what_it_says() {
         .empty("/var/log")
         .empty("/var/lib/hello");
     let machine = Systemd::boot(root);
-    let page = page("guide.md");
-    let mut blocks = page.blocks.iter().filter(|block| block.kind == "console");
+    let guide = page("guide.md");
+    let mut blocks = guide.blocks.iter().filter(|block| block.kind == "console");
     let zero = blocks.by_ref().take(2);
     let zero: Vec<_> = zero.flat_map(|block| typed(&block.text)).collect();
     let hello: Vec<_> = blocks.flat_map(|block| typed(&block.text)).collect();
@@ -134,6 +134,12 @@ fn every_command_of_the_guide_does_what_it_says() {
         .sh("cp /opt/hello_zero /usr/local/bin/hello")
         .expect_success();
     assert_typed(&machine, &zero);
+    let testing = page("testing.md");
+    for block in &testing.blocks {
+        if block.kind == "console" {
+            assert_typed(&machine, &typed(&block.text));
+        }
+    }
     machine
         .sh("rm /var/log/hello.log; cp /opt/hello /usr/local/bin/hello")
         .expect_success();
@@ -144,8 +150,8 @@ fn every_command_of_the_guide_does_what_it_says() {
 fn every_step_is_shown_by_what_goes_wrong_without_it() {
     require!(machine(), tool("python3"), tool("script"));
     let machine = Machine::boot(Root::new());
-    let page = page("understanding.md");
-    let blocks = page.blocks.iter().filter(|block| block.kind == "console");
+    let steps = page("understanding.md");
+    let blocks = steps.blocks.iter().filter(|block| block.kind == "console");
     let commands: Vec<_> = blocks.flat_map(|block| typed(&block.text)).collect();
     assert!(commands.len() > 14);
     assert_typed(&machine, &commands);

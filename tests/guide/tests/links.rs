@@ -1,6 +1,7 @@
-//! Every link in README.md, in the pages beside it and in docs/ leads to something.
+//! Every link in README.md, in the pages beside it and in docs/ leads to something, and the book of
+//! docs/ has every page.
 
-use guide::{Page, pages};
+use guide::{Page, pages, root};
 
 #[test]
 fn every_relative_link_and_anchor_exists() {
@@ -29,4 +30,19 @@ fn every_relative_link_and_anchor_exists() {
     }
     assert!(links > 50, "only {links} links were seen");
     assert!(dead.is_empty(), "dead links:\n{}", dead.join("\n"));
+}
+
+#[test]
+fn the_book_has_every_page() {
+    let docs = root().join("docs");
+    let summary = Page::read(&docs.join("SUMMARY.md"));
+    for page in pages() {
+        if let Ok(name) = page.strip_prefix(&docs) {
+            let name = name.to_str().expect("a name");
+            assert!(
+                name == "SUMMARY.md" || summary.links.iter().any(|link| link == name),
+                "docs/SUMMARY.md lacks {name}"
+            );
+        }
+    }
 }
