@@ -188,6 +188,16 @@ impl Error {
     }
 
     /// The kind of the error.
+    ///
+    /// ```
+    /// use daemon_rt::{ErrorKind, Pidfile};
+    ///
+    /// let error = Pidfile::lock("/nowhere/greeter.pid").unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::Step);
+    /// assert_eq!(error.step_number(), Some(12));
+    /// assert_eq!(error.object(), "/nowhere/greeter.pid");
+    /// assert!(error.io_error().is_some());
+    /// ```
     pub fn kind(&self) -> ErrorKind {
         self.kind
     }

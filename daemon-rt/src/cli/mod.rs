@@ -94,6 +94,11 @@ impl Daemon {
     /// It also gives the service a [`control_socket`](Self::control_socket). In `configure` the command
     /// line has been read already: there it gives these two alone, the version and the socket, to a
     /// service that embeds [`Action`].
+    ///
+    /// ```
+    /// # let mut daemon = daemon_rt::Daemon::new();
+    /// daemon.cli(env!("CARGO_PKG_VERSION"));
+    /// ```
     pub fn cli(&mut self, version: impl Into<String>) -> &mut Self {
         self.version = Some(version.into());
         self.control_socket()
@@ -101,6 +106,12 @@ impl Daemon {
 
     /// Sets the control command to carry out, and gives the service a
     /// [`control_socket`](Self::control_socket). [`Action::default`] if not set.
+    ///
+    /// ```
+    /// # let mut daemon = daemon_rt::Daemon::new();
+    /// daemon.action(daemon_rt::cli::Action::Run);
+    /// assert_eq!(daemon.get_mode(), daemon_rt::Mode::Foreground);
+    /// ```
     pub fn action(&mut self, action: Action) -> &mut Self {
         match action {
             Action::Restart { timeout, .. } => _ = self.restart(timeout),

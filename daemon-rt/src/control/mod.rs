@@ -122,6 +122,14 @@ impl Control {
     /// Looks up the older instances, which have handed the service over: in a restart, and are
     /// still finishing their requests, or in an [upgrade](crate::Daemon::upgrade).
     ///
+    /// ```no_run
+    /// let control = daemon_rt::control::Control::new("/run/greeter.pid");
+    /// for pid in control.old_instances()? {
+    ///     println!("process {pid} still answers requests");
+    /// }
+    /// # Ok::<_, daemon_rt::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// If the pidfile cannot be read, or does not pass the ownership checks.
     pub fn old_instances(&self) -> Result<Vec<u32>, Error> {

@@ -23,6 +23,19 @@ impl StartError {
     }
 
     /// The starter's own text, or the reason why there is none.
+    ///
+    /// ```no_run
+    /// use std::process::Command;
+    /// use std::time::Duration;
+    ///
+    /// use daemon_rt::control::Control;
+    ///
+    /// let agent = Control::new("/run/user/1000/agent.pid");
+    /// let mut command = Command::new("/usr/bin/agent");
+    /// if let Err(error) = agent.launch(&mut command, Duration::from_secs(10)) {
+    ///     eprintln!("the agent does not start: {} ({:?})", error.message(), error.status());
+    /// }
+    /// ```
     pub fn message(&self) -> &str {
         &self.message
     }

@@ -96,12 +96,23 @@ pub(crate) enum Place {
 
 impl Daemon {
     /// The settings at their defaults.
+    ///
+    /// ```
+    /// let mut daemon = daemon_rt::Daemon::new();
+    /// daemon.name("greeter").umask(0o022);
+    /// ```
     pub fn new() -> Self {
         Self::default()
     }
 
     /// The name in messages, in the system log and in the default pidfile's path; the binary's name
     /// if not set.
+    ///
+    /// ```
+    /// # let mut daemon = daemon_rt::Daemon::new();
+    /// daemon.name("greeter");
+    /// assert_eq!(daemon.get_name(), "greeter");
+    /// ```
     pub fn name(&mut self, name: impl Into<String>) -> &mut Self {
         self.name = Some(name.into());
         self
@@ -112,24 +123,47 @@ impl Daemon {
     ///
     /// The service keeps it open for reading only, so that it cannot change the pid. On NFS the
     /// lock needs a file that is open for writing: there it can. `/run` is no NFS.
+    ///
+    /// ```
+    /// # let mut daemon = daemon_rt::Daemon::new();
+    /// daemon.pidfile("/run/greeter.pid");
+    /// ```
     pub fn pidfile(&mut self, path: impl Into<PathBuf>) -> &mut Self {
         self.pidfile = Some(Place::At(path.into()));
         self
     }
 
     /// The pidfile at its usual place, such as `/run/NAME.pid`: see [`places`](crate::places()).
+    ///
+    /// ```
+    /// # let mut daemon = daemon_rt::Daemon::new();
+    /// daemon.name("greeter").default_pidfile();
+    /// ```
     pub fn default_pidfile(&mut self) -> &mut Self {
         self.pidfile = Some(Place::Usual);
         self
     }
 
     /// No pidfile, as if none had been set.
+    ///
+    /// ```
+    /// # let mut daemon = daemon_rt::Daemon::new();
+    /// daemon.pidfile("/run/greeter.pid").no_pidfile();
+    /// assert_eq!(daemon.get_pidfile()?, None);
+    /// # Ok::<_, daemon_rt::Error>(())
+    /// ```
     pub fn no_pidfile(&mut self) -> &mut Self {
         self.pidfile = None;
         self
     }
 
     /// The user as whom the service runs (step 13), unchanged if not set.
+    ///
+    /// ```
+    /// # let mut daemon = daemon_rt::Daemon::new();
+    /// daemon.user("nobody");
+    /// assert!(daemon.get_user().is_some());
+    /// ```
     pub fn user(&mut self, user: impl Into<NameOrId>) -> &mut Self {
         self.user = Some(user.into());
         self
@@ -137,6 +171,12 @@ impl Daemon {
 
     /// The user, group and groups of whoever starts the service, as if none had been set; no
     /// capabilities are kept.
+    ///
+    /// ```
+    /// # let mut daemon = daemon_rt::Daemon::new();
+    /// daemon.user("nobody").no_user();
+    /// assert!(daemon.get_user().is_none());
+    /// ```
     pub fn no_user(&mut self) -> &mut Self {
         (self.user, self.group, self.groups) = (None, None, None);
         self.capabilities.clear();
@@ -144,12 +184,22 @@ impl Daemon {
     }
 
     /// The group as which the service runs (step 13); the user's primary group if not set.
+    ///
+    /// ```
+    /// # let mut daemon = daemon_rt::Daemon::new();
+    /// daemon.user("nobody").group("www-data");
+    /// ```
     pub fn group(&mut self, group: impl Into<NameOrId>) -> &mut Self {
         self.group = Some(group.into());
         self
     }
 
     /// The supplementary groups (step 13); those of the user, as by initgroups(3), if not set.
+    ///
+    /// ```
+    /// # let mut daemon = daemon_rt::Daemon::new();
+    /// daemon.user("nobody").groups(["adm", "ssl-cert"]);
+    /// ```
     pub fn groups<G: Into<NameOrId>>(&mut self, groups: impl IntoIterator<Item = G>) -> &mut Self {
         self.groups = Some(groups.into_iter().map(Into::into).collect());
         self
@@ -157,18 +207,34 @@ impl Daemon {
 
     /// The directory that becomes the service's root (step 13), by chroot(2). Root refuses one that
     /// another user can write, or that lies below a directory that another can, as sshd does.
+    ///
+    /// ```
+    /// # let mut daemon = daemon_rt::Daemon::new();
+    /// daemon.chroot("/srv/jail");
+    /// ```
     pub fn chroot(&mut self, directory: impl Into<PathBuf>) -> &mut Self {
         self.chroot = Some(directory.into());
         self
     }
 
     /// No chroot, as if none had been set.
+    ///
+    /// ```
+    /// # let mut daemon = daemon_rt::Daemon::new();
+    /// daemon.chroot("/srv/jail").no_chroot();
+    /// assert!(daemon.get_chroot().is_none());
+    /// ```
     pub fn no_chroot(&mut self) -> &mut Self {
         self.chroot = None;
         self
     }
 
     /// The working directory (step 11), inside the `chroot` if there is one; `/` if not set.
+    ///
+    /// ```
+    /// # let mut daemon = daemon_rt::Daemon::new();
+    /// daemon.working_directory("/var/lib/greeter");
+    /// ```
     pub fn working_directory(&mut self, directory: impl Into<PathBuf>) -> &mut Self {
         self.working_directory = Property::Set(directory.into());
         self
@@ -176,6 +242,11 @@ impl Daemon {
 
     /// The working directory of whoever starts the service. A file system that the service works in
     /// cannot be unmounted. Refused with a `chroot`, outside of which it would be.
+    ///
+    /// ```
+    /// # let mut daemon = daemon_rt::Daemon::new();
+    /// daemon.keep_working_directory();
+    /// ```
     pub fn keep_working_directory(&mut self) -> &mut Self {
         self.working_directory = Property::Keep;
         self
@@ -211,6 +282,11 @@ impl Daemon {
     }
 
     /// No directory of the service's own, as if it had not been set.
+    ///
+    /// ```
+    /// # let mut daemon = daemon_rt::Daemon::new();
+    /// daemon.runtime_directory().no_runtime_directory();
+    /// ```
     pub fn no_runtime_directory(&mut self) -> &mut Self {
         self.runtime_directory = false;
         self
@@ -220,12 +296,22 @@ impl Daemon {
     ///
     /// A service written in Rust wants `0o022` or stricter: the standard library creates files with
     /// mode 0666, which under a mask of 0 everyone may write.
+    ///
+    /// ```
+    /// # let mut daemon = daemon_rt::Daemon::new();
+    /// daemon.umask(0o022);
+    /// ```
     pub fn umask(&mut self, mask: u32) -> &mut Self {
         self.umask = Property::Set(mask);
         self
     }
 
     /// The file mode creation mask of whoever starts the service.
+    ///
+    /// ```
+    /// # let mut daemon = daemon_rt::Daemon::new();
+    /// daemon.keep_umask();
+    /// ```
     pub fn keep_umask(&mut self) -> &mut Self {
         self.umask = Property::Keep;
         self
@@ -237,6 +323,11 @@ impl Daemon {
     /// privileges than its caller `RUST_LOG`, `RUST_BACKTRACE` and `RUST_LIB_BACKTRACE`. `PATH` is
     /// set to the system's default, and `HOME`, `USER`, `LOGNAME` and `SHELL` to those of the user
     /// as whom the service runs.
+    ///
+    /// ```
+    /// # let mut daemon = daemon_rt::Daemon::new();
+    /// daemon.keep_env(["GREETER_TOKEN", "LANG"]);
+    /// ```
     pub fn keep_env<N: Into<OsString>>(&mut self, names: impl IntoIterator<Item = N>) -> &mut Self {
         self.keep_env.extend(names.into_iter().map(Into::into));
         self
@@ -248,6 +339,11 @@ impl Daemon {
     /// They must be open when the service is started. In `configure` this comes too late for a start
     /// that detaches, which has closed them by then: one that only `configure` knows is taken over by
     /// [`keep_fd`](Self::keep_fd).
+    ///
+    /// ```
+    /// # let mut daemon = daemon_rt::Daemon::new();
+    /// daemon.keep_fds([3, 4]);
+    /// ```
     pub fn keep_fds(&mut self, fds: impl IntoIterator<Item = RawFd>) -> &mut Self {
         self.keep_fds.extend(fds);
         self
@@ -256,6 +352,11 @@ impl Daemon {
     /// Environment variables whose values are the numbers of inherited descriptors, which stay open
     /// (step 1), as by [`keep_fds`](Self::keep_fds). The variables are kept, too (step 4). One that
     /// is not set means no descriptor. In `configure` this comes too late for a start that detaches.
+    ///
+    /// ```
+    /// # let mut daemon = daemon_rt::Daemon::new();
+    /// daemon.keep_fds_from(["TUN_FD"]);
+    /// ```
     pub fn keep_fds_from<N: Into<OsString>>(
         &mut self,
         names: impl IntoIterator<Item = N>,
@@ -281,12 +382,22 @@ impl Daemon {
 
     /// Standard output appended to the log at its usual place, such as `/var/log/NAME.log`: see
     /// [`places`](crate::places()).
+    ///
+    /// ```
+    /// # let mut daemon = daemon_rt::Daemon::new();
+    /// daemon.default_stdout().default_stderr();
+    /// ```
     pub fn default_stdout(&mut self) -> &mut Self {
         self.stdout = Some(Log::Usual);
         self
     }
 
     /// The log to which standard error goes (step 9), as [`stdout`](Self::stdout).
+    ///
+    /// ```
+    /// # let mut daemon = daemon_rt::Daemon::new();
+    /// daemon.stderr("/var/log/greeter.log");
+    /// ```
     pub fn stderr(&mut self, log: impl Into<Log>) -> &mut Self {
         self.stderr = Some(log.into());
         self
@@ -294,12 +405,24 @@ impl Daemon {
 
     /// Standard error appended to the log at its usual place, the same as that of
     /// [`default_stdout`](Self::default_stdout).
+    ///
+    /// ```
+    /// # let mut daemon = daemon_rt::Daemon::new();
+    /// daemon.default_stdout().default_stderr();
+    /// ```
     pub fn default_stderr(&mut self) -> &mut Self {
         self.stderr = Some(Log::Usual);
         self
     }
 
     /// Standard output and standard error to `/dev/null`, as if no log had been set.
+    ///
+    /// ```
+    /// # let mut daemon = daemon_rt::Daemon::new();
+    /// daemon.stderr("/var/log/greeter.log").no_logs();
+    /// assert_eq!(daemon.get_stderr()?, None);
+    /// # Ok::<_, daemon_rt::Error>(())
+    /// ```
     pub fn no_logs(&mut self) -> &mut Self {
         (self.stdout, self.stderr) = (None, None);
         self
@@ -324,6 +447,11 @@ impl Daemon {
 
     /// The nice value (step 13), from -20, which is served first, to 19; that of whoever starts the
     /// service if not set. It is set where the [`limits`](Self::limits) are.
+    ///
+    /// ```
+    /// # let mut daemon = daemon_rt::Daemon::new();
+    /// daemon.nice(10);
+    /// ```
     pub fn nice(&mut self, value: i32) -> &mut Self {
         self.nice = Some(value);
         self
@@ -332,6 +460,11 @@ impl Daemon {
     /// The service's rank where memory runs out (step 13), from -1000, which is never killed, to
     /// 1000, which is killed first; that of whoever starts the service if not set. It is set where
     /// the [`limits`](Self::limits) are. See proc_pid_oom_score_adj(5).
+    ///
+    /// ```
+    /// # let mut daemon = daemon_rt::Daemon::new();
+    /// daemon.oom_score_adj(-500);
+    /// ```
     pub fn oom_score_adj(&mut self, value: i32) -> &mut Self {
         self.oom_score_adj = Some(value);
         self
@@ -340,6 +473,11 @@ impl Daemon {
     /// The processors on which the service may run (step 13), as a list such as `0-3,8`, see
     /// taskset(1); those of whoever starts the service if not set. It is set where the
     /// [`limits`](Self::limits) are. On Linux and FreeBSD.
+    ///
+    /// ```
+    /// # let mut daemon = daemon_rt::Daemon::new();
+    /// daemon.cpu_affinity("0-3,8");
+    /// ```
     pub fn cpu_affinity(&mut self, processors: impl Into<String>) -> &mut Self {
         self.cpu_affinity = Some(processors.into());
         self
@@ -348,6 +486,11 @@ impl Daemon {
     /// The capabilities that the service keeps when it gives up root (step 13), such as
     /// `CAP_NET_BIND_SERVICE`; none if not set. See capabilities(7). `CAP_SETUID` and `CAP_SETGID`,
     /// which would give everything back, are refused.
+    ///
+    /// ```
+    /// # let mut daemon = daemon_rt::Daemon::new();
+    /// daemon.user("nobody").capabilities(["net_bind_service"]);
+    /// ```
     pub fn capabilities<C: Into<String>>(
         &mut self,
         names: impl IntoIterator<Item = C>,
@@ -358,6 +501,11 @@ impl Daemon {
 
     /// Whether the service and what it executes can never gain privileges (step 13), see prctl(2),
     /// `PR_SET_NO_NEW_PRIVS`; on where privileges are dropped and off elsewhere if not set.
+    ///
+    /// ```
+    /// # let mut daemon = daemon_rt::Daemon::new();
+    /// daemon.no_new_privs(true);
+    /// ```
     pub fn no_new_privs(&mut self, on: bool) -> &mut Self {
         self.no_new_privs = Some(on);
         self
@@ -365,12 +513,23 @@ impl Daemon {
 
     /// How long the start of a detached service may take, from the first fork to readiness (step
     /// 14); forever if not set. A daemon that is not ready by then is killed, with all it started.
+    ///
+    /// ```
+    /// # let mut daemon = daemon_rt::Daemon::new();
+    /// daemon.start_timeout(std::time::Duration::from_secs(60));
+    /// ```
     pub fn start_timeout(&mut self, limit: Duration) -> &mut Self {
         self.start_timeout = Some(limit);
         self
     }
 
     /// No limit on the time that a start may take, as if none had been set.
+    ///
+    /// ```
+    /// # let mut daemon = daemon_rt::Daemon::new();
+    /// daemon.start_timeout(std::time::Duration::from_secs(60)).no_start_timeout();
+    /// assert_eq!(daemon.get_start_timeout(), None);
+    /// ```
     pub fn no_start_timeout(&mut self) -> &mut Self {
         self.start_timeout = None;
         self
@@ -379,6 +538,11 @@ impl Daemon {
     /// How long the service finishes its work from the request to terminate on, where it waits for
     /// [`Shutdown::drained`](crate::Shutdown::drained); 5 seconds if not set. Then it is to end, and has
     /// until [`stop_timeout`](Self::stop_timeout).
+    ///
+    /// ```
+    /// # let mut daemon = daemon_rt::Daemon::new();
+    /// daemon.drain_timeout(std::time::Duration::from_secs(8));
+    /// ```
     pub fn drain_timeout(&mut self, limit: Duration) -> &mut Self {
         self.drain_timeout = Some(limit);
         self
@@ -392,12 +556,23 @@ impl Daemon {
     /// Whoever stops the service has a limit as well, and kills: give it more time than this.
     /// `stop --timeout` is 10 seconds if not given; the service files that `unit` prints have five
     /// seconds more than this. A service that does not call `shutdown` ends by the signal itself.
+    ///
+    /// ```
+    /// # let mut daemon = daemon_rt::Daemon::new();
+    /// daemon.stop_timeout(std::time::Duration::from_secs(30));
+    /// ```
     pub fn stop_timeout(&mut self, limit: Duration) -> &mut Self {
         self.stop_timeout = Some(limit);
         self
     }
 
     /// No limit on the time that the service may take to end, as if none had been set.
+    ///
+    /// ```
+    /// # let mut daemon = daemon_rt::Daemon::new();
+    /// daemon.stop_timeout(std::time::Duration::from_secs(30)).no_stop_timeout();
+    /// assert_eq!(daemon.get_stop_timeout(), None);
+    /// ```
     pub fn no_stop_timeout(&mut self) -> &mut Self {
         self.stop_timeout = None;
         self
@@ -413,12 +588,23 @@ impl Daemon {
     /// Says that the service pings its manager's [`watchdog`](crate::watchdog()), and how long it may
     /// be silent: the unit that `unit` prints then has systemd kill it and start it again after this
     /// time. No watchdog if not set.
+    ///
+    /// ```
+    /// # let mut daemon = daemon_rt::Daemon::new();
+    /// daemon.watchdog(std::time::Duration::from_secs(20));
+    /// ```
     pub fn watchdog(&mut self, limit: Duration) -> &mut Self {
         self.watchdog = Some(limit);
         self
     }
 
     /// Whether the service detaches; [`Mode::Auto`] if not set.
+    ///
+    /// ```
+    /// # let mut daemon = daemon_rt::Daemon::new();
+    /// daemon.mode(daemon_rt::Mode::Foreground);
+    /// assert_eq!(daemon.get_mode(), daemon_rt::Mode::Foreground);
+    /// ```
     pub fn mode(&mut self, mode: Mode) -> &mut Self {
         self.mode = mode;
         self
@@ -468,6 +654,11 @@ impl Daemon {
     ///
     /// The pidfile's path may have any length, but without /proc both must be shorter than 108
     /// bytes; its name may have about 75 bytes.
+    ///
+    /// ```
+    /// # let mut daemon = daemon_rt::Daemon::new();
+    /// daemon.pidfile("/run/greeter.pid").control_socket();
+    /// ```
     #[cfg(feature = "control")]
     pub fn control_socket(&mut self) -> &mut Self {
         self.control_socket = true;
@@ -492,6 +683,11 @@ impl Daemon {
     /// restarted by that manager's own command, and this process ends when the new instance runs.
     /// Where there is no such command, as for what PID 1 of a container runs, the restart fails and
     /// says what to do.
+    ///
+    /// ```
+    /// # let mut daemon = daemon_rt::Daemon::new();
+    /// daemon.pidfile("/run/greeter.pid").restart(std::time::Duration::from_secs(10));
+    /// ```
     #[cfg(feature = "control")]
     pub fn restart(&mut self, patience: Duration) -> &mut Self {
         self.replacement = Some(Replacement::Restart(patience));
@@ -542,6 +738,12 @@ impl Daemon {
     }
 
     /// The name that was set, or else the binary's.
+    ///
+    /// ```
+    /// # let mut daemon = daemon_rt::Daemon::new();
+    /// daemon.name("greeter");
+    /// assert_eq!(daemon.get_name(), "greeter");
+    /// ```
     pub fn get_name(&self) -> String {
         self.name.clone().unwrap_or_else(binary_name)
     }
@@ -566,22 +768,47 @@ impl Daemon {
     }
 
     /// The user that was set.
+    ///
+    /// ```
+    /// # let mut daemon = daemon_rt::Daemon::new();
+    /// daemon.user(1000);
+    /// assert!(daemon.get_user().is_some());
+    /// ```
     pub fn get_user(&self) -> Option<&NameOrId> {
         self.user.as_ref()
     }
 
     /// The group that was set.
+    ///
+    /// ```
+    /// # let mut daemon = daemon_rt::Daemon::new();
+    /// daemon.group(1000);
+    /// assert!(daemon.get_group().is_some());
+    /// ```
     pub fn get_group(&self) -> Option<&NameOrId> {
         self.group.as_ref()
     }
 
     /// The directory that was set to become the service's root.
+    ///
+    /// ```
+    /// # let mut daemon = daemon_rt::Daemon::new();
+    /// daemon.chroot("/srv/jail");
+    /// assert_eq!(daemon.get_chroot(), Some("/srv/jail".as_ref()));
+    /// ```
     pub fn get_chroot(&self) -> Option<&Path> {
         self.chroot.as_deref()
     }
 
     /// The file to which standard output is going to be appended; `None` if to none, such as where it
     /// goes to the journal.
+    ///
+    /// ```
+    /// # let mut daemon = daemon_rt::Daemon::new();
+    /// daemon.stdout("/var/log/greeter.log");
+    /// assert!(daemon.get_stdout()?.is_some());
+    /// # Ok::<_, daemon_rt::Error>(())
+    /// ```
     ///
     /// # Errors
     /// If the path that was set is not valid, or the usual place cannot be told.
@@ -591,6 +818,13 @@ impl Daemon {
 
     /// The file to which standard error is going to be appended; `None` if to none.
     ///
+    /// ```
+    /// # let mut daemon = daemon_rt::Daemon::new();
+    /// daemon.stderr("/var/log/greeter.log");
+    /// assert!(daemon.get_stderr()?.is_some());
+    /// # Ok::<_, daemon_rt::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// If the path that was set is not valid, or the usual place cannot be told.
     pub fn get_stderr(&self) -> Result<Option<PathBuf>, Error> {
@@ -598,16 +832,31 @@ impl Daemon {
     }
 
     /// The limit that was set on the time that a start may take.
+    ///
+    /// ```
+    /// # let mut daemon = daemon_rt::Daemon::new();
+    /// assert_eq!(daemon.get_start_timeout(), None);
+    /// ```
     pub fn get_start_timeout(&self) -> Option<Duration> {
         self.start_timeout
     }
 
     /// The limit that was set on the time that the service may take to end.
+    ///
+    /// ```
+    /// # let mut daemon = daemon_rt::Daemon::new();
+    /// assert_eq!(daemon.get_stop_timeout(), None);
+    /// ```
     pub fn get_stop_timeout(&self) -> Option<Duration> {
         self.stop_timeout
     }
 
     /// The mode that was set.
+    ///
+    /// ```
+    /// # let mut daemon = daemon_rt::Daemon::new();
+    /// assert_eq!(daemon.get_mode(), daemon_rt::Mode::Auto);
+    /// ```
     pub fn get_mode(&self) -> Mode {
         self.mode
     }

@@ -164,6 +164,19 @@ pub struct Hooks<'a, T, Stage> {
 
 impl Daemon {
     /// Starts the chain of hooks that ends in a [`Service`].
+    ///
+    /// ```no_run
+    /// use std::process::ExitCode;
+    ///
+    /// use daemon_rt::{Daemon, shutdown};
+    ///
+    /// fn main() -> ExitCode {
+    ///     let mut daemon = Daemon::new();
+    ///     daemon.default_pidfile();
+    ///     let service = daemon.hooks().main(|| shutdown().wait());
+    ///     daemon.serve(service)
+    /// }
+    /// ```
     #[allow(clippy::unused_self)] // the attribute names this crate once: a wrong `crate = …` is one error, not two
     pub fn hooks<'a>(&self) -> Hooks<'a, (), stage::Start> {
         Hooks {

@@ -25,6 +25,17 @@ impl Ready {
     ///
     /// If that cannot be done, because the pidfile was removed meanwhile for instance, the start
     /// has failed and this process ends.
+    ///
+    /// ```no_run
+    /// use daemon_rt::{Ready, daemon, shutdown};
+    ///
+    /// #[daemon(pidfile, defer_ready)]
+    /// fn main(ready: Ready) {
+    ///     // … bind and connect, then:
+    ///     ready.notify();
+    ///     shutdown().wait();
+    /// }
+    /// ```
     pub fn notify(self) {
         std::mem::forget(self);
         if let Err(error) = announce() {

@@ -32,6 +32,17 @@ pub struct Watchdog(());
 /// Returns the manager's watchdog (`WatchdogSec=` of a systemd unit). The manager kills and
 /// restarts a service that does not [`ping`](Watchdog::ping) in time. The setting
 /// [`watchdog`](crate::Daemon::watchdog) has `unit` print such a unit.
+///
+/// ```no_run
+/// use daemon_rt::{shutdown, watchdog};
+///
+/// if let Some(interval) = watchdog().interval() {
+///     while !shutdown().wait_timeout(interval) {
+///         // … if all is well:
+///         watchdog().ping();
+///     }
+/// }
+/// ```
 pub fn watchdog() -> Watchdog {
     Watchdog(())
 }

@@ -370,6 +370,14 @@ fn errno_line(errno: Option<i32>) -> String {
 /// drops a descriptor when the other end hangs up. To close a stored TCP connection for its peer,
 /// call [`TcpStream::shutdown`](std::net::TcpStream::shutdown): the manager has a copy.
 ///
+/// ```no_run
+/// use std::net::TcpStream;
+///
+/// fn keep(number: u32, connection: &TcpStream) -> std::io::Result<()> {
+///     daemon_rt::store_fd(&format!("connection-{number}"), connection)
+/// }
+/// ```
+///
 /// # Errors
 /// If there is no manager that stores descriptors, or it cannot be reached. The name must be 1 to
 /// 255 bytes without control characters and `:`.
@@ -380,6 +388,11 @@ pub fn store_fd(name: &str, fd: impl AsFd) -> io::Result<()> {
 }
 
 /// Has the manager drop the descriptors that it stores under a name, see [`store_fd`].
+///
+/// ```no_run
+/// daemon_rt::remove_stored_fd("connection-7")?;
+/// # Ok::<_, std::io::Error>(())
+/// ```
 ///
 /// # Errors
 /// As [`store_fd`].

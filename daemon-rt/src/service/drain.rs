@@ -71,6 +71,15 @@ pub struct Drained(&'static Shutdown);
 impl Shutdown {
     /// Holds the end of the service up while the value lives: for a connection, a request, a job. Who
     /// waits for [`drained`](Self::drained) waits for it.
+    ///
+    /// ```
+    /// use daemon_rt::shutdown;
+    ///
+    /// std::thread::spawn(|| {
+    ///     let _hold = shutdown().hold();
+    ///     // … a job that must not be cut short
+    /// });
+    /// ```
     pub fn hold(&self) -> Hold {
         work().holds += 1;
         Hold(())

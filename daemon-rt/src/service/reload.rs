@@ -225,6 +225,15 @@ fn answer(last: u64, result: Result<(), &str>) {
 
 impl Reloads {
     /// Waits for the next request, and blocks this thread.
+    ///
+    /// ```no_run
+    /// let mut reloads = daemon_rt::reloads();
+    /// loop {
+    ///     let reload = reloads.wait();
+    ///     // … read the configuration
+    ///     drop(reload);
+    /// }
+    /// ```
     pub fn wait(&mut self) -> Reload {
         loop {
             self.0.wait(None);
@@ -241,6 +250,21 @@ impl Reloads {
     }
 
     /// The requests as a `futures_core::Stream`, which never ends.
+    ///
+    /// ```no_run
+    /// use std::future::poll_fn;
+    /// use std::pin::pin;
+    ///
+    /// use futures_core::Stream;
+    ///
+    /// # async fn follow() {
+    /// let mut requests = pin!(daemon_rt::reloads().stream());
+    /// while let Some(reload) = poll_fn(|context| requests.as_mut().poll_next(context)).await {
+    ///     // … read the configuration
+    ///     drop(reload);
+    /// }
+    /// # }
+    /// ```
     #[cfg(feature = "stream")]
     pub fn stream(self) -> ReloadStream {
         ReloadStream(self)

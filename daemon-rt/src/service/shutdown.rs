@@ -144,6 +144,15 @@ impl Shutdown {
     }
 
     /// Returns whether termination has been requested.
+    ///
+    /// ```
+    /// use daemon_rt::shutdown;
+    ///
+    /// while !shutdown().requested() {
+    ///     // … a piece of work
+    /// #   break;
+    /// }
+    /// ```
     pub fn requested(&self) -> bool {
         let requested = self.0.is_pending();
         if requested {
@@ -172,6 +181,14 @@ impl Shutdown {
     }
 
     /// Waits until termination is requested.
+    ///
+    /// ```no_run
+    /// use daemon_rt::shutdown;
+    ///
+    /// // … other threads serve
+    /// shutdown().wait();
+    /// println!("good-bye");
+    /// ```
     pub fn wait(&self) {
         while !self.requested() {
             self.0.wait(None);
@@ -180,6 +197,17 @@ impl Shutdown {
 
     /// Waits until termination is requested, but at most for `limit`. Returns whether it has been
     /// requested.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use daemon_rt::shutdown;
+    ///
+    /// while !shutdown().wait_timeout(Duration::from_millis(10)) {
+    ///     // … what is to be done now and then
+    /// #   break;
+    /// }
+    /// ```
     pub fn wait_timeout(&self, limit: Duration) -> bool {
         let deadline = Instant::now().checked_add(limit);
         while !self.requested() {

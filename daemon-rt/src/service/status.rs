@@ -10,6 +10,12 @@ use crate::steps::pidfile;
 /// characters become spaces, and a text is cut at 500 bytes. A manager gets it at any time
 /// (`STATUS=`), and before readiness waits for another 30 seconds (`EXTEND_TIMEOUT_USEC=`). The
 /// call never blocks: a terminal that is stopped misses the text.
+///
+/// ```
+/// for done in (0..=100).step_by(50) {
+///     daemon_rt::status(&format!("index: {done} %"));
+/// }
+/// ```
 pub fn status(text: &str) {
     pidfile::warn_if_lost();
     report::status(text);

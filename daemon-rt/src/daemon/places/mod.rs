@@ -61,6 +61,12 @@ pub fn places(name: impl Into<String>) -> Places {
 impl Places {
     /// The file `NAME.pid`.
     ///
+    /// ```
+    /// let pidfile = daemon_rt::places("greeter").pidfile()?;
+    /// assert_eq!(pidfile.file_name(), Some("greeter.pid".as_ref()));
+    /// # Ok::<_, daemon_rt::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// If the name cannot be part of a path, or another user has made the directory.
     pub fn pidfile(&self) -> Result<PathBuf, Error> {
@@ -70,6 +76,12 @@ impl Places {
     }
 
     /// The file `NAME.log`.
+    ///
+    /// ```
+    /// let log = daemon_rt::places("greeter").log()?;
+    /// assert_eq!(log.file_name(), Some("greeter.log".as_ref()));
+    /// # Ok::<_, daemon_rt::Error>(())
+    /// ```
     ///
     /// # Errors
     /// If the name cannot be part of a path, or another user has made the directory.
@@ -91,6 +103,12 @@ impl Places {
     }
 
     /// The directory for what the service keeps from one run to the next. It need not exist yet.
+    ///
+    /// ```no_run
+    /// let state = daemon_rt::places("greeter").state_directory()?;
+    /// std::fs::create_dir_all(&state)?;
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// If the name cannot be part of a path, or the user has no home directory.

@@ -140,6 +140,17 @@ pub fn listener_or<T: Listen>(
 /// excess are ignored. A descriptor that has not been taken when the service is ready is closed,
 /// with a message, even if it is a stored connection.
 ///
+/// ```no_run
+/// use std::net::TcpListener;
+///
+/// for listener in daemon_rt::listeners()? {
+///     if listener.name() == "http" {
+///         let _http = TcpListener::try_from(listener)?;
+///     }
+/// }
+/// # Ok::<_, daemon_rt::Error>(())
+/// ```
+///
 /// # Errors
 /// If the environment names descriptors that are not open, or if some were closed when the service
 /// became ready.

@@ -51,6 +51,17 @@ impl Pidfile {
     /// Creates the file, unless it is there, locks it, and writes the pid of this process into it.
     /// Does not wait for another holder. Relative paths count from the current directory.
     ///
+    /// ```no_run
+    /// use daemon_rt::{ErrorKind, Pidfile};
+    ///
+    /// match Pidfile::lock("importer.pid") {
+    ///     Ok(pidfile) => println!("locked: {}", pidfile.path().display()),
+    ///     Err(error) if error.kind() == ErrorKind::AlreadyRunning => println!("{error}"),
+    ///     Err(error) => return Err(error),
+    /// }
+    /// # Ok::<_, daemon_rt::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`ErrorKind::AlreadyRunning`](crate::ErrorKind::AlreadyRunning) if it is held, also by this
     /// process; if the file cannot be created or written; if this process is root's and another
@@ -95,6 +106,14 @@ impl Pidfile {
     }
 
     /// The path, which is absolute.
+    ///
+    /// ```no_run
+    /// use daemon_rt::Pidfile;
+    ///
+    /// let pidfile = Pidfile::lock("importer.pid")?;
+    /// assert!(pidfile.path().is_absolute());
+    /// # Ok::<_, daemon_rt::Error>(())
+    /// ```
     pub fn path(&self) -> &Path {
         self.held.path.as_path()
     }
