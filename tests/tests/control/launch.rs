@@ -131,12 +131,10 @@ fn twenty_callers_of_a_service_that_always_fails_give_up() {
         .run();
     done.assert_exited(1);
     let own = "exit status: 1: cannot initialize: too bad";
-    let others = format!(
-        "exit status: 80: already running: {}: held by ",
-        scene.pidfile().display()
-    );
+    // Whom they met may have ended before it was asked for.
+    let others = "exit status: 80: ";
     for line in done.stdout.lines() {
-        assert!(line == own || line.starts_with(&others), "{line}");
+        assert!(line == own || line.starts_with(others), "{line}");
     }
     assert!(done.stdout.contains(own));
     scene.assert_no_leftovers();

@@ -108,7 +108,8 @@ fn closes_thousands(surroundings: impl Fn(Launch<'_>) -> Launch<'_>) {
     started.assert_ready();
     let daemon = scene.daemon();
     assert_clean(&daemon);
-    assert!(started.elapsed < PROMPT, "{started:?}");
+    // One by one up to the highest number that there can be would take minutes.
+    assert!(started.elapsed < 4 * PROMPT, "{started:?}");
     scene.stop(&daemon);
     scene.assert_no_leftovers();
 }
