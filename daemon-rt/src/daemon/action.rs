@@ -85,7 +85,7 @@ pub enum Action {
     /// Check the configuration, and change nothing
     ///
     /// It looks at the settings, the names of users and groups, the working directory, the chroot and
-    /// the directories of the logs. It opens no pidfile, log or socket, and tries no limits.
+    /// what is at the paths of the logs. It opens no pidfile, log or socket, and tries no limits.
     ///
     /// Exit status: 0 if they are good, or else 78.
     Check {

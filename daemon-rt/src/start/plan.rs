@@ -20,6 +20,7 @@ use crate::steps::privileges::Privileges;
 use crate::steps::resources::Resources;
 use crate::steps::signals::StillIgnored;
 use crate::steps::streams::{Logs, NULL, Target, path_of};
+use crate::sys::safe_open::SafePath;
 
 /// What the start does.
 pub(crate) struct Plan {
@@ -156,9 +157,10 @@ impl Plan {
         }
     }
 
-    /// Checks that the directories that the settings name are there. That of the pidfile may be one
-    /// that a manager creates for each start, and what is at its usual place has its directory made
-    /// there. What the caller may not see is left to the start.
+    /// Checks that the directories that the settings name are there, and what is at the paths of the
+    /// logs. The directory of the pidfile may be one that a manager creates for each start, and what is
+    /// at its usual place has its directory made there. What the caller may not see is left to the
+    /// start.
     pub(crate) fn check_places(&self, daemon: &Daemon) -> Result<(), Error> {
         if let Some(root) = self.privileges.root() {
             check_directory(root).during(
@@ -174,8 +176,7 @@ impl Plan {
             (&daemon.stderr, &self.logs.stderr),
         ] {
             if let (Some(Log::Path(_)), Target::Path(log)) = (setting, log) {
-                let directory = log.parent().unwrap_or(log);
-                check_directory(directory).during(Step::ConnectStreams, log.display())?;
+                seen(SafePath::check(log)).during(Step::ConnectStreams, log.display())?;
             }
         }
         Ok(())
@@ -195,8 +196,15 @@ impl Plan {
 fn check_directory(path: &Path) -> io::Result<()> {
     match std::fs::metadata(path) {
         Ok(found) if !found.is_dir() => Err(io::ErrorKind::NotADirectory.into()),
-        Err(error) if error.kind() != io::ErrorKind::PermissionDenied => Err(error),
-        _ => Ok(()),
+        found => seen(found.map(drop)),
+    }
+}
+
+/// What cannot be seen is not wrong.
+fn seen(checked: io::Result<()>) -> io::Result<()> {
+    match checked {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        checked => checked,
     }
 }
 

@@ -37,6 +37,15 @@ impl SafePath {
         })
     }
 
+    /// Checks the path, and what is there, if something is.
+    pub(crate) fn check(path: &Path) -> io::Result<()> {
+        match Self::of(path)?.stat() {
+            Ok(found) => check_file(&found),
+            Err(Errno::ENOENT) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Returns the status of what is at the path, without following a symbolic link.
     pub(crate) fn stat(&self) -> nix::Result<FileStat> {
         fstatat(

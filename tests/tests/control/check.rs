@@ -57,6 +57,35 @@ fn check_looks_names_and_directories_up() {
     scene.assert_no_leftovers();
 }
 
+/// As a start would: nothing is opened.
+#[test]
+fn check_looks_at_what_is_at_the_paths_of_the_logs() {
+    let scene = Scene::new();
+    let ctl = Ctl::new(&scene);
+    let (file, link) = (scene.file("file", ""), scene.path("link"));
+    std::os::unix::fs::symlink(&file, &link).expect("a link");
+    let directory = scene.dir("directory", 0o755, None);
+    let open = scene.dir("open", 0o777, None);
+    for (place, says) in [
+        (directory.as_path(), "it is a directory"),
+        (&link, "it is a symbolic link"),
+        (&file.join("log"), "Not a directory"),
+        (&directory.join("none/log"), "No such file"),
+    ] {
+        ctl.with("stderr", place)
+            .run("check")
+            .assert_exited(78)
+            .assert_says(&[says]);
+    }
+    ctl.with("stderr", directory.join("log")).succeeds("check");
+    require!(root());
+    ctl.with("stderr", open.join("log"))
+        .run("check")
+        .assert_exited(78)
+        .assert_says(&["log"]);
+    scene.assert_no_leftovers();
+}
+
 /// Even that of a service which only root can start, and whose directory only root can see.
 #[test]
 fn an_ordinary_user_may_check() {
