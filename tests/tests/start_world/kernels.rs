@@ -18,10 +18,7 @@ const LACKING: [(&str, &[c_long]); 4] = [
             libc::SYS_faccessat2,
         ],
     ),
-    (
-        "4.10",
-        &[libc::SYS_pidfd_send_signal, libc::SYS_statx, libc::SYS_rseq],
-    ),
+    ("4.10", &[libc::SYS_pidfd_send_signal, libc::SYS_statx]),
     (
         "3.10",
         &[
