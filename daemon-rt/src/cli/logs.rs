@@ -212,7 +212,11 @@ impl fmt::Display for Stream {
 }
 
 fn add(files: &mut Vec<PathBuf>, file: PathBuf) {
-    if !files.contains(&file) {
+    let is_same = |other: &PathBuf| match (fs::metadata(other), fs::metadata(&file)) {
+        (Ok(one), Ok(two)) => (one.dev(), one.ino()) == (two.dev(), two.ino()),
+        _ => *other == file,
+    };
+    if !files.iter().any(is_same) {
         files.push(file);
     }
 }

@@ -59,7 +59,7 @@ pub enum Action {
     /// Send a signal to the service's main process
     Kill {
         /// Its name, with or without SIG, or its number
-        #[arg(value_parser = signal)]
+        #[arg(value_parser = signal, allow_hyphen_values = true)]
         signal: i32,
     },
     /// Show whether the service runs, who runs it, what it does and what it uses
@@ -243,6 +243,8 @@ fn manager_that_installs() -> impl TypedValueParser<Value = Manager> {
 }
 
 fn signal(text: &str) -> Result<i32, &'static str> {
+    // As for kill(1).
+    let text = text.strip_prefix('-').unwrap_or(text);
     match sys::signal_number(text) {
         Some(number) => Ok(number),
         None => Err("no signal has this name or number"),

@@ -158,7 +158,8 @@ fn a_service_without_a_log_has_none() {
 fn a_log_that_was_removed_is_shown_through_the_process() {
     let scene = Scene::new();
     let log = scene.path("log");
-    let ctl = Ctl::new(&scene).with("stderr", &log);
+    // Both streams: it is one file all the same.
+    let ctl = Ctl::new(&scene).with("stdout", &log).with("stderr", &log);
     ctl.start();
     append(&log, "removed\n");
     fs::remove_file(&log).unwrap();

@@ -78,7 +78,7 @@ fn kill_knows_signals_by_name_and_number() {
         .assert_says(&["cannot send a signal: it is not running"]);
     let daemon = ctl.start();
     let mut heard = String::new();
-    for signal in ["HUP", "SIGHUP", "hup", "sighup", "1"] {
+    for signal in ["HUP", "SIGHUP", "hup", "sighup", "1", "-1", "-HUP"] {
         assert_eq!(ctl.succeeds(&format!("kill {signal}")), "");
         heard.push_str("hung up\n");
         scene.wait_until("the signal", || {

@@ -683,6 +683,13 @@ fn what_was_started_by_hand_is_not_started_once_more() {
         said.contains(note) && said.contains("started: pid "),
         "{said}"
     );
+
+    // Beside the manager, which has it down.
+    call(&machine, &format!("{CALL} stop")).expect_success();
+    call(&machine, &format!("{CALL} start")).expect_success();
+    let said = call(&machine, &format!("{CALL} uninstall")).expect_success();
+    assert!(said.contains("which no manager runs, goes on"), "{said}");
+    call(&machine, &format!("{CALL} stop")).expect_success();
 }
 
 #[test]

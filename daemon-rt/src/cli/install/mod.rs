@@ -91,6 +91,9 @@ pub(super) fn run(
     if let Some(before) = before {
         outcome += &before.wait().map_err(failed)?;
     }
+    if let (Task::Uninstall, Some(pid)) = (task, start::left(daemon)) {
+        outcome = format!("{outcome}; pid {pid}, which no manager runs, goes on");
+    }
     log::say(&outcome);
     Ok(())
 }

@@ -1,12 +1,24 @@
 //! The start by the manager, seen from outside: by the pidfile.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::control::{Control, Status, keeper};
 use crate::daemon::action::Manager;
 use crate::daemon::{Daemon, places};
 use crate::sys;
+
+/// Returns the service that runs although it is uninstalled: it was started by hand.
+pub(super) fn left(daemon: &Daemon) -> Option<u32> {
+    running(&places::pidfile(daemon).ok()??)
+}
+
+fn running(pidfile: &Path) -> Option<u32> {
+    match Control::new(pidfile).status() {
+        Ok(Status::Running { pid, .. }) => Some(pid),
+        _ => None,
+    }
+}
 
 /// The service before the start.
 pub(super) struct Before {
@@ -26,10 +38,7 @@ impl Before {
                 running: None,
             });
         };
-        let running = match Control::new(&pidfile).status() {
-            Ok(Status::Running { pid, .. }) => Some(pid),
-            _ => None,
-        };
+        let running = running(&pidfile);
         if let (Some(pid), false) = (running, manager == Manager::Sysv) {
             if let Ok(None) = keeper::find_keeper(sys::pid_of(pid), &pidfile) {
                 return Err(io::Error::other(format!(

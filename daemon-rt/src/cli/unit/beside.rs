@@ -12,6 +12,9 @@ pub(super) fn sysusers(input: &UnitInput<'_>) -> Result<ServiceFiles, Error> {
         let problem = "the service has no user of its own";
         return Err(refuse("user", problem));
     };
+    if let Some(NameOrId::Id(_)) = &input.daemon.user {
+        return Err(refuse("user", "a new user needs a name, not a number"));
+    }
     let mut entries = Vec::new();
     let mut id = "-".to_owned();
     if let Some(group) = &input.daemon.group {
@@ -46,8 +49,8 @@ pub(super) fn tmpfiles(input: &UnitInput<'_>) -> Result<ServiceFiles, Error> {
         entries.push(format!("d {path} 0755 {user} {group} -"));
     }
     if entries.is_empty() {
-        let problem = "every directory that they name is on every system";
-        return Err(refuse("the settings", problem));
+        let problem = "there is none to make: the service uses what is on every system";
+        return Err(refuse("directories", problem));
     }
     Ok(conf("/etc/tmpfiles.d", input, entries))
 }

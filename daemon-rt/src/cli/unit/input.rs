@@ -118,6 +118,9 @@ impl<'a> UnitInput<'a> {
         options: &'a UnitOptions,
     ) -> Result<Self, Error> {
         let mut name = plain_name(daemon.get_name())?;
+        if let Some(instance) = &options.instance {
+            template::check_name(instance)?;
+        }
         let directory = match &daemon.working_directory {
             Property::Set(directory) => directory.as_path(),
             Property::Usual | Property::Keep => Path::new("/"),

@@ -48,8 +48,10 @@ impl Sockets {
         };
         let mut parts = rest.split(',');
         let address = parts.next().unwrap_or_default();
-        if address.is_empty() {
-            return Err(refused("it has no address"));
+        if !is_address(address) {
+            return Err(refused(
+                "an address is PORT, ADDRESS:PORT or an absolute path",
+            ));
         }
         let mut kind = "ListenStream";
         let mut options = Options::default();
@@ -57,8 +59,8 @@ impl Sockets {
             match part.split_once('=') {
                 None if part == "datagram" => kind = "ListenDatagram",
                 Some(("mode", mode)) if is_mode(mode) => options.mode = Some(mode.to_owned()),
-                Some(("user", user)) => options.user = Some(user.to_owned()),
-                Some(("group", group)) => options.group = Some(group.to_owned()),
+                Some(("user", user)) if is_name(user) => options.user = Some(user.to_owned()),
+                Some(("group", group)) if is_name(group) => options.group = Some(group.to_owned()),
                 _ => {
                     let problem = "an option is datagram, mode=OCTAL, user=USER or group=GROUP";
                     return Err(refused(problem));
@@ -112,6 +114,20 @@ impl Sockets {
         unit.extend(["", "[Install]", "WantedBy=sockets.target"].map(str::to_owned));
         lines(unit)
     }
+}
+
+/// Tells whether systemd may take it: the rest of it is not looked at.
+fn is_address(text: &str) -> bool {
+    match text.rsplit_once(':') {
+        _ if text.contains(char::is_whitespace) => false,
+        _ if text.starts_with(['/', '@']) => true,
+        Some((_, port)) => is_port(port),
+        None => is_port(text),
+    }
+}
+
+fn is_port(text: &str) -> bool {
+    matches!(text.parse::<u16>(), Ok(port) if port > 0)
 }
 
 /// Tells whether this can be part of a unit's name. An address with `=` begins otherwise.

@@ -30,14 +30,19 @@ pub(super) fn base(name: &str, instance: &str) -> String {
     }
 }
 
-/// Makes sure that the instances are not one another.
-pub(super) fn check(instance: &str, words: &[String], pidfile: Option<&str>) -> Result<(), Error> {
-    let object = || format!("--template {instance}");
+/// Checks the name of the instance.
+pub(super) fn check_name(instance: &str) -> Result<(), Error> {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     if instance.is_empty() || !instance.chars().all(is_plain) {
         let problem = "an instance has a name of letters, digits, '-', '_' and '.'";
-        return Err(Error::usage(object(), problem));
+        return Err(Error::usage(format!("--template {instance}"), problem));
     }
+    Ok(())
+}
+
+/// Makes sure that the instances are not one another.
+pub(super) fn check(instance: &str, words: &[String], pidfile: Option<&str>) -> Result<(), Error> {
+    let object = || format!("--template {instance}");
     if !words.iter().any(|word| word.contains(INSTANCE)) {
         let problem = "the arguments before the command do not name this instance";
         return Err(Error::usage(object(), problem));

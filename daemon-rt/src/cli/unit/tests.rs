@@ -165,6 +165,7 @@ fn instances_that_would_be_one_another_are_no_template() {
     assert!(refused("alpha", &["--config=/etc/beta"], "/run/alpha.pid").contains("do not name"));
     assert!(refused("alpha", &["alpha"], "/run/greeter.pid").contains("/run/greeter.pid"));
     assert!(refused("a/b", &["a/b"], "/run/a/b.pid").contains("letters"));
+    assert!(refused("", &["a"], "/run/a.pid").contains("letters"));
 }
 
 #[test]
@@ -172,6 +173,12 @@ fn sockets_that_cannot_be_had_so_are_refused() {
     for (sockets, word) in [
         (&["80,dgram"][..], "datagram"),
         (&["http="], "address"),
+        (&["=80"], "address"),
+        (&["a b=80"], "address"),
+        (&["0"], "address"),
+        (&["::1:99999"], "address"),
+        (&["relative.sock"], "address"),
+        (&["/a,user=a b"], "USER"),
         (&["80,mode=0660"], "path"),
         (&["/a,mode=0999"], "OCTAL"),
         (&["/a,mode=0660", "/b"], "one mode"),
