@@ -497,7 +497,8 @@ fn capability_set(capabilities: impl IntoIterator<Item = u32>) -> u64 {
 }
 
 /// The calls that an argument of strace names, as a pattern that matches their wider variants, too:
-/// `trace=fcntl,close` is `trace=/^(fcntl|close)(32|64)?$`.
+/// `trace=fcntl,close` is `trace=/^(fcntl|close)(32|64)?$`. That a processor lacks one (`?rename`) is
+/// no error in a pattern.
 fn any_width(argument: &str) -> OsString {
     let Some((verb, rest)) = argument.split_once('=') else {
         return argument.into();
@@ -506,5 +507,9 @@ fn any_width(argument: &str) -> OsString {
     if calls.starts_with(['/', '%']) {
         return argument.into();
     }
-    format!("{verb}=/^({})(32|64)?${how}", calls.replace(',', "|")).into()
+    format!(
+        "{verb}=/^({})(32|64)?${how}",
+        calls.replace('?', "").replace(',', "|")
+    )
+    .into()
 }

@@ -294,43 +294,28 @@ fn webapp_as_an_ordinary_user() {
 }
 
 /// On new connections and on those that are kept, as fast as 64 clients can ask: wrk(1) says what has
-/// failed.
+/// failed. In a machine, whose ports no other test wants.
 #[test]
 fn webapp_is_restarted_under_load_without_an_error() {
-    require!(tool("wrk"));
-    let scene = Scene::new();
-    let (service, runtime) = (example("webapp"), own_dir(&scene, "runtime"));
-    let port = TcpListener::bind("127.0.0.1:0")
-        .and_then(|listener| listener.local_addr())
-        .expect("a port")
-        .port();
-    let command = |command: &[&str]| {
-        let launch = ordinary(scene.launch(&service)).env("XDG_RUNTIME_DIR", &runtime);
-        launch
-            .args(["--port", &port.to_string()])
-            .args(command)
-            .run()
-    };
-    command(&["start"]).assert_ready();
-    for header in ["Connection: keep-alive", "Connection: close"] {
-        let load = scene
-            .launch("/usr/bin/wrk")
-            .args(["-c", "64", "-t", "1", "-d", "6", "-H", header])
-            .arg(format!("http://127.0.0.1:{port}/"))
-            .spawn();
-        let mut restarts = 0;
-        while load.is_running() {
-            command(&["restart", "--quiet"]).assert_ready();
-            restarts += 1;
-        }
-        let said = load.wait().assert_exited(0).stdout.clone();
+    require!(machine(), tool("wrk"));
+    let machine = machine_with("webapp");
+    machine.run(["webapp", "start"]).expect_success();
+    for header in ["keep-alive", "close"] {
+        let script = format!(
+            "wrk -c 64 -t 1 -d 6 --timeout 60s -H 'Connection: {header}' http://127.0.0.1/ >/run/wrk & load=$!
+            while kill -0 $load 2>/dev/null; do webapp restart --quiet || exit; echo restarted; done
+            wait $load && cat /run/wrk"
+        );
+        let said = machine.sh(&script).expect_success();
         assert!(
-            restarts > 2 && !said.contains("errors") && !said.contains("Non-2xx"),
-            "{restarts} restarts: {said}"
+            said.matches("restarted").count() > 2
+                && said.contains("requests in")
+                && !said.contains("errors")
+                && !said.contains("Non-2xx"),
+            "{said}"
         );
     }
-    command(&["stop"]).assert_exited(0);
-    scene.assert_no_leftovers();
+    machine.run(["webapp", "stop"]).expect_success();
 }
 
 #[test]
