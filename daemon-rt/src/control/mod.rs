@@ -239,7 +239,6 @@ impl Control {
     fn is_dead(&self) -> Result<bool, Error> {
         match lookup::find(&self.pidfile)? {
             Found::Stale(Some(pid)) => Ok(proc::has_ended(pid)),
-            Found::Stale(None) => Ok(true),
             _ => Ok(false),
         }
     }
