@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fmt;
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::os::unix::process::CommandExt;
@@ -195,7 +195,7 @@ impl Stream {
         }
         // A path may be another file's here: one that was removed, or is in another mount namespace.
         Some(match fs::symlink_metadata(&path) {
-            Ok(there) if (there.dev(), there.ino()) == (open.dev(), open.ino()) => Self::File(path),
+            Ok(there) if is_same(&there, &open) => Self::File(path),
             _ => Self::File(descriptor),
         })
     }
@@ -212,13 +212,17 @@ impl fmt::Display for Stream {
 }
 
 fn add(files: &mut Vec<PathBuf>, file: PathBuf) {
-    let is_same = |other: &PathBuf| match (fs::metadata(other), fs::metadata(&file)) {
-        (Ok(one), Ok(two)) => (one.dev(), one.ino()) == (two.dev(), two.ino()),
+    let is_it = |other: &PathBuf| match (fs::metadata(other), fs::metadata(&file)) {
+        (Ok(there), Ok(found)) => is_same(&there, &found),
         _ => *other == file,
     };
-    if !files.iter().any(is_same) {
+    if !files.iter().any(is_it) {
         files.push(file);
     }
+}
+
+fn is_same(one: &Metadata, other: &Metadata) -> bool {
+    (one.dev(), one.ino()) == (other.dev(), other.ino())
 }
 
 /// Tells whether a stream is set to go to the journal.

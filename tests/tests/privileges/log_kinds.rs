@@ -3,8 +3,9 @@
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 
-use daemon_harness::{Scene, Stdio, bin};
+use daemon_harness::{Proc, Scene, Stdio, bin};
 
 use daemon_tests::svc::{barrier, refused, service, started};
 
@@ -26,12 +27,18 @@ fn what_the_caller_has_there_is_kept() {
         fs::read_to_string(&log).unwrap() == "out\nerr\n"
     });
     // As a log that a shell has opened in the foreground.
-    fs::rename(&log, scene.path("log.1")).unwrap();
+    assert_opened_again(&scene, &daemon, &log);
+}
+
+/// Renamed, the log is opened again by its name at a reload.
+#[track_caller]
+fn assert_opened_again(scene: &Scene, daemon: &Proc, log: &Path) {
+    fs::rename(log, scene.path("log.1")).unwrap();
     daemon.signal(libc::SIGHUP);
     scene.wait_until("the new file", || {
-        matches!(fs::read_to_string(&log).as_deref(), Ok("reloaded\n"))
+        matches!(fs::read_to_string(log).as_deref(), Ok("reloaded\n"))
     });
-    scene.stop(&daemon);
+    scene.stop(daemon);
 }
 
 #[test]
@@ -75,12 +82,7 @@ fn an_open_log_that_is_renamed_is_opened_again_at_a_reload() {
         .set("stdout_file", &log)
         .args(["init:reloads", "init:expect_shutdown"]);
     let daemon = started(launch, &scene);
-    fs::rename(&log, scene.path("log.1")).unwrap();
-    daemon.signal(libc::SIGHUP);
-    scene.wait_until("the new file", || {
-        matches!(fs::read_to_string(&log).as_deref(), Ok("reloaded\n"))
-    });
-    scene.stop(&daemon);
+    assert_opened_again(&scene, &daemon, &log);
 }
 
 #[test]

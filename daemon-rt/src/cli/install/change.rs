@@ -10,12 +10,10 @@ use std::time::{Duration, Instant};
 
 use nix::libc;
 
-use super::compile::{COMPILED, SOURCE, compile};
+use super::compile::{COMMAND, COMPILED, SOURCE, compile};
 use crate::cli::unit::shell_line;
 use crate::control::keeper;
 
-/// Time limit for a command of a manager, the start or the end of the service included.
-const COMMAND: Duration = Duration::from_secs(180);
 /// Time limit for a supervisor to come or go: runsvdir(8) looks each five seconds, or fourteen.
 const SUPERVISOR: Duration = Duration::from_secs(60);
 /// Pause between two looks for it.

@@ -13,8 +13,8 @@ pub(super) const COMPILED: &str = "/etc/s6-rc/compiled";
 /// The databases that are made here: this and a number.
 const PREFIX: &str = "/etc/s6-rc/compiled-";
 
-/// Time limit for a command: services that are gone are stopped.
-const COMMAND: Duration = Duration::from_secs(180);
+/// Time limit for a command of a manager, the start or the end of services included.
+pub(super) const COMMAND: Duration = Duration::from_secs(180);
 
 /// Compiles the sources, and has s6-rc go on with that, now and after a boot.
 pub(super) fn compile() -> io::Result<()> {

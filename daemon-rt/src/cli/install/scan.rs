@@ -13,43 +13,49 @@ use super::layout::{Boot, Layout, words};
 use crate::manager::supervisor;
 
 pub(super) fn runit(name: &str) -> io::Result<Layout> {
-    let (directory, scanned) = (PathBuf::from("/etc/sv"), of_runsvdir()?);
-    let own = directory.join(name).display().to_string();
+    let layout = scanned(name, "/etc/sv", &of_runsvdir()?);
+    let sv = |verb| words(&["sv", "-w", "150", verb, &own(&layout)]);
     Ok(Layout {
+        start: vec![sv("start")],
+        stop: vec![sv("exit")],
+        ..layout
+    })
+}
+
+pub(super) fn s6(name: &str) -> io::Result<Layout> {
+    let directory = of_s6_svscan()?;
+    let layout = scanned(name, "/etc/s6/sv", &directory);
+    let scan = words(&["s6-svscanctl", "-a", &directory.display().to_string()]);
+    let svc = |until, option| words(&["s6-svc", until, "-T", "150000", option, &own(&layout)]);
+    Ok(Layout {
+        reload: vec![scan.clone()],
+        start: vec![svc("-wU", "-u")],
+        stop: vec![scan, svc("-wD", "-xd")],
+        ..layout
+    })
+}
+
+/// A service directory in `directory`, which is linked to from `scanned`; without the commands.
+fn scanned(name: &str, directory: &str, scanned: &Path) -> Layout {
+    Layout {
         name: name.to_owned(),
+        directory: directory.into(),
         file: format!("{name}/run"),
-        directory,
         packaged: Vec::new(),
         boot: Boot::Scan {
             link: scanned.join(name),
         },
         units: None,
         reload: Vec::new(),
-        start: vec![words(&["sv", "-w", "150", "start", &own])],
-        stop: vec![words(&["sv", "-w", "150", "exit", &own])],
+        start: Vec::new(),
+        stop: Vec::new(),
         forget: Vec::new(),
-    })
+    }
 }
 
-pub(super) fn s6(name: &str) -> io::Result<Layout> {
-    let (directory, scanned) = (PathBuf::from("/etc/s6/sv"), of_s6_svscan()?);
-    let own = directory.join(name).display().to_string();
-    let scan = words(&["s6-svscanctl", "-a", &scanned.display().to_string()]);
-    let wait = |up_or_down, option| words(&["s6-svc", up_or_down, "-T", "150000", option, &own]);
-    Ok(Layout {
-        name: name.to_owned(),
-        file: format!("{name}/run"),
-        directory,
-        packaged: Vec::new(),
-        boot: Boot::Scan {
-            link: scanned.join(name),
-        },
-        units: None,
-        reload: vec![scan.clone()],
-        start: vec![wait("-wU", "-u")],
-        stop: vec![scan, wait("-wD", "-xd")],
-        forget: Vec::new(),
-    })
+/// The service directory.
+fn own(layout: &Layout) -> String {
+    layout.directory.join(&layout.name).display().to_string()
 }
 
 /// The directory of `runsvdir DIRECTORY`.
