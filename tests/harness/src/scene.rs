@@ -177,14 +177,12 @@ impl Scene {
         self.path("service.pid")
     }
 
-    /// The pid in the pidfile; `None` if the file is absent or holds anything but a number and a
-    /// newline.
+    /// The pid in the pidfile; `None` if the file is absent or holds anything but a number and
+    /// newlines: where a longer pid was, there may be several for a moment.
     pub fn pid_in_pidfile(&self) -> Option<i32> {
-        fs::read_to_string(self.pidfile())
-            .ok()?
-            .strip_suffix('\n')?
-            .parse()
-            .ok()
+        let text = fs::read_to_string(self.pidfile()).ok()?;
+        let pid = text.strip_suffix('\n')?.trim_end_matches('\n');
+        pid.parse().ok()
     }
 
     /// Who holds the flock(2) of this file, by `/proc/locks` (so without trying to take it): pids,

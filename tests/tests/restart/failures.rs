@@ -1,6 +1,7 @@
 //! What goes wrong in a restart leaves the service with exactly one owner.
 
-use std::fs;
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
 use std::os::unix::process::ExitStatusExt;
 
 use daemon_harness::{Proc, Running, Scene, bin, require};
@@ -189,6 +190,9 @@ fn if_the_restarter_is_killed_at_any_call_there_is_one_owner() {
         let scene = Scene::new();
         let ctl = answering(&scene).with("reloads", "");
         let old = ctl.start();
+        // As long as the line of any pid, so that the new one's is shorter.
+        let pidfile = OpenOptions::new().write(true).open(scene.pidfile());
+        writeln!(pidfile.unwrap(), "{:011}", old.pid()).unwrap();
         let (calls, when) = moment.split_once(':').unwrap();
         let kill = format!("inject={calls}:signal=KILL:{when}");
         let restart = ctl

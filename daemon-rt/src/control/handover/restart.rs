@@ -4,7 +4,6 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -153,8 +152,7 @@ impl Restarter {
         // After the write, only the renaming itself can fail.
         let socket = SafePath::of(&beside(&hand_over.pidfile, CONTROL))?;
         let new_socket = beside(&hand_over.pidfile, NEW_CONTROL);
-        let line = format!("{new}\n");
-        self.pidfile.write_all_at(line.as_bytes(), 0)?;
+        let end = pidfile::write_pid(&self.pidfile, new, i64::MAX)?;
         if let Ok(file) = fstat(&self.pidfile) {
             if file.st_nlink == 0 {
                 return Err(io::Error::other(
@@ -164,7 +162,7 @@ impl Restarter {
         }
         // From here on there is no way back. The new instance, which finds its pid in the file,
         // makes up for what fails.
-        _ = self.pidfile.set_len(line.len() as u64);
+        _ = self.pidfile.set_len(end.into());
         _ = socket.rename_from(new_socket.file_name().unwrap_or_default());
         _ = hand_over.tell_old();
         _ = hand_over.go.write_all(b"G");

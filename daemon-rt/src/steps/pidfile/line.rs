@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::AsFd;
 
-use nix::sys::uio::pread;
+use nix::sys::uio::{pread, pwrite};
 use nix::unistd::Pid;
 
 use crate::sys::retry;
@@ -24,6 +24,28 @@ pub(super) fn line(pid: Pid, buffer: &mut [u8; LONGEST_LINE]) -> &[u8] {
         rest /= 10;
     }
     &buffer[start..]
+}
+
+/// Writes a pid to a pidfile that may be of this size, and returns where to cut it off. Until that
+/// is done, or if it never is, newlines cover what was there of a longer pid: whoever reads the file
+/// finds this pid alone.
+pub(crate) fn write_pid(file: impl AsFd, pid: Pid, size: i64) -> io::Result<u8> {
+    let mut buffer = [b'\n'; 2 * LONGEST_LINE];
+    let (before, _) = buffer
+        .split_first_chunk_mut()
+        .expect("it is longer than a line");
+    let length = line(pid, before).len();
+    let cut = u8::try_from(length).expect("it is short");
+    let start = LONGEST_LINE - length;
+    let text = if size > cut.into() {
+        &buffer[start..][..LONGEST_LINE]
+    } else {
+        &buffer[start..LONGEST_LINE]
+    };
+    if retry(|| pwrite(&file, text, 0))? < text.len() {
+        return Err(io::ErrorKind::WriteZero.into());
+    }
+    Ok(cut)
 }
 
 /// Reads the pid in the first line of a pidfile; `None` if there is anything else.

@@ -51,6 +51,7 @@ pub(crate) use self::{
     alone::is_held_here,
     held::SocketFile,
     holder::{Found, Phase, find, says_alive},
+    line::write_pid,
     lock::remove_stale,
     marks::{Life, is_foreground, kept_instances, old_instances, restart_lock, set_kept, set_old},
     own::remove_beside,

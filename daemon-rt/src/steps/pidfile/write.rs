@@ -3,11 +3,10 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
-use nix::sys::uio::pwrite;
 use nix::unistd::{ftruncate, getpid};
 
 use super::held::{Held, held};
-use super::line::{LONGEST_LINE, line};
+use super::line::write_pid;
 use super::lock::Claim;
 use super::marks;
 use crate::daemon::Mode;
@@ -37,12 +36,7 @@ impl Claim {
 impl Held {
     /// Writes the pid of this process, which owns the file from then on.
     pub(super) fn write_pid(&self, writer: &OwnedFd) -> io::Result<()> {
-        let mut buffer = [0; LONGEST_LINE];
-        let line = line(getpid(), &mut buffer);
-        if retry(|| pwrite(writer, line, 0))? < line.len() {
-            return Err(io::ErrorKind::WriteZero.into());
-        }
-        let end = u8::try_from(line.len()).expect("it is short");
+        let end = write_pid(writer, getpid(), self.file.st_size)?;
         if self.file.st_size > end.into() {
             retry(|| ftruncate(writer, end.into()))?;
         }
