@@ -5,7 +5,7 @@ use std::ptr;
 
 use nix::errno::Errno;
 use nix::libc;
-use nix::unistd::Gid;
+use nix::unistd::{Gid, Uid};
 
 /// The most that Linux allows a process, see setgroups(2).
 pub(crate) const MOST_GROUPS: usize = 1 << 16;
@@ -77,6 +77,34 @@ pub(crate) fn groups(room: &mut [libc::gid_t]) -> nix::Result<&mut [libc::gid_t]
     // SAFETY: there is room for `length`.
     let count = Errno::result(unsafe { libc::getgroups(length, room.as_mut_ptr()) })?;
     Ok(&mut room[..usize::try_from(count).unwrap_or(0)])
+}
+
+/// Returns the user id that the kernel asks for with files.
+#[cfg(target_os = "linux")]
+pub(crate) fn file_system_uid() -> Uid {
+    // SAFETY: this touches no memory. No user has the id -1: it changes nothing.
+    let result = unsafe { libc::setfsuid(libc::uid_t::MAX) };
+    Uid::from_raw(id_of(result))
+}
+
+/// Returns the group id that the kernel asks for with files.
+#[cfg(target_os = "linux")]
+pub(crate) fn file_system_gid() -> Gid {
+    // SAFETY: this touches no memory. No group has the id -1: it changes nothing.
+    let result = unsafe { libc::setfsgid(libc::gid_t::MAX) };
+    Gid::from_raw(id_of(result))
+}
+
+/// Returns the id that was returned as a signed number. On 32 bits, musl takes the last ids for the
+/// numbers of errors.
+#[cfg(target_os = "linux")]
+fn id_of(result: c_int) -> u32 {
+    let id = if cfg!(target_env = "musl") && result == -1 {
+        -Errno::last_raw()
+    } else {
+        result
+    };
+    0_u32.wrapping_add_signed(id)
 }
 
 /// Gives this process a new, anonymous session keyring, see keyctl(2).

@@ -64,17 +64,19 @@ fn a_log_can_have_more_than_4_gib() {
     scene.stop(&scene.daemon());
 }
 
-/// There is no user 4294967295: that is -1.
+/// There is no user 4294967295: that is -1. The last ones look like the numbers of errors.
 #[test]
 fn the_last_user_is_one() {
     require!(root());
-    let scene = Scene::new();
-    let last = u32::MAX - 1;
-    let launch = service(&scene).set("user", last.to_string());
-    launch.set("group", last.to_string()).run().assert_ready();
-    let daemon = scene.daemon();
-    assert_eq!(daemon.status().ruid, last);
-    scene.stop(&daemon);
+    for id in [1 << 16, 1 << 31, u32::MAX - 4096, u32::MAX - 1] {
+        let scene = Scene::new();
+        let launch = service(&scene).set("user", id.to_string());
+        launch.set("group", id.to_string()).run().assert_ready();
+        let daemon = scene.daemon();
+        let status = daemon.status();
+        assert_eq!([status.ruid, status.rgid], [id; 2]);
+        scene.stop(&daemon);
+    }
 }
 
 #[test]

@@ -27,9 +27,8 @@ mod with_saved_ids {
     /// The real, effective, saved and, where there is one, file-system user ids.
     pub(crate) fn uids() -> nix::Result<impl Iterator<Item = Uid>> {
         let ids = unistd::getresuid()?;
-        // An invalid id changes nothing; the call returns the present one.
         #[cfg(target_os = "linux")]
-        let more = [unistd::setfsuid(Uid::from_raw(u32::MAX))];
+        let more = [sys::file_system_uid()];
         #[cfg(not(target_os = "linux"))]
         let more = [];
         Ok([ids.real, ids.effective, ids.saved].into_iter().chain(more))
@@ -39,7 +38,7 @@ mod with_saved_ids {
     pub(crate) fn gids() -> nix::Result<impl Iterator<Item = Gid>> {
         let ids = unistd::getresgid()?;
         #[cfg(target_os = "linux")]
-        let more = [unistd::setfsgid(Gid::from_raw(u32::MAX))];
+        let more = [sys::file_system_gid()];
         #[cfg(not(target_os = "linux"))]
         let more = [];
         Ok([ids.real, ids.effective, ids.saved].into_iter().chain(more))
