@@ -1,8 +1,9 @@
-//! E3: more sockets than a message carries.
+//! E3: more sockets than a message carries; many connections on one.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::TcpStream;
+use std::time::Duration;
 
 use daemon_harness::{Scene, errno_text};
 use nix::sys::resource::Resource;
@@ -95,4 +96,20 @@ fn e3_if_the_new_one_fails_the_old_one_goes_on_with_all_of_them() {
     }
     old.restart();
     assert_eq!(addresses(&scene), before);
+}
+
+/// Of those that come while no instance accepts, the kernel drops none: a client would try again a
+/// second later.
+#[test]
+fn more_connections_wait_than_the_128_of_std() {
+    let scene = Scene::new();
+    let service = Listening::new(&scene).with("many=1");
+    service.start();
+    let address = addresses(&scene).pop_first().expect("a socket");
+    let address = address.parse().expect("an address");
+    let allowed = fs::read_to_string("/proc/sys/net/core/somaxconn").expect("Linux");
+    let allowed: usize = allowed.trim().parse().expect("a number");
+    let connect = || TcpStream::connect_timeout(&address, Duration::from_secs(20));
+    let waiting: Result<Vec<_>, _> = (0..allowed.min(500)).map(|_| connect()).collect();
+    waiting.expect("it waits, and is not dropped");
 }

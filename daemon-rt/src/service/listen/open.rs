@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
+#[cfg(any(target_os = "linux", target_os = "freebsd"))]
+use nix::sys::socket::{Backlog, listen};
 use nix::sys::stat::SFlag;
 
 use super::address::Address;
@@ -54,7 +56,12 @@ impl Open for TcpListener {
 
     fn open(addresses: &[LocalAddr]) -> io::Result<Self> {
         // With SO_REUSEADDR: connections of an instance that has ended do not keep the address.
-        Self::bind(&*ip_addresses(addresses))
+        let listener = Self::bind(&*ip_addresses(addresses))?;
+        // std lets 128 connections wait. If more clients come back in the moment of a restart, the kernel
+        // drops their calls, and they try again a second later. (For Unix sockets std asks for as many.)
+        #[cfg(any(target_os = "linux", target_os = "freebsd"))]
+        listen(&listener, Backlog::MAXALLOWABLE)?;
+        Ok(listener)
     }
 }
 
