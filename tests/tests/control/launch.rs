@@ -5,8 +5,8 @@ use std::io::Write;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 
-use daemon_harness::{Launch, Proc, Running, Scene, Started, Stdio, bin, errno_text};
-use daemon_tests::svc::start_in_init;
+use daemon_harness::{Launch, Proc, Running, Scene, Started, Stdio, bin, errno_text, require};
+use daemon_tests::svc::{service, start_in_init};
 
 /// How many at once.
 const MANY: usize = 100;
@@ -108,6 +108,23 @@ fn an_instance_that_is_starting_is_waited_for() {
     drop(inside);
     starting.wait().assert_ready();
     let done = caller.wait();
+    done.assert_exited(0);
+    assert_eq!(pids(&done), (BTreeSet::from([scene.daemon().pid()]), 0));
+}
+
+/// As on a slow machine, where a moment is long.
+#[test]
+fn an_instance_that_has_not_written_its_pid_is_waited_for() {
+    require!(tool("strace"));
+    let scene = Scene::new();
+    let starting = service(&scene)
+        .strace("calls", &["-e", "inject=setsid:delay_enter=3000000"])
+        .spawn();
+    scene.wait_until("the lock", || {
+        !scene.lock_holders(scene.pidfile()).is_empty()
+    });
+    let done = three_starters(&scene).wait();
+    starting.wait().assert_ready();
     done.assert_exited(0);
     assert_eq!(pids(&done), (BTreeSet::from([scene.daemon().pid()]), 0));
 }

@@ -89,17 +89,28 @@ impl fmt::Display for Phase {
     }
 }
 
-/// Finds the main process of the service that holds this file, if there is evidence for one.
+/// Finds the main process of the service that holds this file, or that one is about to write its
+/// pid, if there is evidence for it.
 pub(crate) fn main_process(file: BorrowedFd<'_>, pidfile: &Path) -> io::Result<Option<Holder>> {
-    let Some(named) = read_pid(file)? else {
-        return Ok(None);
-    };
-    let found = fstat(file)?;
+    // Before the pid is read: when a start is over, its pid is there.
     let phase = if marks::is_starting(file) {
         Phase::Starting
     } else {
         Phase::Ready
     };
+    let found = named_process(file, pidfile, phase)?;
+    if found.is_none() && phase == Phase::Starting {
+        return Ok(Some(Holder::Unnamed));
+    }
+    Ok(found)
+}
+
+/// Finds the main process by the pid in the file.
+fn named_process(file: BorrowedFd<'_>, pidfile: &Path, phase: Phase) -> io::Result<Option<Holder>> {
+    let Some(named) = read_pid(file)? else {
+        return Ok(None);
+    };
+    let found = fstat(file)?;
     match marks::life_of(file, named) {
         // A hostile service can make a lock outlive the process that took it, so that a signal would
         // hit another one.
@@ -124,9 +135,6 @@ pub(crate) fn main_process(file: BorrowedFd<'_>, pidfile: &Path) -> io::Result<O
 /// Finds another holder of the lock, where [`main_process`] has found none.
 pub(crate) fn other_holder(file: BorrowedFd<'_>) -> io::Result<Holder> {
     let (named, found) = (read_pid(file)?, fstat(file)?);
-    if marks::is_starting(file) {
-        return Ok(Holder::Unnamed);
-    }
     let by = proc::holder(&found);
     Ok(match (named, by) {
         (Some(main), by) if marks::is_held(file) && proc::has_ended(main) => {
@@ -157,8 +165,10 @@ pub(crate) fn find(file: BorrowedFd<'_>, pidfile: &Path) -> io::Result<Found> {
     const PAUSE: Duration = Duration::from_millis(2);
     let began = Instant::now();
     loop {
-        if let Some(main) = main_process(file, pidfile)? {
-            return Ok(Found::Held(main));
+        match main_process(file, pidfile)? {
+            Some(Holder::Unnamed) if began.elapsed() <= DOUBT => {}
+            Some(main) => return Ok(Found::Held(main)),
+            None => {}
         }
         // Files without marks: the lock is tested by taking it for a moment, shared.
         if !marks::is_held(file) && !sys::is_locked(file)? {

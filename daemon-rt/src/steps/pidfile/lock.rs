@@ -16,7 +16,7 @@ use super::held::{Held, held};
 use super::holder::{self, Holder};
 use super::line::{self, LONGEST_LINE};
 use super::marks::{self, Life};
-use super::others::Others;
+use super::others::{BUSY, Others};
 use super::own::hold;
 use super::peer;
 use super::state::State;
@@ -26,9 +26,6 @@ use crate::sys;
 use crate::sys::safe_open::{SafePath, same_file};
 use crate::sys::stat::{FileStat, fstat};
 
-/// The time for which a busy lock is tried again if its holder is unknown: a prober may have it for
-/// a moment, and the winner of a race needs a moment to write its pid.
-const BUSY: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(5);
 const MODE: Mode = Mode::S_IRUSR.union(Mode::S_IWUSR);
 
@@ -144,6 +141,7 @@ pub(super) fn take(
         }
         let file = candidate.file.as_fd();
         match holder::main_process(file, path)? {
+            Some(Holder::Unnamed) if others.wait_for_pid(began) => std::thread::sleep(PAUSE),
             Some(main) if others.wait_for(main, file) => began = Instant::now(),
             Some(main) => return Ok(Err(main)),
             None if is_over => return holder::other_holder(file).map(Err),

@@ -16,6 +16,12 @@ const MOST: u8 = 3;
 /// The time after which a start that is waited for is looked at again: it may have died, and have
 /// left its lock to a child.
 const LOOK: Duration = Duration::from_secs(1);
+/// The time for which a busy lock is tried again if its holder is unknown: a prober may have it for
+/// a moment, and the winner of a race needs a moment to write its pid.
+pub(super) const BUSY: Duration = Duration::from_secs(1);
+/// The time for a start to write its pid after it has taken the lock. It has little to do between
+/// the two, but a machine may be slow.
+const NAMING: Duration = Duration::from_secs(60);
 
 /// The answer of a start to an instance that holds the pidfile.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -72,6 +78,17 @@ impl Others {
         let look = Instant::now() + LOOK;
         marks::wait_while_starting(file, self.deadline.unwrap_or(look).min(look));
         true
+    }
+
+    /// Checks whether this start goes on to wait for the pid of another one, which has not been there
+    /// since then.
+    pub(super) fn wait_for_pid(&self, since: Instant) -> bool {
+        match self.policy {
+            Policy::Fail => since.elapsed() <= BUSY,
+            Policy::WaitAndFail | Policy::WaitAndLeave => {
+                since.elapsed() <= NAMING && !self.is_too_late()
+            }
+        }
     }
 
     fn is_too_late(&self) -> bool {
