@@ -54,7 +54,9 @@ fn the_environment_is_replaced() {
         .arg("before:set=LATER:hunter3")
         .set("main:environ", &environ);
     let daemon = started(launch, &scene);
-    scene.wait_until("the main loop", || environ.exists());
+    scene.wait_until("what the main loop has seen", || {
+        fs::read(&environ).is_ok_and(|seen| !seen.is_empty())
+    });
     scene.stop(&daemon);
     let environ = fs::read_to_string(environ).unwrap();
     assert!(

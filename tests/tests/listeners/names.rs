@@ -23,7 +23,9 @@ fn activated(scene: &Scene, sockets: [OwnedFd; 2], variables: &str, words: &str)
 /// The same, once it has opened its sockets.
 fn listening(scene: &Scene, sockets: [OwnedFd; 2], variables: &str, words: &str) -> Activated {
     let service = activated(scene, sockets, variables, words);
-    scene.wait_until("the service to listen", || scene.path("places").exists());
+    scene.wait_until("the service to say where it listens", || {
+        fs::read(scene.path("places")).is_ok_and(|places| !places.is_empty())
+    });
     service
 }
 
