@@ -205,7 +205,7 @@ fn e15_an_overflow_of_the_stack_is_reported() {
         let scene = Scene::new();
         let started = service(&scene)
             .set("stderr", scene.path("err"))
-            .arg("main:shutdown")
+            .args(["init:expect_shutdown", "main:shutdown"])
             .arg(format!("main:{action}"))
             .ignoring(all_but_faults())
             .blocking_all()
