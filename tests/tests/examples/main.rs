@@ -2,6 +2,14 @@
 //! seen at work, and as an ordinary user, who needs none.
 
 mod agent;
+mod chat;
+mod forwarder;
+mod timeserver;
+// What has code in C is built for the usual C library only.
+#[cfg(not(target_env = "musl"))]
+mod tlsecho;
+#[cfg(not(target_env = "musl"))]
+mod worker;
 
 use std::fs;
 use std::io::{self, Read, Write};
