@@ -38,6 +38,8 @@ pub(crate) const KNOWN: &[Known] = &[
     Known { name: "runtime_directory", kind: Kind::Bare,         example: "" },
     Known { name: "stdout",            kind: Kind::Log,          example: r#""/var/log/greeter.log""# },
     Known { name: "stderr",            kind: Kind::Log,          example: r#""/var/log/greeter.err""# },
+    Known { name: "log_size",          kind: Kind::Size,         example: r#""10M""# },
+    Known { name: "log_keep",          kind: Kind::Count,        example: "5" },
     Known { name: "limits",            kind: Kind::Limits,       example: r#"["nofile=65536", "core=0:unlimited"]"# },
     Known { name: "nice",              kind: Kind::Nice,         example: "5" },
     Known { name: "oom_score_adj",     kind: Kind::OomScore,     example: "-500" },

@@ -160,7 +160,9 @@ mod values;
 /// | `keep_env` | a list of names of environment variables; a trailing `*` stands for any ending | only `LANG`, `LANGUAGE`, `LC_*`, `TZ`, `RUST_LOG` and `RUST_BACKTRACE` are kept |
 /// | `keep_fds` | a list of numbers of inherited descriptors that stay open, such as `[3, 4]`; set in `configure` they come too late for a start that detaches | none |
 /// | `keep_fds_from` | a list of environment variables whose values are such numbers; the same | none |
-/// | `stdout`, `stderr` | an absolute path, appended to; without a value, the log's [usual place], such as `/var/log/NAME.log`; `"journal"` for systemd's journal, or the usual place where there is none; `"keep"` for the caller's; or a `Log` | `/dev/null` |
+/// | `stdout`, `stderr` | an absolute path, appended to; without a value, the log's [usual place], such as `/var/log/NAME.log`; `"journal"` for systemd's journal, `"syslog"` for the system log, each the usual place where there is none; `"keep"` for the caller's; or a `Log` | `/dev/null` |
+/// | `log_size` | `"10M"`, `"500K"`, `"1G"` or a number of bytes: a log that is a file by its path is rotated before it has more | no limit |
+/// | `log_keep` | the number of full logs that are kept then | 4 |
 /// | `limits` | a list of resource limits such as `["nofile=65536", "core=0:unlimited"]` | the caller's |
 /// | `nice` | a number from -20 to 19 | the caller's |
 /// | `oom_score_adj` | a number from -1000 to 1000 | the caller's |

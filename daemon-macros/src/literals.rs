@@ -74,6 +74,20 @@ pub(crate) fn milliseconds(text: &str) -> Option<u64> {
     }
 }
 
+/// Reads `500K`, `10M`, `1G` or a number of bytes.
+pub(crate) fn bytes(text: &str) -> Option<u64> {
+    let unit = text.trim_start_matches(|c: char| c.is_ascii_digit());
+    let number: u64 = text[..text.len() - unit.len()].parse().ok()?;
+    let factor = match unit {
+        "" => 1,
+        "K" => 1 << 10,
+        "M" => 1 << 20,
+        "G" => 1 << 30,
+        _ => return None,
+    };
+    number.checked_mul(factor)
+}
+
 pub(crate) fn capability(name: &str) -> Checked {
     if NEVER_KEPT.contains(&name) {
         return Err(format!(

@@ -5,7 +5,7 @@ use quote::{ToTokens as _, quote};
 use syn::{Error, Lit, LitInt, LitStr, Result};
 
 use crate::args::{Arg, Call};
-use crate::literals::{capability, descriptor, milliseconds, name, umask, variable};
+use crate::literals::{bytes, capability, descriptor, milliseconds, name, umask, variable};
 use crate::message;
 use crate::names::MODES;
 use crate::tokens::{self, Angles};
@@ -34,6 +34,8 @@ pub(crate) enum Kind {
     Name,
     Path,
     Log,
+    Size,
+    Count,
     Account,
     Accounts,
     Umask,
@@ -155,6 +157,7 @@ impl Arg {
         match (self.known.kind, literal) {
             (Kind::LastWord, Lit::Str(text)) => return message::hook(text, root),
             (Kind::Timeout, Lit::Str(text)) => return self.timeout(&text.value()),
+            (Kind::Size, Lit::Str(text)) => return self.size(&text.value()),
             (Kind::Mode, Lit::Str(text)) => {
                 return self.variant(&text.value(), &MODES, &quote!(#root::Mode));
             }
@@ -167,6 +170,7 @@ impl Arg {
             (Kind::Log, Lit::Str(text)) => self.log(&text.value())?,
             (Kind::Account, literal) => self.account(literal)?,
             (Kind::Umask, Lit::Int(mask)) => umask(mask)?,
+            (Kind::Count, Lit::Int(number)) => self.between(number, 1, 1000)?,
             (Kind::Nice, Lit::Int(number)) => self.between(number, -20, 19)?,
             (Kind::OomScore, Lit::Int(number)) => self.between(number, -1000, 1000)?,
             (Kind::Cpus, Lit::Str(text)) => drop(cpus::read(&text.value())?),
@@ -267,7 +271,7 @@ impl Arg {
         } else {
             let (key, usage) = (&self.key, self.known.usage());
             let other = if self.known.kind == Kind::Log {
-                ", `\"journal\"` or `\"keep\"`"
+                ", `\"journal\"`, `\"syslog\"` or `\"keep\"`"
             } else if self.can_be_kept() {
                 ", or `\"keep\"`"
             } else {
@@ -282,12 +286,7 @@ impl Arg {
     /// The words are those of the runtime's type `Log`.
     fn log(&self, text: &str) -> Checked {
         match text {
-            "journal" | "keep" => Ok(()),
-            "syslog" => Err(format!(
-                "`{}` cannot be the system log, which takes messages and not a stream\nwrite `\"journal\"`, or see \
-                 docs/logging.md for the crate `syslog` and for logger(1)",
-                self.key
-            )),
+            "journal" | "syslog" | "keep" => Ok(()),
             path => self.absolute(path),
         }
     }
@@ -302,6 +301,14 @@ impl Arg {
             None => Err(format!(
                 "`{key}` takes a duration, such as `\"30s\"`, `\"500ms\"` or `\"2m\"`"
             )),
+        }
+    }
+
+    fn size(&self, text: &str) -> Checked<TokenStream> {
+        match bytes(text) {
+            Some(0) => Err(format!("`{}` must not be zero", self.key)),
+            Some(bytes) => Ok(quote!(#bytes)),
+            None => Err(self.wrong_kind()),
         }
     }
 
@@ -328,14 +335,15 @@ impl Arg {
             Kind::Bare | Kind::Cli => return format!("`{key}` takes no value: write `{usage}`"),
             Kind::Name => "a string",
             Kind::Path => "an absolute path as a string",
-            Kind::Log => "an absolute path, `\"journal\"` or `\"keep\"`",
+            Kind::Log => "an absolute path, `\"journal\"`, `\"syslog\"` or `\"keep\"`",
+            Kind::Size => "a number of bytes as a string, with `K`, `M` or `G`",
             Kind::Account => "a name or a number",
             Kind::Accounts => "a list of names or numbers",
             Kind::Umask => "an octal number or `\"keep\"`",
             Kind::Variables | Kind::Names => "a list of names of environment variables",
             Kind::Descriptors => "a list of numbers of descriptors",
             Kind::Limits => "a list of resource limits",
-            Kind::Nice | Kind::OomScore => "a number",
+            Kind::Count | Kind::Nice | Kind::OomScore => "a number",
             Kind::Cpus => "a list of processors as a string",
             Kind::Capabilities => "a list of names of capabilities",
             Kind::Flag => return format!("`{key}` must be `true` or `false`"),

@@ -117,6 +117,8 @@ pub fn set(daemon: &mut Daemon, key: &str, value: &str) -> Result<bool, Box<dyn 
         "stderr" => daemon.stderr(value),
         "stdout_file" => daemon.stdout(opened(value)?),
         "stderr_file" => daemon.stderr(opened(value)?),
+        "log_size" => daemon.log_size(value.parse()?),
+        "log_keep" => daemon.log_keep(value.parse()?),
         "limits" => daemon.limits(list()),
         "nice" => daemon.nice(value.parse()?),
         "cpu_affinity" => daemon.cpu_affinity(value),

@@ -38,6 +38,8 @@ pub(super) enum Source {
     Files(Vec<PathBuf>),
     /// The messages in the journal that these arguments of journalctl(1) select.
     Journal(Vec<String>),
+    /// The system log, in a file that its daemon chooses.
+    System,
 }
 
 /// Where a standard stream of a process goes.
@@ -60,6 +62,13 @@ impl Source {
                 return Self::of_streams(daemon, pid, streams, keeper);
             }
         }
+        match Self::of_settings(daemon)? {
+            Some(source) => Ok(source),
+            None => Err("it does not run, and no log is set".to_owned()),
+        }
+    }
+
+    fn of_settings(daemon: &Daemon) -> Result<Option<Self>, String> {
         let [stdout, stderr] = [("stdout", &daemon.stdout), ("stderr", &daemon.stderr)];
         let mut files = Vec::new();
         for (setting, log) in [stdout, stderr] {
@@ -70,12 +79,24 @@ impl Source {
             }
         }
         if !files.is_empty() {
-            return Ok(Self::Files(files));
+            return Ok(Some(Self::Files(files)));
         }
         if goes_to_journal(daemon) {
-            return Ok(Self::with_identifier(daemon));
+            return Ok(Some(Self::with_identifier(daemon)));
         }
-        Err("it does not run, and no log is set".to_owned())
+        Ok(Self::of_system_log(daemon))
+    }
+
+    /// Where the system log is the journal, that shows it.
+    fn of_system_log(daemon: &Daemon) -> Option<Self> {
+        let is_syslog = |log: &&Option<Log>| matches!(log, Some(Log::Syslog));
+        if ![&daemon.stdout, &daemon.stderr].iter().any(is_syslog) {
+            None
+        } else if has_journal() {
+            Some(Self::with_identifier(daemon))
+        } else {
+            Some(Self::System)
+        }
     }
 
     fn of_streams(
@@ -84,12 +105,12 @@ impl Source {
         streams: [Stream; 2],
         keeper: Option<&Keeper>,
     ) -> Result<Self, String> {
-        let (mut files, mut has_socket) = (Vec::new(), false);
+        let (mut files, mut has_socket, mut has_pipe) = (Vec::new(), false, false);
         for stream in &streams {
             match stream {
                 Stream::File(path) => add(&mut files, path.clone()),
                 Stream::Socket => has_socket = true,
-                Stream::Other(_) => {}
+                Stream::Other(text) => has_pipe |= text.starts_with("pipe:"),
             }
         }
         if !files.is_empty() {
@@ -104,6 +125,12 @@ impl Source {
         if has_socket && goes_to_journal(daemon) {
             return Ok(Self::with_identifier(daemon));
         }
+        // To the log's writer, or the caller's own.
+        if has_pipe && (daemon.log_size.is_some() || Self::of_system_log(daemon).is_some()) {
+            if let Some(source) = Self::of_settings(daemon)? {
+                return Ok(source);
+            }
+        }
         let [_, stderr] = streams;
         Err(format!("standard error goes to {stderr}"))
     }
@@ -115,7 +142,7 @@ impl Source {
 
     /// The command that shows so many of the last lines. One that follows goes on with what is written
     /// later: in a file of the same name after a rotation, too.
-    fn command(&self, lines: u32, follow: bool) -> Command {
+    fn command(&self, lines: u32, follow: bool) -> io::Result<Command> {
         let (program, options, follows, selection): (_, _, _, Vec<&OsStr>) = match self {
             Self::Files(files) => {
                 let files = files.iter().map(|file| file.as_os_str());
@@ -126,6 +153,11 @@ impl Source {
                 let selection = selection.iter().map(OsStr::new);
                 ("journalctl", options, "--follow", selection.collect())
             }
+            Self::System => {
+                let problem =
+                    "it goes to the system log, often /var/log/syslog or /var/log/messages";
+                return Err(io::Error::other(problem));
+            }
         };
         let mut command = Command::new(program);
         command.args(options);
@@ -133,7 +165,7 @@ impl Source {
             command.arg(follows);
         }
         command.args(selection);
-        command
+        Ok(command)
     }
 
     /// Returns the last lines: of standard error, if the streams have a file each. `None` if they
@@ -148,6 +180,7 @@ impl Source {
                 words.extend_from_slice(selection);
                 keeper::ask(&words, PATIENCE).ok()?
             }
+            Self::System => return None,
         };
         let lines: Vec<&str> = end.lines().collect();
         let last = &lines[lines.len().saturating_sub(SHOWN)..];
@@ -168,6 +201,7 @@ impl fmt::Display for Source {
                 None => Ok(()),
             },
             Self::Journal(_) => f.write_str("journal"),
+            Self::System => f.write_str("syslog"),
         }
     }
 }
@@ -275,7 +309,8 @@ impl Daemon {
             (Err(why), Ok(())) => return Err(failed("", io::Error::other(why)).into()),
             (Err(_), Err(failure)) => return Err(failure),
         };
-        let mut command = source.command(lines, follow);
+        let command = source.command(lines, follow);
+        let mut command = command.map_err(|error| failed("", error))?;
         let program = command.get_program().to_string_lossy().into_owned();
         Err(failed(&program, command.exec()).into())
     }

@@ -10,10 +10,18 @@ use std::sync::Arc;
 /// The socket at which systemd's journal takes streams.
 pub(crate) const JOURNAL: &str = "/run/systemd/journal/stdout";
 
+/// The socket of the system's log daemon.
+#[cfg(any(target_os = "linux", not(unix)))]
+pub(crate) const SYSLOG: &str = "/dev/log";
+#[cfg(target_vendor = "apple")]
+pub(crate) const SYSLOG: &str = "/var/run/syslog";
+#[cfg(not(any(target_os = "linux", target_vendor = "apple", not(unix))))]
+pub(crate) const SYSLOG: &str = "/var/run/log";
+
 /// The log to which a standard stream of the detached service goes, see
 /// [`Daemon::stdout`](crate::Daemon::stdout).
 ///
-/// Text is the path of a file, but for the words `journal` and `keep`; a file of such a name is
+/// Text is the path of a file, but for the words `journal`, `syslog` and `keep`; a file of such a name is
 /// `./journal`. A [`Path`] is the path of a file in any case.
 ///
 /// ```
@@ -22,6 +30,7 @@ pub(crate) const JOURNAL: &str = "/run/systemd/journal/stdout";
 /// use daemon_rt::Log;
 ///
 /// assert!(matches!(Log::from("journal"), Log::Journal));
+/// assert!(matches!(Log::from("syslog"), Log::Syslog));
 /// assert!(matches!(Log::from("keep"), Log::Keep));
 /// let file = Log::from("/var/log/greeter.log");
 /// assert!(matches!(file, Log::Path(path) if path == Path::new("/var/log/greeter.log")));
@@ -41,6 +50,12 @@ pub enum Log {
     /// `<3>`; see sd-daemon(3). `JOURNAL_STREAM` is set, as under systemd, so that loggers find the
     /// journal.
     Journal,
+    /// The system log, with the service's name and pid; [`Usual`](Self::Usual) where there is none.
+    ///
+    /// A process beside the service reads a pipe, and sends each line as a message of the facility
+    /// `daemon` and of the severity `info`, or of the one that it begins with, such as `<3>`. It ends
+    /// when the service and all that has its streams have ended.
+    Syslog,
     /// What the process that was started has there: a file of its caller's, for example.
     ///
     /// While the service has its caller's pipe, whoever reads that does not see its end.
@@ -68,6 +83,7 @@ impl Log {
         match self {
             Self::Usual => true,
             Self::Journal => !has_journal(),
+            Self::Syslog => !has_syslog(),
             _ => false,
         }
     }
@@ -78,10 +94,16 @@ pub(crate) fn has_journal() -> bool {
     Path::new(JOURNAL).exists()
 }
 
+/// Tells whether there is a system log.
+pub(crate) fn has_syslog() -> bool {
+    Path::new(SYSLOG).exists()
+}
+
 impl From<&str> for Log {
     fn from(text: &str) -> Self {
         match text {
             "journal" => Self::Journal,
+            "syslog" => Self::Syslog,
             "keep" => Self::Keep,
             path => Self::Path(path.into()),
         }

@@ -49,6 +49,8 @@ pub struct Daemon {
     pub(crate) runtime_directory: bool,
     pub(crate) stdout: Option<Log>,
     pub(crate) stderr: Option<Log>,
+    pub(crate) log_size: Option<u64>,
+    pub(crate) log_keep: Option<u32>,
     pub(crate) limits: Vec<String>,
     pub(crate) nice: Option<i32>,
     pub(crate) oom_score_adj: Option<i32>,
@@ -366,7 +368,7 @@ impl Daemon {
     }
 
     /// The log to which standard output goes (step 9): a file by its path, which is appended to, or
-    /// an open one, the journal, or what the caller has there; `/dev/null` if not set.
+    /// an open one, the journal, the system log, or what the caller has there; `/dev/null` if not set.
     ///
     /// In the foreground it stays as it is: that is the business of whoever starts the service.
     ///
@@ -426,6 +428,39 @@ impl Daemon {
     pub fn no_logs(&mut self) -> &mut Self {
         (self.stdout, self.stderr) = (None, None);
         self
+    }
+
+    /// The most bytes in a log that is a file by its path. When the next line has no room, the file
+    /// becomes `NAME.1`, that becomes `NAME.2`, and so on, as far as [`log_keep`](Self::log_keep) says;
+    /// no limit if not set.
+    ///
+    /// A process beside the service writes the file then, and nothing is lost. It runs as the service's
+    /// user, who must be allowed to rename in the file's directory: the start fails if not. In the
+    /// foreground the log is the manager's.
+    ///
+    /// ```
+    /// # let mut daemon = daemon_rt::Daemon::new();
+    /// daemon.default_stderr().log_size(10 << 20).log_keep(5);
+    /// ```
+    pub fn log_size(&mut self, bytes: u64) -> &mut Self {
+        self.log_size = Some(bytes);
+        self
+    }
+
+    /// The number of full logs that are kept, where [`log_size`](Self::log_size) is set; 4 if not set.
+    ///
+    /// ```
+    /// # let mut daemon = daemon_rt::Daemon::new();
+    /// daemon.stderr("/var/log/greeter.log").log_size(1 << 20).log_keep(9);
+    /// ```
+    pub fn log_keep(&mut self, files: u32) -> &mut Self {
+        self.log_keep = Some(files);
+        self
+    }
+
+    /// The same, or its usual number.
+    pub(crate) fn logs_kept(&self) -> u32 {
+        self.log_keep.unwrap_or(4)
     }
 
     /// The resource limits (step 13), by their names in prlimit(1), each with its value, or with soft

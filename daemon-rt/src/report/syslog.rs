@@ -18,6 +18,7 @@ use nix::syslog::{Facility, Severity};
 use nix::unistd::getpid;
 
 use super::text::{char_boundary, printable};
+use crate::daemon::log::SYSLOG;
 use crate::sys;
 use crate::sys::kept::Kept;
 
@@ -28,26 +29,19 @@ const FLAGS: MsgFlags = MsgFlags::MSG_DONTWAIT.union(MsgFlags::MSG_NOSIGNAL);
 #[cfg(target_vendor = "apple")]
 const FLAGS: MsgFlags = MsgFlags::MSG_DONTWAIT;
 
-/// The socket of the system's log daemon.
-#[cfg(target_os = "linux")]
-const PATH: &str = "/dev/log";
-#[cfg(target_vendor = "apple")]
-const PATH: &str = "/var/run/syslog";
-#[cfg(not(any(target_os = "linux", target_vendor = "apple")))]
-const PATH: &str = "/var/run/log";
-
 /// How long to wait for room in the log, in all, until it has room again. Messages for which it has
 /// no room are lost.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// The longest message, in bytes: less than any system's longest datagram.
 const LONGEST: usize = 1 << 15;
 
-static LOG: Mutex<Log> = Mutex::new(Log {
+static LOG: Mutex<SystemLog> = Mutex::new(SystemLog {
     connection: None,
     patience: PATIENCE,
 });
 
-struct Log {
+/// The system log, connected or not.
+pub(crate) struct SystemLog {
     connection: Option<Connection>,
     /// The rest of [`PATIENCE`].
     patience: Duration,
@@ -69,13 +63,14 @@ pub(crate) fn connect_log() {
 
 /// Writes each line of a text to the system log. It is not an error if there is no log.
 pub(crate) fn write(name: &str, text: &str) {
+    let tag = format!("{name}[{}]", getpid());
     let mut log = log();
-    for part in printable(text).lines().flat_map(parts) {
-        log.write(name, part);
+    for line in text.lines() {
+        _ = log.write(Severity::LOG_ERR, &tag, line);
     }
 }
 
-fn log() -> MutexGuard<'static, Log> {
+fn log() -> MutexGuard<'static, SystemLog> {
     LOG.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -91,24 +86,46 @@ fn parts(mut line: &str) -> Vec<&str> {
     parts
 }
 
-impl Log {
-    fn write(&mut self, name: &str, line: &str) {
-        let priority = Facility::LOG_DAEMON as i32 | Severity::LOG_ERR as i32;
+impl SystemLog {
+    /// Connects to it.
+    pub(crate) fn connect() -> io::Result<Self> {
+        Ok(Self {
+            connection: Some(open()?),
+            patience: PATIENCE,
+        })
+    }
+
+    /// Writes a line, in parts if it is long.
+    pub(crate) fn write(
+        &mut self,
+        severity: Severity,
+        tag: &str,
+        line: &str,
+    ) -> Result<(), SendError> {
+        for part in parts(&printable(line)) {
+            self.write_part(severity, tag, part)?;
+        }
+        Ok(())
+    }
+
+    fn write_part(&mut self, severity: Severity, tag: &str, line: &str) -> Result<(), SendError> {
+        let priority = Facility::LOG_DAEMON as i32 | severity as i32;
         let mut message = format!("<{priority}>");
         if let Some(time) = sys::local_time() {
             write_time(&mut message, &time);
         }
-        _ = write!(message, "{name}[{}]: {line}", getpid());
+        _ = write!(message, "{tag}: {line}");
         // The log daemon may have been restarted since the last message.
         for _ in 0..2 {
             if self.connection.is_none() {
                 self.connection = open().ok();
             }
             match self.send(&message) {
-                Ok(()) | Err(SendError::NoRoom) => return,
                 Err(SendError::Disconnected) => self.connection = None,
+                sent => return sent,
             }
         }
+        Err(SendError::Disconnected)
     }
 
     fn send(&mut self, message: &str) -> Result<(), SendError> {
@@ -139,8 +156,12 @@ impl Log {
     }
 }
 
-enum SendError {
+/// The reason why a message is not in the system log.
+#[derive(PartialEq, Eq)]
+pub(crate) enum SendError {
+    /// The log daemon does not read.
     NoRoom,
+    /// There is none.
     Disconnected,
 }
 
@@ -189,7 +210,7 @@ fn open_as(socket_type: SockType) -> nix::Result<Kept> {
     let socket = socket(AddressFamily::Unix, socket_type, SockFlag::empty(), None)?;
     fcntl(&socket, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
     fcntl(&socket, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-    connect(socket.as_raw_fd(), &UnixAddr::new(PATH)?)?;
+    connect(socket.as_raw_fd(), &UnixAddr::new(SYSLOG)?)?;
     Kept::new(socket)
 }
 

@@ -17,7 +17,7 @@ use crate::step::Step;
 use crate::steps::pidfile::{self, Claim};
 use crate::steps::privileges::{self, capability};
 use crate::steps::signals::{self, StillIgnored};
-use crate::steps::{descriptors, environment, runtime_directory, streams};
+use crate::steps::{descriptors, environment, runtime_directory, streams, writer};
 use crate::sys::kept::InheritedFd;
 use crate::sys::{self, SingleThreaded, Start};
 
@@ -85,7 +85,13 @@ pub(crate) fn detach(
     starter.give_up()?;
     plan.still_ignored.reset()?; // 2, what the starter had put off
     signals::unblock_signals()?; // 3, the same
-    streams::connect_streams(start, &null, &plan.logs, plan.privileges.owner())?; // 9
+    let piped;
+    let mut logs = &plan.logs;
+    if writer::is_wanted(logs) {
+        piped = writer::start(alone, &null, logs, &plan.privileges)?;
+        logs = &piped;
+    }
+    streams::connect_streams(start, &null, logs, plan.privileges.owner())?; // 9
     drop(null);
     if let Some(mask) = plan.umask {
         streams::set_umask(mask); // 10

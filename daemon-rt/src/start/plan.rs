@@ -19,7 +19,7 @@ use crate::steps::pidfile::{Others, Policy};
 use crate::steps::privileges::Privileges;
 use crate::steps::resources::Resources;
 use crate::steps::signals::StillIgnored;
-use crate::steps::streams::{Logs, NULL, Target, path_of};
+use crate::steps::streams::{Logs, NULL, Rotation, Target, path_of};
 use crate::sys::safe_open::SafePath;
 
 /// What the start does.
@@ -80,6 +80,7 @@ impl Draft {
                 stdout: log(daemon, "stdout", daemon.stdout.as_ref())?,
                 stderr: log(daemon, "stderr", daemon.stderr.as_ref())?,
                 name: daemon.get_name(),
+                rotation: rotation(daemon)?,
             },
             umask: umask(daemon)?,
             working_directory: working_directory(daemon)?,
@@ -222,6 +223,22 @@ fn umask(daemon: &Daemon) -> Result<Option<Mode>, Error> {
     Ok(Some(Mode::from_bits_truncate(mask as nix::libc::mode_t)))
 }
 
+fn rotation(daemon: &Daemon) -> Result<Option<Rotation>, Error> {
+    match (daemon.log_size, daemon.log_keep) {
+        (None, None) => Ok(None),
+        (None, Some(_)) => Err(Error::usage(
+            "log_keep",
+            "it is for `log_size`: set that too",
+        )),
+        (Some(0), _) => Err(Error::usage("log_size", "must not be 0")),
+        (_, Some(0)) => Err(Error::usage("log_keep", "must not be 0")),
+        (Some(size), _) => Ok(Some(Rotation {
+            size,
+            keep: daemon.logs_kept(),
+        })),
+    }
+}
+
 fn runtime_directory(daemon: &Daemon) -> Result<Option<PathBuf>, Error> {
     if daemon.runtime_directory {
         Ok(Some(places(daemon.get_name()).runtime_directory()?))
@@ -255,6 +272,7 @@ fn log(daemon: &Daemon, setting: &str, log: Option<&Log>) -> Result<Target, Erro
         (_, Some(path)) if path == Path::new(NULL) => Target::Null,
         (_, Some(path)) => Target::Path(path),
         (Some(Log::Journal), None) => Target::Journal,
+        (Some(Log::Syslog), None) => Target::Syslog,
         (Some(Log::Keep), None) => Target::Keep,
         (Some(Log::File(file)), None) => Target::File(Arc::clone(file)),
         (Some(Log::Usual | Log::Path(_)) | None, None) => Target::Null,

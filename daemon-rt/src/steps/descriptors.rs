@@ -55,7 +55,7 @@ pub(crate) fn close_descriptors(
 }
 
 /// Closes every descriptor above 2 except those in `keep`.
-fn close_others(start: &StartOfMain, mut keep: Vec<RawFd>) -> Result<(), Error> {
+pub(super) fn close_others(start: &StartOfMain, mut keep: Vec<RawFd>) -> Result<(), Error> {
     keep.sort_unstable();
     let mut first = FIRST;
     for kept in keep {

@@ -9,3 +9,4 @@ pub(crate) mod resources;
 pub(crate) mod runtime_directory;
 pub(crate) mod signals;
 pub(crate) mod streams;
+pub(crate) mod writer;

@@ -24,7 +24,7 @@ use crate::sys::{self, FIRST, Start};
 /// The path of the null device.
 pub(crate) const NULL: &str = "/dev/null";
 /// The mode with which a log is created.
-const LOG_MODE: Mode = Mode::S_IRUSR.union(Mode::S_IWUSR).union(Mode::S_IRGRP);
+pub(super) const LOG_MODE: Mode = Mode::S_IRUSR.union(Mode::S_IWUSR).union(Mode::S_IRGRP);
 
 /// Opens `/dev/null`, while the starter can still report that it is missing.
 ///
@@ -57,13 +57,27 @@ pub(crate) struct Logs {
     pub(crate) stderr: Target,
     /// The service's name, with which its messages are in the journal.
     pub(crate) name: String,
+    /// The bound of those that are files, if they have one.
+    pub(crate) rotation: Option<Rotation>,
+}
+
+/// The bound of a log file that is rotated.
+#[derive(Clone, Copy)]
+pub(crate) struct Rotation {
+    /// The most bytes in a file.
+    pub(crate) size: u64,
+    /// The number of older files that are kept.
+    pub(crate) keep: u32,
 }
 
 /// Where a standard stream goes.
+#[derive(Clone)]
 pub(crate) enum Target {
     Null,
     Path(PathBuf),
     Journal,
+    /// A pipe takes its place, see [`writer`](super::writer).
+    Syslog,
     Keep,
     File(Arc<File>),
 }
@@ -128,7 +142,7 @@ fn open_target(
         (Target::Path(path), _) => return Ok(Some(open_log(path, owner, LOG_MODE)?)),
         (Target::File(file), _) => file.as_fd().try_clone_to_owned(),
         (Target::Journal, Some(journal)) => journal.try_clone(),
-        (Target::Journal, None) | (Target::Null, _) => null.try_clone(),
+        (Target::Journal, None) | (Target::Null | Target::Syslog, _) => null.try_clone(),
     };
     Ok(Some(
         opened.during(Step::ConnectStreams, "a copy of a log")?,
@@ -143,7 +157,7 @@ fn opened_again(target: &Target, stream: BorrowedFd<'_>) -> Option<Log> {
             inherited: false,
         }),
         Target::Keep | Target::File(_) => inherited_log(stream),
-        Target::Null | Target::Journal => None,
+        Target::Null | Target::Journal | Target::Syslog => None,
     }
 }
 
@@ -232,7 +246,7 @@ fn is_renamed(file: BorrowedFd<'_>, known: &Path) -> bool {
 
 /// Opens a log to append to it, creates it with this mode if it is missing, and gives it to the
 /// service's user.
-fn open_log(path: &Path, owner: Option<Uid>, mode: Mode) -> Result<OwnedFd, Error> {
+pub(super) fn open_log(path: &Path, owner: Option<Uid>, mode: Mode) -> Result<OwnedFd, Error> {
     open_to_append(path, owner, mode).during(Step::ConnectStreams, path.display())
 }
 

@@ -3,7 +3,7 @@
 use std::ffi::{CStr, c_int};
 use std::io;
 use std::mem;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
@@ -150,6 +150,11 @@ pub(crate) fn own_pidfd_id() -> Option<u64> {
 /// it, and it ends with the last copy. (nix's `Flock` unlocks for all of them when it is dropped.)
 pub(crate) fn try_lock(file: BorrowedFd<'_>) -> nix::Result<()> {
     flock(file, libc::LOCK_EX | libc::LOCK_NB)
+}
+
+/// Takes the same, and waits for it.
+pub(crate) fn lock(file: &impl AsFd) -> nix::Result<()> {
+    super::retry(|| flock(file.as_fd(), libc::LOCK_EX))
 }
 
 /// Checks whether another open file has the exclusive flock(2) of this file. If not, this one holds

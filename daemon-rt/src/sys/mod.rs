@@ -2,6 +2,8 @@
 //! one a block. It also has the few helpers that every room needs.
 #![allow(unsafe_code)]
 
+use std::convert::Infallible;
+
 use nix::errno::Errno;
 
 #[cfg(target_os = "linux")]
@@ -57,6 +59,20 @@ impl StartOfMain {
     /// It has to be true.
     pub(crate) unsafe fn promised() -> Self {
         Self(())
+    }
+
+    /// Runs the rest of a process that was forked off, and so never returns to the code that owns
+    /// what is open.
+    pub(crate) fn ending_here(run: impl FnOnce(&Self) -> Infallible) -> ! {
+        struct End;
+        impl Drop for End {
+            fn drop(&mut self) {
+                exit_now(1)
+            }
+        }
+        // A panic ends it, too.
+        let _end = End;
+        match run(&Self(())) {}
     }
 }
 

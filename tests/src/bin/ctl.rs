@@ -15,7 +15,7 @@
 //! - `reloads=FIFO`: each reload waits as `warm_up` does; `reloads=` does not
 //! - `broken=REASON`: each reload fails
 //! - `status=WORD`: what it is doing, when it is ready; `\n` in it ends a line
-//! - `stdout=LOG`, `stderr=LOG`: settings
+//! - `stdout=LOG`, `stderr=LOG`, `log_size=BYTES`: settings
 //! - `broken_configuration`: `configure` fails
 //! - `hangup=FILE`: it handles SIGHUP itself, with a line in the file for each
 
@@ -60,6 +60,9 @@ fn configure(daemon: &mut Daemon) -> std::result::Result<Settings, &'static str>
     }
     if let Some(log) = settings.get("stderr") {
         daemon.stderr(log);
+    }
+    if let Some(Ok(bytes)) = settings.get("log_size").map(str::parse) {
+        daemon.log_size(bytes);
     }
     if settings.get("broken_configuration").is_some() {
         return Err("a comma is missing");

@@ -98,6 +98,13 @@ fn act(action: &str) -> Result<()> {
             std::thread::park();
         },
         "print" => print!("{value}"),
+        // Numbered lines, as `COUNT` or `COUNT NAME`.
+        "lines" => {
+            let (count, name) = value.split_once(' ').unwrap_or((value, "line"));
+            for number in 0..count.parse::<u32>()? {
+                println!("{name} {number:04}");
+            }
+        }
         "eprintln" => eprintln!("{value}"),
         "status" => daemon_rt::status(value),
         "shutdown" => daemon_rt::shutdown().wait(),

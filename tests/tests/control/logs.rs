@@ -6,6 +6,7 @@ use std::path::Path;
 
 use daemon_harness::{Running, Scene, Stdio, require};
 use daemon_tests::ctl::Ctl;
+use serde_json::Value;
 
 /// Lines with these numbers.
 fn lines(numbers: std::ops::RangeInclusive<u32>) -> String {
@@ -165,4 +166,27 @@ fn a_log_that_was_removed_is_shown_through_the_process() {
     fs::remove_file(&log).unwrap();
     assert_eq!(ctl.succeeds("logs"), "removed\n");
     ctl.succeeds("stop");
+}
+
+#[test]
+fn a_log_that_has_a_writer_is_shown_through_restarts() {
+    let scene = Scene::new();
+    let log = scene.path("log");
+    let ctl = Ctl::new(&scene)
+        .with("stderr", &log)
+        .with("log_size", "60")
+        .with("reloads", "")
+        .with("broken", "why");
+    ctl.run("start").assert_ready();
+    for _ in 0..3 {
+        ctl.run("reload").assert_exited(1);
+        ctl.succeeds("restart");
+    }
+    let last = "ctl: cannot reload: why\n";
+    scene.wait_until("the line", || ctl.succeeds("logs").ends_with(last));
+    let status: Value = serde_json::from_str(&ctl.succeeds("status --json")).unwrap();
+    assert_eq!(status["log"], log.to_str().unwrap());
+    assert!(scene.path("log.1").exists(), "{}", scene.tree());
+    ctl.succeeds("stop");
+    scene.wait_until("the end of the writers", || scene.processes().is_empty());
 }

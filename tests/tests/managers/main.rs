@@ -9,6 +9,7 @@
 //! | `places` | H2: the usual places under systemd, and without a login |
 //! | `protocol` | what a manager hears, with the test as the manager |
 //! | `sockets` | sockets from the manager, with the test as the manager |
+//! | `syslog` | the system log as a service's log |
 //! | `reload` | SIGHUP: logs are opened again |
 //! | `systemd` | systemd, with the units of `examples/managers/systemd` |
 //! | `supervisors` | s6, runit, supervisord, OpenRC, dinit, start-stop-daemon |
@@ -36,6 +37,7 @@ mod shells;
 mod signs;
 mod sockets;
 mod supervisors;
+mod syslog;
 mod systemd;
 mod unit_files;
 mod unit_kinds;

@@ -5,9 +5,9 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use daemon_harness::{Proc, Scene, Stdio, bin};
+use daemon_harness::{Proc, Scene, Stdio};
 
-use daemon_tests::svc::{barrier, refused, service, started};
+use daemon_tests::svc::{barrier, service, started};
 
 #[test]
 fn what_the_caller_has_there_is_kept() {
@@ -97,14 +97,5 @@ fn a_file_may_have_the_name_of_a_word() {
         let daemon = started(launch, &scene);
         assert_eq!(fs::read_to_string(directory.join(word)).unwrap(), "out\n");
         assert_eq!(daemon.descriptors()[&1].target, directory.join(word));
-    }
-}
-
-#[test]
-fn the_system_log_is_refused() {
-    let scene = Scene::new();
-    for stream in ["stdout", "stderr"] {
-        let launch = scene.launch(bin("svc")).set(stream, "syslog");
-        refused(launch, &scene, 2, &[stream, "write \"journal\""]);
     }
 }

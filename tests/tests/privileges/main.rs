@@ -7,6 +7,7 @@ mod identity;
 mod log_kinds;
 mod logs;
 mod no_way_back;
+mod rotated_logs;
 mod runtime_directory;
 
 use std::ffi::OsString;

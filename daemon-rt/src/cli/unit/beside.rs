@@ -87,8 +87,11 @@ pub(super) fn logrotate(input: &UnitInput<'_>) -> Result<ServiceFiles, Error> {
     }
     let mut stanza = vec![
         format!("{} {{", logs.join(" ")),
-        "    weekly".to_owned(),
-        "    rotate 4".to_owned(),
+        match input.daemon.log_size {
+            Some(bytes) => format!("    size {bytes}"),
+            None => "    weekly".to_owned(),
+        },
+        format!("    rotate {}", input.daemon.logs_kept()),
         "    missingok".to_owned(),
         "    notifempty".to_owned(),
         "    compress".to_owned(),

@@ -291,8 +291,8 @@ impl Usual<'_> {
     fn log(&self, log: Option<&Log>) -> Option<PathBuf> {
         match (log, self.scope) {
             (Some(Log::Path(path)), _) => Some(path.clone()),
-            (Some(Log::Journal), _) if self.has_journal => None,
-            (Some(Log::Usual | Log::Journal), Scope::System) => {
+            (Some(Log::Journal | Log::Syslog), _) if self.has_journal => None,
+            (Some(Log::Usual | Log::Journal | Log::Syslog), Scope::System) => {
                 Some(PathBuf::from(format!("/var/log/{}.log", self.name)))
             }
             _ => None,

@@ -41,14 +41,27 @@ pub(super) fn program(input: &UnitInput<'_>) -> Result<ServiceFiles, Error> {
     }
     if let Some(path) = &input.stdout {
         program.push(format!("stdout_logfile = {}", value(path)?));
+        program.extend(bounds(input, "stdout"));
     }
     if input.stderr == input.stdout {
         program.push("redirect_stderr = true".to_owned());
     } else if let Some(path) = &input.stderr {
         program.push(format!("stderr_logfile = {}", value(path)?));
+        program.extend(bounds(input, "stderr"));
     }
     let file = ServiceFile::text(format!("{}.conf", input.name), lines(program));
     Ok(ServiceFiles::new("/etc/supervisor/conf.d", vec![file]))
+}
+
+/// The size after which supervisord rotates a log, and how many it keeps.
+fn bounds(input: &UnitInput<'_>, stream: &str) -> Vec<String> {
+    match input.daemon.log_size {
+        Some(bytes) => vec![
+            format!("{stream}_logfile_maxbytes = {bytes}"),
+            format!("{stream}_logfile_backups = {}", input.daemon.logs_kept()),
+        ],
+        None => Vec::new(),
+    }
 }
 
 /// supervisord itself does not start where a log has no directory.

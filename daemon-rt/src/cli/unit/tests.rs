@@ -283,6 +283,27 @@ fn the_journal_is_systemds_and_a_file_elsewhere() {
 }
 
 #[test]
+fn the_size_of_a_log_is_for_those_who_rotate_it() {
+    let (mut daemon, options) = full();
+    daemon.log_size(10 << 20);
+    let input = (daemon, options);
+    for (manager, lines) in [
+        (Manager::Logrotate, ["    size 10485760", "    rotate 4"]),
+        (
+            Manager::Supervisord,
+            [
+                "stdout_logfile_maxbytes = 10485760",
+                "stdout_logfile_backups = 4",
+            ],
+        ),
+    ] {
+        let text = text(&input, manager);
+        assert!(lines.iter().all(|line| text.contains(line)), "{text}");
+        assert!(!text.contains("weekly"), "{text}");
+    }
+}
+
+#[test]
 fn what_stays_root_is_denied_little() {
     let (mut daemon, options) = small();
     daemon.user(0);

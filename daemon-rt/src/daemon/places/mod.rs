@@ -1,6 +1,6 @@
 //! `Places`: where a service keeps its files, unless it says otherwise.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 #[cfg_attr(not(unix), path = "directories_none.rs")]
 mod directories;
@@ -167,10 +167,6 @@ pub(crate) fn log(
     log: Option<&Log>,
 ) -> Result<Option<PathBuf>, Error> {
     match log {
-        Some(Log::Path(path)) if path == Path::new("syslog") => {
-            let problem = "a stream has no messages for the system log: write \"journal\", or \"./syslog\" for a file";
-            Err(Error::usage(format!("{setting} \"syslog\""), problem))
-        }
         Some(Log::Path(path)) => Ok(Some(absolute(setting, path)?)),
         Some(log) if log.is_usual() => Ok(Some(places(daemon.get_name()).log()?)),
         _ => Ok(None),

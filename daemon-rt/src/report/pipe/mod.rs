@@ -174,6 +174,11 @@ impl Reporter {
         send(self.0.as_fd(), header, &text)
     }
 
+    /// The descriptor, where no hook has run since the pipe was made.
+    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+
     /// Closes it in the starter, where no hook has run since the pipe was made.
     pub(crate) fn close(self) {
         self.0.close();

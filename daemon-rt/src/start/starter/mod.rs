@@ -32,7 +32,7 @@ use crate::start::plan::Plan;
 use crate::started::Started;
 use crate::status;
 use crate::step::Step;
-use crate::steps::{pidfile, signals};
+use crate::steps::{pidfile, signals, writer};
 use crate::sys::{self, Action, End};
 
 /// What may interrupt a person's wait.
@@ -58,6 +58,8 @@ pub(crate) struct Starter {
     at_death: Action,
     /// The starter had children before: they, and what they leave to it, are not the service's.
     had_children: bool,
+    /// A log has a writer, which is to end by itself.
+    has_writer: bool,
     /// The pidfile beside which the daemon binds its control socket.
     control: Option<PathBuf>,
     says_outcome: bool,
@@ -121,6 +123,7 @@ impl Starter {
             watched,
             at_death,
             had_children: sys::has_children(),
+            has_writer: writer::is_wanted(&plan.logs),
             control: plan.control_path().map(Path::to_path_buf),
             says_outcome: plan.says_outcome,
             progress: Progress::default(),
@@ -154,7 +157,7 @@ impl Starter {
         };
         self.progress.clear();
         if !matches!(outcome, Outcome::Ready) {
-            start.end(self.had_children);
+            start.end(self.had_children, self.has_writer);
             pidfile::remove();
             if let Some(pidfile) = &self.control {
                 handover::clean_up(pidfile, restart.as_ref());

@@ -24,6 +24,9 @@ use crate::sys::{self, Action, End, proc};
 /// How long the killed may take to be gone.
 const DYING: Duration = Duration::from_secs(1);
 
+/// How long the log's writer may take to write what a failed daemon has said.
+const LAST_LINES: Duration = Duration::from_secs(1);
+
 /// How long the starter stays awake once the intermediate process has gone: to wake it, on another
 /// processor, takes longer than most daemons need until they are ready.
 const AWAKE: Duration = Duration::from_micros(200);
@@ -199,10 +202,13 @@ impl Start {
     }
 
     /// Ends the daemon and all that it has started, and waits until it is gone.
-    pub(super) fn end(&self, had_children: bool) {
+    pub(super) fn end(&self, had_children: bool, has_writer: bool) {
         // Before setsid(2) there is no group of that number, and nothing else yet either.
         _ = kill(self.intermediate, Signal::SIGKILL);
         _ = sys::wait(self.intermediate, WaitPidFlag::WNOWAIT);
+        if has_writer {
+            self.let_writer_end(had_children);
+        }
         let mut immortal = Vec::new();
         loop {
             _ = killpg(self.intermediate, Signal::SIGKILL);
@@ -231,6 +237,24 @@ impl Start {
             std::thread::sleep(DYING / 1000);
         }
         _ = sys::wait(self.intermediate, WaitPidFlag::empty());
+    }
+
+    /// Ends the daemon, whose last words are then in the pipe to the log's writer, and waits until
+    /// that has ended, too: it has a session of its own.
+    fn let_writer_end(&self, had_children: bool) {
+        _ = killpg(self.intermediate, Signal::SIGKILL);
+        let began = Instant::now();
+        while began.elapsed() < LAST_LINES && self.has_other_sessions(had_children) {
+            std::thread::sleep(LAST_LINES / 1000);
+        }
+    }
+
+    fn has_other_sessions(&self, had_children: bool) -> bool {
+        let mut orphans = self.orphans(had_children).into_iter();
+        orphans.any(|pid| {
+            let end = sys::wait(pid, WaitPidFlag::WNOWAIT | WaitPidFlag::WNOHANG);
+            end == Ok(None) && getsid(Some(pid)) != Ok(self.intermediate)
+        })
     }
 
     /// The daemon and the orphans of it that the starter has adopted. Each is a child of this

@@ -61,6 +61,17 @@ impl Privileges {
         Ok(variables)
     }
 
+    /// Returns those of a process beside the service: the same ids, without the capabilities, and
+    /// outside of the chroot.
+    pub(crate) fn outside_chroot(&self) -> Self {
+        Self {
+            chroot: None,
+            identity: self.identity.clone(),
+            capabilities: 0,
+            no_new_privs: self.no_new_privs,
+        }
+    }
+
     /// Returns the directory that becomes the root, if one does.
     pub(crate) fn root(&self) -> Option<&Path> {
         self.chroot.as_deref()

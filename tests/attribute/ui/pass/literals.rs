@@ -12,6 +12,8 @@ use daemon_rt::daemon;
     keep_env = ["RUST_LOG", "GREETER_*"],
     stdout = "/var/log/greeter.log",
     stderr = "journal",
+    log_size = "10M",
+    log_keep = 5,
     capabilities = ["CAP_NET_BIND_SERVICE", "CAP_CHECKPOINT_RESTORE"],
     no_new_privs = false,
     start_timeout = "1500ms",

@@ -17,7 +17,7 @@ use crate::sys::{self, retry};
 mod child;
 
 /// The ids that the service takes on.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Identity {
     pub(crate) uid: Uid,
     pub(crate) gid: Gid,

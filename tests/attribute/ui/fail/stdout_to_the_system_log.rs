@@ -1,4 +1,0 @@
-use daemon_rt::daemon;
-
-#[daemon(stdout = "syslog")]
-fn main() {}
