@@ -16,10 +16,10 @@ pub fn root() -> PathBuf {
     root.canonicalize().expect("the repository")
 }
 
-/// The pages: README.md and its neighbours, and those of docs/.
+/// The pages: README.md and its neighbours, and those of docs/ and docs/managers/.
 pub fn pages() -> Vec<PathBuf> {
     let mut pages = Vec::new();
-    for directory in [root(), root().join("docs")] {
+    for directory in [root(), root().join("docs"), root().join("docs/managers")] {
         for entry in fs::read_dir(directory).expect("a directory") {
             let path = entry.expect("an entry").path();
             if path.extension().is_some_and(|extension| extension == "md") {
