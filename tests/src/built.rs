@@ -53,8 +53,13 @@ pub fn built(package: &str, program: &str, arguments: &[&str]) -> PathBuf {
 
 /// An example. Where `tests/run` has built all programs, with `DAEMON_TESTS_BUILT`, it is there.
 pub fn example(name: &str) -> PathBuf {
+    example_in(name, name)
+}
+
+/// One of the examples of a package.
+pub fn example_in(package: &str, name: &str) -> PathBuf {
     match env::var_os("DAEMON_TESTS_BUILT") {
         Some(_) => bin(name),
-        None => built(name, name, &[]),
+        None => built(package, name, &[]),
     }
 }

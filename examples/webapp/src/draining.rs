@@ -1,25 +1,21 @@
-//! An end that loses no request, in three phases: accept no connection any more; finish what was
-//! accepted, and tell each client that this was the last answer on its connection; end.
-//!
-//! axum's (hyper's) own graceful end closes at once what it has accepted and not read from, and
-//! connections on which the next request is on its way.
+//! An end that loses no connection: from the request to end on none is accepted any more, but those
+//! that were accepted are served to their end.
 
-use std::future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
-use axum::http::HeaderValue;
-use axum::http::header::CONNECTION;
-use axum::response::Response;
-use axum::serve::Listener;
 use daemon_rt::{Hold, shutdown};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 
 /// At most so many connections are still taken out of the queue.
 const BACKLOG: usize = 4096;
+
+/// Before it tries again, for example when no descriptor was left.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// A listener that accepts until the service is to end, and is closed then.
 pub(crate) struct Draining {
@@ -39,56 +35,36 @@ impl Draining {
 
     /// Accepts a connection. From the request to end on only what is in the queue: in a restart the
     /// new instance accepts that.
-    async fn next(&mut self) -> Option<(TcpStream, SocketAddr)> {
-        let (listener, _) = self.open.as_mut()?;
-        if shutdown().requested() {
-            if shutdown().replaced() || self.left == 0 {
-                return None;
+    pub(crate) async fn accept(&mut self) -> Option<(Held, SocketAddr)> {
+        while let Some((listener, _)) = &self.open {
+            if shutdown().requested() {
+                if shutdown().replaced() || self.left == 0 {
+                    break;
+                }
+                self.left -= 1;
             }
-            self.left -= 1;
-        }
-        tokio::select! {
-            biased;
-            accepted = Listener::accept(listener) => Some(accepted),
-            () = shutdown() => None,
-        }
-    }
-}
-
-impl Listener for Draining {
-    type Io = Held;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Held, SocketAddr) {
-        if let Some((stream, peer)) = self.next().await {
-            let hold = shutdown().hold();
-            return (
-                Held {
-                    stream,
-                    _hold: hold,
+            tokio::select! {
+                biased;
+                accepted = listener.accept() => match accepted {
+                    Ok((stream, peer)) => {
+                        let hold = shutdown().hold();
+                        return Some((Held { stream, _hold: hold }, peer));
+                    }
+                    Err(_) => tokio::time::sleep(PAUSE).await,
                 },
-                peer,
-            );
+                () = shutdown() => break,
+            }
         }
         self.open = None;
-        future::pending().await
+        None
     }
 
-    fn local_addr(&self) -> io::Result<SocketAddr> {
+    pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
         match &self.open {
             Some((listener, _)) => listener.local_addr(),
             None => Err(io::ErrorKind::NotConnected.into()),
         }
     }
-}
-
-/// Ends the connection after this answer, if the service is to end.
-pub(crate) async fn last_answer(mut response: Response) -> Response {
-    if shutdown().requested() {
-        let close = HeaderValue::from_static("close");
-        response.headers_mut().insert(CONNECTION, close);
-    }
-    response
 }
 
 /// A connection, which holds the end of the service up.

@@ -1,6 +1,7 @@
 //! An HTTP service: binds its port as root, serves as nobody, and loses no request when it is
 //! restarted.
 
+mod answers;
 mod draining;
 
 use std::error::Error;
@@ -20,7 +21,8 @@ use daemon_rt::{Daemon, daemon, listen, shutdown};
 use nix::unistd::geteuid;
 use tower_http::services::ServeDir;
 
-use crate::draining::{Draining, last_answer};
+use crate::answers::last_answer;
+use crate::draining::Draining;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 

@@ -4,6 +4,7 @@
 mod agent;
 mod chat;
 mod forwarder;
+mod load;
 mod timeserver;
 // What has code in C is built for the usual C library only.
 #[cfg(not(target_env = "musl"))]
@@ -299,31 +300,6 @@ fn webapp_as_an_ordinary_user() {
     assert!(scene.exit_status(&daemon).success());
     drop(idle);
     scene.assert_no_leftovers();
-}
-
-/// On new connections and on those that are kept, as fast as 64 clients can ask: wrk(1) says what has
-/// failed. In a machine, whose ports no other test wants.
-#[test]
-fn webapp_is_restarted_under_load_without_an_error() {
-    require!(machine(), tool("wrk"));
-    let machine = machine_with("webapp");
-    machine.run(["webapp", "start"]).expect_success();
-    for header in ["keep-alive", "close"] {
-        let script = format!(
-            "wrk -c 64 -t 1 -d 6 --timeout 60s -H 'Connection: {header}' http://127.0.0.1/ >/run/wrk & load=$!
-            while kill -0 $load 2>/dev/null; do webapp restart --quiet || exit; echo restarted; done
-            wait $load && cat /run/wrk"
-        );
-        let said = machine.sh(&script).expect_success();
-        assert!(
-            said.matches("restarted").count() > 2
-                && said.contains("requests in")
-                && !said.contains("errors")
-                && !said.contains("Non-2xx"),
-            "{said}"
-        );
-    }
-    machine.run(["webapp", "stop"]).expect_success();
 }
 
 #[test]

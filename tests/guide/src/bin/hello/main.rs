@@ -1,5 +1,6 @@
 //! Greets over HTTP, and counts its visits: a service for production.
 
+mod answers;
 mod draining;
 
 use std::error::Error;
@@ -17,7 +18,8 @@ use daemon_rt::cli::{self, Action};
 use daemon_rt::{Daemon, Reloads, daemon, listen, places, reloads, shutdown};
 use nix::unistd::geteuid;
 
-use crate::draining::{Draining, last_answer};
+use crate::answers::last_answer;
+use crate::draining::Draining;
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 

@@ -1,0 +1,1 @@
+../../../../../examples/webapp/src/answers.rs
