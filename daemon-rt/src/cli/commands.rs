@@ -28,6 +28,11 @@ impl Daemon {
         )
     }
 
+    /// Tells whether the command writes service files, which make the directories that they name.
+    pub(crate) fn installs(&self) -> bool {
+        matches!(self.action, Action::Install { .. })
+    }
+
     /// Tells whether the outcome of the start is said on standard output.
     pub(crate) fn says_outcome(&self) -> bool {
         match self.action {
@@ -50,7 +55,8 @@ impl Daemon {
         match &self.action {
             Action::Start { .. } | Action::Run | Action::Restart { .. } => {}
             Action::Stop { timeout, quiet } => {
-                let stopped = self.stop(&self.known_pidfile(configured)?, *timeout)?;
+                let pidfile = self.known_pidfile(configured)?;
+                let stopped = self.stop(&pidfile, timeout.unwrap_or(self.patience()))?;
                 say(*quiet, &stopped);
             }
             Action::Kill { signal } => {
@@ -86,7 +92,7 @@ impl Daemon {
             } => {
                 configured?;
                 settings?;
-                let options = UnitOptions::new("unit", arguments.clone(), privileged_init)
+                let options = UnitOptions::new("unit", self, arguments.clone(), privileged_init)
                     .scope(scope(*user))
                     .template(template.clone());
                 let files = unit::service_files(self, *manager, &options)?;
@@ -120,7 +126,7 @@ impl Daemon {
             } => {
                 configured?;
                 check(settings)?;
-                let options = UnitOptions::new("install", arguments.clone(), privileged_init)
+                let options = UnitOptions::new("install", self, arguments.clone(), privileged_init)
                     .scope(scope(*user));
                 let start = if *now { Start::Now } else { Start::AtBoot };
                 (manager, user, Task::Install(options, start), run(*dry_run))

@@ -35,16 +35,25 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// Where the log of a service is.
 pub(super) enum Source {
     /// The file of standard output, that of standard error, or both.
-    Files(Vec<PathBuf>),
+    Files(Vec<LogFile>),
     /// The messages in the journal that these arguments of journalctl(1) select.
     Journal(Vec<String>),
     /// The system log, in a file that its daemon chooses.
     System,
 }
 
+/// A file that is a log.
+#[derive(Clone)]
+pub(super) struct LogFile {
+    /// Its name, for a person.
+    name: PathBuf,
+    /// The path by which it can be read: that of a descriptor, if it has no other here.
+    path: PathBuf,
+}
+
 /// Where a standard stream of a process goes.
 enum Stream {
-    File(PathBuf),
+    File(LogFile),
     Socket,
     Other(String),
 }
@@ -74,7 +83,10 @@ impl Source {
         for (setting, log) in [stdout, stderr] {
             let path = places::log(daemon, setting, log.as_ref());
             match path.map_err(|error| error.to_string())? {
-                Some(path) if path != Path::new("/dev/null") => add(&mut files, path),
+                Some(path) if path != Path::new("/dev/null") => {
+                    let name = path.clone();
+                    add(&mut files, LogFile { name, path });
+                }
                 _ => {}
             }
         }
@@ -108,7 +120,7 @@ impl Source {
         let (mut files, mut has_socket, mut has_pipe) = (Vec::new(), false, false);
         for stream in &streams {
             match stream {
-                Stream::File(path) => add(&mut files, path.clone()),
+                Stream::File(file) => add(&mut files, file.clone()),
                 Stream::Socket => has_socket = true,
                 Stream::Other(text) => has_pipe |= text.starts_with("pipe:"),
             }
@@ -145,7 +157,7 @@ impl Source {
     fn command(&self, lines: u32, follow: bool) -> io::Result<Command> {
         let (program, options, follows, selection): (_, _, _, Vec<&OsStr>) = match self {
             Self::Files(files) => {
-                let files = files.iter().map(|file| file.as_os_str());
+                let files = files.iter().map(|file| file.path.as_os_str());
                 ("tail", vec![format!("-n{lines}")], "-F", files.collect())
             }
             Self::Journal(selection) => {
@@ -172,7 +184,7 @@ impl Source {
     /// cannot be read.
     pub(super) fn last_lines(&self) -> Option<Vec<String>> {
         let end = match self {
-            Self::Files(files) => end_of(files.last()?).ok()?,
+            Self::Files(files) => end_of(&files.last()?.path).ok()?,
             Self::Journal(selection) => {
                 let words = ["journalctl", "--quiet", "--no-pager", "--output=cat"];
                 let mut words: Vec<String> = words.map(str::to_owned).into();
@@ -197,7 +209,7 @@ impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Files(files) => match files.last() {
-                Some(path) => path.display().fmt(f),
+                Some(file) => file.name.display().fmt(f),
                 None => Ok(()),
             },
             Self::Journal(_) => f.write_str("journal"),
@@ -228,27 +240,31 @@ impl Stream {
             });
         }
         // A path may be another file's here: one that was removed, or is in another mount namespace.
-        Some(match fs::symlink_metadata(&path) {
-            Ok(there) if is_same(&there, &open) => Self::File(path),
-            _ => Self::File(descriptor),
-        })
+        let readable = match fs::symlink_metadata(&path) {
+            Ok(there) if is_same(&there, &open) => path.clone(),
+            _ => descriptor,
+        };
+        Some(Self::File(LogFile {
+            name: path,
+            path: readable,
+        }))
     }
 }
 
 impl fmt::Display for Stream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::File(path) => path.display().fmt(f),
+            Self::File(file) => file.name.display().fmt(f),
             Self::Socket => f.write_str("a socket"),
             Self::Other(text) => f.write_str(text),
         }
     }
 }
 
-fn add(files: &mut Vec<PathBuf>, file: PathBuf) {
-    let is_it = |other: &PathBuf| match (fs::metadata(other), fs::metadata(&file)) {
+fn add(files: &mut Vec<LogFile>, file: LogFile) {
+    let is_it = |other: &LogFile| match (fs::metadata(&other.path), fs::metadata(&file.path)) {
         (Ok(there), Ok(found)) => is_same(&there, &found),
-        _ => *other == file,
+        _ => other.path == file.path,
     };
     if !files.iter().any(is_it) {
         files.push(file);
@@ -266,12 +282,13 @@ fn goes_to_journal(daemon: &Daemon) -> bool {
 }
 
 /// The end of a regular file. Anything else may keep the reader waiting, and through a link the
-/// service's user would have root show another file.
+/// service's user would have root show another file. (A descriptor leads to what is open.)
 fn end_of(path: &Path) -> io::Result<String> {
-    let mut file = File::options()
-        .read(true)
-        .custom_flags(libc::O_NONBLOCK | libc::O_NOFOLLOW)
-        .open(path)?;
+    let mut flags = libc::O_NONBLOCK;
+    if !path.starts_with("/proc") {
+        flags |= libc::O_NOFOLLOW;
+    }
+    let mut file = File::options().read(true).custom_flags(flags).open(path)?;
     let found = file.metadata()?;
     if !found.is_file() {
         return Err(io::ErrorKind::InvalidInput.into());

@@ -114,7 +114,7 @@ impl Daemon {
     /// ```
     pub fn action(&mut self, action: Action) -> &mut Self {
         match action {
-            Action::Restart { timeout, .. } => _ = self.restart(timeout),
+            Action::Restart { timeout, .. } => _ = self.restart_within(timeout),
             Action::Run => self.mode = Mode::Foreground,
             _ => {}
         }

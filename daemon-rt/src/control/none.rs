@@ -73,14 +73,14 @@ pub(crate) mod handover {
 pub(crate) mod keeper {
     use std::ops::ControlFlow;
     use std::path::Path;
+    use std::time::Duration;
 
     use super::handover::{self, Restart};
-    use crate::daemon::Replacement;
     use crate::error::Error;
 
     pub(crate) fn prepare_restart(
         path: &Path,
-        _: Replacement,
+        _: Option<Duration>,
     ) -> Result<ControlFlow<String, Option<Restart>>, Error> {
         Err(handover::unsupported(path))
     }

@@ -26,9 +26,10 @@ pub enum Action {
     ///
     /// If a service manager runs it, the manager stops it.
     Stop {
-        /// How long to wait before the service is killed
-        #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
-        timeout: Duration,
+        /// How long to wait before the service is killed [default: 10s, or 5s more than the service has
+        /// to end]
+        #[arg(long, value_name = "DURATION", value_parser = duration)]
+        timeout: Option<Duration>,
         /// Leave out the line that says what was done
         #[arg(short, long)]
         quiet: bool,
@@ -39,8 +40,9 @@ pub enum Action {
     /// the sockets of the old one, if it can, and no connection is lost.
     Restart {
         /// How long to wait before the old instance is killed, with the requests that it still serves
-        #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
-        timeout: Duration,
+        /// [default: as for stop]
+        #[arg(long, value_name = "DURATION", value_parser = duration)]
+        timeout: Option<Duration>,
         /// Leave out the line that says what was done
         #[arg(short, long)]
         quiet: bool,
@@ -84,8 +86,8 @@ pub enum Action {
     },
     /// Check the configuration, and change nothing
     ///
-    /// It looks at the settings, the names of users and groups, the working directory, the chroot and
-    /// what is at the paths of the logs. It opens no pidfile, log or socket, and tries no limits.
+    /// It looks at the settings, the names of users and groups, the working directory, the chroot, the
+    /// processors and what is at the paths of the logs. It opens no pidfile, log or socket, and tries no limits.
     ///
     /// Exit status: 0 if they are good, or else 78.
     Check {

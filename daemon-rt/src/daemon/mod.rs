@@ -725,9 +725,25 @@ impl Daemon {
     /// ```
     #[cfg(feature = "control")]
     pub fn restart(&mut self, patience: Duration) -> &mut Self {
+        self.restart_within(Some(patience))
+    }
+
+    #[cfg(feature = "control")]
+    pub(crate) fn restart_within(&mut self, patience: Option<Duration>) -> &mut Self {
         self.replacement = Some(Replacement::Restart(patience));
         self.mode = Mode::Detach;
         self.control_socket()
+    }
+
+    /// The time after which the service is killed that was told to end, if no other is given: it has
+    /// a limit of its own, which comes before.
+    pub(crate) fn patience(&self) -> Duration {
+        const USUAL: Duration = Duration::from_secs(10);
+        const MORE: Duration = Duration::from_secs(5);
+        match self.stop_timeout {
+            Some(limit) => limit.saturating_add(MORE),
+            None => USUAL,
+        }
     }
 
     /// Lets this start begin beside the instance that runs, if one does, and take its pidfile over

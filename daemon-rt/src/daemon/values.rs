@@ -132,8 +132,8 @@ impl std::fmt::Display for NameOrId {
     allow(dead_code, reason = "it needs a control socket")
 )]
 pub(crate) enum Replacement {
-    /// That one ends, within this time.
-    Restart(Duration),
+    /// That one ends, within this time, or the one that is usual for the service.
+    Restart(Option<Duration>),
     /// That one lives on.
     Upgrade,
 }

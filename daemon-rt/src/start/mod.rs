@@ -25,7 +25,7 @@ use crate::hooks::{Service, Stages, run};
 use crate::manager::detect::Invocation;
 use crate::report::{self, log};
 use crate::service::listen;
-use crate::start::plan::{Draft, Plan};
+use crate::start::plan::{Draft, MissingPlaces, Plan};
 use crate::status;
 use crate::step::Step;
 use crate::steps::descriptors;
@@ -175,7 +175,12 @@ fn begin(
     #[cfg(all(feature = "cli", target_os = "linux"))]
     if !daemon.starts() {
         let draft = Draft::new(daemon, environment, deferred.signals, Policy::Fail);
-        let settings = draft.map(|draft| || draft.look_up(daemon)?.check_places(daemon));
+        let missing = if daemon.installs() {
+            MissingPlaces::AreMade
+        } else {
+            MissingPlaces::AreWrong
+        };
+        let settings = draft.map(|draft| || draft.look_up(daemon)?.check_places(daemon, missing));
         let code = daemon.run_command(configured, settings, service.privileged_init.is_some())?;
         log::flush();
         return Ok(Some(code));
@@ -305,12 +310,12 @@ fn prepare_restart(
         return Err(Error::no_pidfile());
     };
     // The instance that runs may have to be stopped first.
-    plan.check_places(daemon)?;
-    let verb = match replacement {
-        Replacement::Restart(_) => "restart",
-        Replacement::Upgrade => "upgrade",
+    plan.check_places(daemon, MissingPlaces::AreWrong)?;
+    let (verb, patience) = match replacement {
+        Replacement::Restart(given) => ("restart", Some(given.unwrap_or(daemon.patience()))),
+        Replacement::Upgrade => ("upgrade", None),
     };
-    keeper::prepare_restart(pidfile, replacement).map_err(|error| error.in_command(verb))
+    keeper::prepare_restart(pidfile, patience).map_err(|error| error.in_command(verb))
 }
 
 fn check_mode(daemon: &Daemon, mode: Mode) -> Result<(), Error> {

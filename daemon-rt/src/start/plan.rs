@@ -161,16 +161,22 @@ impl Plan {
     /// Checks that the directories that the settings name are there, and what is at the paths of the
     /// logs. The directory of the pidfile may be one that a manager creates for each start, and what is
     /// at its usual place has its directory made there. What the caller may not see is left to the
-    /// start.
-    pub(crate) fn check_places(&self, daemon: &Daemon) -> Result<(), Error> {
+    /// start. The processors are tried, too.
+    pub(crate) fn check_places(
+        &self,
+        daemon: &Daemon,
+        missing: MissingPlaces,
+    ) -> Result<(), Error> {
+        self.resources.check()?;
+        let seen = |checked| seen(checked, missing);
         if let Some(root) = self.privileges.root() {
-            check_directory(root).during(
+            seen(check_directory(root)).during(
                 Step::DropPrivileges,
                 format_args!("chroot {}", root.display()),
             )?;
         } else if let Some(directory) = &self.working_directory {
             let directory = path_of(directory);
-            check_directory(directory).during(Step::ChangeDirectory, directory.display())?;
+            seen(check_directory(directory)).during(Step::ChangeDirectory, directory.display())?;
         }
         for (setting, log) in [
             (&daemon.stdout, &self.logs.stdout),
@@ -197,14 +203,27 @@ impl Plan {
 fn check_directory(path: &Path) -> io::Result<()> {
     match std::fs::metadata(path) {
         Ok(found) if !found.is_dir() => Err(io::ErrorKind::NotADirectory.into()),
-        found => seen(found.map(drop)),
+        found => found.map(drop),
     }
 }
 
+/// The directories that are not there.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum MissingPlaces {
+    AreWrong,
+    /// The service file makes them.
+    AreMade,
+}
+
 /// What cannot be seen is not wrong.
-fn seen(checked: io::Result<()>) -> io::Result<()> {
+fn seen(checked: io::Result<()>, missing: MissingPlaces) -> io::Result<()> {
     match checked {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        Err(error)
+            if error.kind() == io::ErrorKind::NotFound && missing == MissingPlaces::AreMade =>
+        {
+            Ok(())
+        }
         checked => checked,
     }
 }

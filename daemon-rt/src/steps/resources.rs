@@ -4,7 +4,9 @@
 use std::io;
 
 #[cfg(any(target_os = "linux", target_os = "freebsd"))]
-use nix::sched::{CpuSet, sched_setaffinity};
+use nix::errno::Errno;
+#[cfg(any(target_os = "linux", target_os = "freebsd"))]
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::resource::{RLIM_INFINITY, Resource, rlim_t, setrlimit};
 #[cfg(any(target_os = "linux", target_os = "freebsd"))]
 use nix::unistd::Pid;
@@ -49,6 +51,17 @@ impl Resources {
             oom_score_adj: between("oom_score_adj", daemon.oom_score_adj, -1000, 1000)?,
             cpus: cpus(daemon)?,
         })
+    }
+
+    /// Tries the processors, which may be others than the machine has, and takes them back.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        if self.cpus.is_empty() {
+            return Ok(());
+        }
+        try_cpus(&self.cpus).during(
+            Step::SetResources,
+            format_args!("processors {:?}", self.cpus),
+        )
     }
 
     /// Takes effect, for this process and those that it starts.
@@ -149,7 +162,34 @@ fn set_cpus(cpus: &[usize]) -> io::Result<()> {
     for cpu in cpus {
         set.set(*cpu)?;
     }
-    Ok(sched_setaffinity(Pid::from_raw(0), &set)?)
+    let this = Pid::from_raw(0);
+    match sched_setaffinity(this, &set) {
+        // None of them is there. Of those that are not, beside others, the kernel says nothing.
+        Ok(()) | Err(Errno::EINVAL) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let got = sched_getaffinity(this)?;
+    for cpu in cpus {
+        if got.is_set(*cpu) != Ok(true) {
+            let problem = format!("there is no processor {cpu}, or it is not to be had");
+            return Err(io::Error::other(problem));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(any(target_os = "linux", target_os = "freebsd"))]
+fn try_cpus(cpus: &[usize]) -> io::Result<()> {
+    let this = Pid::from_raw(0);
+    let before = sched_getaffinity(this)?;
+    let tried = set_cpus(cpus);
+    sched_setaffinity(this, &before)?;
+    tried
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "freebsd")))]
+fn try_cpus(_: &[usize]) -> io::Result<()> {
+    Err(not_available())
 }
 
 #[cfg(not(any(target_os = "linux", target_os = "freebsd")))]

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::Path;
 
+use nix::sys::stat::Mode;
 use nix::unistd::{Gid, Uid, fchown, geteuid};
 
 use crate::error::{During, Error};
@@ -20,6 +21,9 @@ fn try_hand_over(path: &Path, owner: Option<(Uid, Gid)>) -> io::Result<()> {
         Some((user, group)) => (user, Some(group)),
         None => (geteuid(), None),
     };
+    if found.st_mode & Mode::S_IWOTH.bits() != 0 {
+        return Err(Untrusted("it can be written by everyone".to_owned()).into());
+    }
     if found.st_uid == user.as_raw() {
         return Ok(());
     }

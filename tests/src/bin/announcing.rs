@@ -53,7 +53,10 @@ fn configure(daemon: &mut Daemon) -> Result<()> {
         if key == "restart" {
             let timeout = Duration::from_millis(value.parse()?);
             let quiet = true;
-            daemon.action(Action::Restart { timeout, quiet });
+            daemon.action(Action::Restart {
+                timeout: Some(timeout),
+                quiet,
+            });
         } else if !key.contains(':') && key != "drops" && !set(daemon, key, value)? {
             return Err(format!("unknown setting {key}").into());
         }

@@ -15,7 +15,8 @@
 //! - `reloads=FIFO`: each reload waits as `warm_up` does; `reloads=` does not
 //! - `broken=REASON`: each reload fails
 //! - `status=WORD`: what it is doing, when it is ready; `\n` in it ends a line
-//! - `stdout=LOG`, `stderr=LOG`, `log_size=BYTES`: settings
+//! - `stdout=LOG`, `stderr=LOG`, `log_size=BYTES`,
+//!   `cpu_affinity=LIST`, `stop_timeout=SECONDS`: settings
 //! - `broken_configuration`: `configure` fails
 //! - `hangup=FILE`: it handles SIGHUP itself, with a line in the file for each
 
@@ -25,6 +26,7 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::thread;
+use std::time::Duration;
 
 use daemon_rt::{AlreadyRunning, Daemon, Mode, daemon, listener_or, reloads, shutdown};
 use daemon_tests::Settings;
@@ -60,6 +62,12 @@ fn configure(daemon: &mut Daemon) -> std::result::Result<Settings, &'static str>
     }
     if let Some(log) = settings.get("stderr") {
         daemon.stderr(log);
+    }
+    if let Some(processors) = settings.get("cpu_affinity") {
+        daemon.cpu_affinity(processors);
+    }
+    if let Some(Ok(seconds)) = settings.get("stop_timeout").map(str::parse) {
+        daemon.stop_timeout(Duration::from_secs(seconds));
     }
     if let Some(Ok(bytes)) = settings.get("log_size").map(str::parse) {
         daemon.log_size(bytes);

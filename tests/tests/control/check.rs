@@ -130,6 +130,7 @@ fn h4_wrong_settings_stop_no_service() {
     for (wrong, status, says) in [
         (ctl.with("user", "nemo"), 93, "user nemo"),
         (ctl.with("working_directory", "/nowhere"), 91, "/nowhere"),
+        (ctl.with("cpu_affinity", "0,1023"), 93, "no processor 1023"),
     ] {
         wrong
             .run("restart")

@@ -51,7 +51,10 @@ fn help_names_every_command_and_starts_nothing() {
             "{of_command}"
         );
     }
-    assert!(ctl.succeeds("stop --help").contains("[default: 10s]"));
+    assert!(
+        ctl.succeeds("stop --help")
+            .contains("[default: 10s, or 5s more")
+    );
     assert_eq!(ctl.succeeds("help"), help);
     assert_eq!(ctl.succeeds("help stop"), ctl.succeeds("stop --help"));
     assert_eq!(
@@ -151,7 +154,7 @@ fn the_manual_page_has_every_command() {
         .arg(page)
         .run();
     assert_eq!(shown.assert_exited(0).stderr, "");
-    for text in ["EXIT STATUS", "ctl kill <SIGNAL>", "[default: 10s]"] {
+    for text in ["EXIT STATUS", "ctl kill <SIGNAL>", "[default: 10s,"] {
         assert!(shown.stdout.contains(text), "{text}: {}", shown.stdout);
     }
 }

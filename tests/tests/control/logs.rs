@@ -190,3 +190,17 @@ fn a_log_that_has_a_writer_is_shown_through_restarts() {
     ctl.succeeds("stop");
     scene.wait_until("the end of the writers", || scene.processes().is_empty());
 }
+
+#[test]
+fn one_that_was_removed_is_named_and_read() {
+    let scene = Scene::new();
+    let log = scene.file("log", "line\n");
+    let ctl = Ctl::new(&scene).with("stderr", &log);
+    ctl.run("start").assert_ready();
+    fs::remove_file(&log).unwrap();
+    let status: Value = serde_json::from_str(&ctl.succeeds("status --json")).unwrap();
+    assert_eq!(status["log"], format!("{} (deleted)", log.display()));
+    assert_eq!(status["lines"], serde_json::json!(["line"]));
+    assert_eq!(ctl.succeeds("logs"), "line\n");
+    ctl.succeeds("stop");
+}

@@ -169,3 +169,16 @@ fn what_a_dead_service_has_left_is_removed() {
     ctl.succeeds("stop");
     assert_eq!(fs::read_to_string(scene.pidfile()).unwrap(), "1\n");
 }
+
+/// It ends by its own limit, which is longer than the usual patience.
+#[test]
+fn one_that_has_a_limit_of_its_own_is_not_killed_before() {
+    let scene = Scene::new();
+    let ctl = Ctl::new(&scene)
+        .with("stubborn", "")
+        .with("stop_timeout", "11");
+    let daemon = ctl.start();
+    let stopped = ctl.succeeds("stop");
+    assert_eq!(stopped, format!("ctl stopped: pid {}\n", daemon.pid()));
+    assert_eq!(scene.exit_status(&daemon).code(), Some(97));
+}

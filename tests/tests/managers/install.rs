@@ -637,12 +637,55 @@ fn what_cannot_be_started_stays_installed() {
     let failing = "embedded --pidfile /dev/null/embedded.pid";
     let failed = call(&machine, &format!("{failing} install --now"));
     assert_eq!(failed.status, 1, "{failed}");
-    assert!(failed.stderr.contains("it does not start: "), "{failed}");
+    assert!(
+        failed.stdout.starts_with("embedded installed: "),
+        "{failed}"
+    );
+    let words = "embedded: cannot start: `systemctl start embedded.service`";
+    assert!(failed.stderr.starts_with(words), "{failed}");
     machine
         .systemctl(["is-enabled", "embedded"])
         .expect_success();
     call(&machine, &format!("{failing} uninstall")).expect_success();
     assert_forgotten(&machine);
+}
+
+/// systemd opens it before the service could make the directory.
+#[test]
+fn a_log_in_a_directory_that_is_not_there_is_installed() {
+    require!(machine(), tool("systemd-analyze"));
+    let machine = Systemd::boot(root().copy("/usr/bin/ctl", bin("ctl")));
+    let command = "CTL='pidfile=/run/ctl.pid stderr=/var/log/none/ctl.log' ctl";
+    let check = machine.sh(&format!("{command} check"));
+    assert_eq!(check.status, 78, "{check}");
+    machine
+        .sh("echo 'CTL=pidfile=/run/ctl.pid' >/etc/default/ctl")
+        .expect_success();
+    machine
+        .sh(&format!("{command} install --now"))
+        .expect_success();
+    machine.sh(&format!("{command} uninstall")).expect_success();
+}
+
+/// Here it makes the log and says why it fails.
+#[test]
+fn the_last_words_of_a_service_that_fails_at_once_are_said() {
+    require!(machine(), tool("systemd-analyze"));
+    let machine = Systemd::boot(root().copy("/usr/bin/ctl", bin("ctl")));
+    let settings = "pidfile=/run/ctl.pid fail= stderr=/var/log/ctl.log";
+    machine
+        .sh(&format!("echo 'CTL={settings}' >/etc/default/ctl"))
+        .expect_success();
+    let failed = machine.sh(&format!("CTL='{settings}' ctl install --now"));
+    assert_eq!(failed.status, 1, "{failed}");
+    assert!(failed.stdout.starts_with("ctl installed: "), "{failed}");
+    for words in [
+        "cannot start: `systemctl start",
+        "the last line of its log (/var/log/ctl.log): ",
+        "as it was told to",
+    ] {
+        assert!(failed.stderr.contains(words), "{failed}");
+    }
 }
 
 #[test]

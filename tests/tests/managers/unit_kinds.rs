@@ -402,6 +402,25 @@ fn h3_a_path_from_here_becomes_absolute_and_what_may_be_one_is_said() {
     }
 }
 
+/// It need not be there: the service makes it.
+#[test]
+fn a_relative_pidfile_becomes_absolute() {
+    let directory = tempfile::tempdir().expect("a directory");
+    for pidfile in ["run/pid", "./pid", "pid"] {
+        let line = format!("--pidfile {pidfile} --note elsewhere/note unit systemd");
+        let text = called(
+            directory.path(),
+            &format!("mkdir -p run; {} {line}", bin("embedded").display()),
+        );
+        let words = format!(
+            "--pidfile {}/{} --note elsewhere/note run\n",
+            directory.path().display(),
+            pidfile.trim_start_matches("./")
+        );
+        assert!(text.contains(&words), "{text}");
+    }
+}
+
 #[test]
 fn h3_only_what_reloads_is_told_to() {
     let directory = releases();

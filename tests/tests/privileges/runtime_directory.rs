@@ -162,3 +162,14 @@ fn an_ordinary_user_has_it_in_the_users_own() {
     assert!(own.join("greeter.pid").exists());
     scene.stop(&daemon);
 }
+
+#[test]
+fn one_that_everyone_can_write_is_refused() {
+    require!(machine());
+    let machine = Machine::boot(root());
+    machine
+        .sh("mkdir -m 1777 /run/greeter && chown nobody /run/greeter")
+        .expect_success();
+    let ran = machine.sh(&format!("{START} user=nobody"));
+    refused(&ran, 93, "/run/greeter: it can be written by everyone");
+}

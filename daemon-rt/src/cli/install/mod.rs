@@ -74,7 +74,8 @@ pub(super) fn run(
     let plan = match task {
         Task::Install(options, start) => {
             let files = unit::service_files(daemon, manager, options)?.files;
-            plan::install(&layout, files, *start)
+            let directories = unit::log_directories(daemon, manager, options)?;
+            plan::install(&layout, files, *start).map(|plan| plan.with_directories(directories))
         }
         Task::Uninstall => plan::uninstall(&layout),
         Task::Switch(to) => plan::switch(&layout, *to),
@@ -87,9 +88,16 @@ pub(super) fn run(
         Task::Install(_, Start::Now) => Some(Before::look(daemon, manager).map_err(failed)?),
         _ => None,
     };
-    let mut outcome = plan.carry_out().map_err(failed)?;
+    plan.carry_out().map_err(failed)?;
+    let mut outcome = plan.outcome.clone();
     if let Some(before) = before {
-        outcome += &before.wait().map_err(failed)?;
+        match plan.start().and_then(|()| before.wait()) {
+            Ok(started) => outcome += &started,
+            Err(error) => {
+                log::say(&outcome);
+                return Err(start::failed(daemon, &error));
+            }
+        }
     }
     if let (Task::Uninstall, Some(pid)) = (task, start::left(daemon)) {
         outcome = format!("{outcome}; pid {pid}, which no manager runs, goes on");

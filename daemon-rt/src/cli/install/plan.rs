@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use nix::unistd::{AccessFlags, eaccess};
 
 use super::change::Change;
-use super::layout::{Layout, Start, Switch};
+use super::layout::{Layout, Start, Switch, words};
 use super::mark::{self, Found, kept};
 use crate::cli::unit::ServiceFile;
 
@@ -22,7 +22,7 @@ pub(super) struct Plan {
     /// The commands after them, which may fail.
     start: Vec<Change>,
     /// What was done then.
-    outcome: String,
+    pub(super) outcome: String,
 }
 
 /// Writes the files of the service, and has it started at boot.
@@ -119,6 +119,18 @@ impl Plan {
         }
     }
 
+    /// The plan that first makes these directories, those of them that are not there.
+    pub(super) fn with_directories(mut self, directories: Vec<PathBuf>) -> Self {
+        for directory in directories {
+            if !directory.exists() {
+                let path = directory.to_string_lossy();
+                let make = words(&["mkdir", "-m755", "-p", &path]);
+                self.changes.insert(0, Change::Run(make));
+            }
+        }
+        self
+    }
+
     /// The changes as text, or the outcome if there are none.
     pub(super) fn text(&self, name: &str) -> String {
         let all = self.changes.iter().chain(&self.start);
@@ -130,8 +142,8 @@ impl Plan {
         }
     }
 
-    /// Makes the changes. Returns what was done.
-    pub(super) fn carry_out(self) -> io::Result<String> {
+    /// Makes the changes.
+    pub(super) fn carry_out(&self) -> io::Result<()> {
         if !self.changes.is_empty() {
             self.check_permission()?;
         }
@@ -143,13 +155,12 @@ impl Plan {
                 return Err(error);
             }
         }
-        for change in &self.start {
-            if let Err(error) = change.make() {
-                let text = format!("it {}, but it does not start: {error}", self.outcome);
-                return Err(io::Error::new(error.kind(), text));
-            }
-        }
-        Ok(self.outcome)
+        Ok(())
+    }
+
+    /// Has the manager start the service.
+    pub(super) fn start(&self) -> io::Result<()> {
+        self.start.iter().try_for_each(Change::make)
     }
 
     /// Fails if the caller cannot change the directory of the files.

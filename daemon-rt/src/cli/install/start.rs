@@ -3,14 +3,28 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::cli::logs::Source;
 use crate::control::{Control, Status, keeper};
 use crate::daemon::action::Manager;
 use crate::daemon::{Daemon, places};
+use crate::error::Error;
 use crate::sys;
 
 /// Returns the service that runs although it is uninstalled: it was started by hand.
 pub(super) fn left(daemon: &Daemon) -> Option<u32> {
     running(&places::pidfile(daemon).ok()??)
+}
+
+/// The error of a start by the manager, with what the service's log says last.
+pub(super) fn failed(daemon: &Daemon, error: &io::Error) -> Error {
+    let mut text = error.to_string();
+    if let Ok(source) = Source::find(daemon, None, None) {
+        let lines = source.last_lines().unwrap_or_default();
+        if let Some(last) = lines.last() {
+            text = format!("{text}\nthe last line of its log ({source}): {last}");
+        }
+    }
+    Error::control("", io::Error::other(text)).in_command("start")
 }
 
 fn running(pidfile: &Path) -> Option<u32> {

@@ -63,7 +63,7 @@ fn is_running(path: &Path) -> bool {
 ///
 /// A manager starts the service in another directory: what is certainly a path from here becomes an
 /// absolute one.
-pub(super) fn words_before(command: &str) -> (Vec<String>, Vec<String>) {
+pub(super) fn words_before(command: &str, pidfile: Option<&Path>) -> (Vec<String>, Vec<String>) {
     let mut words: Vec<String> = env::args_os()
         .skip(1)
         .map(|word| word.to_string_lossy().into_owned())
@@ -78,10 +78,12 @@ pub(super) fn words_before(command: &str) -> (Vec<String>, Vec<String>) {
             Some((option, value)) if option.starts_with('-') => (format!("{option}="), value),
             _ => (String::new(), word.as_str()),
         };
-        if Path::new(value).is_absolute() || !Path::new(value).exists() {
+        let path = Path::new(value);
+        let is_pidfile = pidfile.is_some() && absolute(path).ok().as_deref() == pidfile;
+        if path.is_absolute() || !(is_pidfile || is_from_here(path)) {
             continue;
         }
-        if !value.contains('/') && value != "." && value != ".." {
+        if !is_pidfile && !value.contains('/') && value != "." && value != ".." {
             notes.push(format!(
                 "\"{value}\" is a file where this was printed, but not where the service runs: if it is meant, give its whole path."
             ));
@@ -90,4 +92,13 @@ pub(super) fn words_before(command: &str) -> (Vec<String>, Vec<String>) {
         }
     }
     (words, notes)
+}
+
+/// Checks whether there is such a file here, or its directory: the service may be the one that makes
+/// it, as a pidfile.
+fn is_from_here(path: &Path) -> bool {
+    match path.parent() {
+        Some(directory) if directory != Path::new("") => directory.is_dir() || path.exists(),
+        _ => path.exists(),
+    }
 }

@@ -49,8 +49,17 @@ pub(in crate::cli) enum Scope {
 impl UnitOptions {
     /// The service file calls this binary with the words before `command` that it was called with
     /// now.
-    pub(crate) fn new(command: &str, arguments: UnitArguments, privileged_init: bool) -> Self {
-        let (words, notes) = words_before(command);
+    pub(crate) fn new(
+        command: &str,
+        daemon: &Daemon,
+        arguments: UnitArguments,
+        privileged_init: bool,
+    ) -> Self {
+        let pidfile = match &daemon.pidfile {
+            Some(Place::At(path)) => Some(path.as_path()),
+            _ => None,
+        };
+        let (words, notes) = words_before(command, pidfile);
         Self {
             arguments,
             words,

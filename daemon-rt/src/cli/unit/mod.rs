@@ -33,7 +33,7 @@ mod template;
 #[cfg(test)]
 mod tests;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub(super) use self::file::{ServiceFile, ServiceFiles};
 use self::input::UnitInput;
@@ -50,6 +50,24 @@ pub(super) fn service_files(
     options: &UnitOptions,
 ) -> Result<ServiceFiles, Error> {
     render(daemon, manager, &called::executable()?, options)
+}
+
+/// The directories of the logs that the manager opens before the service could make them.
+pub(super) fn log_directories(
+    daemon: &Daemon,
+    manager: Manager,
+    options: &UnitOptions,
+) -> Result<Vec<PathBuf>, Error> {
+    let mut all = Vec::new();
+    if let Manager::Systemd | Manager::Supervisord = manager {
+        let input = UnitInput::new(daemon, manager, &called::executable()?, options)?;
+        for (directory, _) in prepare::directories(&input) {
+            if prepare::has_log(&input, &directory) {
+                all.push(directory);
+            }
+        }
+    }
+    Ok(all)
 }
 
 fn render(

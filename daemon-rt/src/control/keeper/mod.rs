@@ -48,7 +48,6 @@ use crate::control::handover::{self, Restart};
 use crate::control::instance::Instance;
 use crate::control::lookup::{describe, failed, stays_in_foreground};
 use crate::control::{Control, Status, Stopped};
-use crate::daemon::Replacement;
 use crate::error::Error;
 use crate::steps::pidfile::{self, Found, Holder};
 use crate::sys::{self, proc};
@@ -60,15 +59,11 @@ const PAUSE: Duration = Duration::from_millis(10);
 
 /// Restarts a service by the manager that runs it: `Break`, with what was done. Where no manager
 /// does, the start that continues is part of the restart, if there is something to restart. An
-/// upgrade is the program's business, whatever runs it.
+/// upgrade, without a `patience`, is the program's business, whatever runs it.
 pub(crate) fn prepare_restart(
     pidfile: &Path,
-    replacement: Replacement,
+    patience: Option<Duration>,
 ) -> Result<ControlFlow<String, Option<Restart>>, Error> {
-    let patience = match replacement {
-        Replacement::Restart(patience) => Some(patience),
-        Replacement::Upgrade => None,
-    };
     if patience.is_some() {
         if let ControlFlow::Break(outcome) = restart_by_manager(pidfile)? {
             return Ok(ControlFlow::Break(outcome));
