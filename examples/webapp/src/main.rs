@@ -18,6 +18,8 @@ use daemon_rt::cli::{self, Action};
 use daemon_rt::places;
 use daemon_rt::{Daemon, daemon, listen, shutdown};
 #[cfg(unix)]
+use daemon_rt::{remove_stored_fd, store_fd};
+#[cfg(unix)]
 use nix::unistd::geteuid;
 use tower_http::services::ServeDir;
 
@@ -133,7 +135,18 @@ fn bind((address, root): (SocketAddr, Option<PathBuf>)) -> Result<(TcpListener, 
     let listener: TcpListener = listen("http", address)?;
     // As asynchronous runtimes want it.
     listener.set_nonblocking(true)?;
+    #[cfg(unix)]
+    keep(&listener);
     Ok((listener, root))
+}
+
+/// Has systemd keep the socket, in place of an older one, while it restarts the service. Where no
+/// manager does such a thing, that is not an error.
+#[cfg(unix)]
+fn keep(listener: &TcpListener) {
+    if remove_stored_fd("http").is_ok() {
+        _ = store_fd("http", listener);
+    }
 }
 
 /// As the user whom the service runs as: a directory that this user cannot read is a failed start.

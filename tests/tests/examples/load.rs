@@ -3,70 +3,78 @@
 //!
 //! With musl webapp alone: the others have no C of their own, and would be built once more.
 
-use daemon_harness::managers::{Machine, Root, wait_until};
+use daemon_harness::managers::{Machine, Root, Systemd, wait_until};
 use daemon_harness::{bin, require};
 use daemon_tests::built::{example, example_in};
 
 use crate::text;
 
 const RESTARTS: usize = 100;
+/// systemd takes longer.
+const BY_SYSTEMD: usize = 25;
 const LOAD: &str = "/run/load";
 
-/// A machine with the server and the client for gRPC.
-fn machine_with(server: &str) -> Machine {
+/// What a machine has: the server, and the client for gRPC.
+fn root_with(server: &str) -> Root {
     let program = match server {
         "webapp" => example(server),
         _ => example_in("frameworks", server),
     };
-    Machine::boot(
-        Root::new()
-            .copy(format!("/usr/bin/{server}"), program)
-            .copy("/usr/bin/grpc_load", bin("grpc_load"))
-            .empty("/var/log"),
-    )
+    Root::new()
+        .copy(format!("/usr/bin/{server}"), program)
+        .copy("/usr/bin/grpc_load", bin("grpc_load"))
+        .empty("/var/log")
 }
 
-/// Restarts the server under this load, which says what has failed when it is told to end.
-fn assert_loses_no_request(server: &str, load: &str, end: &str) {
-    let machine = machine_with(server);
-    machine
-        .sh(&format!("ulimit -n 4096; {server} start"))
-        .expect_success();
+/// Restarts the server by its own command.
+fn assert_restart_loses_no_request(server: &str, load: &str, end: &str) {
+    let machine = Machine::boot(root_with(server));
+    let run = |command: &str| {
+        machine
+            .sh(&format!("ulimit -n 4096; exec {server} {command}"))
+            .expect_success()
+    };
+    run("start");
+    assert_loses_no_request(&machine, load, end, || {
+        for _ in 0..RESTARTS {
+            run("restart --quiet");
+        }
+    });
+    run("stop");
+}
+
+/// Has the server restarted under this load, which says what has failed when it is told to end.
+fn assert_loses_no_request(machine: &Machine, load: &str, end: &str, restarts: impl Fn()) {
     let began = machine.sh(&format!("ulimit -n 4096; {load} >{LOAD} 2>&1 & echo $!"));
     let client = began.expect_success();
     let client = client.trim();
-    for _ in 0..RESTARTS {
-        machine
-            .sh(&format!("ulimit -n 4096; exec {server} restart --quiet"))
-            .expect_success();
-    }
+    restarts();
     // If it has ended already, it says why.
     _ = machine.sh(&format!("kill -{end} {client}"));
     let said = || text(machine.path(LOAD));
     wait_until("the clients to end", || {
         said().contains("requests in").then_some(())
     });
-    machine.run([server, "stop"]).expect_success();
     let said = said();
     assert!(
         !said.contains("errors") && !said.contains("Non-2xx"),
         "{said}"
     );
     let network = machine.run(["cat", "/proc/net/netstat"]).expect_success();
-    assert_eq!(
-        counter(&network, "ListenOverflows"),
-        0,
-        "clients had to try again: {said}"
-    );
+    let dropped = counter(&network, "ListenOverflows");
+    assert_eq!(dropped, 0, "clients had to try again: {said}");
 }
 
 /// wrk(1) with so many clients.
 fn wrk(server: &str, clients: usize, connection: &str) {
     let port = if server == "webapp" { 80 } else { 7788 };
-    let load = format!(
+    assert_restart_loses_no_request(server, &wrk_at(port, clients, connection), "INT");
+}
+
+fn wrk_at(port: u16, clients: usize, connection: &str) -> String {
+    format!(
         "wrk -c {clients} -t 1 -d 600 --timeout 60s -H 'Connection: {connection}' http://127.0.0.1:{port}/"
-    );
-    assert_loses_no_request(server, &load, "INT");
+    )
 }
 
 /// A line of names and one of numbers.
@@ -125,6 +133,35 @@ fn tonic_is_restarted_under_load_without_an_error() {
     require!(machine());
     for connections in ["kept", "new"] {
         let load = format!("grpc_load {connections} 127.0.0.1:7788");
-        assert_loses_no_request("tonic-server", &load, "TERM");
+        assert_restart_loses_no_request("tonic-server", &load, "TERM");
+    }
+}
+
+/// By systemd's own command. What keeps the socket between the instances is systemd: as the service
+/// has asked it to, or because it has opened it. The binary is replaced each time, as by an upgrade.
+#[test]
+fn webapp_is_restarted_by_systemd_under_load_without_an_error() {
+    require!(machine(), tool("wrk"));
+    for units in [
+        "webapp unit systemd >webapp.service",
+        "webapp unit --listen http=127.0.0.1:80 systemd | sh -s .",
+    ] {
+        let machine = Systemd::boot(root_with("webapp"));
+        // No limit on restarts.
+        let commands = format!(
+            "cd /etc/systemd/system && {units} && mkdir webapp.service.d &&
+            printf '[Unit]\\nStartLimitIntervalSec=0\\n' >webapp.service.d/often.conf &&
+            systemctl daemon-reload && systemctl start webapp"
+        );
+        machine.sh(&commands).expect_success();
+        for connection in ["keep-alive", "close"] {
+            assert_loses_no_request(&machine, &wrk_at(80, 64, connection), "INT", || {
+                for _ in 0..BY_SYSTEMD {
+                    machine
+                    .sh("cp /usr/bin/webapp /run/new && mv /run/new /usr/bin/webapp && exec systemctl restart webapp")
+                    .expect_success();
+                }
+            });
+        }
     }
 }
