@@ -31,7 +31,7 @@ use crate::step::Step;
 use crate::steps::descriptors;
 use crate::steps::pidfile::{Claim, Policy};
 use crate::sys::{
-    self, Anywhere, In, InheritedEnvironment, Late, SingleThreaded, Start, StartOfMain,
+    self, Anywhere, In, InheritedEnvironment, Late, SingleThreaded, Start, StartOfMain, proc,
 };
 
 /// Set when a start begins: a process makes one.
@@ -359,8 +359,12 @@ fn alone_to_fork(mode: Mode) -> Result<Option<SingleThreaded>, Error> {
 /// Makes sure that there is one thread.
 fn alone() -> Result<SingleThreaded, Error> {
     SingleThreaded::check().map_err(|threads| {
-        let error =
-            std::io::Error::other("a fork keeps only one: start threads in `init` or later");
-        Error::step(Step::Fork, threads, error)
+        let advice = match proc::emulator() {
+            Some(emulator) => format!(
+                "a fork keeps only one, and {emulator}, which runs this program, has one: stay in the foreground"
+            ),
+            None => "a fork keeps only one: start threads in `init` or later".to_owned(),
+        };
+        Error::step(Step::Fork, threads, std::io::Error::other(advice))
     })
 }

@@ -121,6 +121,23 @@ fn is_lock(pid: Pid, descriptor: &OsStr) -> bool {
     lines.any(|line| line.starts_with(b"lock:") && line.windows(5).any(|word| word == b"FLOCK"))
 }
 
+/// Returns the emulator of another processor that runs this program. It shows itself in the place of
+/// the program, but for one path that qemu-user does not know.
+#[cfg(target_os = "linux")]
+pub(crate) fn emulator() -> Option<String> {
+    let shown = std::fs::read_link("/proc/self/exe").ok()?;
+    let real = std::fs::read_link("/proc/thread-self/exe").ok()?;
+    if real == shown {
+        return None;
+    }
+    Some(real.file_name()?.to_string_lossy().into_owned())
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn emulator() -> Option<String> {
+    None
+}
+
 /// Finds a process that holds the flock(2) of this file, if one can be seen.
 pub(crate) fn holder(file: &FileStat) -> Option<Pid> {
     if !is_ours() {

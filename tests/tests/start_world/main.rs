@@ -9,12 +9,14 @@
 //! | `texts` | B4, B5, B7, B8: what is said of a failure, and to whom |
 //! | `accounts` | D7, D9: users and groups |
 //! | `kernels` | kernels that lack system calls |
+//! | `emulated` | qemu-user, an emulator of another processor |
 //! | `random` | all kinds of hooks, by chance |
 //! | `sizes` | numbers beyond 32 bits |
 
 mod accounts;
 mod deaths;
 mod descriptors;
+mod emulated;
 mod kernels;
 mod random;
 mod sizes;

@@ -148,14 +148,16 @@ pub(super) fn is_starting(file: BorrowedFd<'_>) -> bool {
 
 /// Waits for as long as the service is not ready, until this time.
 ///
-/// It looks again and again, by one system call: the byte is locked for reading, as the holder can
-/// do no more with the file. To wait for that lock takes one for writing, which would be in the way
-/// of the next start.
+/// It looks again and again, by one system call, and less often with time, as a hundred may wait: the
+/// byte is locked for reading, as the holder can do no more with the file. To wait for that lock
+/// takes one for writing, which would be in the way of the next start.
 pub(super) fn wait_while_starting(file: BorrowedFd<'_>, deadline: Instant) {
-    const PAUSE: Duration = Duration::from_millis(10);
+    const LONGEST: Duration = Duration::from_millis(80);
+    let mut pause = Duration::from_millis(10);
     while is_starting(file) && Instant::now() < deadline {
         // Signals that the starter has blocked by now are let through.
-        _ = ppoll(&mut [], Some(PAUSE.into()), Some(SigSet::empty()));
+        _ = ppoll(&mut [], Some(pause.into()), Some(SigSet::empty()));
+        pause = LONGEST.min(pause * 2);
     }
 }
 

@@ -18,7 +18,7 @@ use crate::report::syslog;
 use crate::step::Step;
 use crate::steps::pidfile;
 use crate::steps::streams::{self, path_of};
-use crate::sys::{SingleThreaded, safe_open};
+use crate::sys::{SingleThreaded, proc, safe_open};
 
 /// The privileges that the service is to have.
 #[derive(Debug, Default)]
@@ -155,10 +155,18 @@ fn check_threads() -> Result<(), Error> {
     let Err(threads) = SingleThreaded::check() else {
         return Ok(());
     };
-    let error = io::Error::other(
-        "each has privileges of its own: start them in `init`, not in `privileged_init`",
-    );
-    Err(Error::step(Step::DropPrivileges, threads, error))
+    let advice = match proc::emulator() {
+        Some(emulator) => format!(
+            "each has privileges of its own, and {emulator}, which runs this program, has one: start it as that user"
+        ),
+        None => "each has privileges of its own: start them in `init`, not in `privileged_init`"
+            .to_owned(),
+    };
+    Err(Error::step(
+        Step::DropPrivileges,
+        threads,
+        io::Error::other(advice),
+    ))
 }
 
 impl Identity {
