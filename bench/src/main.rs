@@ -75,6 +75,6 @@ fn main() {
     if wanted.is_empty() {
         let json = serde_json::to_string_pretty(&results).expect("no map, no failing type");
         fs::write("results.json", json + "\n").expect("results.json");
-        fs::write("start.svg", plot::bars(&results.tables[0])).expect("start.svg");
+        fs::write("../docs/start.svg", plot::bars(&results.tables[0])).expect("start.svg");
     }
 }

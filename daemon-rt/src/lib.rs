@@ -25,6 +25,28 @@
 //! The arguments of the attribute are those of [`macro@daemon`]; each is a method of [`Daemon`],
 //! which the `configure` hook receives, and which is also the way to do without the macro.
 //!
+//! # While it runs
+//!
+//! | | |
+//! | --- | --- |
+//! | [`shutdown`](shutdown()) | the request to end: a flag, a wait, a future; and the work that is finished first |
+//! | [`reloads`](reloads()) | the requests to reload |
+//! | [`listen`](listen()) | a socket of the service manager, of the old instance in a restart, or a new one |
+//! | [`status`](status()) | what the service does, for its manager and for people |
+//! | [`places`](places()) | the usual places of pidfile, log and state |
+//! | [`watchdog`](watchdog()) | pings for a manager that watches the service |
+//! | [`control::Control`] | stops, reloads or starts it from another program |
+//! | [`cli`] | the same as commands of its own: `greeter start`, `stop`, `status`, … |
+//!
+//! # Features
+//!
+//! | feature | |
+//! | --- | --- |
+//! | `macros` | the attribute; on by default |
+//! | `control` | [`control`], and restarts that hand sockets over |
+//! | `cli` | [`cli`], with clap; brings `control` |
+//! | `stream` | [`Reloads::stream`] |
+//!
 //! # Exit statuses of the process that was started
 //!
 //! | status | meaning |

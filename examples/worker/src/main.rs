@@ -99,7 +99,7 @@ fn list(database: &Connection) -> Result<()> {
 
 /// In the daemon, as no connection survives a fork: one for each thread. No other instance runs, so
 /// what was begun and is not finished was cut short.
-fn init(_: ()) -> Result<Vec<Connection>> {
+fn init() -> Result<Vec<Connection>> {
     let mut connections = Vec::new();
     for _ in 0..THREADS {
         connections.push(open()?);

@@ -32,6 +32,25 @@ fn every_relative_link_and_anchor_exists() {
     assert!(dead.is_empty(), "dead links:\n{}", dead.join("\n"));
 }
 
+/// mdBook makes `.html` of `.md`, which is only there for its own pages.
+#[test]
+fn the_book_links_to_no_page_outside_of_it() {
+    let docs = root().join("docs");
+    for path in pages() {
+        if !path.starts_with(&docs) {
+            continue;
+        }
+        for link in &Page::read(&path).links {
+            let (file, _) = link.split_once('#').unwrap_or((link, ""));
+            let target = path.with_file_name(file);
+            if let Ok(target) = target.canonicalize() {
+                let outside = !target.starts_with(&docs) && file.ends_with(".md");
+                assert!(!outside, "{}: {link}", path.display());
+            }
+        }
+    }
+}
+
 #[test]
 fn the_book_has_every_page() {
     let docs = root().join("docs");
