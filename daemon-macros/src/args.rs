@@ -36,6 +36,7 @@ pub(crate) const KNOWN: &[Known] = &[
     Known { name: "keep_fds",          kind: Kind::Descriptors,  example: "[3, 4]" },
     Known { name: "keep_fds_from",     kind: Kind::Names,        example: r#"["TUN_FD"]"# },
     Known { name: "runtime_directory", kind: Kind::Bare,         example: "" },
+    Known { name: "state_directory",   kind: Kind::Bare,         example: "" },
     Known { name: "stdout",            kind: Kind::Log,          example: r#""/var/log/greeter.log""# },
     Known { name: "stderr",            kind: Kind::Log,          example: r#""/var/log/greeter.err""# },
     Known { name: "log_size",          kind: Kind::Size,         example: r#""10M""# },

@@ -156,6 +156,7 @@ mod values;
 /// | `chroot` | an absolute path | none |
 /// | `working_directory` | an absolute path; `"keep"` for the caller's | `/` |
 /// | `runtime_directory` | no value: a directory of the service's own, such as `/run/NAME`, made in the start for its user | none |
+/// | `state_directory` | the same for what it keeps from one run to the next, such as `/var/lib/NAME` | none |
 /// | `umask` | a number in octal; `"keep"` for the caller's | `0`: everyone can then write the files that the standard library creates, so set `0o022` or stricter |
 /// | `keep_env` | a list of names of environment variables; a trailing `*` stands for any ending | only `LANG`, `LANGUAGE`, `LC_*`, `TZ`, `RUST_LOG` and `RUST_BACKTRACE` are kept |
 /// | `keep_fds` | a list of numbers of inherited descriptors that stay open, such as `[3, 4]`; set in `configure` they come too late for a start that detaches | none |

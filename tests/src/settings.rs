@@ -101,6 +101,7 @@ pub fn set(daemon: &mut Daemon, key: &str, value: &str) -> Result<bool, Box<dyn 
         "chroot" => daemon.chroot(value),
         "working_directory" if value == "keep" => daemon.keep_working_directory(),
         "working_directory" => daemon.working_directory(value),
+        "state_directory" => daemon.state_directory(),
         "runtime_directory" => daemon.runtime_directory(),
         "umask" if value == "keep" => daemon.keep_umask(),
         "umask" => daemon.umask(u32::from_str_radix(value, 8)?),

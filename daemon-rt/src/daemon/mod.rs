@@ -33,6 +33,10 @@ type RawFd = i32;
 /// Nothing is looked up or opened before the start: a wrong path or an unknown user is reported
 /// then, with its step.
 #[derive(Clone, Debug, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "settings that are given or not"
+)]
 pub struct Daemon {
     pub(crate) name: Option<String>,
     pub(crate) pidfile: Option<Place>,
@@ -47,6 +51,8 @@ pub struct Daemon {
     pub(crate) keep_fds_from: Vec<OsString>,
     /// Whether the service has a directory of its own.
     pub(crate) runtime_directory: bool,
+    /// Whether it has one for its state.
+    pub(crate) state_directory: bool,
     pub(crate) stdout: Option<Log>,
     pub(crate) stderr: Option<Log>,
     pub(crate) log_size: Option<u64>,
@@ -291,6 +297,32 @@ impl Daemon {
     /// ```
     pub fn no_runtime_directory(&mut self) -> &mut Self {
         self.runtime_directory = false;
+        self
+    }
+
+    /// A directory for what the service keeps from one run to the next, such as `/var/lib/NAME`; none if
+    /// not set. [`Places::state_directory`](crate::Places::state_directory) tells its path.
+    ///
+    /// It is made and given to the service's user as the
+    /// [`runtime_directory`](Self::runtime_directory).
+    ///
+    /// ```
+    /// # let mut daemon = daemon_rt::Daemon::new();
+    /// daemon.user("greeter").state_directory();
+    /// ```
+    pub fn state_directory(&mut self) -> &mut Self {
+        self.state_directory = true;
+        self
+    }
+
+    /// No such directory, as if it had not been set.
+    ///
+    /// ```
+    /// # let mut daemon = daemon_rt::Daemon::new();
+    /// daemon.state_directory().no_state_directory();
+    /// ```
+    pub fn no_state_directory(&mut self) -> &mut Self {
+        self.state_directory = false;
         self
     }
 

@@ -21,6 +21,7 @@ pub(super) fn check(daemon: &Daemon) -> Result<(), Error> {
         ("capabilities", !daemon.capabilities.is_empty()),
         ("no_new_privs", daemon.no_new_privs == Some(true)),
         ("runtime_directory", daemon.runtime_directory),
+        ("state_directory", daemon.state_directory),
         ("restart", daemon.replacement.is_some()),
         ("mode: detach", daemon.mode == Mode::Detach),
         ("DAEMON_MODE=detach", is_to_detach(daemon)),

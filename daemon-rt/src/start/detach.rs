@@ -17,7 +17,7 @@ use crate::step::Step;
 use crate::steps::pidfile::{self, Claim};
 use crate::steps::privileges::{self, capability};
 use crate::steps::signals::{self, StillIgnored};
-use crate::steps::{descriptors, environment, runtime_directory, streams, writer};
+use crate::steps::{descriptors, environment, own_directory, streams, writer};
 use crate::sys::kept::InheritedFd;
 use crate::sys::{self, SingleThreaded, Start};
 
@@ -163,8 +163,8 @@ pub(crate) fn initialize(
     if mode == Mode::Detach {
         plan.resources.set()?; // 13
     }
-    if let Some(directory) = &plan.runtime_directory {
-        runtime_directory::hand_over(directory, plan.privileges.owners())?; // 13
+    for directory in plan.own_directories() {
+        own_directory::hand_over(directory, plan.privileges.owners())?; // 13
     }
     run::run("privileged_init", service.privileged_init.take())?;
     privileges::give_up(&plan.privileges, plan.working_directory.as_deref())?; // 13

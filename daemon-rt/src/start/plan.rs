@@ -33,7 +33,9 @@ pub(crate) struct Plan {
     pub(crate) working_directory: Option<CString>,
     pub(crate) pidfile: Option<PathBuf>,
     /// The directory of the service's own, if it is to have one.
-    pub(crate) runtime_directory: Option<PathBuf>,
+    runtime_directory: Option<PathBuf>,
+    /// The same for its state.
+    state_directory: Option<PathBuf>,
     pub(crate) resources: Resources,
     pub(crate) privileges: Privileges,
     pub(crate) start_timeout: Option<Duration>,
@@ -86,6 +88,7 @@ impl Draft {
             working_directory: working_directory(daemon)?,
             pidfile: places::pidfile(daemon)?,
             runtime_directory: runtime_directory(daemon)?,
+            state_directory: state_directory(daemon)?,
             resources: Resources::of(daemon)?,
             privileges: Privileges::of(daemon, path("chroot", daemon.chroot.as_ref())?)?,
             start_timeout: daemon.start_timeout,
@@ -114,6 +117,9 @@ impl Draft {
         if daemon.runtime_directory {
             places.make_runtime_directory()?;
         }
+        if daemon.state_directory {
+            places.make_state_directory()?;
+        }
         let has_log = is_usual(&daemon.stdout) || is_usual(&daemon.stderr);
         if has_log && mode == DaemonMode::Detach {
             places.make_place_of_log()?;
@@ -138,6 +144,12 @@ impl Plan {
         } else {
             None
         }
+    }
+
+    /// The directories of the service's own.
+    pub(crate) fn own_directories(&self) -> impl Iterator<Item = &Path> {
+        let directories = [&self.runtime_directory, &self.state_directory];
+        directories.into_iter().flatten().map(PathBuf::as_path)
     }
 
     /// Root trusts no pidfile that the service's user can exchange.
@@ -261,6 +273,14 @@ fn rotation(daemon: &Daemon) -> Result<Option<Rotation>, Error> {
 fn runtime_directory(daemon: &Daemon) -> Result<Option<PathBuf>, Error> {
     if daemon.runtime_directory {
         Ok(Some(places(daemon.get_name()).runtime_directory()?))
+    } else {
+        Ok(None)
+    }
+}
+
+fn state_directory(daemon: &Daemon) -> Result<Option<PathBuf>, Error> {
+    if daemon.state_directory {
+        Ok(Some(places(daemon.get_name()).state_directory()?))
     } else {
         Ok(None)
     }

@@ -3,10 +3,10 @@
 pub(crate) mod descriptors;
 pub(crate) mod environment;
 mod journal;
+pub(crate) mod own_directory;
 pub(crate) mod pidfile;
 pub(crate) mod privileges;
 pub(crate) mod resources;
-pub(crate) mod runtime_directory;
 pub(crate) mod signals;
 pub(crate) mod streams;
 pub(crate) mod writer;

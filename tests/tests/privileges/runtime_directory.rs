@@ -173,3 +173,39 @@ fn one_that_everyone_can_write_is_refused() {
     let ran = machine.sh(&format!("{START} user=nobody"));
     refused(&ran, 93, "/run/greeter: it can be written by everyone");
 }
+
+#[test]
+fn one_for_the_state_is_made_in_the_same_way() {
+    require!(machine());
+    let machine = Machine::boot(root());
+    let start = "svc name=greeter pidfile=/run/greeter.pid state_directory= user=nobody init:write=/var/lib/greeter/note";
+    machine.sh(&format!("umask 077; {start}")).expect_success();
+    let directory = machine.path("/var/lib/greeter");
+    assert_eq!(mode_and_owner(&directory), (0o755, NOBODY));
+    assert_eq!(mode_and_owner(directory.join("note")).1, NOBODY);
+    let other = "svc name=greeter state_directory= user=daemon";
+    refused(
+        &machine.sh(other),
+        93,
+        "/var/lib/greeter: it belongs to user id 65534, and is not empty",
+    );
+}
+
+/// Under systemd it is made before the service, which may write nowhere else.
+#[test]
+fn the_units_that_unit_prints_have_one_for_the_state() {
+    require!(machine());
+    let settings = "--set state_directory= --set user=nobody";
+    for pidfile in ["", "--set pidfile=/run/settable.pid"] {
+        let machine = Systemd::boot(Root::new().copy("/usr/bin/settable", bin("settable")));
+        let print = format!(
+            "settable {settings} {pidfile} unit systemd >/etc/systemd/system/settable.service"
+        );
+        machine.sh(&print).expect_success();
+        machine.systemctl(["start", "settable"]).expect_success();
+        let directory = machine.path("/var/lib/settable");
+        assert_eq!(mode_and_owner(&directory), (0o755, NOBODY), "{pidfile}");
+        machine.systemctl(["restart", "settable"]).expect_success();
+        assert_eq!(mode_and_owner(&directory), (0o755, NOBODY), "{pidfile}");
+    }
+}

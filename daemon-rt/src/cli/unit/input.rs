@@ -224,6 +224,15 @@ impl<'a> UnitInput<'a> {
         root.join(self.directory.trim_start_matches('/'))
     }
 
+    /// The directory for its state. A user's is made by the service.
+    pub(super) fn state(&self) -> Option<PathBuf> {
+        if self.daemon.state_directory && self.options.scope == Scope::System {
+            Some(Path::new("/var/lib").join(&self.full_name))
+        } else {
+            None
+        }
+    }
+
     /// The optional file with variables for the service's environment.
     pub(super) fn environment_file(&self) -> String {
         format!("/etc/default/{}", self.name)

@@ -47,6 +47,9 @@ pub(super) fn directories(input: &UnitInput<'_>) -> Vec<(PathBuf, Owner)> {
         Owner::Root
     };
     add(&input.data(), owner);
+    if let Some(state) = input.state() {
+        add(&state, owner);
+    }
     all
 }
 

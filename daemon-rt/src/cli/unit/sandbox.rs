@@ -103,12 +103,14 @@ fn writable(input: &UnitInput<'_>, dropper: Dropper) -> Vec<String> {
             _ => {}
         }
     }
-    let data = input.data();
-    if data != Path::new("/") {
+    let mut data = vec![input.data()];
+    data.retain(|data| data != Path::new("/"));
+    data.extend(input.state());
+    for data in &data {
         match dropper {
             // systemd would create it for root, as whom it starts the service.
-            Dropper::Service => add(existing(&data)),
-            Dropper::Manager | Dropper::Neither => add(created(&data)),
+            Dropper::Service => add(existing(data)),
+            Dropper::Manager | Dropper::Neither => add(created(data)),
         }
     }
     let mut lines = Vec::new();

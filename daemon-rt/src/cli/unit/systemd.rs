@@ -104,6 +104,7 @@ fn not_made(input: &UnitInput<'_>, dropper: Dropper) -> Vec<(PathBuf, Owner)> {
     }
     if dropper != Dropper::Service {
         made.push(input.data());
+        made.extend(input.state());
     }
     made.retain(|directory| created(directory).0 != READ_WRITE_PATHS);
     let mut missing = prepare::directories(input);
@@ -268,7 +269,7 @@ fn needed_to_drop<'a>(input: &'a UnitInput<'_>) -> Vec<&'a str> {
     if input.chroot.is_some() {
         needed.push("CAP_SYS_CHROOT");
     }
-    if input.daemon.runtime_directory {
+    if input.daemon.runtime_directory || input.daemon.state_directory {
         needed.push("CAP_CHOWN");
     }
     needed.extend(input.daemon.capabilities.iter().map(String::as_str));

@@ -269,6 +269,28 @@ fn its_own_directory_is_made_by_systemd_unless_the_pidfile_is_at_its_usual_place
 }
 
 #[test]
+fn a_directory_for_the_state_is_made_by_whoever_can() {
+    let (mut daemon, options) = small();
+    daemon.state_directory();
+    for (manager, line) in [
+        (Manager::Systemd, "\nStateDirectory=greeter\n"),
+        (Manager::Openrc, "/var/lib/greeter"),
+        (Manager::Tmpfiles, "d /var/lib/greeter 0755"),
+    ] {
+        let text = text(&(daemon.clone(), small().1), manager);
+        assert!(text.contains(line), "{text}");
+    }
+    // systemd would make it for root.
+    daemon.default_pidfile();
+    let text = text(&(daemon, options), Manager::Systemd);
+    let path = "\nReadWritePaths=/run -/var/lib/greeter\n";
+    assert!(
+        text.contains(path) && text.contains("ExecStartPre=+"),
+        "{text}"
+    );
+}
+
+#[test]
 fn the_journal_is_systemds_and_a_file_elsewhere() {
     let (mut journal, mut usual) = (full(), full());
     journal.0.stdout("journal").stderr("journal");

@@ -37,7 +37,8 @@ pub struct Places {
 /// its caller has (set-user-ID, file capabilities) believes none of these variables.
 ///
 /// A start makes the directories of a bare `pidfile`, `stdout` or `stderr` of an ordinary user, for
-/// this user alone. The state directory is for the service to make.
+/// this user alone. The state directory is for the service to make, unless it is set to have
+/// one.
 ///
 /// The service gets the same answers all its life: they are those of its start, before step 4 and
 /// the change of the user. Another program gets the same only as the same user with the same
@@ -102,7 +103,8 @@ impl Places {
         directories::own(&self.name).during(Step::MakeDirectory, &self.name)
     }
 
-    /// The directory for what the service keeps from one run to the next. It need not exist yet.
+    /// The directory for what the service keeps from one run to the next. It need not exist yet, unless
+    /// the service is set to have it, see [`Daemon::state_directory`](crate::Daemon::state_directory).
     ///
     /// ```no_run
     /// let state = daemon_rt::places("greeter").state_directory()?;
@@ -133,6 +135,13 @@ impl Places {
     #[cfg(unix)]
     pub(crate) fn make_runtime_directory(&self) -> Result<(), Error> {
         let directory = self.runtime_directory()?;
+        directories::make_own(&directory).during(Step::MakeDirectory, directory.display())
+    }
+
+    /// Makes the directory for its state, in the same way.
+    #[cfg(unix)]
+    pub(crate) fn make_state_directory(&self) -> Result<(), Error> {
+        let directory = self.state_directory()?;
         directories::make_own(&directory).during(Step::MakeDirectory, directory.display())
     }
 

@@ -1,4 +1,4 @@
-//! Step 13, before `privileged_init`: the directory of the service's own.
+//! Step 13, before `privileged_init`: a directory of the service's own.
 
 use std::io;
 use std::path::Path;
