@@ -3,7 +3,11 @@
 
 /// The listings of these pages, compiled with the tests of the documentation.
 #[cfg(doctest)]
+#[doc = include_str!("../../../docs/anywhere.md")]
 #[doc = include_str!("../../../docs/async.md")]
+#[doc = include_str!("../../../docs/coming-from.md")]
+#[doc = include_str!("../../../docs/descriptors.md")]
+#[doc = include_str!("../../../docs/logging.md")]
 #[doc = include_str!("../../../docs/testing.md")]
 struct Listings;
 

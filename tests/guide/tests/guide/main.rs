@@ -9,7 +9,7 @@ use std::path::Path;
 
 use daemon_harness::managers::{Machine, Root, Systemd};
 use daemon_harness::require;
-use guide::{Page, root};
+use guide::{Page, pages, root};
 
 use self::typed::{assert_typed, typed};
 
@@ -46,6 +46,33 @@ fn every_listing_is_from_a_program() {
         };
         assert!(whole || pieces(), "{}", listing.text);
     }
+}
+
+/// By a test above, or as an example in the documentation of this package. The old code of others is
+/// only to be read.
+#[test]
+fn every_listing_of_the_other_pages_is_compiled() {
+    let compiled = fs::read_to_string(root().join("tests/guide/src/lib.rs")).expect("the library");
+    let mut seen = 0;
+    for path in pages() {
+        let name = path.file_name().expect("a page").to_str().expect("a name");
+        if !path.starts_with(root().join("docs")) || name == "guide.md" {
+            continue;
+        }
+        for block in Page::read(&path).blocks {
+            if !block.kind.starts_with("rust") || block.text.contains("Daemonize::new()") {
+                continue;
+            }
+            seen += 1;
+            let is_compiled = compiled.contains(&format!("docs/{name}\")"));
+            assert!(
+                is_compiled && !block.kind.contains("ignore"),
+                "{name}: {}",
+                block.text
+            );
+        }
+    }
+    assert!(seen > 10, "{seen}");
 }
 
 #[test]
