@@ -3,12 +3,14 @@
 //! | module | holds |
 //! | --- | --- |
 //! | `load` | restarts under constant load |
+//! | `datagrams` | no datagram is lost |
 //! | `failures` | the restarter, the old or the new instance dies, at every moment |
 //! | `kinds` | services that cannot hand over, do not run, are another user's |
 //! | `socket` | the control socket, and who may speak there |
 //! | `systemd` | `ExecReload=` |
 //! | `upgrade` | upgrades by a program's own protocol |
 
+mod datagrams;
 mod failures;
 mod kinds;
 mod load;
