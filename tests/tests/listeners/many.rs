@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::TcpStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use daemon_harness::{Scene, errno_text};
+use daemon_harness::managers::{Machine, Root};
+use daemon_harness::{Scene, bin, errno_text, require};
 use nix::sys::resource::Resource;
 
 use crate::Listening;
@@ -112,4 +113,27 @@ fn more_connections_wait_than_the_128_of_std() {
     let connect = || TcpStream::connect_timeout(&address, Duration::from_secs(20));
     let waiting: Result<Vec<_>, _> = (0..allowed.min(500)).map(|_| connect()).collect();
     waiting.expect("it waits, and is not dropped");
+}
+
+/// (`cargo nextest run -p daemon-tests --run-ignored only thousand_services --no-capture`)
+#[test]
+#[ignore = "a machine that does something else has no time for it"]
+fn a_thousand_services_start_and_stop_at_once() {
+    const SERVICES: usize = 1000;
+    require!(machine());
+    let machine = Machine::boot(Root::new().copy("/usr/bin/listening", bin("listening")));
+    let all = |command: &str| {
+        let began = Instant::now();
+        let script = format!(
+            "i=0; while [ $i -lt {SERVICES} ]; do
+                i=$((i + 1)); LISTENING=pidfile=/run/$i.pid listening {command} --quiet &
+            done; wait"
+        );
+        let said = machine.sh(&script);
+        assert_eq!(said.stderr, "");
+        println!("{command}: {SERVICES} services in {:?}", began.elapsed());
+        machine.pids("listening").len()
+    };
+    assert_eq!(all("start"), SERVICES);
+    assert_eq!(all("stop"), 0);
 }
