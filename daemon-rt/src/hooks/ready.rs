@@ -12,12 +12,38 @@ use crate::report;
 /// Dropping it without [`Ready::notify`] is a failed start.
 #[derive(Debug)]
 #[must_use = "the service is ready only when `notify` is called"]
-pub struct Ready(());
+pub struct Ready(Listener);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Listener {
+    /// The starter or the manager.
+    Caller,
+    Nobody,
+}
 
 impl Ready {
     /// Readiness is up to the holder.
     pub(crate) fn awaited() -> Self {
-        Self(())
+        Self(Listener::Caller)
+    }
+
+    /// One that tells nobody, for a test that calls the main loop in its own process.
+    ///
+    /// ```
+    /// use daemon_rt::{Ready, shutdown};
+    ///
+    /// fn serve(ready: Ready) -> usize {
+    ///     // … bind and connect, then:
+    ///     ready.notify();
+    ///     shutdown().wait();
+    ///     0
+    /// }
+    ///
+    /// shutdown().request();
+    /// assert_eq!(serve(Ready::detached()), 0);
+    /// ```
+    pub fn detached() -> Self {
+        Self(Listener::Nobody)
     }
 
     /// The service is ready: the starter exits with status 0, or the manager is told (step 14 of
@@ -37,7 +63,11 @@ impl Ready {
     /// }
     /// ```
     pub fn notify(self) {
+        let listener = self.0;
         std::mem::forget(self);
+        if listener == Listener::Nobody {
+            return;
+        }
         if let Err(error) = announce() {
             run::fail(error.into());
         }
@@ -49,6 +79,9 @@ impl Drop for Ready {
         // An error that `main` is about to return, or a panic, says more; a main loop that just
         // goes on does not.
         const GRACE: Duration = Duration::from_secs(1);
+        if self.0 == Listener::Nobody {
+            return;
+        }
         let fail = || {
             run::fail(run::failed(
                 "main",

@@ -2,10 +2,11 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
+use nix::libc::dev_t;
 use nix::sys::stat::SFlag;
 use nix::syslog::Severity;
 use nix::unistd::{dup, dup2_stderr};
@@ -15,10 +16,20 @@ use super::text::printable;
 use crate::daemon::binary_name;
 use crate::sys;
 use crate::sys::safe_open::file_type;
-use crate::sys::stat::fstat;
+use crate::sys::stat::{fstat, ino_t};
 
 /// The name of the service, if one was set.
 static NAME: Mutex<Option<String>> = Mutex::new(None);
+
+/// The pipe on which each line may begin with its severity.
+static TAKES_SEVERITIES: OnceLock<(dev_t, ino_t)> = OnceLock::new();
+
+/// Notes that each line on this stream may begin with its severity.
+pub(crate) fn takes_severities(stream: impl AsFd) {
+    if let Ok(found) = fstat(stream) {
+        _ = TAKES_SEVERITIES.set((found.st_dev, found.st_ino));
+    }
+}
 
 /// Sets the name of the service, with which each message begins.
 pub(crate) fn set_name(name: &str) {
@@ -42,11 +53,11 @@ pub(crate) fn error(text: &str) {
     }
 }
 
-/// Writes `NAME: text` to standard error; each line with its severity if that is systemd's journal.
+/// Writes `NAME: text` to standard error; each line with its severity if that is the journal's or the system log's.
 /// It is not an error if it cannot be written.
 pub(crate) fn print(severity: Severity, text: &str) {
     let (name, text) = (name(), printable(text));
-    let mark = if is_stderr_journal() {
+    let mark = if is_stderr_with_severities() {
         format!("<{}>", severity as i32)
     } else {
         String::new()
@@ -64,13 +75,16 @@ pub(crate) fn say(outcome: &str) {
 }
 
 /// Whether standard error is the stream that systemd names in `JOURNAL_STREAM`, see
-/// systemd.exec(5).
-fn is_stderr_journal() -> bool {
-    let Ok(stream) = std::env::var("JOURNAL_STREAM") else {
+/// systemd.exec(5), or leads to the system log.
+fn is_stderr_with_severities() -> bool {
+    let Ok(stderr) = fstat(io::stderr()) else {
         return false;
     };
-    match fstat(io::stderr()) {
-        Ok(stderr) => stream == format!("{}:{}", stderr.st_dev, stderr.st_ino),
+    if TAKES_SEVERITIES.get() == Some(&(stderr.st_dev, stderr.st_ino)) {
+        return true;
+    }
+    match std::env::var("JOURNAL_STREAM") {
+        Ok(stream) => stream == format!("{}:{}", stderr.st_dev, stderr.st_ino),
         Err(_) => false,
     }
 }

@@ -86,6 +86,35 @@ fn a_service_in_a_chroot_reaches_a_log_daemon_that_was_restarted() {
     wait_for_end(&machine);
 }
 
+/// The library's own messages have their severity, as in the journal.
+#[test]
+fn a_message_of_the_library_is_an_error() {
+    require!(machine());
+    let machine = machine();
+    let log = system_log(&machine);
+    let script = format!("{START} init:expect_shutdown main:shutdown main:err='no more disk'");
+    machine.sh(&script).expect_success();
+    let pid = pid(&machine);
+    machine.sh(&format!("kill {pid}")).expect_success();
+    let said = message(&log);
+    assert!(said.starts_with(&format!("<27>greeter[{pid}]: ")), "{said}");
+    assert!(said.ends_with("no more disk"), "{said}");
+}
+
+/// It waits for a log daemon once, not for each line.
+#[test]
+fn a_log_daemon_that_is_gone_does_not_keep_the_service_waiting() {
+    require!(machine());
+    let machine = machine();
+    let log = system_log(&machine);
+    let script = format!("{START} init:expect_shutdown main:shutdown main:lines=20000");
+    machine.sh(&script).expect_success();
+    drop(log);
+    let pid = pid(&machine);
+    machine.sh(&format!("kill {pid}")).expect_success();
+    wait_for_end(&machine);
+}
+
 #[test]
 fn a_long_line_comes_in_parts() {
     require!(machine());

@@ -25,7 +25,7 @@ use crate::sys::{self, Action, End, proc};
 const DYING: Duration = Duration::from_secs(1);
 
 /// How long the log's writer may take to write what a failed daemon has said.
-const LAST_LINES: Duration = Duration::from_secs(1);
+const LAST_LINES: Duration = Duration::from_secs(5);
 
 /// How long the starter stays awake once the intermediate process has gone: to wake it, on another
 /// processor, takes longer than most daemons need until they are ready.

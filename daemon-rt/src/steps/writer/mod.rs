@@ -23,6 +23,7 @@ use super::privileges::{self, Privileges};
 use super::streams::{Logs, Rotation, Target};
 use crate::daemon::log::SYSLOG;
 use crate::error::{During, Error, Failure};
+use crate::report::log;
 use crate::report::pipe::{self, Message, Receiver, Reporter};
 use crate::report::syslog::{SendError, SystemLog};
 use crate::step::Step;
@@ -121,6 +122,9 @@ impl Writer {
                 _ = sys::wait(child, WaitPidFlag::empty());
                 reporter.close();
                 outcome(receiver)?;
+                if let Target::Syslog = self.target {
+                    log::takes_severities(&stream);
+                }
                 Ok(Target::File(Arc::new(File::from(stream))))
             }
             ForkResult::Child => StartOfMain::ending_here(|start| {
@@ -178,7 +182,10 @@ impl Writer {
             (Target::Path(path), Some(rotation)) => {
                 OpenLog::File(RotatedFile::open(path.clone(), rotation)?)
             }
-            _ => OpenLog::System(SystemLog::connect().during(Step::ConnectStreams, SYSLOG)?),
+            _ => OpenLog::System {
+                log: SystemLog::connect().during(Step::ConnectStreams, SYSLOG)?,
+                absent: None,
+            },
         })
     }
 }
@@ -226,7 +233,11 @@ fn copy_lines(mut pass_on: impl FnMut(&[u8])) {
 }
 
 enum OpenLog {
-    System(SystemLog),
+    System {
+        log: SystemLog,
+        /// When it was found that no log daemon is there.
+        absent: Option<Instant>,
+    },
     File(RotatedFile),
 }
 
@@ -234,27 +245,29 @@ impl OpenLog {
     fn write(&mut self, tag: &str, lines: &[u8]) {
         match self {
             Self::File(file) => file.write(lines),
-            Self::System(log) => {
+            Self::System { log, absent } => {
                 for line in String::from_utf8_lossy(lines).lines() {
-                    send(log, tag, line);
+                    send(log, absent, tag, line);
                 }
             }
         }
     }
 }
 
-/// Sends a line, with the severity with which it begins, see sd-daemon(3).
-fn send(log: &mut SystemLog, tag: &str, line: &str) {
+/// Sends a line, with the severity with which it begins, see sd-daemon(3). One for which no log daemon
+/// comes back in time is lost, and so are the next ones until it is there.
+fn send(log: &mut SystemLog, absent: &mut Option<Instant>, tag: &str, line: &str) {
     let (severity, line) = match line.as_bytes() {
         [b'<', digit @ b'0'..=b'7', b'>', ..] => (severity(digit - b'0'), &line[3..]),
         _ => (Severity::LOG_INFO, line),
     };
-    let began = Instant::now();
-    while log.write(severity, tag, line) == Err(SendError::Disconnected)
-        && began.elapsed() < RESTART
-    {
+    while log.write(severity, tag, line) == Err(SendError::Disconnected) {
+        if absent.get_or_insert_with(Instant::now).elapsed() >= RESTART {
+            return;
+        }
         std::thread::sleep(PAUSE);
     }
+    *absent = None;
 }
 
 fn severity(number: u8) -> Severity {
