@@ -75,7 +75,9 @@ pub(super) fn supervisord(service: Pid, supervisord: Pid) -> io::Result<Keeper> 
             return Ok(Keeper::new("supervisord", name, remedy));
         }
     }
-    let advice = "`supervisorctl status` does not list it: restart or stop it there";
+    // A program that is STARTING is listed without its pid.
+    let advice = "`supervisorctl status` does not show its pid, as it does when it is RUNNING: \
+                  restart or stop it there";
     Ok(Keeper::new(
         "supervisord",
         format!("pid {supervisord}"),
