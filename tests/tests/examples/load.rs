@@ -179,9 +179,10 @@ fn webapp_is_restarted_by_systemd_under_load_without_an_error() {
 #[ignore = "wants 10,000 descriptors, and a machine that is not overloaded"]
 #[cfg(not(target_env = "musl"))]
 fn ten_thousand_connections_outlive_a_restart() {
-    const CLIENTS: u64 = 10_000;
+    const CLIENTS: u32 = 10_000;
     require!(machine());
-    let limit = CLIENTS + 1000;
+    // It has 32 bits on some processors.
+    let limit = libc::rlim_t::from(CLIENTS + 1000);
     setrlimit(Resource::RLIMIT_NOFILE, limit, limit).expect("root may");
     let machine = Machine::boot(root_with("hyper-server"));
     let run = |command: &str| {
