@@ -3,6 +3,8 @@
 
 mod agent;
 mod chat;
+#[cfg(not(target_env = "musl"))]
+mod connections;
 mod forwarder;
 mod load;
 mod timeserver;
