@@ -1,5 +1,8 @@
 //! The service's own command line.
 
+use std::fs;
+use std::path::Path;
+
 use daemon_harness::{PATIENCE, Scene, bin, require};
 use daemon_tests::ctl::Ctl;
 
@@ -147,16 +150,39 @@ fn the_manual_page_has_every_command() {
         assert!(page.contains(&format!("\n.SS {command}\n")), "{page}");
     }
     require!(tool("groff"));
-    let page = scene.file("ctl.8", page);
+    let shown = formatted(&scene, &scene.file("ctl.8", page));
+    for text in ["EXIT STATUS", "ctl kill <SIGNAL>", "[default: 10s,"] {
+        assert!(shown.contains(text), "{text}: {shown}");
+    }
+}
+
+/// What is common to all services. The README lists the statuses, in order.
+#[test]
+fn the_manual_page_of_the_library_has_every_status() {
+    require!(tool("groff"));
+    let project = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let readme = fs::read_to_string(project.join("README.md")).unwrap();
+    let shown = formatted(&Scene::new(), &project.join("docs/daemon-rt.7"));
+    let (_, statuses) = readme.split_once("### Exit statuses\n\n0 ready").unwrap();
+    let (statuses, _) = statuses.split_once("· [all]").unwrap();
+    for status in statuses.split('·').skip(1) {
+        let number = status.trim().split(' ').next().unwrap();
+        assert!(
+            shown.contains(&format!("\n       {number} ")),
+            "{status}: {shown}"
+        );
+    }
+}
+
+/// A manual page as text, of which groff has nothing to say.
+fn formatted(scene: &Scene, page: &Path) -> String {
     let shown = scene
         .launch("/usr/bin/groff")
         .args(["-man", "-ww", "-Tutf8", "-P-cbou"])
         .arg(page)
         .run();
     assert_eq!(shown.assert_exited(0).stderr, "");
-    for text in ["EXIT STATUS", "ctl kill <SIGNAL>", "[default: 10s,"] {
-        assert!(shown.stdout.contains(text), "{text}: {}", shown.stdout);
-    }
+    shown.stdout
 }
 
 #[test]
