@@ -3,9 +3,9 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::unistd::{AccessFlags, faccessat};
 
@@ -14,6 +14,8 @@ use crate::report::log;
 use crate::step::Step;
 use crate::steps::streams::{LOG_MODE, Rotation, open_log};
 use crate::sys;
+use crate::sys::safe_open::same_file;
+use crate::sys::stat::{fstat, lstat};
 
 pub(super) struct RotatedFile {
     path: PathBuf,
@@ -73,11 +75,10 @@ impl RotatedFile {
     }
 
     fn is_in_place(&self) -> io::Result<bool> {
-        let open = self.file.metadata()?;
-        match fs::symlink_metadata(&self.path) {
-            Ok(there) => Ok((there.dev(), there.ino()) == (open.dev(), open.ino())),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(error),
+        match lstat(&self.path) {
+            Ok(there) => Ok(same_file(&there, &fstat(&self.file)?)),
+            Err(Errno::ENOENT) => Ok(false),
+            Err(error) => Err(error.into()),
         }
     }
 
