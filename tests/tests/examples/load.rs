@@ -12,6 +12,8 @@ use crate::text;
 const RESTARTS: usize = 100;
 /// systemd takes longer.
 const BY_SYSTEMD: usize = 25;
+/// The header of a client that keeps its connection, and of one that opens another each time.
+const CONNECTIONS: [&str; 2] = ["keep-alive", "close"];
 const LOAD: &str = "/run/load";
 
 /// What a machine has: the server, and the client for gRPC.
@@ -66,9 +68,11 @@ fn assert_loses_no_request(machine: &Machine, load: &str, end: &str, restarts: i
 }
 
 /// wrk(1) with so many clients.
-fn wrk(server: &str, clients: usize, connection: &str) {
+fn wrk(server: &str, clients: usize) {
     let port = if server == "webapp" { 80 } else { 7788 };
-    assert_restart_loses_no_request(server, &wrk_at(port, clients, connection), "INT");
+    for connection in CONNECTIONS {
+        assert_restart_loses_no_request(server, &wrk_at(port, clients, connection), "INT");
+    }
 }
 
 fn wrk_at(port: u16, clients: usize, connection: &str) -> String {
@@ -91,40 +95,35 @@ fn counter(network: &str, name: &str) -> u64 {
 #[test]
 fn webapp_is_restarted_under_load_without_an_error() {
     require!(machine(), tool("wrk"));
-    wrk("webapp", 64, "keep-alive");
-    wrk("webapp", 64, "close");
+    wrk("webapp", 64);
 }
 
 #[test]
 #[cfg(not(target_env = "musl"))]
 fn webapp_is_restarted_under_the_load_of_a_thousand_clients_without_an_error() {
     require!(machine(), tool("wrk"));
-    wrk("webapp", 1000, "keep-alive");
-    wrk("webapp", 1000, "close");
+    wrk("webapp", 1000);
 }
 
 #[test]
 #[cfg(not(target_env = "musl"))]
 fn hyper_is_restarted_under_load_without_an_error() {
     require!(machine(), tool("wrk"));
-    wrk("hyper-server", 64, "keep-alive");
-    wrk("hyper-server", 64, "close");
+    wrk("hyper-server", 64);
 }
 
 #[test]
 #[cfg(not(target_env = "musl"))]
 fn actix_is_restarted_under_load_without_an_error() {
     require!(machine(), tool("wrk"));
-    wrk("actix-server", 64, "keep-alive");
-    wrk("actix-server", 64, "close");
+    wrk("actix-server", 64);
 }
 
 #[test]
 #[cfg(not(target_env = "musl"))]
 fn threads_are_restarted_under_load_without_an_error() {
     require!(machine(), tool("wrk"));
-    wrk("thread-server", 64, "keep-alive");
-    wrk("thread-server", 64, "close");
+    wrk("thread-server", 64);
 }
 
 #[test]
@@ -154,7 +153,7 @@ fn webapp_is_restarted_by_systemd_under_load_without_an_error() {
             systemctl daemon-reload && systemctl start webapp"
         );
         machine.sh(&commands).expect_success();
-        for connection in ["keep-alive", "close"] {
+        for connection in CONNECTIONS {
             assert_loses_no_request(&machine, &wrk_at(80, 64, connection), "INT", || {
                 for _ in 0..BY_SYSTEMD {
                     machine
