@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::listening;
 use super::logs::Source;
 use crate::control::keeper::{self, Keeper};
-use crate::control::{Control, Description, Status};
+use crate::control::{Control, Description, Left, Status, left_processes};
 use crate::daemon::Daemon;
 use crate::report::text;
 use crate::sys;
@@ -24,6 +24,7 @@ pub(super) struct Answer<'a> {
     description: Description,
     usage: Usage,
     old: Vec<u32>,
+    left: Option<Vec<Left>>,
     listening: Option<Vec<String>>,
     log: Option<Source>,
 }
@@ -51,6 +52,7 @@ impl<'a> Answer<'a> {
             answer.keeper = keeper::find_keeper(pid, pidfile).unwrap_or_default();
             answer.description = control.description();
             answer.usage = Usage::of(pid);
+            answer.left = left_processes(pidfile, pid, answer.keeper.as_ref());
             answer.listening = listening::addresses(pid);
         }
         answer.log = Source::find(daemon, process, answer.keeper.as_ref()).ok();
@@ -73,6 +75,7 @@ impl<'a> Answer<'a> {
             description: Description::default(),
             usage: Usage::default(),
             old: Vec::new(),
+            left: None,
             listening: None,
             log: None,
         }
@@ -98,6 +101,9 @@ impl<'a> Answer<'a> {
         };
         for pid in &self.old {
             _ = write!(text, "\nan older instance is still ending: pid {pid}");
+        }
+        for Left { pid, command } in self.left.iter().flatten() {
+            _ = write!(text, "\nleft by an older instance: pid {pid} ({command})");
         }
         if let Some(log) = &self.log {
             _ = write!(text, "\nlog: {log}");
@@ -170,7 +176,7 @@ impl<'a> Answer<'a> {
     }
 
     /// All members, whatever the state is.
-    fn members(&self) -> [(&'static str, String); 19] {
+    fn members(&self) -> [(&'static str, String); 20] {
         let (pid, since) = match self.status {
             Status::Running { pid, since } => (Some(pid), since),
             Status::Starting { pid } | Status::Dead { pid } => (pid, None),
@@ -209,6 +215,7 @@ impl<'a> Answer<'a> {
             ("descriptors", number(self.usage.descriptors)),
             ("threads", number(self.usage.threads)),
             ("old", format!("{:?}", self.old)),
+            ("left", left(self.left.as_deref())),
             ("listening", strings(self.listening.as_deref())),
             ("log", string(log.as_deref())),
             ("lines", strings(lines.as_deref())),
@@ -285,6 +292,18 @@ fn strings(values: Option<&[String]>) -> String {
     };
     let values: Vec<String> = values.iter().map(|value| json_string(value)).collect();
     format!("[{}]", values.join(","))
+}
+
+fn left(processes: Option<&[Left]>) -> String {
+    let Some(processes) = processes else {
+        return NULL.to_owned();
+    };
+    let mut objects = Vec::new();
+    for Left { pid, command } in processes {
+        let command = json_string(command);
+        objects.push(format!("{{\"pid\":{pid},\"command\":{command}}}"));
+    }
+    format!("[{}]", objects.join(","))
 }
 
 fn json_string(text: &str) -> String {

@@ -64,15 +64,21 @@ fn find_by_socket(pidfile: &Path) -> Found {
 
 /// The older instances that still live.
 pub(super) fn old_instances(pidfile: &Path) -> Result<Vec<Pid>, Error> {
-    instances(pidfile, pidfile::old_instances)
+    marked(pidfile, pidfile::old_instances)
 }
 
 /// Those of them that have not been told to end.
 pub(super) fn kept_instances(pidfile: &Path) -> Result<Vec<Pid>, Error> {
-    instances(pidfile, pidfile::kept_instances)
+    marked(pidfile, pidfile::kept_instances)
 }
 
-fn instances(pidfile: &Path, find: impl Fn(BorrowedFd<'_>) -> Vec<Pid>) -> Result<Vec<Pid>, Error> {
+/// The sessions of older instances. One may have ended, and its number be another's.
+#[cfg(feature = "cli")]
+pub(super) fn old_sessions(pidfile: &Path) -> Result<Vec<Pid>, Error> {
+    marked(pidfile, pidfile::old_sessions)
+}
+
+fn marked(pidfile: &Path, find: impl Fn(BorrowedFd<'_>) -> Vec<Pid>) -> Result<Vec<Pid>, Error> {
     match open(pidfile) {
         Ok(Some(file)) => Ok(find(file.as_fd())),
         Ok(None) => Ok(Vec::new()),

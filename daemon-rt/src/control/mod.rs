@@ -8,7 +8,10 @@ mod instance;
 )]
 pub(crate) mod keeper;
 mod launch;
+#[cfg(feature = "cli")]
+mod left;
 mod lookup;
+pub(crate) mod process;
 mod start_error;
 mod status;
 mod wait;
@@ -24,6 +27,8 @@ use self::handover::Answer;
 #[cfg(feature = "cli")]
 pub(crate) use self::handover::Description;
 use self::instance::Instance;
+#[cfg(feature = "cli")]
+pub(crate) use self::left::{Left, left_processes};
 use self::lookup::{Found, describe, failed_at};
 pub use self::start_error::StartError;
 pub use self::status::{Reloaded, Status, Stopped};

@@ -283,11 +283,23 @@ pub(crate) fn field(pid: Pid, field: Field) -> Option<String> {
     if !is_ours() {
         return None;
     }
+    let [found] = fields(pid, [field])?;
+    Some(found)
+}
+
+/// Returns fields of /proc/PID/stat, whichever pid namespace /proc belongs to.
+pub(crate) fn fields<const N: usize>(pid: Pid, wanted: [Field; N]) -> Option<[String; N]> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name stands in parentheses, and can hold anything.
     let (_, fields) = stat.rsplit_once(')')?;
-    let found = fields.split_whitespace().nth(field as usize)?;
-    Some(found.to_owned())
+    let mut found = [const { String::new() }; N];
+    for (at, wanted) in wanted.into_iter().enumerate() {
+        fields
+            .split_whitespace()
+            .nth(wanted as usize)?
+            .clone_into(&mut found[at]);
+    }
+    Some(found)
 }
 
 #[cfg(target_os = "linux")]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::scene::poll;
 use crate::{PATIENCE, Proc, enter, sys};
 
-/// A process that does nothing, and keeps the signals that it gets, so that they can be seen. It
+/// A process that does nothing, in a session of its own, and keeps the signals that it gets, so that they can be seen. It
 /// ends when it is dropped.
 #[derive(Debug)]
 pub struct Stranger(Proc);
@@ -23,7 +23,10 @@ impl Stranger {
             },
             String::new,
         );
-        Self(Proc::new(pid).expect("a child of this process"))
+        let stranger = Proc::new(pid).expect("a child of this process");
+        let leads = || stranger.stat().session == pid;
+        poll("a session", PATIENCE, leads, String::new);
+        Self(stranger)
     }
 
     /// Its pid.

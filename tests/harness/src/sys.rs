@@ -113,8 +113,8 @@ struct CloneArgs {
 }
 
 /// A child with exactly this pid, see clone(2) on `set_tid`; an error (`EEXIST`) while somebody has
-/// it. It has every signal blocked, none of this process's descriptors, does nothing until it is
-/// killed, and dies with this thread. Needs root, or the capability to checkpoint.
+/// it. It has every signal blocked, a session of its own, none of this process's descriptors, does
+/// nothing until it is killed, and dies with this thread. Needs root, or the capability to checkpoint.
 pub(crate) fn child_with_pid(pid: i32) -> io::Result<()> {
     let how = CloneArgs {
         exit_signal: u64::try_from(libc::SIGCHLD).expect("a number"),
@@ -129,6 +129,7 @@ pub(crate) fn child_with_pid(pid: i32) -> io::Result<()> {
     let result = unsafe { libc::syscall(libc::SYS_clone3, &raw const how, size_of_val(&how)) };
     if result == 0 {
         let _ = set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
+        let _ = rustix::process::setsid();
         let _ = close_range(0, RawFd::MAX);
         loop {
             // SAFETY: pause(2) has no precondition.

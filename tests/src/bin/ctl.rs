@@ -10,7 +10,7 @@
 //!   it down at the end
 //! - `warm_up=FIFO`: `init` waits until someone has opened it for writing, and closed it
 //! - `fail`: `init` fails
-//! - `worker`: it forks a process that lives on when it has ended
+//! - `worker`: it forks a process that lives on when it has ended; `worker=COMMAND` executes one
 //! - `stubborn`: it does not end at SIGTERM
 //! - `reloads=FIFO`: each reload waits as `warm_up` does; `reloads=` does not
 //! - `broken=REASON`: each reload fails
@@ -25,6 +25,7 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
+use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
@@ -88,10 +89,12 @@ fn configure(daemon: &mut Daemon) -> std::result::Result<Settings, &'static str>
 }
 
 fn init(settings: Settings) -> Result<(Settings, Option<TcpListener>)> {
-    if settings.get("worker").is_some() && daemon_harness::fork()?.is_child() {
-        loop {
+    match settings.get("worker") {
+        Some("") if daemon_harness::fork()?.is_child() => loop {
             thread::park();
-        }
+        },
+        Some("") | None => {}
+        Some(command) => drop(Command::new(command).arg("1000").spawn()?),
     }
     _ = shutdown();
     if let Some(gate) = settings.get("reloads") {

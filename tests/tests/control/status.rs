@@ -26,7 +26,7 @@ fn members(given: &Value) -> Value {
         "name": "ctl", "state": null, "pid": null, "pid_there": null, "since": null,
         "duration": null, "manager": null, "service": null, "version": null, "status": null,
         "memory": null, "processor_time": null, "descriptors": null, "threads": null, "old": [],
-        "listening": null, "log": null, "lines": null,
+        "left": null, "listening": null, "log": null, "lines": null,
         "reason": null,
     });
     for (name, value) in given.as_object().expect("an object") {

@@ -262,3 +262,29 @@ fn e25_the_number_in_the_file_becomes_that_of_each_process_of_the_start() {
         },
     );
 }
+
+/// `status` knows what older instances have left by the numbers of their sessions.
+#[test]
+fn a_stranger_in_a_session_of_an_old_number_was_not_left_by_the_service() {
+    require!(root(), tool("unshare"));
+    with_own_pids(
+        "reuse::a_stranger_in_a_session_of_an_old_number_was_not_left_by_the_service",
+        || {
+            let scene = &Scene::new();
+            let ctl = Ctl::new(scene).with("listen", scene.path("address"));
+            let session = ctl.start().stat().session;
+            ctl.run("restart").assert_ready();
+            in_peace(scene);
+            let stranger = Stranger::taking(session);
+            // It is younger than the instance that runs, and older than the next one.
+            for _ in 0..2 {
+                let status = ctl.succeeds("status --json");
+                assert!(status.contains(r#""left":[],"#), "{status}");
+                ctl.run("restart").assert_ready();
+                in_peace(scene);
+            }
+            stranger.assert_unharmed();
+            ctl.succeeds("stop");
+        },
+    );
+}

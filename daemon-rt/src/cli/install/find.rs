@@ -5,7 +5,7 @@ use std::path::Path;
 
 use nix::unistd::Pid;
 
-use crate::control::keeper;
+use crate::control::process;
 use crate::daemon::action::Manager;
 use crate::manager::supervisor;
 use crate::sys::proc;
@@ -102,7 +102,7 @@ fn processes(program: Program) -> Vec<Pid> {
             continue;
         };
         let pid = Pid::from_raw(pid);
-        if program.is(pid) && keeper::is_trusted(pid) && !proc::is_below(pid) && proc::is_ours() {
+        if program.is(pid) && process::is_trusted(pid) && !proc::is_below(pid) && proc::is_ours() {
             found.push(pid);
         }
     }

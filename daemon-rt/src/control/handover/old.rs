@@ -5,10 +5,11 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::libc;
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::{Pid, getpid};
+use nix::unistd::{Pid, getpid, getsid};
 
 use super::message::{MOST_DESCRIPTORS, PATIENCE, PAUSE, receive, send, write_sockets};
 use super::word;
+use crate::control::process::{Process, still_there};
 use crate::control::wait::until_readable;
 use crate::service::listen::{self, SocketCopy};
 use crate::service::requests::note;
@@ -93,6 +94,11 @@ fn offer(
 
 /// Gives up what is the new instance's now, and says that this process lives on.
 fn give_up(commit: Commit, ending: Ending) -> When {
+    let mut sessions = Vec::new();
+    for pidfile in &commit.pidfile {
+        sessions.extend(sessions_of_old(pidfile.as_fd()));
+    }
+    pidfile::set_old_sessions(&sessions);
     pidfile::disown();
     for pidfile in &commit.pidfile {
         pidfile::set_old(pidfile.as_fd());
@@ -104,6 +110,23 @@ fn give_up(commit: Commit, ending: Ending) -> When {
     std::mem::forget(commit.pidfile);
     listen::drop_copies();
     commit.ends
+}
+
+/// Finds the sessions in which this instance and older ones may leave processes. A daemon has one of
+/// its own.
+fn sessions_of_old(pidfile: BorrowedFd<'_>) -> Vec<Pid> {
+    let mut sessions = pidfile::old_sessions(pidfile);
+    if !sessions.is_empty() {
+        sessions = match Process::of(getpid()) {
+            Some(this) => still_there(sessions, &Process::all(), &this),
+            None => Vec::new(),
+        };
+    }
+    match getsid(None) {
+        Ok(session) if !pidfile::is_foreground(pidfile) => sessions.push(session),
+        _ => {}
+    }
+    sessions
 }
 
 /// Sends the lock, and then the sockets, a message at a time: as many as one carries.

@@ -6,10 +6,10 @@ use std::path::Path;
 
 use nix::unistd::Pid;
 
-use super::process::{Process, is_trusted};
 use super::remedy::{Caller, Keeper, Remedy};
 use super::{openrc, supervisors, systemd};
 use crate::control::lookup::stays_in_foreground;
+use crate::control::process::{Process, is_trusted};
 use crate::manager::supervisor::Supervisor;
 
 /// Finds the manager that runs a service, by the service's process and its pidfile.
@@ -127,7 +127,7 @@ fn wrapped(service: Process, parent: Process) -> io::Result<Option<Keeper>> {
 fn pid_1(service: Process, parent: Process) -> Option<Keeper> {
     let is_init = parent.pid.as_raw() == 1 || parent.is_pid_1_of(service.pid);
     let is_its = service.session == parent.session
-        || service.session == service.pid.as_raw()
+        || service.session == service.pid
             && Supervisor::of(parent.pid, service.pid) == Some(Supervisor::Shim);
     if !is_init || !is_its {
         return None;

@@ -14,7 +14,6 @@
 mod command;
 mod evidence;
 mod openrc;
-mod process;
 mod remedy;
 mod supervisors;
 mod systemd;
@@ -34,8 +33,6 @@ pub(crate) use self::command::ask;
 #[cfg(feature = "cli")]
 pub(crate) use self::command::run as output;
 pub(crate) use self::evidence::find_keeper;
-#[cfg(feature = "cli")]
-pub(crate) use self::process::is_trusted;
 use self::remedy::Caller;
 pub(crate) use self::remedy::Keeper;
 #[cfg(feature = "cli")]

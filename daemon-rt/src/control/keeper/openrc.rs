@@ -48,6 +48,8 @@ fn keeper(name: &str, inside: Caller) -> Keeper {
         &["rc-service", name, "stop"],
     );
     let mut keeper = Keeper::new("OpenRC", name, remedy);
+    // Their names in newer versions of OpenRC, and in older ones. There may be none.
+    keeper.groups = vec![format!("/openrc.{name}"), format!("/{name}")];
     // Set for what a service's script runs.
     if std::env::var("RC_SVCNAME").as_deref() == Ok(name) {
         keeper.caller = inside;

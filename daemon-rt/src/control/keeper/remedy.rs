@@ -4,6 +4,8 @@ use std::io;
 use std::process::Output;
 use std::time::Duration;
 
+use nix::unistd::Pid;
+
 use super::command;
 
 /// Time limit for a restart by the manager, the end of the old process included.
@@ -17,6 +19,10 @@ pub(crate) struct Keeper {
     pub(crate) service: String,
     pub(super) remedy: Remedy,
     pub(super) caller: Caller,
+    /// The control groups that the manager makes for this service alone.
+    pub(crate) groups: Vec<String>,
+    /// A command that the manager runs there now, beside the service.
+    pub(crate) command: Option<Pid>,
 }
 
 /// The way to restart and stop the service.
@@ -51,6 +57,8 @@ impl Keeper {
             service: service.into(),
             remedy,
             caller: Caller::Anyone,
+            groups: Vec::new(),
+            command: None,
         }
     }
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 use nix::unistd::Pid;
 
 use super::command;
-use super::process::Process;
 use super::remedy::{Keeper, Remedy};
+use crate::control::process::Process;
 use crate::manager::supervisor;
 
 /// Time limit for an answer of a supervisor.

@@ -7,8 +7,8 @@ use std::time::Duration;
 use nix::unistd::{Pid, Uid, geteuid, getpid};
 
 use super::command;
-use super::process::Process;
 use super::remedy::{Caller, Keeper, Remedy};
+use crate::control::process::{Process, groups_of, is_in_group};
 use crate::manager::supervisor;
 
 /// Time limit for an answer of systemd, which answers while it starts or stops a service, too.
@@ -74,7 +74,7 @@ fn keeper(
         None => properties.main_pid == Some(service.pid),
     };
     if is_main {
-        return Some(keeper_of_main(unit, caller));
+        return Some(keeper_of_main(unit, caller, properties));
     }
     // To restart the unit may be more than was asked for.
     let why = match main {
@@ -105,13 +105,15 @@ fn keeper_of_user(unit: &Unit, user: Uid, service: Process) -> Option<Keeper> {
 }
 
 /// The unit is restarted and stopped by systemctl(1).
-fn keeper_of_main(unit: Unit, caller: Caller) -> Keeper {
+fn keeper_of_main(unit: Unit, caller: Caller, properties: &Properties) -> Keeper {
     let remedy = Remedy::Commands {
         restart: unit.command("restart"),
         stop: unit.command("stop"),
     };
     Keeper {
         caller,
+        groups: vec![properties.group.clone()],
+        command: properties.control_pid,
         ..Keeper::new("systemd", unit.name, remedy)
     }
 }
@@ -222,13 +224,9 @@ impl Properties {
 
     /// Checks whether to stop the unit ends this process, too.
     fn ends(&self, process: Pid) -> bool {
-        let is_below = |group: &String| match group.strip_prefix(&self.group) {
-            Some(rest) => rest.is_empty() || rest.starts_with('/'),
-            None => false,
-        };
         matches!(self.kill_mode.as_str(), "control-group" | "mixed")
             && !self.group.is_empty()
-            && groups_of(process).iter().any(is_below)
+            && is_in_group(process, std::slice::from_ref(&self.group))
     }
 }
 
@@ -238,21 +236,6 @@ fn read_pid(value: &str) -> Option<Pid> {
         Ok(pid) if pid > 0 => Some(Pid::from_raw(pid)),
         _ => None,
     }
-}
-
-/// The control groups of a process in systemd's hierarchy.
-fn groups_of(process: Pid) -> Vec<String> {
-    let Ok(text) = std::fs::read_to_string(format!("/proc/{process}/cgroup")) else {
-        return Vec::new();
-    };
-    let mut groups = Vec::new();
-    for line in text.lines() {
-        // 0::/system.slice/x.service, or before version 2 of control groups 1:name=systemd:/…
-        if line.starts_with("0::") || line.contains(":name=systemd:") {
-            groups.extend(line.splitn(3, ':').nth(2).map(str::to_owned));
-        }
-    }
-    groups
 }
 
 /// Checks whether systemd is the init of this system.

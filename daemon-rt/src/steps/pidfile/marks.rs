@@ -13,6 +13,7 @@
 //! | `BASE` + pid | the main process for itself, for reading | this process lives, and is the service |
 //! | `OLD` + pid | an older instance for itself, for reading | this process lives, and has handed the service over |
 //! | `KEPT` + pid | the same | it lives on: it has not been told to end |
+//! | `SESSION` + id | the description that holds the flock(2), for reading | this was the session of an older instance, and had processes at the last hand-over |
 //!
 //! The lock of a description lasts as long as a process has it open. The lock of a process ends
 //! with it, and also when it closes any other descriptor of the file: so a byte that is not locked
@@ -41,6 +42,9 @@ const FOREGROUND: libc::off_t = BASE - 4;
 const MOST_PIDS: libc::pid_t = 1 << 22;
 const OLD: libc::off_t = BASE + 1 + MOST_PIDS as libc::off_t;
 const KEPT: libc::off_t = OLD + 1 + MOST_PIDS as libc::off_t;
+const SESSION: libc::off_t = KEPT + 1 + MOST_PIDS as libc::off_t;
+/// The end of the last of these bytes.
+const LAST: libc::off_t = SESSION + 1 + MOST_PIDS as libc::off_t;
 
 /// The answer of a process's byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,6 +97,17 @@ pub(crate) fn set_kept(file: BorrowedFd<'_>) {
     lock_own(file, KEPT + libc::off_t::from(getpid().as_raw()));
 }
 
+/// Shows the sessions of older instances: these, and no others.
+#[cfg(feature = "control")]
+pub(super) fn set_old_sessions(lock: BorrowedFd<'_>, sessions: &[Pid]) {
+    let all = range(SESSION, 1 + libc::off_t::from(MOST_PIDS), libc::F_UNLCK);
+    _ = fcntl(lock, FcntlArg::F_OFD_SETLK(&all));
+    for session in sessions {
+        let byte = SESSION + libc::off_t::from(session.as_raw());
+        _ = fcntl(lock, FcntlArg::F_OFD_SETLK(&range(byte, 1, libc::F_RDLCK)));
+    }
+}
+
 /// Locks a byte for this process.
 fn lock_own(file: BorrowedFd<'_>, byte: libc::off_t) {
     let byte = range(byte, 1, libc::F_RDLCK);
@@ -114,8 +129,40 @@ pub(crate) fn kept_instances(file: BorrowedFd<'_>) -> Vec<Pid> {
     lockers(file, KEPT)
 }
 
+/// Finds the sessions of older instances. One may have ended since, and its number be another's.
+#[allow(
+    clippy::cast_possible_truncation,
+    reason = "no number of a process is longer, whatever the type of an offset"
+)]
+pub(crate) fn old_sessions(file: BorrowedFd<'_>) -> Vec<Pid> {
+    let mut sessions = Vec::new();
+    for lock in locks(file, SESSION) {
+        let end = lock.l_start + lock.l_len;
+        // Some programs lock the whole file.
+        if i32::from(lock.l_type) != libc::F_RDLCK || lock.l_start < SESSION || end > LAST {
+            continue;
+        }
+        // The kernel joins the locks of neighbours.
+        for byte in lock.l_start..end {
+            sessions.push(Pid::from_raw((byte - SESSION) as libc::pid_t));
+        }
+    }
+    sessions
+}
+
 /// Finds the processes that have locked their byte behind this one.
 fn lockers(file: BorrowedFd<'_>, first: libc::off_t) -> Vec<Pid> {
+    let mut found = Vec::new();
+    for lock in locks(file, first) {
+        if lock.l_pid > 0 {
+            found.push(Pid::from_raw(lock.l_pid));
+        }
+    }
+    found
+}
+
+/// Finds the locks on the bytes behind this one, one for each process number.
+fn locks(file: BorrowedFd<'_>, first: libc::off_t) -> Vec<libc::flock> {
     let mut found = Vec::new();
     let mut parts = vec![(first, 1 + libc::off_t::from(MOST_PIDS))];
     while let Some((start, length)) = parts.pop() {
@@ -129,9 +176,7 @@ fn lockers(file: BorrowedFd<'_>, first: libc::off_t) -> Vec<Pid> {
         // It need not be the first in the range: each side of it is asked about in turn.
         let (end, after) = (start + length, asked.l_start + asked.l_len);
         parts.extend([(start, asked.l_start - start), (after, end - after)]);
-        if asked.l_pid > 0 {
-            found.push(Pid::from_raw(asked.l_pid));
-        }
+        found.push(asked);
     }
     found
 }

@@ -53,8 +53,11 @@ pub(crate) use self::{
     holder::{Found, Phase, find, says_alive},
     line::write_pid,
     lock::remove_stale,
-    marks::{Life, is_foreground, kept_instances, old_instances, restart_lock, set_kept, set_old},
+    marks::{
+        Life, is_foreground, kept_instances, old_instances, old_sessions, restart_lock, set_kept,
+        set_old,
+    },
     own::remove_beside,
     peer::listener,
-    succession::{begin_hand_over, end_hand_over, remove_socket_at, set_socket},
+    succession::{begin_hand_over, end_hand_over, remove_socket_at, set_old_sessions, set_socket},
 };

@@ -68,6 +68,15 @@ pub(crate) fn end_hand_over() {
     }
 }
 
+/// Shows the sessions of older instances on the lock, which a newer one has by now.
+#[cfg(all(feature = "control", target_os = "linux"))]
+pub(crate) fn set_old_sessions(sessions: &[nix::unistd::Pid]) {
+    let Some(held) = held() else { return };
+    if held.is_locked() {
+        marks::set_old_sessions(held.lock.as_fd(), sessions);
+    }
+}
+
 /// Leaves the pidfile to another process, which shares the lock: a newer instance, or the starter's
 /// daemon. Here the lock's descriptor is closed, so that this process hinders no start for as long as
 /// it lives.

@@ -5,6 +5,8 @@
 mod file;
 
 use std::convert::Infallible;
+#[cfg(target_os = "linux")]
+use std::ffi::CStr;
 use std::fs::File;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
@@ -12,6 +14,8 @@ use std::time::{Duration, Instant};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+#[cfg(target_os = "linux")]
+use nix::sys::prctl::set_name;
 use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use nix::sys::wait::WaitPidFlag;
 use nix::syslog::Severity;
@@ -29,6 +33,9 @@ use crate::report::syslog::{SendError, SystemLog};
 use crate::step::Step;
 use crate::sys::{self, SingleThreaded, StartOfMain, retry};
 
+/// The writer's name among the processes: not the service's, so that pkill(1) of that leaves it alone.
+#[cfg(target_os = "linux")]
+pub(crate) const NAME: &CStr = c"log-writer";
 /// The longest line that is passed on in one piece.
 const LONGEST: usize = 1 << 16;
 /// Time limit for a log daemon that is being restarted.
@@ -175,6 +182,10 @@ impl Writer {
         dup2_stdin(lines).during(Step::ConnectStreams, object)?;
         dup2_stdout(null).during(Step::ConnectStreams, object)?;
         dup2_stderr(null).during(Step::ConnectStreams, object)?;
+        #[cfg(target_os = "linux")]
+        {
+            _ = set_name(NAME);
+        }
         close_others(start, vec![reporter.as_fd().as_raw_fd()])?;
         chdir("/").during(Step::ConnectStreams, object)?;
         privileges::give_up(&privileges.outside_chroot(), None)?;
