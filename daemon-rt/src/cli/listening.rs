@@ -24,9 +24,9 @@ const UNCONNECTED: &str = "01";
 /// be seen.
 pub(super) fn addresses(pid: Pid) -> Option<Vec<String>> {
     let open = sockets(pid)?;
-    let mut addresses = Vec::new();
+    let (mut addresses, mut seen) = (Vec::new(), HashSet::new());
     let mut add = |address: Option<String>| match address {
-        Some(address) if !addresses.contains(&address) => addresses.push(address),
+        Some(address) if seen.insert(address.clone()) => addresses.push(address),
         _ => {}
     };
     for (table, protocol, state) in [

@@ -7,6 +7,7 @@
 //!   of the words
 //! - `NAME=or:ADDRESS`: `listener_or` by this name
 //! - `many=COUNT`: so many sockets of one name
+//! - `named=COUNT`: so many by `listener_or`, from the last, `named-COUNT` less one, to `named-0`
 //! - `places=FILE`: where it listens, a line each
 //! - `late`: it asks for them in `main`, when it is ready
 //! - `hang`: it does not end, and goes on answering
@@ -94,6 +95,12 @@ fn open(settings: &Settings) -> Result<()> {
     for _ in 0..settings.get("many").map_or(Ok(0), str::parse)? {
         let socket = listen::<TcpListener>("many", "127.0.0.1:0")?;
         writeln!(places, "many {}", socket.local_addr()?)?;
+        std::mem::forget(socket);
+    }
+    for number in (0..settings.get("named").map_or(Ok(0), str::parse)?).rev() {
+        let name = format!("named-{number}");
+        let socket = listener_or(&name, || TcpListener::bind("127.0.0.1:0"))?;
+        writeln!(places, "{name} {}", socket.local_addr()?)?;
         std::mem::forget(socket);
     }
     if let Some(path) = settings.get("places") {

@@ -6,11 +6,13 @@
 //! | `names` | E1, D8: which of the passed sockets is meant, and who owns a descriptor |
 //! | `moved` | E2: addresses that change, sockets that no one takes |
 //! | `many` | E3: more sockets than a message carries |
+//! | `cost` | what each of them costs |
 //! | `ending` | E4, E5, E10: the end of the old instance, and what it knows of it |
 //! | `hostile` | E6: a service that obeys the protocol, to harm who controls it |
 //! | `files` | the socket files of Unix sockets |
 //! | `long` | C8: paths of any length |
 
+mod cost;
 mod ending;
 mod files;
 mod hostile;

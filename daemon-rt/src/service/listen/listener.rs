@@ -19,11 +19,12 @@ use crate::error::Error;
 pub struct Listener {
     fd: OwnedFd,
     name: String,
+    kind: Kind,
 }
 
 impl Listener {
-    pub(super) fn new(name: String, fd: OwnedFd) -> Self {
-        Self { fd, name }
+    pub(super) fn new(name: String, kind: Kind, fd: OwnedFd) -> Self {
+        Self { fd, name, kind }
     }
 
     /// Returns its name: `FileDescriptorName=` of a systemd unit, or the name by which the older
@@ -34,14 +35,12 @@ impl Listener {
 
     /// Returns the descriptor if it is of the wanted kind.
     pub(super) fn checked(self, wanted: Kind) -> Result<OwnedFd, Error> {
-        let problem = match Kind::of(self.fd.as_fd()) {
-            Ok(found) if found == wanted => return Ok(self.fd),
-            Ok(found) => io::Error::other(format!("it is {found}, not {wanted}")),
-            Err(error) => error.into(),
-        };
+        if self.kind == wanted {
+            return Ok(self.fd);
+        }
         Err(Error::opening(
             format!("the descriptor {} from the manager", self.name),
-            problem,
+            io::Error::other(format!("it is {}, not {wanted}", self.kind)),
         ))
     }
 }

@@ -6,9 +6,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::path::PathBuf;
 
 use nix::errno::Errno;
-use nix::sys::socket::{
-    AddressFamily, SockaddrIn, SockaddrIn6, SockaddrLike, SockaddrStorage, UnixAddr, getsockname,
-};
+use nix::sys::socket::{SockaddrStorage, UnixAddr, getsockname};
 use nix::sys::stat::SFlag;
 
 use crate::sys::safe_open::file_type;
@@ -28,20 +26,18 @@ impl LocalAddr {
     /// # Errors
     /// If the system does not tell the address of a socket.
     pub(crate) fn of(fd: BorrowedFd<'_>) -> nix::Result<Self> {
-        let raw = fd.as_raw_fd();
-        let family = match getsockname::<SockaddrStorage>(raw) {
+        let address = match getsockname::<SockaddrStorage>(fd.as_raw_fd()) {
             Err(Errno::ENOTSOCK) => return Ok(Self::None),
-            address => address?.family(),
+            address => address?,
         };
-        Ok(match family {
-            Some(AddressFamily::Inet) => {
-                Self::Ip(SocketAddr::V4(getsockname::<SockaddrIn>(raw)?.into()))
-            }
-            Some(AddressFamily::Inet6) => {
-                Self::Ip(SocketAddr::V6(getsockname::<SockaddrIn6>(raw)?.into()))
-            }
-            Some(AddressFamily::Unix) => Self::of_unix(&getsockname::<UnixAddr>(raw)?),
-            _ => Self::None,
+        Ok(if let Some(address) = address.as_sockaddr_in() {
+            Self::Ip(SocketAddr::V4((*address).into()))
+        } else if let Some(address) = address.as_sockaddr_in6() {
+            Self::Ip(SocketAddr::V6((*address).into()))
+        } else if let Some(address) = address.as_unix_addr() {
+            Self::of_unix(address)
+        } else {
+            Self::None
         })
     }
 

@@ -176,9 +176,9 @@ fn take_or<T: Listen>(
     }
     let mut table = table();
     if let Some(index) = table.find(wanted)? {
-        let entry = &mut table.entries[index];
-        wanted.name.clone_into(&mut entry.name);
-        return Ok(T::from(take(entry)?.checked(wanted.kind)?));
+        table.rename(index, wanted.name);
+        let taken = take(&mut table.entries[index])?;
+        return Ok(T::from(taken.checked(wanted.kind)?));
     }
     drop(table);
     let socket = open()?;
@@ -199,7 +199,7 @@ fn take(entry: &mut Entry) -> Result<Listener, Error> {
         return Err(taking(io::Error::other(problem)));
     };
     let fd = fd.into_fd().map_err(taking)?;
-    Ok(Listener::new(entry.name.clone(), fd))
+    Ok(Listener::new(entry.name.clone(), entry.kind, fd))
 }
 
 /// Notes the addresses of a socket that was opened, and whether the older instance has one of that
@@ -209,8 +209,8 @@ fn note_opened(wanted: &Wanted<'_>, socket: &impl AsFd) {
     if let Some(addresses) = wanted.addresses {
         table.opened.extend_from_slice(addresses);
     }
-    let is_older = |entry: &Entry| entry.is_untaken() && entry.name == wanted.name;
-    if table.entries.iter().any(is_older) {
+    let is_older = |index: usize| table.entries[index].is_untaken();
+    if table.called(wanted.name, 0).any(is_older) {
         let local = LocalAddr::of(socket.as_fd()).unwrap_or(LocalAddr::None);
         let moved = (wanted.name.to_owned(), local.to_string());
         table.moved.push(moved);

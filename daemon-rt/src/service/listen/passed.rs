@@ -13,6 +13,9 @@ use crate::error::Error;
 use crate::manager::activation::{self, PassedFd, UNNAMED};
 use crate::sys::kept::Kept;
 
+/// Of a socket unit's name.
+const SUFFIX: &str = ".socket";
+
 /// Empty where nothing was passed and nothing was asked for: a daemon would have to copy the page of
 /// a mutex that it locks.
 static TABLE: OnceLock<Mutex<Table>> = OnceLock::new();
@@ -21,6 +24,11 @@ static TABLE: OnceLock<Mutex<Table>> = OnceLock::new();
 #[derive(Default)]
 pub(super) struct Table {
     pub(super) entries: Vec<Entry>,
+    /// Their indices, sorted by name, those of one name in their order: of a thousand sockets each is
+    /// found without a look at the others.
+    by_name: Vec<usize>,
+    /// The first that has not been taken, as far as is known. Services take them in their order.
+    first: usize,
     /// The reason why it is not known what was passed.
     problem: Option<String>,
     /// The sockets that were opened although the older instance has one of that name: name and
@@ -96,7 +104,7 @@ pub(crate) fn pass(fds: impl IntoIterator<Item = (Origin, PassedFd)>) {
         return;
     }
     let mut table = table();
-    table.entries = entries;
+    table.set(entries);
     table.problem = problem;
 }
 
@@ -131,11 +139,11 @@ impl Entry {
     /// Whether it has this name. Without `FileDescriptorName=`, systemd names it after its socket
     /// unit.
     fn is_called(&self, name: &str) -> bool {
-        self.name == name || self.name.strip_suffix(".socket") == Some(name)
+        self.name == name || self.name.strip_suffix(SUFFIX) == Some(name)
     }
 
     fn is_unnamed(&self) -> bool {
-        self.origin == Origin::Manager && (self.name == UNNAMED || self.name.ends_with(".socket"))
+        self.origin == Origin::Manager && (self.name == UNNAMED || self.name.ends_with(SUFFIX))
     }
 
     fn is_at(&self, wanted: &Wanted<'_>) -> bool {
@@ -164,6 +172,29 @@ impl Entry {
 }
 
 impl Table {
+    fn set(&mut self, entries: Vec<Entry>) {
+        self.entries = entries;
+        self.by_name = (0..self.entries.len()).collect();
+        self.by_name
+            .sort_unstable_by_key(|&index| (stem(&self.entries[index].name), index));
+        self.first = 0;
+    }
+
+    /// Gives an entry the name by which it is taken.
+    pub(super) fn rename(&mut self, index: usize, name: &str) {
+        let before = self.place(&self.entries[index].name, index);
+        self.by_name.remove(before);
+        name.clone_into(&mut self.entries[index].name);
+        self.by_name.insert(self.place(name, index), index);
+    }
+
+    /// Returns the place in `by_name` of an entry of this name, or where it would be.
+    fn place(&self, name: &str, index: usize) -> usize {
+        let sought = (stem(name), index);
+        self.by_name
+            .partition_point(|&index| (stem(&self.entries[index].name), index) < sought)
+    }
+
     /// Fails if it is not known what was passed.
     pub(super) fn check(&self) -> Result<(), Error> {
         match &self.problem {
@@ -177,35 +208,53 @@ impl Table {
 
     /// Returns the index of the socket that is asked for; `None` if it was not passed, and has to
     /// be opened.
-    pub(super) fn find(&self, wanted: &Wanted<'_>) -> Result<Option<usize>, Error> {
+    pub(super) fn find(&mut self, wanted: &Wanted<'_>) -> Result<Option<usize>, Error> {
         self.check()?;
         let is_same = |entry: &Entry| entry.kind == wanted.kind && entry.is_at(wanted);
 
-        let exact = self.all(|entry| entry.is_called(wanted.name) && is_same(entry));
-        for index in exact {
-            if self.entries[index].is_untaken() {
+        while matches!(self.entries.get(self.first), Some(entry) if !entry.is_untaken()) {
+            self.first += 1;
+        }
+        for index in self.called(wanted.name, self.first) {
+            let entry = &self.entries[index];
+            if entry.is_untaken() && is_same(entry) {
                 return Ok(Some(index));
             }
         }
         // The address of a manager's socket is the manager's decision. That of an older instance's
         // counts, if there is one: the configuration may have changed.
-        let by_name = self.all(|entry| {
-            entry.is_called(wanted.name)
-                && (entry.origin == Origin::Manager
-                    || (wanted.addresses.is_none() && entry.kind == wanted.kind))
-        });
+        let mut by_name = Vec::new();
+        for index in self.called(wanted.name, 0) {
+            let entry = &self.entries[index];
+            if entry.origin == Origin::Manager
+                || (wanted.addresses.is_none() && entry.kind == wanted.kind)
+            {
+                by_name.push(index);
+            }
+        }
         if let Some(index) = self.only(&by_name, wanted)? {
             return Ok(Some(index));
         }
         // Under another name: no second socket can be opened at that address.
         match self.all(|entry| entry.is_untaken() && is_same(entry))[..] {
             [index] => Ok(Some(index)),
-            [] if self.all(|entry| entry.is_called(wanted.name)).is_empty() => {
+            [] if self.called(wanted.name, 0).next().is_none() => {
                 self.only(&self.all(Entry::is_unnamed), wanted)
             }
             [] => Ok(None),
             _ => Err(self.ambiguous(wanted)),
         }
+    }
+
+    /// Returns the indices of the entries of this name, from this index on.
+    pub(super) fn called(&self, name: &str, from: usize) -> impl Iterator<Item = usize> {
+        let named = &self.by_name[self.place(name, from)..];
+        let entry = |index: &&usize| &self.entries[**index];
+        named
+            .iter()
+            .take_while(move |index| stem(&entry(index).name) == stem(name))
+            .filter(move |index| entry(index).is_called(name))
+            .copied()
     }
 
     /// Returns the indices of the entries that suit.
@@ -269,6 +318,14 @@ impl Table {
             "; give each a name of its own (FileDescriptorName= of a systemd socket unit)",
         );
         Error::opening(wanted.describe(), io::Error::other(text))
+    }
+}
+
+/// Returns the name without the suffix of a socket unit.
+fn stem(name: &str) -> &str {
+    match name.strip_suffix(SUFFIX) {
+        Some(stem) => stem,
+        None => name,
     }
 }
 
