@@ -1,6 +1,7 @@
-//! The Debian package of examples/webapp, in machines of its own: installed, upgraded under load,
-//! removed and purged.
+//! The packages of examples/webapp, in machines of its own: installed, upgraded under load, removed
+//! (and purged).
 
+use std::fs;
 use std::path::Path;
 use std::process::Command;
 
@@ -57,16 +58,13 @@ fn serving(machine: &Machine) -> u32 {
     pid
 }
 
-fn assert_package_works(machine: &Machine) {
-    let before = listing(machine);
-    machine.run(["dpkg", "-i", PACKAGES[0].1]).expect_success();
+/// Upgrades it while 32 clients ask as fast as they can, each time on a new connection.
+fn assert_upgraded_without_an_error(machine: &Machine, upgrade: &str) {
     let old = serving(machine);
-    // 32 clients ask as fast as they can, each time on a new connection.
     let upgrade = format!(
         "wrk -t 1 -c 32 -d 4 --timeout 60s -H 'Connection: close' http://127.0.0.1/ >/srv/wrk & load=$!
-        dpkg -i {}; status=$?
-        wait $load; cat /srv/wrk; exit $status",
-        PACKAGES[1].1
+        {upgrade}; status=$?
+        wait $load; cat /srv/wrk; exit $status"
     );
     let said = machine.sh(&upgrade).expect_success();
     assert!(
@@ -74,6 +72,12 @@ fn assert_package_works(machine: &Machine) {
         "{said}"
     );
     assert_ne!(serving(machine), old);
+}
+
+fn assert_package_works(machine: &Machine) {
+    let before = listing(machine);
+    machine.run(["dpkg", "-i", PACKAGES[0].1]).expect_success();
+    assert_upgraded_without_an_error(machine, &format!("dpkg -i {}", PACKAGES[1].1));
     machine.run(["dpkg", "-r", "webapp"]).expect_success();
     assert!(machine.pids("webapp").is_empty());
     machine.run(["dpkg", "-P", "webapp"]).expect_success();
@@ -92,4 +96,89 @@ fn a_package_without_systemd() {
     require!(machine(), tool("dpkg-deb"), tool("wrk"));
     let machine = Machine::boot_with(root(), ["bash", "-c", PLAIN_INIT]);
     assert_package_works(&machine);
+}
+
+const RPMS: [(&str, &str); 2] = [("1.0", "/srv/old.rpm"), ("1.1", "/srv/new.rpm")];
+/// With a database of its own, in which no other package is.
+const RPM: &str = "rpm --force-debian --dbpath /srv/rpm --nodeps";
+
+/// This machine, with both packages for RPM.
+fn root_with_rpms() -> Root {
+    let directory = tempfile::tempdir().expect("a directory");
+    let spec = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/packaging/webapp.spec");
+    let spec = fs::read_to_string(spec).expect("the example");
+    let mut root = Root::new().empty("/srv");
+    for (version, path) in RPMS {
+        let written = directory.path().join("webapp.spec");
+        fs::write(
+            &written,
+            spec.replace("Version: 0.1.0", &format!("Version: {version}")),
+        )
+        .expect("a file");
+        let built = Command::new("rpmbuild")
+            .arg("-bb")
+            .arg("--define")
+            .arg(format!("_topdir {}", directory.path().display()))
+            .arg("--define")
+            .arg(format!("_tmppath {}", directory.path().display()))
+            .arg("--define")
+            .arg(format!("program {}", example("webapp").display()))
+            .arg(&written)
+            .output()
+            .expect("rpmbuild");
+        assert!(built.status.success(), "{built:?}");
+        let name = format!(
+            "RPMS/{0}/webapp-{version}-1.{0}.rpm",
+            std::env::consts::ARCH
+        );
+        root = root.copy(path, directory.path().join(name));
+    }
+    root
+}
+
+/// Neither rpm nor a command of the package's scripts says that something has failed.
+#[track_caller]
+fn rpm(machine: &Machine, arguments: &str) {
+    let done = machine.sh(&format!("{RPM} {arguments}"));
+    let complains = ["ailed", "annot", "an't"].map(|word| done.stderr.contains(word));
+    assert!(done.success() && complains == [false; 3], "{done}");
+}
+
+/// What is installed is enabled and not started, as is usual there.
+#[test]
+fn an_rpm_under_systemd() {
+    require!(machine(), tool("rpmbuild"), tool("wrk"), tool("systemctl"));
+    let machine = Systemd::boot(root_with_rpms());
+    let before = listing(&machine);
+    rpm(&machine, "-i /srv/old.rpm");
+    assert!(machine.pids("webapp").is_empty());
+    let units = ["webapp-http.socket", "webapp.service"];
+    for unit in units {
+        machine.systemctl(["is-enabled", unit]).expect_success();
+    }
+    machine
+        .systemctl(["start"].iter().chain(&units))
+        .expect_success();
+    assert_upgraded_without_an_error(&machine, &format!("{RPM} -U /srv/new.rpm"));
+    rpm(&machine, "-e webapp");
+    assert!(machine.pids("webapp").is_empty());
+    // The log stays, as is usual.
+    machine.sh("rm -f /var/log/webapp.log").expect_success();
+    assert_eq!(listing(&machine), before);
+}
+
+/// As when an image is made.
+#[test]
+fn an_rpm_where_systemd_does_not_run() {
+    require!(machine(), tool("rpmbuild"), tool("systemctl"));
+    let machine = Machine::boot_with(root_with_rpms(), ["bash", "-c", PLAIN_INIT]);
+    let before = listing(&machine);
+    rpm(&machine, "-i /srv/old.rpm");
+    machine
+        .sh("systemctl is-enabled webapp.service")
+        .expect_success();
+    rpm(&machine, "-U /srv/new.rpm");
+    machine.sh("webapp --version").expect_success();
+    rpm(&machine, "-e webapp");
+    assert_eq!(listing(&machine), before);
 }
