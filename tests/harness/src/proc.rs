@@ -237,6 +237,19 @@ impl Proc {
         })
     }
 
+    /// Its memory that is no file's, in KiB: what it has written to. (`Private_Dirty` has pages of a
+    /// program that was just built, too.)
+    pub fn anonymous(&self) -> u64 {
+        let rollup = String::from_utf8(self.read("smaps_rollup")).expect("text");
+        let line = rollup
+            .lines()
+            .find_map(|line| line.strip_prefix("Anonymous:"));
+        let number = line.and_then(|line| line.split_whitespace().next());
+        number
+            .and_then(|number| number.parse().ok())
+            .expect("a number")
+    }
+
     /// Its working directory.
     pub fn cwd(&self) -> PathBuf {
         self.link("cwd")

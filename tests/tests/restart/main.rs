@@ -6,6 +6,7 @@
 //! | `datagrams` | no datagram is lost |
 //! | `failures` | the restarter, the old or the new instance dies, at every moment |
 //! | `left` | `status` shows what older instances have left |
+//! | `growth` | however often it is restarted, nothing grows |
 //! | `kinds` | services that cannot hand over, do not run, are another user's |
 //! | `socket` | the control socket, and who may speak there |
 //! | `systemd` | `ExecReload=` |
@@ -13,6 +14,7 @@
 
 mod datagrams;
 mod failures;
+mod growth;
 mod kinds;
 mod left;
 mod load;
