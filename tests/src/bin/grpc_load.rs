@@ -1,5 +1,5 @@
-//! Calls `grpc.health.v1.Health/Check` as fast as 64 clients can, until SIGTERM: `grpc_load kept ADDRESS`, or
-//! `grpc_load new ADDRESS` for a connection of its own for each call. What the server says it will not do (after GOAWAY) is
+//! Calls `grpc.health.v1.Health/Check` as fast as so many clients can, until SIGTERM: `grpc_load kept CLIENTS ADDRESS`, or
+//! `grpc_load new CLIENTS ADDRESS` for a connection of its own for each call. What the server says it will not do (after GOAWAY) is
 //! done on another connection, as RFC 9113, 6.8, has it; h2load gives up there. What has failed is in one line, with "errors".
 
 use std::error::Error;
@@ -27,12 +27,12 @@ struct Counts {
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
     let mut arguments = std::env::args().skip(1);
-    let (Some(connections), Some(address)) = (arguments.next(), arguments.next()) else {
-        panic!("usage: grpc_load kept|new ADDRESS");
-    };
+    let mut argument = || arguments.next().expect("kept|new CLIENTS ADDRESS");
+    let (connections, clients, address) = (argument(), argument(), argument());
+    let number: usize = clients.parse().expect("a number of clients");
     let counts = Arc::new(Counts::default());
     let mut clients = Vec::new();
-    for _ in 0..64 {
+    for _ in 0..number {
         let (keeps, address, counts) = (connections == "kept", address.clone(), counts.clone());
         clients.push(tokio::spawn(async move {
             if let Err(error) = call_on(keeps, &address, &counts).await {

@@ -65,6 +65,7 @@ fn assert_loses_no_request(machine: &Machine, load: &str, end: &str, restarts: i
     let network = machine.run(["cat", "/proc/net/netstat"]).expect_success();
     let dropped = counter(&network, "ListenOverflows");
     assert_eq!(dropped, 0, "clients had to try again: {said}");
+    println!("{load}:\n{said}");
 }
 
 /// wrk(1) with so many clients.
@@ -72,6 +73,15 @@ fn wrk(server: &str, clients: usize) {
     let port = if server == "webapp" { 80 } else { 7788 };
     for connection in CONNECTIONS {
         assert_restart_loses_no_request(server, &wrk_at(port, clients, connection), "INT");
+    }
+}
+
+/// The same for gRPC.
+#[cfg(not(target_env = "musl"))]
+fn grpc(server: &str, clients: usize) {
+    for connections in ["kept", "new"] {
+        let load = format!("grpc_load {connections} {clients} 127.0.0.1:7788");
+        assert_restart_loses_no_request(server, &load, "TERM");
     }
 }
 
@@ -130,10 +140,40 @@ fn threads_are_restarted_under_load_without_an_error() {
 #[cfg(not(target_env = "musl"))]
 fn tonic_is_restarted_under_load_without_an_error() {
     require!(machine());
-    for connections in ["kept", "new"] {
-        let load = format!("grpc_load {connections} 127.0.0.1:7788");
-        assert_restart_loses_no_request("tonic-server", &load, "TERM");
-    }
+    grpc("tonic-server", 64);
+}
+
+/// (These by `cargo nextest run -p daemon-tests --run-ignored only --no-capture thousand_clients`.)
+#[test]
+#[cfg(not(target_env = "musl"))]
+#[ignore = "takes half a minute, as do the next"]
+fn hyper_is_restarted_under_the_load_of_a_thousand_clients_without_an_error() {
+    require!(machine(), tool("wrk"));
+    wrk("hyper-server", 1000);
+}
+
+#[test]
+#[cfg(not(target_env = "musl"))]
+#[ignore = "takes long"]
+fn actix_is_restarted_under_the_load_of_a_thousand_clients_without_an_error() {
+    require!(machine(), tool("wrk"));
+    wrk("actix-server", 1000);
+}
+
+#[test]
+#[cfg(not(target_env = "musl"))]
+#[ignore = "takes long"]
+fn threads_are_restarted_under_the_load_of_a_thousand_clients_without_an_error() {
+    require!(machine(), tool("wrk"));
+    wrk("thread-server", 1000);
+}
+
+#[test]
+#[cfg(not(target_env = "musl"))]
+#[ignore = "takes long"]
+fn tonic_is_restarted_under_the_load_of_a_thousand_clients_without_an_error() {
+    require!(machine());
+    grpc("tonic-server", 1000);
 }
 
 /// By systemd's own command. What keeps the socket between the instances is systemd: as the service
