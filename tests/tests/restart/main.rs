@@ -3,7 +3,7 @@
 //! | module | holds |
 //! | --- | --- |
 //! | `load` | restarts under constant load |
-//! | `datagrams` | no datagram is lost |
+//! | `counted` | no datagram, and no connection to a Unix socket, is lost |
 //! | `failures` | the restarter, the old or the new instance dies, at every moment |
 //! | `left` | `status` shows what older instances have left |
 //! | `growth` | however often it is restarted, nothing grows |
@@ -12,7 +12,7 @@
 //! | `systemd` | `ExecReload=` |
 //! | `upgrade` | upgrades by a program's own protocol |
 
-mod datagrams;
+mod counted;
 mod failures;
 mod growth;
 mod kinds;
