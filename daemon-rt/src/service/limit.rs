@@ -1,9 +1,9 @@
 //! The limit on the time that the service takes to end, from the request to terminate.
 
 use std::io;
-use std::sync::{Once, OnceLock, mpsc};
-use std::thread;
-use std::time::Duration;
+use std::sync::{Once, OnceLock};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::SigSet;
 
@@ -32,7 +32,7 @@ pub(super) fn watch() {
     static WATCHED: Once = Once::new();
     if let (Some(limit), Some(request)) = (LIMIT.get(), SHUTDOWN.get()) {
         WATCHED.call_once(|| {
-            if let Err(error) = spawn(|| end_after(*limit, request)) {
+            if let Err(error) = spawn(Box::new(|| end_after(*limit, request))) {
                 log::error(&format!("`stop_timeout` has no effect: {error}"));
             }
         });
@@ -40,13 +40,12 @@ pub(super) fn watch() {
 }
 
 /// Runs this in a thread that takes none of the service's signals.
-fn spawn(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
-    let without_signals = || {
+fn spawn(work: Box<dyn FnOnce() + Send>) -> io::Result<JoinHandle<()>> {
+    let builder = thread::Builder::new().name("stop_timeout".to_owned());
+    builder.spawn(|| {
         _ = SigSet::all().thread_block();
         work();
-    };
-    let builder = thread::Builder::new().name("stop_timeout".to_owned());
-    builder.spawn(without_signals).map(drop)
+    })
 }
 
 fn end_after(limit: Duration, request: &SelfPipe) {
@@ -54,13 +53,12 @@ fn end_after(limit: Duration, request: &SelfPipe) {
         request.wait(None);
     }
     thread::sleep(limit);
-    let (said, heard) = mpsc::channel();
-    let say = move || {
-        log::error(&format!("it did not end within {limit:?}, and ends now"));
-        _ = said.send(());
-    };
-    if spawn(say).is_ok() {
-        _ = heard.recv_timeout(PATIENCE);
+    let say = move || log::error(&format!("it did not end within {limit:?}, and ends now"));
+    if let Ok(saying) = spawn(Box::new(say)) {
+        let began = Instant::now();
+        while !saying.is_finished() && began.elapsed() < PATIENCE {
+            thread::sleep(PATIENCE / 1000);
+        }
     }
     pidfile::remove();
     sys::exit_now(status::NOT_ENDED);

@@ -29,7 +29,7 @@ use crate::start::plan::{Draft, MissingPlaces, Plan};
 use crate::status;
 use crate::step::Step;
 use crate::steps::descriptors;
-use crate::steps::pidfile::{Claim, Policy};
+use crate::steps::pidfile::Policy;
 use crate::sys::{
     self, Anywhere, In, InheritedEnvironment, Late, SingleThreaded, Start, StartOfMain, proc,
 };
@@ -212,6 +212,12 @@ fn carry_on(
         descriptors::close_inherited(start, left)?; // 1, what `configure` might still have needed
     }
     check_mode(daemon, mode)?;
+    let is_refused = |error| refused(error, mode, invocation);
+    // A start that is refused need not look anything up. A restart refuses none.
+    let probed = match daemon.replacement {
+        None => Some(draft.probe().map_err(is_refused)?),
+        Some(_) => None,
+    };
     let plan = draft.look_up(daemon)?;
     Draft::make_directories(daemon, mode)?;
     let restart = match prepare_restart(daemon, &plan)? {
@@ -224,7 +230,10 @@ fn carry_on(
             return Ok(Some(ExitCode::SUCCESS));
         }
     };
-    let pidfile = probe(&plan, mode, invocation)?;
+    let pidfile = match probed {
+        Some(pidfile) => pidfile,
+        None => plan.probe().map_err(is_refused)?,
+    };
     match alone {
         Some(alone) if mode == Mode::Detach => {
             detach::detach(start, &alone, &plan, pidfile, restart, service)?;
@@ -241,16 +250,6 @@ fn begin_report(daemon: &mut Daemon, invocation: &Invocation) {
         daemon.exit_status(ErrorKind::AlreadyRunning, status::ALREADY_RUNNING);
     }
     report::begin(daemon.name.as_ref(), &daemon.statuses);
-}
-
-/// Takes the lock of an existing pidfile. It ends here if another instance has it, and this start
-/// may leave the service to that one.
-fn probe(plan: &Plan, mode: Mode, invocation: &Invocation) -> Result<Claim, Failure> {
-    match Claim::probe(plan.pidfile.as_deref(), &plan.others) {
-        Ok(Claim::LeftToAnother) => detach::leave_to_another(plan),
-        Ok(pidfile) => Ok(pidfile),
-        Err(error) => Err(refused(error, mode, invocation)),
-    }
 }
 
 /// How this start deals with an instance that runs.

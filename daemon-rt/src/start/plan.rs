@@ -15,7 +15,7 @@ use crate::daemon::{Daemon, Log, Mode as DaemonMode, Place, Property};
 use crate::error::{During, Error};
 use crate::step::Step;
 use crate::steps::environment::{EnvironmentPlan, is_pattern};
-use crate::steps::pidfile::{Others, Policy};
+use crate::steps::pidfile::{Claim, Others, Policy};
 use crate::steps::privileges::Privileges;
 use crate::steps::resources::Resources;
 use crate::steps::signals::StillIgnored;
@@ -127,6 +127,11 @@ impl Draft {
         Ok(())
     }
 
+    /// Takes the lock of an existing pidfile.
+    pub(crate) fn probe(&self) -> Result<Claim, Error> {
+        self.0.probe()
+    }
+
     /// Looks up the names of users and groups.
     pub(crate) fn look_up(self, daemon: &Daemon) -> Result<Plan, Error> {
         let Self(mut plan) = self;
@@ -137,6 +142,11 @@ impl Draft {
 }
 
 impl Plan {
+    /// Takes the lock of an existing pidfile.
+    pub(crate) fn probe(&self) -> Result<Claim, Error> {
+        Claim::probe(self.pidfile.as_deref(), &self.others)
+    }
+
     /// The pidfile beside which there is a control socket.
     pub(crate) fn control_path(&self) -> Option<&Path> {
         if self.control_socket {

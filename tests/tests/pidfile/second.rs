@@ -74,6 +74,16 @@ fn e24_a_second_start_comes_to_no_hook_but_configure() {
 }
 
 #[test]
+fn e24_a_second_start_looks_nothing_up() {
+    let scene = Scene::new();
+    ready_daemon(&scene, service(&scene));
+    service(&scene)
+        .arg("user=no-such-user")
+        .run()
+        .assert_exited(80);
+}
+
+#[test]
 fn e24_a_second_start_while_the_first_is_not_ready() {
     let scene = Scene::new();
     let barrier = barrier(&scene, "barrier");

@@ -33,6 +33,8 @@ const MODE: Mode = Mode::S_IRUSR.union(Mode::S_IWUSR);
 pub(crate) enum Claim {
     /// There is nothing to write: no pidfile is wanted, or an older instance shares its lock.
     Settled,
+    /// There is no directory for it yet.
+    Nowhere(PathBuf),
     /// There is no file yet.
     Missing { path: PathBuf, place: SafePath },
     /// It is locked, and this descriptor writes the pid. It is opened with the lock: opening takes
@@ -73,10 +75,15 @@ impl Claim {
     /// restart the lock has been handed over.
     pub(crate) fn probe(path: Option<&Path>, others: &Others) -> Result<Self, Error> {
         match path {
-            Some(path) if held().is_none() => {
-                let place = SafePath::of(path).during(Step::WritePidfile, path.display())?;
-                acquire(path.to_owned(), place, Missing::Leave, others)
-            }
+            Some(path) if held().is_none() => match SafePath::of(path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    Ok(Self::Nowhere(path.to_owned()))
+                }
+                place => {
+                    let place = place.during(Step::WritePidfile, path.display())?;
+                    acquire(path.to_owned(), place, Missing::Leave, others)
+                }
+            },
             _ => Ok(Self::Settled),
         }
     }
@@ -85,6 +92,10 @@ impl Claim {
     pub(crate) fn lock(self, others: &Others) -> Result<Self, Error> {
         match self {
             Self::Missing { path, place } => acquire(path, place, Missing::Create, others),
+            Self::Nowhere(path) => {
+                let place = SafePath::of(&path).during(Step::WritePidfile, path.display())?;
+                acquire(path, place, Missing::Create, others)
+            }
             locked => Ok(locked),
         }
     }
