@@ -100,13 +100,20 @@ pub fn errno_text(errno: i32) -> String {
     std::io::Error::from_raw_os_error(errno).to_string()
 }
 
+/// How much longer everything may take: `tests/machines` builds the tests for emulated machines.
+const SLOWNESS: u64 = if option_env!("DAEMON_TESTS_EMULATED").is_some() {
+    4
+} else {
+    1
+};
+
 /// How long a test waits for what should happen at once, before it has failed. Long, as machines
 /// are overloaded, and a test that passes never waits so long.
-pub const PATIENCE: Duration = Duration::from_mins(1);
+pub const PATIENCE: Duration = Duration::from_mins(SLOWNESS);
 
 /// How long what is done without waiting for anything may take on such a machine. Whatever waits
 /// longer has waited for something.
-pub const PROMPT: Duration = Duration::from_secs(8);
+pub const PROMPT: Duration = Duration::from_secs(8 * SLOWNESS);
 
 /// Of which signal a process dies whose main thread overflows its stack. Rust's runtime reports
 /// that and aborts, but with musl, which does not tell where the main thread's stack ends, the

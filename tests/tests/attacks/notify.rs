@@ -11,9 +11,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
 
-use daemon_harness::{Launch, Scene, Started, bin};
+use daemon_harness::{Launch, PATIENCE, Scene, bin};
 use nix::sys::socket::{
     AddressFamily, Backlog, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr, bind,
     listen, recvmsg, socket,
@@ -21,10 +20,8 @@ use nix::sys::socket::{
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 
-/// What is done to no socket takes no time; a manager that does not read is waited for, for some
-/// seconds.
-const PROMPTLY: Duration = Duration::from_secs(4);
-const AT_LAST: Duration = Duration::from_secs(18);
+/// The error of a manager that was waited for, and did not read.
+const WAITED: &str = "Resource temporarily unavailable";
 
 fn service(scene: &Scene, address: impl AsRef<OsStr>) -> Launch<'_> {
     scene
@@ -34,20 +31,17 @@ fn service(scene: &Scene, address: impl AsRef<OsStr>) -> Launch<'_> {
         .env("NOTIFY_SOCKET", address)
 }
 
-/// In the foreground, as the variable has it, and detached: both succeed in time.
-fn starts(scene: &Scene, address: impl AsRef<OsStr>, limit: Duration) -> [Started; 2] {
-    let foreground = service(scene, &address)
-        .arg("main:exit=9")
-        .limit(limit)
-        .run();
+/// In the foreground, as the variable has it, and detached. Neither waits for a manager.
+fn assert_starts(scene: &Scene, address: impl AsRef<OsStr>, said: &[&str]) {
+    let foreground = service(scene, &address).arg("main:exit=9").run();
     foreground.assert_exited(9);
-    let detached = service(scene, &address)
-        .set("mode", "detach")
-        .limit(limit)
-        .run();
+    let detached = service(scene, &address).set("mode", "detach").run();
     detached.assert_ready();
     scene.stop(&scene.daemon());
-    [foreground, detached]
+    for started in [foreground, detached] {
+        started.assert_says(said);
+        assert!(!started.stderr.contains(WAITED), "{started:?}");
+    }
 }
 
 /// Names, kinds, sizes and times of all that is there.
@@ -118,9 +112,8 @@ fn e42_what_is_no_socket_of_the_kind_is_left_alone() {
         "file/below",
     ];
     for name in names {
-        for started in starts(&scene, path(name), PROMPTLY) {
-            started.assert_says(&["cannot notify the manager: NOTIFY_SOCKET", name]);
-        }
+        let said = ["cannot notify the manager: NOTIFY_SOCKET", name];
+        assert_starts(&scene, path(name), &said);
     }
     assert_eq!(seen(&place), before);
     assert_eq!(
@@ -142,13 +135,9 @@ fn e42_addresses_at_the_limits_of_their_length() {
     // all.
     for length in [106, 107, 108, 109, 255, 4096, 100_000] {
         for first in ["/", "@"] {
-            for started in starts(
-                &scene,
-                format!("{first}{}", "x".repeat(length - 1)),
-                PROMPTLY,
-            ) {
-                started.assert_says(&["cannot notify the manager: NOTIFY_SOCKET"]);
-            }
+            let address = format!("{first}{}", "x".repeat(length - 1));
+            let said = ["cannot notify the manager: NOTIFY_SOCKET"];
+            assert_starts(&scene, address, &said);
         }
     }
     assert_eq!(
@@ -201,7 +190,7 @@ fn e42_a_manager_that_keeps_what_it_is_given_learns_nothing_of_the_caller() {
     let scene = Scene::new();
     let path = scene.path("manager");
     let manager = UnixDatagram::bind(&path).expect("a socket");
-    manager.set_read_timeout(Some(AT_LAST)).expect("a timeout");
+    manager.set_read_timeout(Some(PATIENCE)).expect("a timeout");
     let over = AtomicBool::new(false);
     let heard = thread::scope(|scope| {
         let hearing = scope.spawn(|| {
@@ -223,7 +212,6 @@ fn e42_a_manager_that_keeps_what_it_is_given_learns_nothing_of_the_caller() {
                 service(&scene, &path)
                     .set("mode", "detach")
                     .arg("init:status=half way")
-                    .limit(AT_LAST)
             };
             launch().run().assert_ready();
             scene.stop(&scene.daemon());
@@ -273,19 +261,9 @@ fn e42_a_manager_that_reads_nothing_only_delays() {
     let other = UnixDatagram::unbound().expect("a socket");
     other.set_nonblocking(true).expect("fcntl");
     while other.send_to(b"in the way", &path).is_ok() {}
-    let foreground = service(&scenes[0], &path)
-        .arg("main:exit=9")
-        .limit(AT_LAST)
-        .spawn();
-    let detached = service(&scenes[1], &path)
-        .set("mode", "detach")
-        .limit(AT_LAST)
-        .run();
-    detached
-        .assert_ready()
-        .assert_says(&["cannot notify the manager: NOTIFY_SOCKET"]);
-    foreground
-        .wait()
-        .assert_exited(9)
-        .assert_says(&["cannot notify the manager: NOTIFY_SOCKET"]);
+    let foreground = service(&scenes[0], &path).arg("main:exit=9").spawn();
+    let detached = service(&scenes[1], &path).set("mode", "detach").run();
+    let said = ["cannot notify the manager: NOTIFY_SOCKET", WAITED];
+    detached.assert_ready().assert_says(&said);
+    foreground.wait().assert_exited(9).assert_says(&said);
 }

@@ -6,10 +6,9 @@
 use std::collections::BTreeSet;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::time::Duration;
 use std::{env, fs};
 
-use daemon_harness::{Launch, Scene, Started, bin, require};
+use daemon_harness::{Launch, PROMPT, Scene, Started, bin, require};
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use proptest::test_runner::{FileFailurePersistence, TestRunner};
@@ -157,7 +156,7 @@ fn launch<'s>(scene: &'s Scene, variables: &Variables) -> Launch<'s> {
         .launch("/bin/sh")
         .args(["-c", &format!("{script}exec \"$@\""), "sh"])
         .arg(bin("svc"));
-    launch.raw_env(entries).limit(Duration::from_secs(15))
+    launch.raw_env(entries).limit(PROMPT * 2)
 }
 
 /// A good start, of a service that has written `ready` and ended; or a clear message, and nothing

@@ -28,7 +28,7 @@ use std::time::Duration;
 use daemon_harness::{Launch, Scene, Started, bin};
 
 /// A start that hangs takes longer, however busy the machine is.
-const PROMPT: Duration = Duration::from_secs(15);
+const PROMPT: Duration = daemon_harness::PROMPT.saturating_mul(2);
 
 /// The service, with the scene's pidfile.
 fn rough(scene: &Scene) -> Launch<'_> {
