@@ -1,6 +1,8 @@
 //! What is measured.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::{hint, thread};
 
 use daemon_bench::tidy;
 use nix::fcntl::{OFlag, open};
@@ -16,9 +18,10 @@ use crate::{restart, stop};
 type Part = fn(&Path, usize) -> Vec<Table>;
 
 /// The parts by their names, the start first: it is the one that is plotted.
-pub const ALL: [(&str, Part); 8] = [
+pub const ALL: [(&str, Part); 9] = [
     ("start", start),
     ("processor", processor),
+    ("busy", busy),
     ("descriptors", descriptors),
     ("limit", limit),
     ("memory", memory),
@@ -26,6 +29,13 @@ pub const ALL: [(&str, Part); 8] = [
     ("stop", stop::stop),
     ("restart", restart::restart),
 ];
+
+/// The floor that does what a pidfile and a user take.
+const WITH_BOTH: &str = "floor + pidfile, user and groups";
+
+fn both(floor: Program) -> Program {
+    floor.argument("--lookups").argument("--pidfile")
+}
 
 /// A start, and the end of its daemon, which does not count.
 fn daemon<'a>(name: &str, program: Program) -> Subject<'a> {
@@ -57,7 +67,6 @@ fn start(programs: &Path, rounds: usize) -> Vec<Table> {
         daemon("floor: two forks, setsid, one byte", at("floor")),
         daemon("ours, no settings", at("ours")),
         daemon("ours, started late", at("ours_late")),
-        daemon("ours, pidfile", at("ours_pidfile")),
         daemon("the floor in C", at("c-floor")),
         daemon("daemon(3) in C, one fork", at("c-daemon3")),
         daemon("daemon(7)'s steps in C", at("c-steps")),
@@ -70,9 +79,16 @@ fn start(programs: &Path, rounds: usize) -> Vec<Table> {
         let python = Program::new("/usr/bin/python3").argument(programs.join("python_daemon.py"));
         without_user.push(daemon("python-daemon", python));
     }
+    let with_pidfile = vec![
+        daemon("floor + pidfile", at("floor").argument("--pidfile")),
+        daemon("ours, pidfile", at("ours_pidfile")),
+    ];
     let with_user = vec![
         daemon("floor + user and groups", at("floor").argument("--lookups")),
         daemon("ours, user", at("ours_nobody")),
+    ];
+    let with_both = vec![
+        daemon(WITH_BOTH, both(at("floor"))),
         daemon("ours, pidfile and user", at("ours_user")),
         daemon("ours, every setting", at("ours_full")),
         daemon("daemonize, pidfile and user", at("daemonize_user")),
@@ -83,7 +99,7 @@ fn start(programs: &Path, rounds: usize) -> Vec<Table> {
         daemon("ours, no settings, musl", at("musl-ours")),
         daemon("ours, pidfile and user, musl", at("musl-ours_user")),
     ];
-    let mut groups = vec![without_user, with_user];
+    let mut groups = vec![without_user, with_pidfile, with_user, with_both];
     groups.extend(programs.join("musl-ours").exists().then_some(musl));
     let tables = groups
         .into_iter()
@@ -94,7 +110,6 @@ fn start(programs: &Path, rounds: usize) -> Vec<Table> {
 /// The same where starter, intermediate process and daemon share one processor, as on a machine
 /// that has no other or is busy: what all of them do, one after the other.
 fn processor(programs: &Path, rounds: usize) -> Vec<Table> {
-    let at = |name: &str| Program::new(programs.join(name)).copied();
     let this = Pid::from_raw(0);
     let before = sched_getaffinity(this).expect("Linux");
     let mut one = CpuSet::new();
@@ -104,21 +119,47 @@ fn processor(programs: &Path, rounds: usize) -> Vec<Table> {
     one.set(first)
         .and_then(|()| sched_setaffinity(this, &one))
         .expect("it is one of this process's");
+    let table = beside_crates("On one processor", programs, rounds);
+    sched_setaffinity(this, &before).expect("it was so before");
+    vec![table]
+}
+
+/// The same on a machine that is busy: a loop on each processor.
+fn busy(programs: &Path, rounds: usize) -> Vec<Table> {
+    let over = AtomicBool::new(false);
+    let table = thread::scope(|scope| {
+        for cpu in 0..thread::available_parallelism().map_or(1, usize::from) {
+            let over = &over;
+            scope.spawn(move || {
+                let mut one = CpuSet::new();
+                _ = one.set(cpu);
+                _ = sched_setaffinity(Pid::from_raw(0), &one);
+                while !over.load(Ordering::Relaxed) {
+                    hint::spin_loop();
+                }
+            });
+        }
+        let table = beside_crates("A loop on each processor", programs, rounds);
+        over.store(true, Ordering::Relaxed);
+        table
+    });
+    vec![table]
+}
+
+/// Starts beside those of the crates that do as much.
+fn beside_crates(title: &str, programs: &Path, rounds: usize) -> Table {
+    let at = |name: &str| Program::new(programs.join(name)).copied();
     let subjects = vec![
         daemon("floor", at("floor")),
         daemon("ours, no settings", at("ours")),
-        daemon("ours, pidfile", at("ours_pidfile")),
         daemon("daemonize", at("daemonize")),
         daemon("fork", at("fork")),
         daemon("dmon", at("dmon")),
-        daemon("floor + user and groups", at("floor").argument("--lookups")),
-        daemon("ours, user", at("ours_nobody")),
+        daemon(WITH_BOTH, both(at("floor"))),
         daemon("ours, pidfile and user", at("ours_user")),
         daemon("dmon, pidfile and user", at("dmon_user")),
     ];
-    let table = Table::measure("On one processor", rounds, &[0, 6], subjects);
-    sched_setaffinity(this, &before).expect("it was so before");
-    vec![table]
+    Table::measure(title, rounds, &[0, 5], subjects)
 }
 
 /// Descriptors that the starter inherits.

@@ -17,6 +17,7 @@ const WATCH: Duration = Duration::from_secs(3);
 pub struct Resident {
     name: String,
     private_kib: u64,
+    anonymous_kib: u64,
     threads: u64,
     wake_ups: u64,
     binary_bytes: u64,
@@ -49,6 +50,7 @@ fn of(name: &str, program: &Path) -> Resident {
     let wake_ups = wake_ups() - before;
     let pages = file("smaps_rollup");
     let private_kib = number(&pages, "Private_Clean") + number(&pages, "Private_Dirty");
+    let anonymous_kib = number(&pages, "Anonymous");
     let threads = number(&file("status"), "Threads");
     end_daemons();
     tidy();
@@ -56,6 +58,7 @@ fn of(name: &str, program: &Path) -> Resident {
     Resident {
         name: name.to_owned(),
         private_kib,
+        anonymous_kib,
         threads,
         wake_ups,
         binary_bytes,
@@ -73,18 +76,21 @@ fn number(text: &str, name: &str) -> u64 {
 }
 
 pub fn print(rows: &[Resident]) {
-    println!("### Resident\n\n| | private, KiB | threads | wake-ups in 3 s | binary, KiB |");
-    println!("| --- | --: | --: | --: | --: |");
+    println!(
+        "### Resident\n\n| | private, KiB | of it anonymous | threads | wake-ups in 3 s | binary, KiB |"
+    );
+    println!("| --- | --: | --: | --: | --: | --: |");
     for Resident {
         name,
         private_kib,
+        anonymous_kib,
         threads,
         wake_ups,
         binary_bytes,
     } in rows
     {
         println!(
-            "| {name} | {private_kib} | {threads} | {wake_ups} | {} |",
+            "| {name} | {private_kib} | {anonymous_kib} | {threads} | {wake_ups} | {} |",
             binary_bytes / 1024
         );
     }
