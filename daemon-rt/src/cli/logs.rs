@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read, Seek, SeekFrom};
+use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -11,6 +12,7 @@ use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use nix::libc;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::syslog::Severity;
 use nix::unistd::Pid;
 
@@ -139,12 +141,24 @@ impl Source {
         }
         // To the log's writer, or the caller's own.
         if has_pipe && (daemon.log_size.is_some() || Self::of_system_log(daemon).is_some()) {
-            if let Some(source) = Self::of_settings(daemon)? {
+            if let Some(mut source) = Self::of_settings(daemon)? {
+                if !(is_read(pid, 1) && is_read(pid, 2)) {
+                    source.note_end_of_writer();
+                }
                 return Ok(source);
             }
         }
         let [_, stderr] = streams;
         Err(format!("standard error goes to {stderr}"))
+    }
+
+    /// The service has no log any more.
+    fn note_end_of_writer(&mut self) {
+        if let Self::Files(files) = self {
+            for file in files {
+                file.name.as_mut_os_string().push(" (its writer has ended)");
+            }
+        }
     }
 
     /// The messages with the service's name.
@@ -258,6 +272,20 @@ impl fmt::Display for Stream {
             Self::Socket => f.write_str("a socket"),
             Self::Other(text) => f.write_str(text),
         }
+    }
+}
+
+/// Checks whether a standard stream is not a pipe without a reader: to poll(2) that is an error.
+fn is_read(pid: Pid, number: i32) -> bool {
+    let mut options = File::options();
+    options.write(true).custom_flags(libc::O_NONBLOCK);
+    let Ok(stream) = options.open(format!("/proc/{pid}/fd/{number}")) else {
+        return true;
+    };
+    let mut polled = [PollFd::new(stream.as_fd(), PollFlags::empty())];
+    match poll(&mut polled, PollTimeout::ZERO) {
+        Ok(1..) => polled[0].revents() != Some(PollFlags::POLLERR),
+        _ => true,
     }
 }
 

@@ -253,13 +253,20 @@ pub(super) fn open_log(path: &Path, owner: Option<Uid>, mode: Mode) -> Result<Ow
 fn open_to_append(path: &Path, owner: Option<Uid>, mode: Mode) -> io::Result<OwnedFd> {
     let place = SafePath::of(path)?;
     let flags = OFlag::O_WRONLY | OFlag::O_APPEND;
-    let (log, found) = match place.open(flags) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let created = place.create(flags, mode)?;
-            fchmod(&created.0, mode)?; // whatever the umask
-            created
+    let (log, found) = loop {
+        match place.open(flags) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            result => break result?,
         }
-        result => result?,
+        match place.create(flags, mode) {
+            // Another process was faster.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            result => {
+                let created = result?;
+                fchmod(&created.0, mode)?; // whatever the umask
+                break created;
+            }
+        }
     };
     match owner {
         Some(owner) if owner.as_raw() != found.st_uid => fchown(&log, Some(owner), None)?,

@@ -152,9 +152,9 @@ pub(crate) fn try_lock(file: BorrowedFd<'_>) -> nix::Result<()> {
     flock(file, libc::LOCK_EX | libc::LOCK_NB)
 }
 
-/// Takes the same, and waits for it.
-pub(crate) fn lock(file: &impl AsFd) -> nix::Result<()> {
-    super::retry(|| flock(file.as_fd(), libc::LOCK_EX))
+/// Unlocks a file for all that share the descriptor.
+pub(crate) fn unlock(file: &impl AsFd) -> nix::Result<()> {
+    flock(file.as_fd(), libc::LOCK_UN)
 }
 
 /// Checks whether another open file has the exclusive flock(2) of this file. If not, this one holds

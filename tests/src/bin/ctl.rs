@@ -15,8 +15,10 @@
 //! - `reloads=FIFO`: each reload waits as `warm_up` does; `reloads=` does not
 //! - `broken=REASON`: each reload fails
 //! - `status=WORD`: what it is doing, when it is ready; `\n` in it ends a line
-//! - `stdout=LOG`, `stderr=LOG`, `log_size=BYTES`,
+//! - `stdout=LOG`, `stderr=LOG`, `log_size=BYTES`, `log_keep=FILES`,
 //!   `cpu_affinity=LIST`, `stop_timeout=SECONDS`: settings
+//! - `chatters`: it prints numbered lines, some 10 MB a second, until it is told to end; the last has
+//!   their number
 //! - `broken_configuration`: `configure` fails
 //! - `hangup=FILE`: it handles SIGHUP itself, with a line in the file for each
 
@@ -41,6 +43,7 @@ fn main((settings, listener): (Settings, Option<TcpListener>)) -> Result<()> {
     if let Some(word) = settings.get("status") {
         daemon_rt::status(&word.replace(r"\n", "\n"));
     }
+    let chatter = settings.get("chatters").map(|_| thread::spawn(chatter));
     if settings.get("stubborn").is_some() {
         loop {
             thread::park();
@@ -53,7 +56,24 @@ fn main((settings, listener): (Settings, Option<TcpListener>)) -> Result<()> {
         }
     }
     shutdown().wait();
+    if let Some(chatter) = chatter {
+        chatter.join().expect("no panic")?;
+    }
     Ok(())
+}
+
+/// Prints `PID NUMBER …`, and in the end `PID end NUMBER`.
+fn chatter() -> io::Result<()> {
+    let (pid, mut number) = (std::process::id(), 0);
+    let (padding, mut out) = ("x".repeat(80), io::stdout().lock());
+    while !shutdown().requested() {
+        for _ in 0..100 {
+            writeln!(out, "{pid} {number} {padding}")?;
+            number += 1;
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+    writeln!(out, "{pid} end {number}")
 }
 
 fn configure(daemon: &mut Daemon) -> std::result::Result<Settings, &'static str> {
@@ -72,6 +92,9 @@ fn configure(daemon: &mut Daemon) -> std::result::Result<Settings, &'static str>
     }
     if let Some(Ok(bytes)) = settings.get("log_size").map(str::parse) {
         daemon.log_size(bytes);
+    }
+    if let Some(Ok(files)) = settings.get("log_keep").map(str::parse) {
+        daemon.log_keep(files);
     }
     if settings.get("broken_configuration").is_some() {
         return Err("a comma is missing");

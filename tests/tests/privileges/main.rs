@@ -9,6 +9,7 @@ mod logs;
 mod no_way_back;
 mod rotated_logs;
 mod runtime_directory;
+mod troubled_logs;
 
 use std::ffi::OsString;
 use std::fs;

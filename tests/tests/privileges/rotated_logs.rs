@@ -10,7 +10,7 @@ use daemon_tests::svc::{refused, service};
 use crate::as_nobody;
 
 /// The service, with this log for both streams.
-fn logging<'s>(scene: &'s Scene, log: &Path, size: u32, keep: u32) -> Launch<'s> {
+pub(crate) fn logging<'s>(scene: &'s Scene, log: &Path, size: u32, keep: u32) -> Launch<'s> {
     service(scene)
         .set("stdout", log)
         .set("stderr", log)
@@ -19,7 +19,7 @@ fn logging<'s>(scene: &'s Scene, log: &Path, size: u32, keep: u32) -> Launch<'s>
 }
 
 /// The service and the writer of its log, after a good start.
-fn both(scene: &Scene, launch: Launch<'_>) -> (Proc, Proc) {
+pub(crate) fn both(scene: &Scene, launch: Launch<'_>) -> (Proc, Proc) {
     launch.run().assert_ready();
     let pid = scene.pid_in_pidfile().expect("a pidfile");
     let mut processes = scene.processes();
@@ -28,12 +28,12 @@ fn both(scene: &Scene, launch: Launch<'_>) -> (Proc, Proc) {
     (Proc::new(pid).expect("the service"), processes.remove(0))
 }
 
-fn numbered(log: &Path, number: usize) -> PathBuf {
+pub(crate) fn numbered(log: &Path, number: usize) -> PathBuf {
     format!("{}.{number}", log.display()).into()
 }
 
 /// The files of a log that are there, the oldest first.
-fn files(log: &Path) -> Vec<String> {
+pub(crate) fn files(log: &Path) -> Vec<String> {
     let mut files = vec![fs::read_to_string(log).expect("a log")];
     while let Ok(older) = fs::read_to_string(numbered(log, files.len())) {
         files.insert(0, older);
@@ -41,7 +41,7 @@ fn files(log: &Path) -> Vec<String> {
     files
 }
 
-fn lines(name: &str, count: u32) -> String {
+pub(crate) fn lines(name: &str, count: u32) -> String {
     let lines: Vec<String> = (0..count)
         .map(|number| format!("{name} {number:04}\n"))
         .collect();
