@@ -31,6 +31,12 @@ pub(crate) const ALREADY_RUNNING: &str = "already running";
 /// ```
 #[derive(Debug)]
 pub struct Error {
+    /// In a box, as the many functions that pass an error on are smaller so.
+    details: Box<Details>,
+}
+
+#[derive(Debug)]
+struct Details {
     kind: ErrorKind,
     /// What could not be done.
     action: Action,
@@ -78,11 +84,14 @@ enum Action {
 
 impl Error {
     fn new(kind: ErrorKind, action: Action, object: impl Into<String>, source: io::Error) -> Self {
-        Self {
+        let details = Details {
             kind,
             action,
             object: object.into(),
             source: Some(source),
+        };
+        Self {
+            details: Box::new(details),
         }
     }
 
@@ -127,10 +136,9 @@ impl Error {
 
     /// The same where this start has waited in vain for the other one to become ready.
     pub(crate) fn still_starting(holder: impl fmt::Display, pidfile: &Path) -> Self {
-        Self {
-            kind: ErrorKind::NotReady,
-            ..Self::already_running(holder, pidfile)
-        }
+        let mut error = Self::already_running(holder, pidfile);
+        error.details.kind = ErrorKind::NotReady;
+        error
     }
 
     /// A command that failed, for the reason that `source` gives.
@@ -171,8 +179,8 @@ impl Error {
 
     /// Names the command that failed.
     pub(crate) fn in_command(mut self, verb: &'static str) -> Self {
-        if let Action::Command(_) = self.action {
-            self.action = Action::Command(verb);
+        if let Action::Command(_) = self.details.action {
+            self.details.action = Action::Command(verb);
         }
         self
     }
@@ -180,9 +188,9 @@ impl Error {
     /// The same where a command looks for the pidfile, and none is to be written.
     #[cfg(feature = "cli")]
     pub(crate) fn in_look_up(mut self) -> Self {
-        if let Action::Step(_) = self.action {
-            self.kind = ErrorKind::Unknown;
-            self.action = Action::Command("look the service up");
+        if let Action::Step(_) = self.details.action {
+            self.details.kind = ErrorKind::Unknown;
+            self.details.action = Action::Command("look the service up");
         }
         self
     }
@@ -199,12 +207,12 @@ impl Error {
     /// assert!(error.io_error().is_some());
     /// ```
     pub fn kind(&self) -> ErrorKind {
-        self.kind
+        self.details.kind
     }
 
     /// The number that daemon(7) gives the step that failed, 1 to 15; `None` if no step failed.
     pub fn step_number(&self) -> Option<u8> {
-        match self.action {
+        match self.details.action {
             Action::Step(step) => Some(step.number()),
             Action::StartSecond => Some(Step::WritePidfile.number()),
             Action::UseSetting | Action::Open | Action::Command(_) => None,
@@ -213,22 +221,25 @@ impl Error {
 
     /// The object: a path, a user, a descriptor, a setting. It can be empty.
     pub fn object(&self) -> &str {
-        &self.object
+        &self.details.object
     }
 
     /// The system's error behind it, if there is one.
     pub fn io_error(&self) -> Option<&io::Error> {
-        self.source.as_ref()
+        self.details.source.as_ref()
     }
 
     /// The errno(3) of the system's error behind it, if there is one.
     pub(crate) fn errno(&self) -> Option<i32> {
-        self.source.as_ref().and_then(io::Error::raw_os_error)
+        self.details
+            .source
+            .as_ref()
+            .and_then(io::Error::raw_os_error)
     }
 
     /// The exit status of a start that fails with this error: see the table on the front page.
     pub fn exit_status(&self) -> u8 {
-        match self.action {
+        match self.details.action {
             Action::Step(step) => status::of_step(step),
             Action::UseSetting => status::INVALID_SETTING,
             Action::StartSecond => status::ALREADY_RUNNING,
@@ -239,17 +250,17 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.action {
+        match self.details.action {
             Action::Step(step) => write!(f, "cannot {}", step.words())?,
             Action::UseSetting => f.write_str("invalid setting")?,
             Action::StartSecond => f.write_str(ALREADY_RUNNING)?,
             Action::Open => f.write_str("cannot open")?,
             Action::Command(verb) => write!(f, "cannot {verb}")?,
         }
-        if !self.object.is_empty() {
-            write!(f, ": {}", self.object)?;
+        if !self.details.object.is_empty() {
+            write!(f, ": {}", self.details.object)?;
         }
-        match &self.source {
+        match &self.details.source {
             Some(source) => write!(f, ": {source}"),
             None => Ok(()),
         }
@@ -258,7 +269,7 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        let source = self.source.as_ref()?;
+        let source = self.details.source.as_ref()?;
         Some(source)
     }
 }
