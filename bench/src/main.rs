@@ -5,6 +5,7 @@
 //! versions, with the first one.
 
 mod machine;
+mod many;
 mod measure;
 mod parts;
 mod plot;

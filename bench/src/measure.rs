@@ -1,6 +1,7 @@
 //! Starting a program and waiting for its end, and ending the daemon that it may have left.
 
 use std::cell::Cell;
+use std::collections::HashMap;
 use std::ffi::{CString, OsStr};
 use std::fs::{self, File};
 use std::io;
@@ -107,25 +108,57 @@ impl Program {
             }
             runs.set(runs.get() + 1);
         }
-        let (streams, attributes) = (
-            streams(self.stderr),
-            PosixSpawnAttr::init().expect("memory"),
-        );
+        let (streams, attributes) = self.prepared();
         let began = Instant::now();
-        let started = posix_spawn(
+        let end = self.spawn(&streams, &attributes).and_then(wait_for);
+        let took = began.elapsed();
+        self.check(end);
+        took
+    }
+
+    fn prepared(&self) -> (PosixSpawnFileActions, PosixSpawnAttr) {
+        let attributes = PosixSpawnAttr::init().expect("memory");
+        (streams(self.stderr), attributes)
+    }
+
+    fn spawn(
+        &self,
+        streams: &PosixSpawnFileActions,
+        attributes: &PosixSpawnAttr,
+    ) -> nix::Result<Pid> {
+        posix_spawn(
             self.path.as_c_str(),
-            &streams,
-            &attributes,
+            streams,
+            attributes,
             &self.arguments,
             &self.environment,
-        );
-        let end = started.and_then(wait_for);
-        let took = began.elapsed();
+        )
+    }
+
+    fn check(&self, end: nix::Result<WaitStatus>) {
         match end {
-            Ok(WaitStatus::Exited(_, status)) if status == self.expected => took,
+            Ok(WaitStatus::Exited(_, status)) if status == self.expected => {}
             end => panic!("{:?}: {end:?}", self.arguments),
         }
     }
+}
+
+/// The time from the first start to the end of the last of these, which are started at once.
+pub fn run_at_once(programs: &[Program]) -> Duration {
+    let began = Instant::now();
+    let mut running = HashMap::new();
+    for program in programs {
+        let (streams, attributes) = program.prepared();
+        let pid = program.spawn(&streams, &attributes);
+        running.insert(pid.expect("a process"), program);
+    }
+    while !running.is_empty() {
+        let end = wait().expect("they are this process's children");
+        if let Some(program) = end.pid().and_then(|pid| running.remove(&pid)) {
+            program.check(Ok(end));
+        }
+    }
+    began.elapsed()
 }
 
 fn c_string(text: impl AsRef<OsStr>) -> CString {

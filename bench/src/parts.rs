@@ -13,12 +13,12 @@ use nix::unistd::Pid;
 
 use crate::measure::{Program, end_daemons};
 use crate::table::{Subject, Table};
-use crate::{restart, stop};
+use crate::{many, restart, stop};
 
 type Part = fn(&Path, usize) -> Vec<Table>;
 
 /// The parts by their names, the start first: it is the one that is plotted.
-pub const ALL: [(&str, Part); 9] = [
+pub const ALL: [(&str, Part); 10] = [
     ("start", start),
     ("processor", processor),
     ("busy", busy),
@@ -28,6 +28,7 @@ pub const ALL: [(&str, Part); 9] = [
     ("refusal", refusal),
     ("stop", stop::stop),
     ("restart", restart::restart),
+    ("many", many::many),
 ];
 
 /// The floor that does what a pidfile and a user take.

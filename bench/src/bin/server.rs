@@ -1,7 +1,8 @@
 //! A server that answers every connection with one byte, and hands its socket over: `server` starts
-//! it, `server restart` replaces it, `server stop` ends it.
+//! it, `server restart` replaces it, `server stop` ends it. With a number it has so many sockets.
 
 use std::io::{Result, Write};
+use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
 use std::time::Duration;
 
@@ -43,6 +44,10 @@ fn configure(daemon: &mut Daemon) -> std::result::Result<(), Box<dyn std::error:
 }
 
 fn bind() -> std::result::Result<UnixListener, daemon_rt::Error> {
+    let count = std::env::args().nth(2);
+    for _ in 1..count.map_or(1, |count| count.parse().expect("a number")) {
+        std::mem::forget(listen::<TcpListener>("more", "127.0.0.1:0")?);
+    }
     let listener: UnixListener = listen("main", format!("{PLACE}/server.socket"))?;
     listener.set_nonblocking(true).expect("a socket");
     Ok(listener)
