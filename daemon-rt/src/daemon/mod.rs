@@ -264,7 +264,8 @@ impl Daemon {
     /// set. [`Places::runtime_directory`](crate::Places::runtime_directory) tells its path.
     ///
     /// It is made with mode 0755 if it is missing, and belongs to the service's user and group before
-    /// `privileged_init` (step 13). One that is another user's, and not empty, fails the start. It is
+    /// `privileged_init` (step 13). One that is another user's, and not empty, fails the start, as does
+    /// one that everyone can write. (A group can share it: that is an administrator's choice.) It is
     /// there for the next start: nothing removes it. The pidfile can be in it unless the service gives
     /// up root.
     ///
