@@ -102,7 +102,7 @@ pub fn errno_text(errno: i32) -> String {
 
 /// How much longer everything may take: `tests/machines` builds the tests for emulated machines.
 const SLOWNESS: u64 = if option_env!("DAEMON_TESTS_EMULATED").is_some() {
-    4
+    8
 } else {
     1
 };
