@@ -22,6 +22,8 @@ use crate::sys::kept::Kept;
 pub(super) const DYING: Duration = Duration::from_secs(10);
 /// Time limit for a look-up that finds another pid each time.
 const DOUBT: Duration = Duration::from_secs(1);
+/// How often it looks at least. On a slow machine one look takes that time, and meets a restart.
+const LOOKS: u32 = 20;
 /// Pause between two looks for the end of a process, where no event says so.
 const PAUSE: Duration = Duration::from_millis(10);
 
@@ -50,7 +52,10 @@ impl Instance {
     /// Opens the process of the service; `None` if the service does not run.
     pub(crate) fn of(pidfile: &Path) -> Result<Option<Self>, Error> {
         let began = Instant::now();
+        let mut looks = 0;
         loop {
+            looks += 1;
+            let in_doubt = looks < LOOKS || began.elapsed() < DOUBT;
             let Some((pid, phase)) = main_process(pidfile)? else {
                 return Ok(None);
             };
@@ -60,9 +65,7 @@ impl Instance {
                     Err(error) => return Err(failed_at(pidfile, "fstat of a pidfd", error.into())),
                 },
                 // No process has the number, or a thread has (newer kernels: ENOENT).
-                Err(Errno::ESRCH | Errno::EINVAL | Errno::ENOENT) if began.elapsed() < DOUBT => {
-                    continue;
-                }
+                Err(Errno::ESRCH | Errno::EINVAL | Errno::ENOENT) if in_doubt => continue,
                 Err(error) => handle_without_pidfd(pidfile, pid, error)?,
             };
             // The open process is the service only if it still holds the lock.
@@ -75,7 +78,7 @@ impl Instance {
                     }));
                 }
             }
-            if began.elapsed() > DOUBT {
+            if !in_doubt {
                 let problem = format!("its pid keeps changing (pid {pid} was the last)");
                 return Err(unknown(pidfile, &problem));
             }
