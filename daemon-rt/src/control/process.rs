@@ -31,15 +31,8 @@ impl Process {
         if !proc::is_ours() {
             return all;
         }
-        let Ok(entries) = std::fs::read_dir("/proc") else {
-            return all;
-        };
-        for entry in entries {
-            let Ok(entry) = entry else { continue };
-            let Ok(Ok(pid)) = entry.file_name().into_string().map(|name| name.parse()) else {
-                continue;
-            };
-            match Self::seen(Pid::from_raw(pid)) {
+        for pid in proc::pids() {
+            match Self::seen(pid) {
                 Some((_, 'Z' | 'X')) | None => {}
                 Some((process, _)) => all.push(process),
             }
@@ -113,10 +106,11 @@ pub(crate) fn groups_of(process: Pid) -> Vec<String> {
     groups
 }
 
-/// Checks whether a process is in one of these control groups, or in one below.
+/// Checks whether a process is in one of these control groups, or in one below. One without a name has
+/// none.
 pub(crate) fn is_in_group(process: Pid, groups: &[String]) -> bool {
     let is_below = |found: &String, group: &String| match found.strip_prefix(group.as_str()) {
-        Some(rest) => rest.is_empty() || rest.starts_with('/'),
+        Some(rest) => !group.is_empty() && (rest.is_empty() || rest.starts_with('/')),
         None => false,
     };
     groups_of(process)

@@ -138,16 +138,19 @@ pub(crate) fn emulator() -> Option<String> {
     None
 }
 
+/// Returns the numbers of the processes in /proc, whichever pid namespace it belongs to.
+pub(crate) fn pids() -> impl Iterator<Item = Pid> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten();
+    entries.filter_map(|entry| pid_of(entry.ok()?.file_name().to_str()?))
+}
+
 /// Finds a process that holds the flock(2) of this file, if one can be seen.
 pub(crate) fn holder(file: &FileStat) -> Option<Pid> {
     if !is_ours() {
         return None;
     }
     let is_holder = |pid: &Pid| holds_lock(*pid, file) == Some(true);
-    std::fs::read_dir("/proc")
-        .ok()?
-        .filter_map(|entry| pid_of(entry.ok()?.file_name().to_str()?))
-        .find(is_holder)
+    pids().find(is_holder)
 }
 
 /// Checks whether there is no such process any more, or only its zombie.

@@ -93,15 +93,7 @@ pub(super) fn process(program: Program) -> io::Result<Pid> {
 /// The processes of this program that root or the caller has, outside of containers, in their order.
 fn processes(program: Program) -> Vec<Pid> {
     let mut found = Vec::new();
-    let Ok(entries) = std::fs::read_dir("/proc") else {
-        return found;
-    };
-    for entry in entries {
-        let Ok(entry) = entry else { continue };
-        let Ok(pid) = entry.file_name().to_string_lossy().parse() else {
-            continue;
-        };
-        let pid = Pid::from_raw(pid);
+    for pid in proc::pids() {
         if program.is(pid) && process::is_trusted(pid) && !proc::is_below(pid) && proc::is_ours() {
             found.push(pid);
         }

@@ -225,7 +225,6 @@ impl Properties {
     /// Checks whether to stop the unit ends this process, too.
     fn ends(&self, process: Pid) -> bool {
         matches!(self.kill_mode.as_str(), "control-group" | "mixed")
-            && !self.group.is_empty()
             && is_in_group(process, std::slice::from_ref(&self.group))
     }
 }
