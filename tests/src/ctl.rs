@@ -2,10 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
+use daemon_harness::managers::Root;
 use daemon_harness::{Launch, Proc, Scene, Started, bin};
 
 /// Some user who has an account on no machine.
 pub const ORDINARY: u32 = 4711;
+
+/// This machine, with the service.
+pub fn root() -> Root {
+    Root::new().copy("/usr/local/bin/ctl", bin("ctl"))
+}
 
 /// The service in a scene, with the scene's pidfile, and the settings that a test gives it.
 #[derive(Clone)]

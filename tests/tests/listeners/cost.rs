@@ -4,7 +4,6 @@ use std::fs;
 use std::process::{Child, Command, Stdio};
 
 use daemon_harness::{Proc, Scene, bin, require};
-use nix::sys::resource::Resource;
 
 use crate::Listening;
 
@@ -96,11 +95,7 @@ fn each_socket_costs_a_restart_thirteen_system_calls() {
 fn calls(count: u32) -> usize {
     let scene = Scene::new();
     let service = Listening::new(&scene).with(format!("many={count}"));
-    let command = |line: &str| {
-        service
-            .command(line)
-            .rlimit(Resource::RLIMIT_NOFILE, 4096, 4096)
-    };
+    let command = |line: &str| service.limited(line, 4096);
     command("start").run().assert_ready();
     command("restart").strace("calls", &[]).run().assert_ready();
     let log = fs::read_to_string(scene.path("calls")).expect("strace's");

@@ -30,6 +30,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use daemon_harness::{Launch, Proc, Scene, Started, bin};
+use nix::sys::resource::{Resource, rlim_t};
 
 /// The service `listening` in a scene, with what a test has it listen on.
 #[derive(Clone)]
@@ -75,6 +76,12 @@ impl<'s> Listening<'s> {
             .launch(bin("listening"))
             .args(line.split_whitespace())
             .env("LISTENING", words)
+    }
+
+    /// The same with so many descriptors at most.
+    fn limited(&self, line: &str, descriptors: rlim_t) -> Launch<'s> {
+        let limit = Resource::RLIMIT_NOFILE;
+        self.command(line).rlimit(limit, descriptors, descriptors)
     }
 
     fn run(&self, line: &str) -> Started {

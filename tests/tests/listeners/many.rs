@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use daemon_harness::managers::{Machine, Root};
 use daemon_harness::{Scene, bin, errno_text, require};
-use nix::sys::resource::Resource;
 
 use crate::Listening;
 
@@ -26,12 +25,7 @@ fn e3_any_number_of_sockets_is_handed_over() {
     for count in [1, 251, 252, 253, 254, 260, 505, 506, 1000] {
         let scene = Scene::new();
         let service = Listening::new(&scene).with(format!("many={count}"));
-        let command = |line: &str| {
-            service
-                .command(line)
-                .rlimit(Resource::RLIMIT_NOFILE, 4096, 4096)
-                .run()
-        };
+        let command = |line: &str| service.limited(line, 4096).run();
         command("start").assert_ready();
         let (old, before) = (service.owner(), addresses(&scene));
         assert_eq!(before.len(), count);
@@ -52,12 +46,7 @@ fn e3_any_number_of_sockets_is_handed_over() {
 fn e3_a_limit_that_is_too_low_is_said_and_the_old_one_goes_on() {
     let scene = Scene::new();
     let service = Listening::new(&scene).with("many=300");
-    let limited = |line: &str, limit| {
-        service
-            .command(line)
-            .rlimit(Resource::RLIMIT_NOFILE, limit, limit)
-            .run()
-    };
+    let limited = |line: &str, limit| service.limited(line, limit).run();
     limited("start", 4096).assert_ready();
     let (old, before) = (service.owner(), addresses(&scene));
     limited("restart", 200)

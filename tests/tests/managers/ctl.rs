@@ -1,15 +1,10 @@
 //! The service with control commands, in a machine.
 
-use daemon_harness::bin;
-use daemon_harness::managers::{Machine, Ran, Root};
+use daemon_harness::managers::{Machine, Ran};
+pub(crate) use daemon_tests::ctl::root;
 
 /// Its settings, as a variable.
 pub(crate) const CTL: &str = "CTL=pidfile=/run/ctl.pid listen=/run/ctl.address";
-
-/// This machine, with the service.
-pub(crate) fn root() -> Root {
-    Root::new().copy("/usr/local/bin/ctl", bin("ctl"))
-}
 
 /// A command line of it, given in a shell of the machine.
 pub(crate) fn ctl(machine: &Machine, line: &str) -> Ran {

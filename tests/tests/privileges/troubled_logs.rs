@@ -7,7 +7,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::Path;
 
 use daemon_harness::managers::{Machine, Root, wait_until};
-use daemon_harness::{PATIENCE, Scene, bin, require};
+use daemon_harness::{PATIENCE, Proc, Scene, bin, require};
 use daemon_tests::ctl::Ctl;
 use daemon_tests::svc::{at_barrier, barrier};
 use nix::sys::resource::Resource;
@@ -28,6 +28,13 @@ fn written(log: &Path) -> String {
         .collect();
     said.retain(|line| !line.starts_with("svc: "));
     said.concat()
+}
+
+/// The writer of the service's log, of several the newest.
+fn writer(scene: &Scene) -> Proc {
+    let mut all = scene.processes();
+    all.retain(|process| process.name().as_deref() == Some("log-writer"));
+    all.pop().expect("a writer")
 }
 
 /// Whoever can read a log can lock it.
@@ -194,11 +201,6 @@ fn a_suspended_writer_hangs_no_command() {
         .with("log_size", "10000")
         .with("chatters", "");
     ctl.run("start").assert_ready();
-    let writer = |scene: &Scene| {
-        let mut all = scene.processes();
-        all.retain(|process| process.name().as_deref() == Some("log-writer"));
-        all.pop().expect("a writer")
-    };
     let suspended = writer(&scene);
     suspended.signal(libc::SIGSTOP);
     ctl.succeeds("status");
@@ -223,10 +225,9 @@ fn a_killed_writer_is_noticed_and_hangs_no_command() {
         .with("stdout", &log)
         .with("log_size", "10000");
     ctl.run("start").assert_ready();
-    let mut writers = scene.processes();
-    writers.retain(|process| process.name().as_deref() == Some("log-writer"));
-    writers[0].kill();
-    writers[0].wait_gone(PATIENCE);
+    let killed = writer(&scene);
+    killed.kill();
+    killed.wait_gone(PATIENCE);
     let said = format!("\nlog: {} (its writer has ended)\n", log.display());
     assert!(ctl.succeeds("status").contains(&said));
     ctl.succeeds("restart");

@@ -1,8 +1,8 @@
 //! `status` shows the processes that older instances have left.
 
-use daemon_harness::managers::{Machine, OpenRc, Root, Systemd, wait_until};
+use daemon_harness::managers::{Machine, OpenRc, wait_until};
 use daemon_harness::{Proc, Scene, bin, require};
-use daemon_tests::ctl::Ctl;
+use daemon_tests::ctl::{self, Ctl};
 use serde_json::{Value, json};
 
 /// The commands of the workers.
@@ -169,11 +169,7 @@ fn shown_in(worker: u32) -> Value {
 #[test]
 fn under_systemd_a_process_of_the_unit_that_is_older_than_its_main_process_is_left() {
     require!(machine());
-    let root = Root::new()
-        .copy("/usr/local/bin/ctl", bin("ctl"))
-        .text("/etc/systemd/system/ctl.service", UNIT);
-    let machine = Systemd::boot(root);
-    machine.systemctl(["start", "ctl"]).expect_success();
+    let machine = crate::under_systemd(UNIT);
     assert_eq!(left_in(&machine), json!([]));
     let first = worker_in(&machine);
     machine.systemctl(["restart", "ctl"]).expect_success();
@@ -208,8 +204,7 @@ command=/usr/local/bin/ctl
 command_args=start
 export CTL='pidfile=/run/ctl.pid worker=/bin/sleep'
 ";
-    let root = Root::new()
-        .copy("/usr/local/bin/ctl", bin("ctl"))
+    let root = ctl::root()
         .text("/etc/rc.conf", "rc_cgroup_mode=unified\n")
         .script("/etc/init.d/ctl", script);
     let machine = OpenRc::boot(root);

@@ -28,12 +28,20 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use daemon_harness::managers::Systemd;
 use daemon_harness::{Proc, Scene};
-use daemon_tests::ctl::Ctl;
+use daemon_tests::ctl::{self, Ctl};
 
 /// The service, which answers requests.
 fn answering(scene: &Scene) -> Ctl<'_> {
     Ctl::new(scene).with("listen", scene.path("address"))
+}
+
+/// A machine in which systemd has started the service by this unit.
+fn under_systemd(unit: &str) -> Systemd {
+    let machine = Systemd::boot(ctl::root().text("/etc/systemd/system/ctl.service", unit));
+    machine.systemctl(["start", "ctl"]).expect_success();
+    machine
 }
 
 /// Where it answers.

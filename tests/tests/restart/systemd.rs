@@ -1,7 +1,7 @@
 //! Under systemd, `ExecReload=` can restart the service, and the unit follows it.
 
-use daemon_harness::managers::{Root, Systemd, wait_until};
-use daemon_harness::{bin, require};
+use daemon_harness::managers::wait_until;
+use daemon_harness::require;
 
 const UNIT: &str = r#"[Service]
 Type=forking
@@ -14,11 +14,7 @@ ExecReload=/usr/local/bin/ctl restart
 #[test]
 fn exec_reload_restarts_and_the_unit_follows_the_new_main_process() {
     require!(machine());
-    let root = Root::new()
-        .copy("/usr/local/bin/ctl", bin("ctl"))
-        .text("/etc/systemd/system/ctl.service", UNIT);
-    let machine = Systemd::boot(root);
-    machine.systemctl(["start", "ctl"]).expect_success();
+    let machine = crate::under_systemd(UNIT);
     let address = machine.wait_for_text("/run/ctl.address").parse().unwrap();
     let request = || machine.on_its_network(|| crate::request(address));
     for _ in 0..3 {

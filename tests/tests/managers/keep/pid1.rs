@@ -2,20 +2,17 @@
 
 use std::process::Stdio;
 
-use daemon_harness::managers::{Machine, Pid1, Ran, Root, Shim, wait_until};
-use daemon_harness::{bin, require};
+use daemon_harness::managers::{Machine, Pid1, Ran, Shim, wait_until};
+use daemon_harness::require;
 
+use crate::ctl;
 use crate::greeter::root;
 
 /// The service with control commands, as the command of a container.
 fn container(shim: Shim, settings: &str, command: &[&str]) -> Pid1 {
     let setting = format!("CTL=pidfile=/run/ctl.pid listen=/run/ctl.address {settings}");
     let command = ["env", &setting].into_iter().chain(command.iter().copied());
-    Pid1::boot(
-        Root::new().copy("/usr/local/bin/ctl", bin("ctl")),
-        shim,
-        command,
-    )
+    Pid1::boot(ctl::root(), shim, command)
 }
 
 /// As `docker exec` does: the command has no parent in the container.
@@ -113,7 +110,7 @@ fn d2_what_pid_1_runs_is_not_restarted_by_docker_exec() {
 #[test]
 fn d2_a_detached_daemon_below_pid_1_is_restarted_as_ever() {
     require!(machine());
-    let machine = Machine::boot(Root::new().copy("/usr/local/bin/ctl", bin("ctl")));
+    let machine = Machine::boot(ctl::root());
     let ctl = |command: &str| {
         let settings = "CTL='pidfile=/run/ctl.pid listen=/run/ctl.address'";
         machine.sh(&format!("{settings} ctl {command}"))
@@ -153,7 +150,7 @@ fn d2_a_contained_service_is_not_moved_out_by_a_restart_from_the_host() {
         "sh -c 'ctl run; exit $?'",
         "sh -c 'DAEMON_MODE=detach ctl start; sleep 1000; exit'",
     ] {
-        let machine = Machine::boot(Root::new().copy("/usr/local/bin/ctl", bin("ctl")));
+        let machine = Machine::boot(ctl::root());
         let ctl = |command: &str| {
             let settings = "CTL='pidfile=/run/ctl.pid listen=/run/ctl.address'";
             machine.sh(&format!("{settings} ctl {command}; exit $?"))
