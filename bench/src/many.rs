@@ -4,14 +4,14 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use daemon_bench::{PLACE, tidy};
+use daemon_bench::PLACE;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::wait;
 
-use crate::measure::{Program, children, end_daemons, run_at_once};
+use crate::measure::{Program, children, run_at_once};
 use crate::table::{Subject, Table};
 
 const SERVICES: [usize; 3] = [10, 100, 1000];
@@ -39,19 +39,6 @@ pub fn many(programs: &Path, rounds: usize) -> Vec<Table> {
         .collect()
 }
 
-fn subject<'a>(name: impl Into<String>, mut run: impl FnMut() -> Duration + 'a) -> Subject<'a> {
-    let run = move || {
-        let took = run();
-        end_daemons();
-        tidy();
-        took
-    };
-    Subject {
-        name: name.into(),
-        run: Box::new(run),
-    }
-}
-
 fn pidfile(number: usize) -> PathBuf {
     PathBuf::from(PLACE).join(format!("{number}.pid"))
 }
@@ -69,9 +56,9 @@ fn started(programs: &Path, rounds: usize, count: usize) -> Table {
     };
     let (floor, ours, each) = (without("floor"), without("ours"), all("ours_each"));
     let subjects = vec![
-        subject(format!("{count} floors at once"), || run_at_once(&floor)),
-        subject(format!("{count} of ours"), || run_at_once(&ours)),
-        subject(format!("{count} of ours with pidfiles"), || {
+        Subject::with_daemons(format!("{count} floors at once"), || run_at_once(&floor)),
+        Subject::with_daemons(format!("{count} of ours"), || run_at_once(&ours)),
+        Subject::with_daemons(format!("{count} of ours with pidfiles"), || {
             run_at_once(&each)
         }),
     ];
@@ -86,7 +73,7 @@ fn stopped(programs: &Path, rounds: usize, count: usize) -> Table {
         .collect();
     let stops: Vec<_> = (0..count).map(|number| program("stop", number)).collect();
     let subjects = vec![
-        subject(format!("{count} stopped by kill(2) and wait(2)"), || {
+        Subject::with_daemons(format!("{count} stopped by kill(2) and wait(2)"), || {
             run_at_once(&services);
             let began = Instant::now();
             for service in children() {
@@ -95,7 +82,7 @@ fn stopped(programs: &Path, rounds: usize, count: usize) -> Table {
             while wait().is_ok() {}
             began.elapsed()
         }),
-        subject(format!("{count} stopped by as many programs"), || {
+        Subject::with_daemons(format!("{count} stopped by as many programs"), || {
             run_at_once(&services);
             run_at_once(&stops)
         }),
@@ -111,7 +98,7 @@ fn server(programs: &Path, command: &str, sockets: usize) -> Program {
 fn listening(programs: &Path, rounds: usize) -> Table {
     let subjects = SOCKETS.map(|count| {
         let start = server(programs, "start", count);
-        subject(format!("start, {count} listeners"), move || start.run())
+        Subject::with_daemons(format!("start, {count} listeners"), move || start.run())
     });
     Table::measure(
         "A start that opens listeners",
@@ -127,7 +114,7 @@ fn restarted(programs: &Path, rounds: usize) -> Table {
             server(programs, "start", count),
             server(programs, "restart", count),
         );
-        subject(format!("restart, {count} listeners"), move || {
+        Subject::with_daemons(format!("restart, {count} listeners"), move || {
             start.run();
             restart.run()
         })
@@ -148,7 +135,7 @@ fn connected(programs: &Path, rounds: usize) -> Table {
         program.argument("--port=7788").argument(command)
     };
     let subjects = CONNECTIONS.map(|count| {
-        subject(format!("restart, {count} connections"), move || {
+        Subject::with_daemons(format!("restart, {count} connections"), move || {
             webapp("start").run();
             let connect = |_| TcpStream::connect("127.0.0.1:7788").expect("it listens");
             let clients: Vec<_> = (0..count).map(connect).collect();

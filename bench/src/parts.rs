@@ -38,18 +38,9 @@ fn both(floor: Program) -> Program {
     floor.argument("--lookups").argument("--pidfile")
 }
 
-/// A start, and the end of its daemon, which does not count.
+/// A start.
 fn daemon<'a>(name: &str, program: Program) -> Subject<'a> {
-    let run = move || {
-        let took = program.run();
-        end_daemons();
-        tidy();
-        took
-    };
-    Subject {
-        name: name.to_owned(),
-        run: Box::new(run),
-    }
+    Subject::with_daemons(name, move || program.run())
 }
 
 /// The start of any daemons, in comparison with the first.

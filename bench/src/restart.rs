@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use daemon_bench::{PLACE, tidy};
+use daemon_bench::PLACE;
 
-use crate::measure::{Program, end_daemons};
+use crate::measure::Program;
 use crate::table::{Subject, Table};
 
 /// What the clients have seen.
@@ -42,17 +42,10 @@ pub fn restart(programs: &Path, rounds: usize) -> Vec<Table> {
     let (handing_over, others) = (Clients::default(), Clients::default());
     let subject = |name: &str, clients, commands: Vec<Program>| {
         let start = server("start");
-        let run = move || {
+        Subject::with_daemons(name, move || {
             start.run();
-            let took = under_load(clients, &commands);
-            end_daemons();
-            tidy();
-            took
-        };
-        Subject {
-            name: name.to_owned(),
-            run: Box::new(run),
-        }
+            under_load(clients, &commands)
+        })
     };
     let subjects = vec![
         subject(

@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use daemon_bench::{PLACE, tidy};
+use daemon_bench::PLACE;
 use daemon_rt::control::{Control, Stopped};
 
-use crate::measure::{Program, children, end, end_daemons};
+use crate::measure::{Program, children, end};
 use crate::table::{Subject, Table};
 
 /// Each stops the same service, which ends at once when it is told to.
@@ -15,19 +15,12 @@ pub fn stop(programs: &Path, rounds: usize) -> Vec<Table> {
     let service = Program::new(programs.join("ours_pidfile"));
     let subject = |name: &str, stop: Box<dyn Fn()>| {
         let service = &service;
-        let run = move || {
+        Subject::with_daemons(name, move || {
             service.run();
             let began = Instant::now();
             stop();
-            let took = began.elapsed();
-            end_daemons();
-            tidy();
-            took
-        };
-        Subject {
-            name: name.to_owned(),
-            run: Box::new(run),
-        }
+            began.elapsed()
+        })
     };
     let program = |program: Program| Box::new(move || _ = program.run());
 

@@ -3,7 +3,10 @@
 use std::fmt;
 use std::time::Duration;
 
+use daemon_bench::tidy;
 use serde::Serialize;
+
+use crate::measure::end_daemons;
 
 /// How often each program is run before it counts.
 const WARM_UP: usize = 5;
@@ -12,6 +15,22 @@ const WARM_UP: usize = 5;
 pub struct Subject<'a> {
     pub name: String,
     pub run: Box<dyn FnMut() -> Duration + 'a>,
+}
+
+impl<'a> Subject<'a> {
+    /// With the end of the daemons that it leaves, which does not count.
+    pub fn with_daemons(name: impl Into<String>, mut run: impl FnMut() -> Duration + 'a) -> Self {
+        let run = move || {
+            let took = run();
+            end_daemons();
+            tidy();
+            took
+        };
+        Self {
+            name: name.into(),
+            run: Box::new(run),
+        }
+    }
 }
 
 #[derive(Serialize)]
