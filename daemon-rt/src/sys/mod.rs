@@ -2,8 +2,6 @@
 //! one a block. It also has the few helpers that every room needs.
 #![allow(unsafe_code)]
 
-use std::convert::Infallible;
-
 use nix::errno::Errno;
 
 #[cfg(target_os = "linux")]
@@ -61,9 +59,9 @@ impl StartOfMain {
         Self(())
     }
 
-    /// Runs the rest of a process that was forked off, and so never returns to the code that owns
-    /// what is open.
-    pub(crate) fn ending_here(run: impl FnOnce(&Self) -> Infallible) -> ! {
+    /// Runs the rest of a process that was forked off, which ends with the status that this returns
+    /// and so never returns to the code that owns what is open.
+    pub(crate) fn ending_here(run: impl FnOnce(&Self) -> u8) -> ! {
         struct End;
         impl Drop for End {
             fn drop(&mut self) {
@@ -72,7 +70,7 @@ impl StartOfMain {
         }
         // A panic ends it, too.
         let _end = End;
-        match run(&Self(())) {}
+        exit_now(run(&Self(())))
     }
 }
 

@@ -4,7 +4,6 @@
 
 mod file;
 
-use std::convert::Infallible;
 #[cfg(target_os = "linux")]
 use std::ffi::CStr;
 use std::fs::File;
@@ -136,16 +135,16 @@ impl Writer {
             }
             ForkResult::Child => StartOfMain::ending_here(|start| {
                 _ = setsid();
-                if !matches!(fork(), Ok(ForkResult::Child)) {
-                    sys::exit_now(0);
+                match fork() {
+                    Ok(ForkResult::Child) => self.run(start, null, &lines, reporter, privileges),
+                    _ => 0,
                 }
-                self.run(start, null, &lines, reporter, privileges)
             }),
         }
     }
 
-    /// Writes until the pipe's end. No signal ends it before: what tells a session to end means the
-    /// service.
+    /// Writes until the pipe's end, and returns the exit status. No signal ends it before: what tells
+    /// a session to end means the service.
     fn run(
         &self,
         start: &StartOfMain,
@@ -153,19 +152,19 @@ impl Writer {
         lines: &OwnedFd,
         mut reporter: Reporter,
         privileges: &Privileges,
-    ) -> Infallible {
+    ) -> u8 {
         let opened = self.prepare(start, null, lines, &reporter, privileges);
         let mut log = match opened {
             Ok(log) => log,
             Err(error) => {
                 _ = reporter.tell(&Message::Failed(error.into()));
-                sys::exit_now(1)
+                return 1;
             }
         };
         _ = reporter.tell(&Message::Ready);
         reporter.close();
         copy_lines(|lines| log.write(&self.tag, lines));
-        sys::exit_now(0)
+        0
     }
 
     fn prepare(
