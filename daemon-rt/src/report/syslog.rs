@@ -145,7 +145,10 @@ impl SystemLog {
                 Ok(sent) => rest = &rest[sent.min(rest.len())..],
                 Err(Errno::EINTR) => {}
                 Err(Errno::EAGAIN | Errno::ENOBUFS) => {
-                    self.patience = wait_for_room(socket, self.patience)?;
+                    self.patience = wait_for_room(socket, self.patience);
+                    if self.patience.is_zero() {
+                        return Err(SendError::NoRoom);
+                    }
                 }
                 Err(Errno::EMSGSIZE) => return Err(SendError::NoRoom),
                 Err(_) => return Err(SendError::Disconnected),
@@ -166,17 +169,12 @@ pub(crate) enum SendError {
 }
 
 /// Waits until there may be room, and returns the rest of the patience.
-fn wait_for_room(socket: BorrowedFd<'_>, patience: Duration) -> Result<Duration, SendError> {
+fn wait_for_room(socket: BorrowedFd<'_>, patience: Duration) -> Duration {
     let began = Instant::now();
     let limit = PollTimeout::try_from(patience).unwrap_or(PollTimeout::ZERO);
     _ = poll(&mut [PollFd::new(socket, PollFlags::POLLOUT)], limit);
     // At least a millisecond less, so that this ends whatever poll(2) returns.
-    let rest = patience.saturating_sub(began.elapsed().max(Duration::from_millis(1)));
-    if rest.is_zero() {
-        Err(SendError::NoRoom)
-    } else {
-        Ok(rest)
-    }
+    patience.saturating_sub(began.elapsed().max(Duration::from_millis(1)))
 }
 
 /// Writes the local time as RFC 3164 has it: `Nov  7 09:05:00 `.

@@ -115,6 +115,19 @@ fn a_log_daemon_that_is_gone_does_not_keep_the_service_waiting() {
     wait_for_end(&machine);
 }
 
+/// It waits for room a second in all, not for each line.
+#[test]
+fn a_log_daemon_that_does_not_read_does_not_keep_the_service_waiting() {
+    require!(machine());
+    let machine = machine();
+    let _log = system_log(&machine);
+    let script = format!("{START} init:expect_shutdown main:shutdown main:lines=20000");
+    machine.sh(&script).expect_success();
+    let pid = pid(&machine);
+    machine.sh(&format!("kill {pid}")).expect_success();
+    wait_for_end(&machine);
+}
+
 #[test]
 fn a_long_line_comes_in_parts() {
     require!(machine());
