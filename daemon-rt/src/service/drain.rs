@@ -1,6 +1,7 @@
 //! What the service finishes after the request to terminate.
 
 use std::future::Future;
+use std::mem;
 use std::pin::Pin;
 use std::sync::{Condvar, Mutex, MutexGuard, Once, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -28,17 +29,18 @@ struct Work {
     wakers: Vec<Waker>,
 }
 
-impl Work {
-    fn wake_all(&mut self) {
-        FINISHED.notify_all();
-        for waker in self.wakers.drain(..) {
-            waker.wake();
-        }
-    }
-}
-
 fn work() -> MutexGuard<'static, Work> {
     WORK.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Wakes all who wait. A task that is dropped by that drops what it holds.
+fn wake_all(mut work: MutexGuard<'_, Work>) {
+    FINISHED.notify_all();
+    let wakers = mem::take(&mut work.wakers);
+    drop(work);
+    for waker in wakers {
+        waker.wake();
+    }
 }
 
 /// Sets the limit.
@@ -58,7 +60,7 @@ impl Drop for Hold {
         let mut work = work();
         work.holds -= 1;
         if work.holds == 0 {
-            work.wake_all();
+            wake_all(work);
         }
     }
 }
@@ -175,5 +177,5 @@ fn finish() {
 fn end() {
     let mut work = work();
     work.is_over = true;
-    work.wake_all();
+    wake_all(work);
 }

@@ -5,13 +5,17 @@
 
 use std::error::Error;
 use std::fs::File;
+use std::future::Future;
 use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
+use std::pin::pin;
 use std::process::{Command, ExitCode};
+use std::sync::Arc;
+use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
-use daemon_rt::{Daemon, daemon};
+use daemon_rt::{Daemon, Hold, daemon};
 use daemon_tests::set;
 use nix::unistd::ForkResult;
 
@@ -62,6 +66,13 @@ impl Script {
             .filter_map(|argument| argument.strip_prefix(hook)?.strip_prefix(':'))
             .collect()
     }
+}
+
+/// A task that ends when it is woken.
+struct Task(Hold);
+
+impl Wake for Task {
+    fn wake(self: Arc<Self>) {}
 }
 
 /// The usual places of the service `greeter`.
@@ -124,6 +135,12 @@ fn act(action: &str) -> Result<()> {
         "drained_task" => tokio::runtime::Builder::new_current_thread()
             .build()?
             .block_on(daemon_rt::shutdown().drained()),
+        // Has a task wait that holds the end up, and that only its waker has.
+        "drained_waker" => {
+            let task = Waker::from(Arc::new(Task(daemon_rt::shutdown().hold())));
+            let mut drained = pin!(daemon_rt::shutdown().drained());
+            _ = drained.as_mut().poll(&mut Context::from_waker(&task));
+        }
         // Hangs, and keeps all others from writing to standard error.
         "hang_with_stderr" => {
             let _stderr = std::io::stderr().lock();

@@ -54,3 +54,14 @@ fn it_ends_at_once_if_it_holds_nothing() {
         assert!(scene.exit_status(&daemon).success());
     }
 }
+
+/// An executor may drop a task that is woken, and with it what the task holds.
+#[test]
+fn a_task_that_ends_when_it_is_woken_hangs_no_one() {
+    let scene = Scene::new();
+    let launch = service(&scene).set("drain_timeout", "100");
+    let actions = ["main:shutdown", "main:drained_waker", "main:drained"];
+    let daemon = ready_daemon(&scene, launch.arg("init:expect_shutdown").args(actions));
+    daemon.signal(libc::SIGTERM);
+    assert!(scene.exit_status(&daemon).success());
+}
