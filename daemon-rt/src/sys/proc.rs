@@ -20,12 +20,19 @@ pub(crate) fn is_ours() -> bool {
     matches!(numbers("self").as_deref(), Some([_]))
 }
 
+/// Returns the text of a file of /proc. The name of a process in it need not be text: the system cuts
+/// it at 15 bytes.
+fn text(path: &str) -> Option<String> {
+    let mut file = File::open(path).ok()?;
+    // Enough for one read(2): the system does not tell the size.
+    let mut text = Vec::with_capacity(4096);
+    file.read_to_end(&mut text).ok()?;
+    Some(String::from_utf8_lossy(&text).into_owned())
+}
+
 /// The numbers of a process: the first is that in /proc's pid namespace, the last that in its own.
 fn numbers(process: &str) -> Option<Vec<Pid>> {
-    let mut file = File::open(format!("/proc/{process}/status")).ok()?;
-    // Enough for one read(2): the system does not tell the size.
-    let mut status = String::with_capacity(4096);
-    file.read_to_string(&mut status).ok()?;
+    let status = text(&format!("/proc/{process}/status"))?;
     let line = status
         .lines()
         .find_map(|line| line.strip_prefix("NSpid:"))?;
@@ -249,7 +256,7 @@ pub(crate) fn would_end(pid: Pid, signal: nix::libc::c_int) -> bool {
     if !is_ours() {
         return false;
     }
-    let Ok(status) = std::fs::read_to_string(format!("/proc/{pid}/status")) else {
+    let Some(status) = text(&format!("/proc/{pid}/status")) else {
         return false;
     };
     let mut seen = 0;
@@ -292,7 +299,7 @@ pub(crate) fn field(pid: Pid, field: Field) -> Option<String> {
 
 /// Returns fields of /proc/PID/stat, whichever pid namespace /proc belongs to.
 pub(crate) fn fields<const N: usize>(pid: Pid, wanted: [Field; N]) -> Option<[String; N]> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let stat = text(&format!("/proc/{pid}/stat"))?;
     // The name stands in parentheses, and can hold anything.
     let (_, fields) = stat.rsplit_once(')')?;
     let mut found = [const { String::new() }; N];

@@ -133,6 +133,17 @@ fn e02_however_the_start_fails_all_children_end() {
     }
 }
 
+/// The kernel cuts the name of a process at 15 bytes: here in the middle of a letter.
+#[test]
+fn e02_all_children_end_where_the_name_of_the_program_is_cut() {
+    let scene = Scene::new();
+    let program = scene.path("überwachungsdämon");
+    fs::copy(bin("svc"), &program).unwrap();
+    let launch = scene.launch(&program).set("pidfile", scene.pidfile());
+    let launch = parent(&scene, launch, &CHILDREN).arg("init:err=no");
+    failed(&scene, &launch.run(), 1);
+}
+
 #[test]
 fn e02_all_children_end_where_children_are_not_listed() {
     require!(root());
