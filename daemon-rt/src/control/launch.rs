@@ -6,16 +6,14 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::thread;
 use std::time::{Duration, Instant};
 
-use nix::errno::Errno;
 use nix::libc;
-use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use super::instance::{self, DYING};
+use super::memory::memory_file;
 use super::start_error::StartError;
-use super::wait::until_readable;
+use super::wait::until_end;
 use super::{Control, Started};
 use crate::error::ALREADY_RUNNING;
 use crate::status;
@@ -42,8 +40,6 @@ const PROTOCOLS: [&str; 12] = [
 const TRIES: u8 = 3;
 /// Length of the text of a starter that is kept, from its end.
 const LONGEST_TEXT: u64 = 16 * 1024;
-/// Pause between two looks for the end of the starter, where no event says so.
-const PAUSE: Duration = Duration::from_millis(10);
 
 /// Starts the service of this control by a command, until an instance is ready.
 pub(super) fn launch(
@@ -121,7 +117,7 @@ struct Starter {
 impl Starter {
     fn execute(command: &mut Command) -> Result<Self, StartError> {
         let refused = |error| StartError::system("a file in memory", error);
-        let text = memory_file().map_err(refused)?;
+        let text = memory_file(c"starter").map_err(refused)?;
         let copy = text.try_clone().map_err(refused)?;
         let spawned = command.stderr(copy).spawn();
         // The command would keep it open.
@@ -146,32 +142,14 @@ impl Starter {
 
     /// Waits for its end; `false` if the time is over before.
     fn ends_by(&mut self, deadline: Option<Instant>) -> bool {
-        loop {
-            match self.process.try_wait() {
-                Ok(Some(status)) => {
-                    self.status = Some(status);
-                    return true;
-                }
-                // The caller ignores SIGCHLD, or another part of it has waited for this process.
-                Err(error) if error.raw_os_error() == Some(libc::ECHILD) => return true,
-                Ok(None) | Err(_) => {}
+        match until_end(&mut self.process, self.handle.as_ref(), deadline) {
+            Ok(Some(status)) => {
+                self.status = Some(status);
+                true
             }
-            let left = match deadline {
-                Some(deadline) => deadline.saturating_duration_since(Instant::now()),
-                None => Duration::MAX,
-            };
-            if left.is_zero() {
-                return false;
-            }
-            self.sleep(left);
-        }
-    }
-
-    /// Waits for its end for a while.
-    fn sleep(&self, limit: Duration) {
-        match &self.handle {
-            Some(handle) if until_readable(handle, Some(limit)).is_ok() => {}
-            _ => thread::sleep(PAUSE.min(limit)),
+            Ok(None) => false,
+            // The caller ignores SIGCHLD, or another part of it has waited for this process.
+            Err(_) => true,
         }
     }
 
@@ -212,19 +190,6 @@ impl Starter {
         }
         text
     }
-}
-
-/// A file for the starter's text. A pipe ends only when each process that has it is gone.
-fn memory_file() -> io::Result<File> {
-    let name = c"starter";
-    // Where programs in memory are forbidden, this has to be said.
-    let no_program = MFdFlags::from_bits_retain(libc::MFD_NOEXEC_SEAL);
-    let file = match memfd_create(name, MFdFlags::MFD_CLOEXEC | no_program) {
-        // Before Linux 6.3.
-        Err(Errno::EINVAL) => memfd_create(name, MFdFlags::MFD_CLOEXEC)?,
-        result => result?,
-    };
-    Ok(file.into())
 }
 
 /// Reads the last of what the starter has written.

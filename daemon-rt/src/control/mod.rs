@@ -11,6 +11,7 @@ mod launch;
 #[cfg(feature = "cli")]
 mod left;
 mod lookup;
+mod memory;
 pub(crate) mod process;
 mod start_error;
 mod status;

@@ -1,6 +1,9 @@
 //! Kernels of other years: a filter answers ENOSYS to the system calls that they lack.
 
-use daemon_harness::{Launch, Scene, require};
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+
+use daemon_harness::{Launch, Scene, bin, require};
 use daemon_tests::ctl::Ctl;
 use daemon_tests::svc::service;
 use libc::{ENOSYS, c_long};
@@ -85,5 +88,32 @@ fn neither_does_a_command() {
             assert!(done.stdout.contains(says), "on {kernel}: {done:?}");
         }
         scene.assert_no_leftovers();
+    }
+}
+
+/// Without pidfds the manager's command is waited for as the service is. It needs files in memory.
+#[test]
+fn neither_does_a_command_that_a_manager_carries_out() {
+    require!(root(), tool("runsv"));
+    for (kernel, _) in &LACKING[..3] {
+        let scene = Scene::new();
+        let service = scene.dir("service", 0o755, None);
+        let run = format!(
+            "#!/bin/sh\nexport CTL=pidfile={}\nexec {} run\n",
+            scene.pidfile().display(),
+            bin("ctl").display()
+        );
+        fs::write(service.join("run"), run).unwrap();
+        fs::set_permissions(service.join("run"), Permissions::from_mode(0o755)).unwrap();
+        let supervisor = scene.launch("/usr/bin/runsv").arg(&service).spawn();
+        let ctl = Ctl::new(&scene);
+        scene.wait_until("the service", || ctl.run("status").status.success());
+        for (line, says) in [("restart", "by `sv "), ("stop", "stopped")] {
+            let done = on(kernel, ctl.command(line)).run();
+            done.assert_exited(0);
+            assert!(done.stdout.contains(says), "on {kernel}: {done:?}");
+        }
+        supervisor.signal(libc::SIGTERM);
+        supervisor.wait();
     }
 }

@@ -3,24 +3,21 @@
 use std::fs::File;
 use std::io::{self, Read, Seek};
 use std::process::{Command, Output, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::unistd::geteuid;
 
-use crate::control::wait::until_readable;
+use crate::control::memory::memory_file;
+use crate::control::wait::until_end;
 use crate::steps::environment::PATH;
 use crate::sys;
 
 /// Runs a command to its end.
 ///
-/// Its output goes to memory and not to a pipe: it may leave a process behind that keeps its
-/// standard streams open.
-///
 /// # Errors
 /// If it cannot be run, or has not ended in time; then it is killed.
 pub(crate) fn run(words: &[String], limit: Duration) -> io::Result<Output> {
-    let (mut out, mut err) = (memory()?, memory()?);
+    let (mut out, mut err) = (memory_file(c"output")?, memory_file(c"output")?);
     let mut command = Command::new(&words[0]);
     command
         .args(&words[1..])
@@ -36,19 +33,16 @@ pub(crate) fn run(words: &[String], limit: Duration) -> io::Result<Output> {
         .stdout(out.try_clone()?)
         .stderr(err.try_clone()?);
     let mut child = command.spawn()?;
-    let ended = match sys::pidfd_open(sys::pid_of(child.id())) {
-        Ok(process) => until_readable(process, Some(limit)),
-        Err(error) => Err(error),
-    };
-    if !matches!(ended, Ok(true)) {
+    let pidfd = sys::pidfd_open(sys::pid_of(child.id())).ok();
+    let deadline = Instant::now().checked_add(limit);
+    let Some(status) = until_end(&mut child, pidfd.as_ref(), deadline)? else {
         child.kill()?;
         child.wait()?;
-        ended?;
         let problem = format!("still running after {limit:?}");
         return Err(io::Error::new(io::ErrorKind::TimedOut, problem));
-    }
+    };
     Ok(Output {
-        status: child.wait()?,
+        status,
         stdout: written(&mut out)?,
         stderr: written(&mut err)?,
     })
@@ -65,10 +59,6 @@ pub(crate) fn ask(words: &[String], limit: Duration) -> io::Result<String> {
 /// The error with the command that has failed.
 pub(super) fn named(command: &str, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("`{command}`: {error}"))
-}
-
-fn memory() -> io::Result<File> {
-    Ok(memfd_create(c"output", MFdFlags::MFD_CLOEXEC)?.into())
 }
 
 fn written(memory: &mut File) -> io::Result<Vec<u8>> {
