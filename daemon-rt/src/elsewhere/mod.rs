@@ -14,4 +14,6 @@ pub(crate) mod report;
 mod settings;
 pub(crate) mod shutdown;
 mod start;
+#[path = "../service/tasks.rs"]
+mod tasks;
 pub(crate) mod watchdog;

@@ -3,17 +3,18 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Condvar, Mutex, MutexGuard, Once, OnceLock, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::thread;
 use std::time::Duration;
 
+use super::tasks::Tasks;
 use crate::report::log;
 use crate::status;
 use crate::sys;
 
 static REQUEST: Mutex<Request> = Mutex::new(Request {
     made: false,
-    wakers: Vec::new(),
+    tasks: Tasks::new(),
 });
 static MADE: Condvar = Condvar::new();
 /// How long the service may take to end.
@@ -22,7 +23,7 @@ static LIMIT: OnceLock<Duration> = OnceLock::new();
 struct Request {
     made: bool,
     /// The tasks that wait for it.
-    wakers: Vec<Waker>,
+    tasks: Tasks,
 }
 
 /// The request to terminate, see [`shutdown`].
@@ -60,9 +61,9 @@ fn request_shutdown() {
     }
     request.made = true;
     MADE.notify_all();
-    for waker in request.wakers.drain(..) {
-        waker.wake();
-    }
+    let tasks = request.tasks.take();
+    drop(request);
+    tasks.wake();
 }
 
 fn request() -> MutexGuard<'static, Request> {
@@ -109,10 +110,9 @@ impl Future for &'static Shutdown {
         if request.made {
             return Poll::Ready(());
         }
-        let waker = context.waker();
-        if !request.wakers.iter().any(|known| known.will_wake(waker)) {
-            request.wakers.push(waker.clone());
-        }
+        let forgotten = request.tasks.add(context.waker());
+        drop(request);
+        forgotten.wake();
         Poll::Pending
     }
 }

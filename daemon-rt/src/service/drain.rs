@@ -1,14 +1,14 @@
 //! What the service finishes after the request to terminate.
 
 use std::future::Future;
-use std::mem;
 use std::pin::Pin;
 use std::sync::{Condvar, Mutex, MutexGuard, Once, OnceLock, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::thread;
 use std::time::Duration;
 
 use super::shutdown::Shutdown;
+use super::tasks::Tasks;
 
 /// The limit if none is set: half of the time that supervisord, `docker stop` and `stop` allow.
 const USUAL_LIMIT: Duration = Duration::from_secs(5);
@@ -17,7 +17,7 @@ static LIMIT: OnceLock<Duration> = OnceLock::new();
 static WORK: Mutex<Work> = Mutex::new(Work {
     holds: 0,
     is_over: false,
-    wakers: Vec::new(),
+    tasks: Tasks::new(),
 });
 static FINISHED: Condvar = Condvar::new();
 
@@ -25,8 +25,8 @@ struct Work {
     holds: usize,
     /// The time is over.
     is_over: bool,
-    /// The tasks that wait for its end.
-    wakers: Vec<Waker>,
+    /// They wait for its end.
+    tasks: Tasks,
 }
 
 fn work() -> MutexGuard<'static, Work> {
@@ -36,11 +36,9 @@ fn work() -> MutexGuard<'static, Work> {
 /// Wakes all who wait. A task that is dropped by that drops what it holds.
 fn wake_all(mut work: MutexGuard<'_, Work>) {
     FINISHED.notify_all();
-    let wakers = mem::take(&mut work.wakers);
+    let tasks = work.tasks.take();
     drop(work);
-    for waker in wakers {
-        waker.wake();
-    }
+    tasks.wake();
 }
 
 /// Sets the limit.
@@ -145,11 +143,9 @@ impl Future for Drained {
         if work.holds == 0 || work.is_over {
             return Poll::Ready(());
         }
-        let waker = context.waker();
-        if !work.wakers.iter().any(|known| known.will_wake(waker)) {
-            work.wakers.push(waker.clone());
-        }
+        let forgotten = work.tasks.add(context.waker());
         drop(work);
+        forgotten.wake();
         watch();
         Poll::Pending
     }

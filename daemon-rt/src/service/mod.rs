@@ -9,3 +9,4 @@ pub(crate) mod requests;
 mod selfpipe;
 pub(crate) mod shutdown;
 pub(crate) mod status;
+mod tasks;

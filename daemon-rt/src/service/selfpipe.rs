@@ -1,11 +1,10 @@
 //! The self-pipe: a signal handler sets a flag and writes to a pipe, and wakes threads that wait,
 //! poll(2) loops, and tasks of any asynchronous runtime.
 
-use std::mem;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicI32, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Waker};
+use std::task::Context;
 #[cfg(not(target_os = "linux"))]
 use std::time::Duration;
 use std::time::Instant;
@@ -14,6 +13,7 @@ use std::time::Instant;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::getpid;
 
+use super::tasks::Tasks;
 use crate::sys;
 use crate::sys::kept::Kept;
 
@@ -39,13 +39,13 @@ pub(crate) struct SelfPipe {
     write: Kept,
     /// The process whose signals it notes. A child that the service forks has signals of its own.
     pid: AtomicI32,
-    tasks: Mutex<Tasks>,
+    waiting: Mutex<Waiting>,
 }
 
 /// The tasks that wait for the request, and whether a thread waits for them.
-#[derive(Debug, Default)]
-struct Tasks {
-    wakers: Vec<Waker>,
+#[derive(Debug)]
+struct Waiting {
+    tasks: Tasks,
     has_thread: bool,
 }
 
@@ -58,7 +58,10 @@ impl SelfPipe {
             read: Kept::new(read)?,
             write: Kept::new(write)?,
             pid: getpid().as_raw().into(),
-            tasks: Mutex::default(),
+            waiting: Mutex::new(Waiting {
+                tasks: Tasks::new(),
+                has_thread: false,
+            }),
         })
     }
 
@@ -132,34 +135,33 @@ impl SelfPipe {
     /// Has a task woken by the next request. The first task that waits starts a thread, which ends
     /// with the request.
     pub(crate) fn register(&'static self, context: &Context<'_>) {
-        let waker = context.waker();
-        let mut tasks = self.tasks();
-        if !tasks.wakers.iter().any(|known| known.will_wake(waker)) {
-            tasks.wakers.push(waker.clone());
+        let mut waiting = self.waiting();
+        let forgotten = waiting.tasks.add(context.waker());
+        if !waiting.has_thread {
+            let thread = std::thread::Builder::new().name("signals".to_owned());
+            match thread.spawn(|| self.wake_tasks()) {
+                Ok(_) => waiting.has_thread = true,
+                // The task has to ask again.
+                Err(_) => context.waker().wake_by_ref(),
+            }
         }
-        if tasks.has_thread {
-            return;
-        }
-        let thread = std::thread::Builder::new().name("signals".to_owned());
-        match thread.spawn(|| self.wake_tasks()) {
-            Ok(_) => tasks.has_thread = true,
-            // The task has to ask again.
-            Err(_) => waker.wake_by_ref(),
-        }
+        drop(waiting);
+        forgotten.wake();
     }
 
     fn wake_tasks(&self) {
         while !self.is_pending() {
             self.wait(None);
         }
-        let tasks = mem::take(&mut *self.tasks());
-        for waker in tasks.wakers {
-            waker.wake();
-        }
+        let mut waiting = self.waiting();
+        waiting.has_thread = false;
+        let tasks = waiting.tasks.take();
+        drop(waiting);
+        tasks.wake();
     }
 
-    fn tasks(&self) -> MutexGuard<'_, Tasks> {
-        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

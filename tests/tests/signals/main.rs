@@ -8,6 +8,7 @@
 //! | `own_end` | a service that requests its own end, and the limit on the time that this takes |
 //! | `drain` | what the service finishes before it ends |
 //! | `safety` | A3: no handler takes memory |
+//! | `tasks` | tasks that wait for the request, and end before it comes |
 
 mod drain;
 mod listeners;
@@ -17,6 +18,7 @@ mod neighbours;
 mod own_end;
 mod reload;
 mod safety;
+mod tasks;
 
 use std::fs;
 use std::path::PathBuf;
