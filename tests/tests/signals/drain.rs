@@ -2,11 +2,18 @@
 
 use std::time::{Duration, Instant};
 
-use daemon_harness::Scene;
+use daemon_harness::{Launch, Scene};
 use daemon_tests::svc::{at_barrier, barrier, ready_daemon, service};
 
 /// A thread that waits, and a task.
 const WAITS: [&str; 2] = ["main:drained", "main:drained_task"];
+
+/// A service that has this long for what it holds. It expects the request before it is ready: a signal
+/// that comes earlier ends it at once.
+fn limited<'s>(scene: &'s Scene, milliseconds: &str) -> Launch<'s> {
+    let launch = service(scene).set("drain_timeout", milliseconds);
+    launch.arg("init:expect_shutdown")
+}
 
 #[test]
 fn it_ends_when_it_has_finished_what_it_holds() {
@@ -16,8 +23,8 @@ fn it_ends_when_it_has_finished_what_it_holds() {
         let hold = ends
             .each_ref()
             .map(|path| format!("main:hold={}", path.display()));
-        let launch = service(&scene).set("drain_timeout", "3600000");
-        let daemon = ready_daemon(&scene, launch.args(hold).arg(waits));
+        let launch = limited(&scene, "3600000").args(hold);
+        let daemon = ready_daemon(&scene, launch.arg(waits));
         daemon.signal(libc::SIGTERM);
         let [first, second] = ends.map(|path| at_barrier(&scene, &path));
         drop(first);
@@ -33,9 +40,8 @@ fn it_ends_when_the_time_is_over() {
     for waits in WAITS {
         let scene = Scene::new();
         let never = barrier(&scene, "never");
-        let launch = service(&scene)
-            .set("drain_timeout", "300")
-            .arg(format!("main:hold={}", never.display()));
+        let hold = format!("main:hold={}", never.display());
+        let launch = limited(&scene, "300").arg(hold);
         let daemon = ready_daemon(&scene, launch.arg(waits));
         let began = Instant::now();
         daemon.signal(libc::SIGTERM);
@@ -48,8 +54,8 @@ fn it_ends_when_the_time_is_over() {
 fn it_ends_at_once_if_it_holds_nothing() {
     for waits in WAITS {
         let scene = Scene::new();
-        let launch = service(&scene).set("drain_timeout", "3600000");
-        let daemon = ready_daemon(&scene, launch.arg("init:expect_shutdown").arg(waits));
+        let launch = limited(&scene, "3600000").arg(waits);
+        let daemon = ready_daemon(&scene, launch);
         daemon.signal(libc::SIGTERM);
         assert!(scene.exit_status(&daemon).success());
     }
