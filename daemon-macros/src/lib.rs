@@ -171,7 +171,7 @@ mod values;
 /// | `capabilities` | a list such as `["CAP_NET_BIND_SERVICE"]`, kept when privileges are dropped | none |
 /// | `no_new_privs` | `true` (also without a value) or `false` | `true` if privileges are dropped |
 /// | `start_timeout` | `"30s"`, `"500ms"`, `"2m"` or a `Duration`; not used in the foreground, where the manager has its own limit | no limit |
-/// | `drain_timeout` | the same: how long it finishes its work once it is told to end, see `Shutdown::drained` | 5 seconds |
+/// | `drain_timeout` | the same: how long it finishes its work once it is told to end, see `Shutdown::drained`; shorter than `stop_timeout` | 5 seconds, or half of a `stop_timeout` below 10 |
 /// | `stop_timeout` | the same: how long the service may take to end once it is told to, before it ends at once with status 97 | no limit |
 /// | `reloads` | no value; the service reloads its configuration at SIGHUP: the files that `unit` prints say so | it does not |
 /// | `watchdog` | as `start_timeout`: the service pings its manager's watchdog, and may be silent for so long; for the unit that `unit` prints | no watchdog |

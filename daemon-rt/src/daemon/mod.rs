@@ -24,6 +24,10 @@ pub(crate) use values::{Property, Replacement};
 #[cfg(not(unix))]
 type RawFd = i32;
 
+/// How long a service finishes its work if nothing is set: half of the time that supervisord,
+/// `docker stop` and `stop` allow.
+pub(crate) const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// The settings of a service, and its start.
 ///
 /// Each argument of the attribute `#[daemon(…)]` is the method of the same name here; a `configure`
@@ -604,8 +608,9 @@ impl Daemon {
     }
 
     /// How long the service finishes its work from the request to terminate on, where it waits for
-    /// [`Shutdown::drained`](crate::Shutdown::drained); 5 seconds if not set. Then it is to end, and has
-    /// until [`stop_timeout`](Self::stop_timeout).
+    /// [`Shutdown::drained`](crate::Shutdown::drained). Then it is to end, and has until
+    /// [`stop_timeout`](Self::stop_timeout): a time that is not shorter is refused. 5 seconds if not
+    /// set, or half of a `stop_timeout` that is shorter than 10.
     ///
     /// ```
     /// # let mut daemon = daemon_rt::Daemon::new();
@@ -622,8 +627,8 @@ impl Daemon {
     /// foreground, too, and for the old instance in a restart.
     ///
     /// Whoever stops the service has a limit as well, and kills: give it more time than this.
-    /// `stop --timeout` is 10 seconds if not given; the service files that `unit` prints have five
-    /// seconds more than this. A service that does not call `shutdown` ends by the signal itself.
+    /// `stop --timeout`, if not given, and the service files that `unit` prints have five seconds more
+    /// than this, or than a `drain_timeout` if this is not set. A service that does not call `shutdown` ends by the signal itself.
     ///
     /// ```
     /// # let mut daemon = daemon_rt::Daemon::new();
@@ -771,11 +776,26 @@ impl Daemon {
     /// The time after which the service is killed that was told to end, if no other is given: it has
     /// a limit of its own, which comes before.
     pub(crate) fn patience(&self) -> Duration {
-        const USUAL: Duration = Duration::from_secs(10);
         const MORE: Duration = Duration::from_secs(5);
-        match self.stop_timeout {
-            Some(limit) => limit.saturating_add(MORE),
-            None => USUAL,
+        let limit = self.time_to_end().unwrap_or(DRAIN_TIMEOUT);
+        limit.saturating_add(MORE)
+    }
+
+    /// How long the service takes to end, if a setting says so.
+    pub(crate) fn time_to_end(&self) -> Option<Duration> {
+        self.stop_timeout.or(self.drain_timeout)
+    }
+
+    /// How long the service finishes its work, which is less than it has to end.
+    pub(crate) fn time_to_drain(&self) -> Result<Duration, Error> {
+        match (self.drain_timeout, self.stop_timeout) {
+            (Some(drain), Some(stop)) if drain >= stop => {
+                let problem = format!("must be shorter than stop_timeout, which is {stop:?}");
+                Err(Error::usage(format!("drain_timeout {drain:?}"), problem))
+            }
+            (Some(drain), _) => Ok(drain),
+            (None, Some(stop)) => Ok(DRAIN_TIMEOUT.min(stop / 2)),
+            (None, None) => Ok(DRAIN_TIMEOUT),
         }
     }
 

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::{Condvar, Mutex, MutexGuard, Once, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::tasks::Tasks;
 use crate::report::log;
@@ -16,6 +16,7 @@ static REQUEST: Mutex<Request> = Mutex::new(Request {
     made: false,
     tasks: Tasks::new(),
 });
+static SEEN: OnceLock<Instant> = OnceLock::new();
 static MADE: Condvar = Condvar::new();
 /// How long the service may take to end.
 static LIMIT: OnceLock<Duration> = OnceLock::new();
@@ -60,6 +61,7 @@ fn request_shutdown() {
         _ = thread::Builder::new().spawn(|| end_after(*limit));
     }
     request.made = true;
+    seen();
     MADE.notify_all();
     let tasks = request.tasks.take();
     drop(request);
@@ -68,6 +70,11 @@ fn request_shutdown() {
 
 fn request() -> MutexGuard<'static, Request> {
     REQUEST.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// When the request was made; now, if it was not.
+pub(super) fn seen() -> Instant {
+    *SEEN.get_or_init(Instant::now)
 }
 
 impl Shutdown {

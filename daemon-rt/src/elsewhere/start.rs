@@ -76,7 +76,7 @@ fn begin(daemon: &mut Daemon, service: &mut Stages<'_>) -> Result<(), Failure> {
     daemon.check_command()?;
     settings::check(daemon)?;
     shutdown::limit(daemon.stop_timeout);
-    drain::set_limit(daemon.drain_timeout);
+    drain::set_limit(daemon.time_to_drain()?);
     run::run("privileged_init", service.privileged_init.take())?;
     run::run("init", service.init.take())?;
     if service.readiness == Readiness::BeforeMain {

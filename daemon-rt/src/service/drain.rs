@@ -7,11 +7,9 @@ use std::task::{Context, Poll};
 use std::thread;
 use std::time::Duration;
 
-use super::shutdown::Shutdown;
+use super::shutdown::{self, Shutdown};
 use super::tasks::Tasks;
-
-/// The limit if none is set: half of the time that supervisord, `docker stop` and `stop` allow.
-const USUAL_LIMIT: Duration = Duration::from_secs(5);
+use crate::daemon::DRAIN_TIMEOUT;
 
 static LIMIT: OnceLock<Duration> = OnceLock::new();
 static WORK: Mutex<Work> = Mutex::new(Work {
@@ -42,10 +40,8 @@ fn wake_all(mut work: MutexGuard<'_, Work>) {
 }
 
 /// Sets the limit.
-pub(crate) fn set_limit(limit: Option<Duration>) {
-    if let Some(limit) = limit {
-        LIMIT.get_or_init(|| limit);
-    }
+pub(crate) fn set_limit(limit: Duration) {
+    LIMIT.get_or_init(|| limit);
 }
 
 /// Work that the service finishes before it ends, see [`Shutdown::hold`].
@@ -86,7 +82,8 @@ impl Shutdown {
     }
 
     /// Waits, by `wait()` or `.await`, until termination is requested and then until no
-    /// [`hold`](Self::hold) is left, but at most for `drain_timeout`, 5 seconds if not set.
+    /// [`hold`](Self::hold) is left, but at most for `drain_timeout`, 5 seconds if not set. That time
+    /// runs from when any part of the service first sees the request.
     ///
     /// So a service ends in phases: from the request on it takes no new work, it finishes what it has,
     /// and tells clients who would go on asking to come back on another connection (in HTTP
@@ -164,8 +161,9 @@ fn watch() {
 
 /// Waits until the work is finished, or the time is over.
 fn finish() {
-    let limit = *LIMIT.get_or_init(|| USUAL_LIMIT);
-    let waited = FINISHED.wait_timeout_while(work(), limit, |work| work.holds > 0);
+    let limit = *LIMIT.get_or_init(|| DRAIN_TIMEOUT);
+    let left = limit.saturating_sub(shutdown::seen().elapsed());
+    let waited = FINISHED.wait_timeout_while(work(), left, |work| work.holds > 0);
     drop(waited.unwrap_or_else(PoisonError::into_inner));
     end();
 }

@@ -27,6 +27,8 @@ static HANDLED: [(libc::c_int, Previous); 2] = [
     (libc::SIGINT, Previous::none()),
 ];
 
+static SEEN: OnceLock<Instant> = OnceLock::new();
+
 /// The request to terminate, see [`shutdown`].
 #[derive(Debug)]
 pub struct Shutdown(&'static SelfPipe);
@@ -123,6 +125,11 @@ extern "C" fn on_signal(
     Errno::set_raw(errno);
 }
 
+/// When a part of the service first saw the request; now, if none has.
+pub(super) fn seen() -> Instant {
+    *SEEN.get_or_init(Instant::now)
+}
+
 impl Shutdown {
     /// Requests termination, as SIGTERM does: the service wants to end by itself. Parts of it that
     /// listen for that signal with another library hear it, too.
@@ -158,6 +165,7 @@ impl Shutdown {
         if requested {
             // From now on a service that closes its sockets is not to be connected to.
             listen::drop_copies();
+            seen();
             report::stopping();
         }
         requested

@@ -40,7 +40,7 @@ pub(crate) struct Plan {
     pub(crate) privileges: Privileges,
     pub(crate) start_timeout: Option<Duration>,
     pub(crate) stop_timeout: Option<Duration>,
-    pub(crate) drain_timeout: Option<Duration>,
+    pub(crate) drain_timeout: Duration,
     /// Other starts that are under way.
     pub(crate) others: Others,
     /// The starter says on standard output what it has done.
@@ -93,7 +93,7 @@ impl Draft {
             privileges: Privileges::of(daemon, path("chroot", daemon.chroot.as_ref())?)?,
             start_timeout: daemon.start_timeout,
             stop_timeout: daemon.stop_timeout,
-            drain_timeout: daemon.drain_timeout,
+            drain_timeout: daemon.time_to_drain()?,
             others: Others::new(policy, daemon.start_timeout),
             #[cfg(all(feature = "cli", target_os = "linux"))]
             says_outcome: daemon.says_outcome(),

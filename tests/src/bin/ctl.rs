@@ -16,7 +16,8 @@
 //! - `broken=REASON`: each reload fails
 //! - `status=WORD`: what it is doing, when it is ready; `\n` in it ends a line
 //! - `stdout=LOG`, `stderr=LOG`, `log_size=BYTES`, `log_keep=FILES`,
-//!   `cpu_affinity=LIST`, `stop_timeout=SECONDS`: settings
+//!   `cpu_affinity=LIST`, `stop_timeout=SECONDS`, `drain_timeout=SECONDS`: settings
+//! - `drains`: it is never finished with its work, and ends when the time for that is over
 //! - `chatters`: it prints numbered lines, some 10 MB a second, until it is told to end; the last has
 //!   their number
 //! - `broken_configuration`: `configure` fails
@@ -56,6 +57,10 @@ fn main((settings, listener): (Settings, Option<TcpListener>)) -> Result<()> {
         }
     }
     shutdown().wait();
+    if settings.get("drains").is_some() {
+        let _hold = shutdown().hold();
+        shutdown().drained().wait();
+    }
     if let Some(chatter) = chatter {
         chatter.join().expect("no panic")?;
     }
@@ -89,6 +94,9 @@ fn configure(daemon: &mut Daemon) -> std::result::Result<Settings, &'static str>
     }
     if let Some(Ok(seconds)) = settings.get("stop_timeout").map(str::parse) {
         daemon.stop_timeout(Duration::from_secs(seconds));
+    }
+    if let Some(Ok(seconds)) = settings.get("drain_timeout").map(str::parse) {
+        daemon.drain_timeout(Duration::from_secs(seconds));
     }
     if let Some(Ok(bytes)) = settings.get("log_size").map(str::parse) {
         daemon.log_size(bytes);

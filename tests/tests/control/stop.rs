@@ -182,3 +182,16 @@ fn one_that_has_a_limit_of_its_own_is_not_killed_before() {
     assert_eq!(stopped, format!("ctl stopped: pid {}\n", daemon.pid()));
     assert_eq!(scene.exit_status(&daemon).code(), Some(97));
 }
+
+/// The time for its work is longer than the usual patience.
+#[test]
+fn one_that_finishes_its_work_is_not_killed_before() {
+    let scene = Scene::new();
+    let ctl = Ctl::new(&scene)
+        .with("drains", "")
+        .with("drain_timeout", "11");
+    let daemon = ctl.start();
+    let stopped = ctl.succeeds("stop");
+    assert_eq!(stopped, format!("ctl stopped: pid {}\n", daemon.pid()));
+    assert!(scene.exit_status(&daemon).success());
+}

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use daemon_harness::{Launch, Scene};
-use daemon_tests::svc::{at_barrier, barrier, ready_daemon, service};
+use daemon_tests::svc::{at_barrier, barrier, ready_daemon, refused, service};
 
 /// A thread that waits, and a task.
 const WAITS: [&str; 2] = ["main:drained", "main:drained_task"];
@@ -70,4 +70,43 @@ fn a_task_that_ends_when_it_is_woken_hangs_no_one() {
     let daemon = ready_daemon(&scene, launch.arg("init:expect_shutdown").args(actions));
     daemon.signal(libc::SIGTERM);
     assert!(scene.exit_status(&daemon).success());
+}
+
+/// Whoever waits, and when: the time is that of the service.
+#[test]
+fn the_time_runs_once_from_the_request_on() {
+    for waits in WAITS {
+        let scene = Scene::new();
+        let never = barrier(&scene, "never");
+        let hold = format!("main:hold={}", never.display());
+        let launch = limited(&scene, "3000").args([&hold, "main:shutdown", "main:sleep=3000"]);
+        let daemon = ready_daemon(&scene, launch.args([waits, waits]));
+        let began = Instant::now();
+        daemon.signal(libc::SIGTERM);
+        assert!(scene.exit_status(&daemon).success());
+        assert!(began.elapsed() < Duration::from_secs(6));
+    }
+}
+
+#[test]
+fn it_is_over_before_a_stop_timeout_that_is_short() {
+    for waits in WAITS {
+        let scene = Scene::new();
+        let never = barrier(&scene, "never");
+        let launch = service(&scene)
+            .set("stop_timeout", "5000")
+            .arg("init:expect_shutdown")
+            .arg(format!("main:hold={}", never.display()));
+        let daemon = ready_daemon(&scene, launch.arg(waits));
+        daemon.signal(libc::SIGTERM);
+        assert!(scene.exit_status(&daemon).success());
+    }
+}
+
+#[test]
+fn a_time_that_is_not_shorter_than_stop_timeout_is_refused() {
+    let scene = Scene::new();
+    let launch = limited(&scene, "3000").set("stop_timeout", "3000");
+    let words = ["drain_timeout 3s", "must be shorter than stop_timeout"];
+    refused(launch, &scene, 2, &words);
 }

@@ -262,7 +262,7 @@ impl<'a> UnitInput<'a> {
     /// a limit of its own, which comes before.
     pub(super) fn kill_after(&self) -> Option<u64> {
         const MORE: u64 = 5;
-        let limit = self.daemon.stop_timeout?;
+        let limit = self.daemon.time_to_end()?;
         let seconds = limit.as_secs().saturating_add(MORE);
         Some(seconds.saturating_add(u64::from(limit.subsec_nanos() > 0)))
     }

@@ -326,6 +326,20 @@ fn the_size_of_a_log_is_for_those_who_rotate_it() {
 }
 
 #[test]
+fn a_manager_waits_for_what_the_service_finishes() {
+    let (mut daemon, options) = small();
+    daemon.drain_timeout(Duration::from_secs(60));
+    let input = (daemon, options);
+    for (manager, line) in [
+        (Manager::Systemd, "TimeoutStopSec=65s"),
+        (Manager::Supervisord, "stopwaitsecs = 65"),
+    ] {
+        let text = text(&input, manager);
+        assert!(text.lines().any(|found| found == line), "{text}");
+    }
+}
+
+#[test]
 fn what_stays_root_is_denied_little() {
     let (mut daemon, options) = small();
     daemon.user(0);
