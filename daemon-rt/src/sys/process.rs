@@ -22,19 +22,26 @@ use super::retry;
 pub(crate) struct SingleThreaded(());
 
 impl SingleThreaded {
-    /// Looks at the number of threads, for a moment again and again: one that was joined may linger
-    /// in the kernel.
+    /// Looks once: `None` if there are several threads.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn now() -> Option<Self> {
+        if threads() == 1 { Some(Self(())) } else { None }
+    }
+
+    /// Looks at the number of threads, for a while again and again: one that was joined lingers in the
+    /// kernel until it gets a processor once more.
     ///
     /// # Errors
     /// The number of threads, in words.
     pub(crate) fn check() -> Result<Self, String> {
-        const LINGER: Duration = Duration::from_millis(10);
+        const LINGER: Duration = Duration::from_millis(500);
+        const PAUSE: Duration = Duration::from_micros(500);
         let mut began = None;
         loop {
             match threads() {
                 1 => return Ok(Self(())),
                 _ if began.get_or_insert_with(Instant::now).elapsed() < LINGER => {
-                    std::thread::sleep(LINGER / 20);
+                    std::thread::sleep(PAUSE);
                 }
                 0 => return Err("several threads run".to_owned()),
                 several => return Err(format!("{several} threads run")),

@@ -47,7 +47,7 @@ pub(crate) fn look_up(daemon: &Daemon) -> Result<Found, Error> {
     if !child::are_modules_tidy() {
         // In the foreground `configure` may have started threads. Then a module's threads do no
         // more harm.
-        if let Ok(alone) = sys::SingleThreaded::check() {
+        if let Some(alone) = sys::SingleThreaded::now() {
             return child::look_up(&alone, || ask_the_system(daemon));
         }
     }
