@@ -67,7 +67,7 @@ fn sockets(pid: Pid) -> Option<HashSet<String>> {
 
 /// The lines of a table of the process's network, without the heading. A system need not have each.
 fn lines(pid: Pid, table: &str) -> Vec<String> {
-    let text = fs::read_to_string(format!("/proc/{pid}/net/{table}")).unwrap_or_default();
+    let text = proc::text(&format!("/proc/{pid}/net/{table}")).unwrap_or_default();
     text.lines().skip(1).map(str::to_owned).collect()
 }
 

@@ -93,7 +93,7 @@ pub(crate) fn is_trusted(process: Pid) -> bool {
 
 /// Returns the control groups of a process, in the hierarchies that managers have.
 pub(crate) fn groups_of(process: Pid) -> Vec<String> {
-    let Ok(text) = std::fs::read_to_string(format!("/proc/{process}/cgroup")) else {
+    let Some(text) = proc::text(&format!("/proc/{process}/cgroup")) else {
         return Vec::new();
     };
     let mut groups = Vec::new();

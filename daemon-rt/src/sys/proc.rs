@@ -20,9 +20,9 @@ pub(crate) fn is_ours() -> bool {
     matches!(numbers("self").as_deref(), Some([_]))
 }
 
-/// Returns the text of a file of /proc. The name of a process in it need not be text: the system cuts
-/// it at 15 bytes.
-fn text(path: &str) -> Option<String> {
+/// Returns the text of a file of /proc. The names in it need not be text: that of a process is cut at
+/// 15 bytes, and the path of another's socket may hold any.
+pub(crate) fn text(path: &str) -> Option<String> {
     let mut file = File::open(path).ok()?;
     // Enough for one read(2): the system does not tell the size.
     let mut text = Vec::with_capacity(4096);

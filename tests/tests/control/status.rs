@@ -1,7 +1,10 @@
 //! What the service is doing: LSB's statuses, as text, as JSON, and as the library's type.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::UnixListener;
 use std::time::{Duration, SystemTime};
 
 use daemon_harness::{PATIENCE, Scene, require};
@@ -260,6 +263,8 @@ fn it_says_where_the_service_listens_and_not_where_it_is_connected() {
     let scene = Scene::new();
     let elsewhere = TcpListener::bind("127.0.0.1:0").unwrap();
     let connected = elsewhere.local_addr().unwrap();
+    // A stranger's, of which the path is not text.
+    let _stranger = UnixListener::bind(scene.path(OsStr::from_bytes(b"\xff"))).unwrap();
     let path = scene.path("a socket");
     let launch = service(&scene)
         .args([

@@ -64,7 +64,9 @@ fn d7_modules_that_start_threads_and_keep_files_leave_nothing_in_the_daemon() {
             .arg(&source)
             .status();
         assert!(built.expect("cc").success());
-        let switch = scene.file("nsswitch.conf", "passwd: files untidy\ngroup: files\n");
+        // The comment is in Latin-1.
+        let switch = b"# f\xfcr alle\npasswd: files untidy\ngroup: files\n";
+        let switch = scene.file("nsswitch.conf", switch);
         let script = format!(
             "mount --bind {} /etc/nsswitch.conf && exec \"$@\" user=wanderer mode={mode} stderr={}",
             switch.display(),

@@ -29,8 +29,8 @@ pub(super) fn are_modules_tidy() -> bool {
     if !cfg!(target_env = "gnu") {
         return true;
     }
-    match std::fs::read_to_string("/etc/nsswitch.conf") {
-        Ok(text) => text.lines().all(is_line_tidy),
+    match std::fs::read("/etc/nsswitch.conf") {
+        Ok(text) => String::from_utf8_lossy(&text).lines().all(is_line_tidy),
         Err(_) => true,
     }
 }
