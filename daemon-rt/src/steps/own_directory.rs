@@ -30,7 +30,8 @@ fn try_hand_over(path: &Path, owner: Option<(Uid, Gid)>) -> io::Result<()> {
     // One that another service uses is not taken away from it.
     let is_empty = std::fs::read_dir(path)?.next().is_none();
     if owner.is_none() || !is_empty {
-        let problem = format!("it belongs to user id {}, and is not empty", found.st_uid);
+        let content = if is_empty { "" } else { ", and is not empty" };
+        let problem = format!("it belongs to user id {}{content}", found.st_uid);
         return Err(Untrusted(problem).into());
     }
     Ok(fchown(&directory, Some(user), group)?)

@@ -107,6 +107,7 @@ fn one_that_another_uses_is_not_taken_away() {
         refused(&machine.sh(&format!("{START} {user}")), 93, words);
     }
     machine.sh("rm /run/greeter/file").expect_success();
+    refused(&machine.sh(START), 93, "it belongs to user id 1\n");
     machine.sh(&format!("{START} user=nobody")).expect_success();
     assert_eq!(mode_and_owner(machine.path(DIRECTORY)).1, NOBODY);
 }
