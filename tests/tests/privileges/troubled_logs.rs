@@ -7,9 +7,9 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::Path;
 
 use daemon_harness::managers::{Machine, Root, wait_until};
-use daemon_harness::{PATIENCE, Proc, Scene, bin, require};
+use daemon_harness::{PATIENCE, Proc, Scene, bin, errno_text, require};
 use daemon_tests::ctl::Ctl;
-use daemon_tests::svc::{at_barrier, barrier};
+use daemon_tests::svc::{at_barrier, barrier, refused};
 use nix::sys::resource::Resource;
 use rustix::fs::{FlockOperation, flock};
 
@@ -139,6 +139,7 @@ fn a_log_that_another_process_creates_at_the_same_time() {
     scene.wait_until("the line", || {
         fs::read_to_string(&log).unwrap() == "another\nline 0000\n"
     });
+    scene.wait_until("the end of all", || scene.processes().is_empty());
 }
 
 /// It is bounded where no one can see it, and there again when the directory is.
@@ -351,4 +352,45 @@ fn a_full_file_system_loses_whole_lines_and_says_so() {
             "\n"
         }
     );
+}
+
+/// The last that it has to say.
+#[test]
+fn what_a_full_file_system_has_lost_is_said_when_the_service_ends() {
+    require!(machine());
+    let machine = Machine::boot(Root::new().copy("/usr/local/bin/svc", bin("svc")));
+    let mount = "mkdir /log && mount -t tmpfs -o size=64k,mode=755 tmpfs /log && mkfifo /run/gate";
+    machine.sh(mount).expect_success();
+    let settings = "stdout=/log/log log_size=1000000";
+    let start = format!("svc {settings} init:lines={MANY} main:cat=/run/gate main:sleep=0");
+    machine.sh(&start).expect_success();
+    machine
+        .sh("mount -o remount,size=1m /log && : >/run/gate")
+        .expect_success();
+    wait_until("the end of the writer", || {
+        machine.pids("log-writer").is_empty().then_some(())
+    });
+    let log = fs::read_to_string(machine.path("/log/log")).unwrap();
+    assert!(log.contains(" bytes of this log are lost here\n"));
+}
+
+/// The service, its starter, and two that come before the writer count, too.
+#[test]
+fn too_few_processes_for_a_writer_are_told() {
+    /// No other test has processes of this user's.
+    const USER: u32 = 47_119;
+    require!(root());
+    for limit in [3, 4] {
+        let scene = Scene::new();
+        let log = scene.dir("logs", 0o755, Some(USER)).join("log");
+        let launch = scene.launch(bin("svc")).ordinary(USER);
+        let launch = launch.rlimit(Resource::RLIMIT_NPROC, limit, limit);
+        let launch = launch.set("stdout", &log).set("log_size", "1000");
+        refused(
+            launch,
+            &scene,
+            89,
+            &["the log's writer", &errno_text(libc::EAGAIN)],
+        );
+    }
 }

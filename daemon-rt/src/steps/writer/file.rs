@@ -72,7 +72,7 @@ impl RotatedFile {
     }
 
     /// Appends lines, and rotates between them. What cannot be written is lost, and a line says so
-    /// later: the service must not wait for room on a disk.
+    /// later, at the end at the latest: the service must not wait for room on a disk.
     pub(super) fn write(&mut self, lines: &[u8]) {
         if self.lost.bytes > 0 {
             let lost = std::mem::take(&mut self.lost);

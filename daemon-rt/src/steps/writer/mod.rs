@@ -137,7 +137,8 @@ impl Writer {
                 _ = setsid();
                 match fork() {
                     Ok(ForkResult::Child) => self.run(start, null, &lines, reporter, privileges),
-                    _ => 0,
+                    Ok(ForkResult::Parent { .. }) => 0,
+                    Err(error) => fail(reporter, error),
                 }
             }),
         }
@@ -156,10 +157,7 @@ impl Writer {
         let opened = self.prepare(start, null, lines, &reporter, privileges);
         let mut log = match opened {
             Ok(log) => log,
-            Err(error) => {
-                _ = reporter.tell(&Message::Failed(error.into()));
-                return 1;
-            }
+            Err(error) => return fail(reporter, error),
         };
         _ = reporter.tell(&Message::Ready);
         reporter.close();
@@ -200,6 +198,12 @@ impl Writer {
     }
 }
 
+/// Tells the service why there is no writer, and returns the exit status.
+fn fail(mut reporter: Reporter, error: Error) -> u8 {
+    _ = reporter.tell(&Message::Failed(error.into()));
+    1
+}
+
 /// Waits until the writer is ready.
 fn outcome(mut receiver: Receiver) -> Result<(), Failure> {
     let mut told = None;
@@ -221,7 +225,8 @@ fn outcome(mut receiver: Receiver) -> Result<(), Failure> {
     }
 }
 
-/// Reads standard input up to its end, and passes on whole lines, each with its end.
+/// Reads standard input up to its end, and passes on whole lines, each with its end. The last may have
+/// none, and be empty.
 fn copy_lines(mut pass_on: impl FnMut(&[u8])) {
     let (mut buffer, mut unread) = (vec![0; LONGEST], 0);
     while let Ok(length @ 1..) = retry(|| read(std::io::stdin(), &mut buffer[unread..])) {
@@ -237,9 +242,7 @@ fn copy_lines(mut pass_on: impl FnMut(&[u8])) {
         }
         unread = end - complete;
     }
-    if unread > 0 {
-        pass_on(&buffer[..unread]);
-    }
+    pass_on(&buffer[..unread]);
 }
 
 enum OpenLog {
