@@ -313,10 +313,8 @@ impl Notifier {
         let (read, write) = nix::unistd::pipe()?;
         self.transmit("BARRIER=1", &[write.as_fd()], PATIENCE)?;
         drop(write);
-        poll(
-            &mut [PollFd::new(read.as_fd(), PollFlags::POLLIN)],
-            PollTimeout::from(PATIENCE),
-        )?;
+        let mut closed = [PollFd::new(read.as_fd(), PollFlags::POLLIN)];
+        retry(|| poll(&mut closed, PollTimeout::from(PATIENCE)))?;
         Ok(())
     }
 
@@ -334,10 +332,8 @@ impl Notifier {
         let send = || sendmsg::<()>(socket.as_raw_fd(), &text, control, flags, None);
         match send() {
             Err(Errno::EAGAIN) if patience > 0 => {
-                poll(
-                    &mut [PollFd::new(socket, PollFlags::POLLOUT)],
-                    PollTimeout::from(patience),
-                )?;
+                let mut room = [PollFd::new(socket, PollFlags::POLLOUT)];
+                retry(|| poll(&mut room, PollTimeout::from(patience)))?;
                 send()?;
             }
             result => drop(result?),

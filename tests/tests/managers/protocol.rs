@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use std::{fs, process};
 
 use daemon_harness::managers::NotifySocket;
-use daemon_harness::{Launch, Scene, bin, errno_text};
+use daemon_harness::{Launch, POLLS, Scene, bin, errno_text};
 use daemon_tests::ctl::Ctl;
 
 /// A scene with a manager, and the service under it.
@@ -391,6 +391,27 @@ fn e42_a_manager_that_does_not_read_only_delays() {
     let started = launch.args(flood).arg("main:exit=9").run();
     started.assert_exited(9);
     assert!(began.elapsed() < Duration::from_secs(15));
+}
+
+/// What is to be said is not lost by a signal that comes while the service waits for room.
+#[test]
+fn e42_a_signal_does_not_end_the_wait_for_a_manager_that_does_not_read() {
+    let scene = Scene::new();
+    let (manager, launch) = managed(&scene);
+    let flood = (0..300).map(|number| format!("init:status=number {number}"));
+    let mark = scene.path("in-init");
+    let launch = launch
+        .args(flood)
+        .arg(format!("init:write={}", mark.display()));
+    let running = launch.spawn();
+    scene.wait_until("the wait for room", || {
+        mark.exists() && running.process().sleeps_in(POLLS).is_some()
+    });
+    running.signal(libc::SIGTERM);
+    scene.wait_until("its handler", || running.process().status().shdpnd == 0);
+    manager.until("READY=1");
+    manager.until("STOPPING=1");
+    running.wait().assert_exited(0);
 }
 
 #[test]
