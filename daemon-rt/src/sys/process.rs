@@ -43,14 +43,15 @@ impl SingleThreaded {
                 _ if began.get_or_insert_with(Instant::now).elapsed() < LINGER => {
                     std::thread::sleep(PAUSE);
                 }
-                0 => return Err("several threads run".to_owned()),
+                0 => return Err("several threads may run".to_owned()),
                 several => return Err(format!("{several} threads run")),
             }
         }
     }
 }
 
-/// The number of threads; 0 if there are several and the system does not tell how many.
+/// The number of threads; 0 if there are several and the system does not tell how many, or a filter
+/// keeps it from telling that there is one.
 #[cfg(target_os = "linux")]
 fn threads() -> libc::nlink_t {
     // It changes nothing: it only fails if there is another thread, or if a filter forbids it.

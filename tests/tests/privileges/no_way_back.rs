@@ -182,7 +182,7 @@ fn rule7_a_thread_that_privileged_init_left_is_refused() {
             .without_proc(),
         &scene,
         93,
-        &["several threads run"],
+        &["several threads may run"],
     );
 }
 

@@ -7,7 +7,7 @@ mod progress;
 use std::io;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::libc;
@@ -44,7 +44,7 @@ const INTERRUPTIONS: [Signal; 4] = [
 ];
 
 /// The signals that came while the starter waited, a bit each.
-static CAUGHT: AtomicU64 = AtomicU64::new(0);
+static CAUGHT: AtomicU32 = AtomicU32::new(0);
 
 extern "C" fn catch(signal: libc::c_int) {
     CAUGHT.fetch_or(1 << signal, Ordering::Relaxed);
@@ -293,7 +293,7 @@ impl Starter {
     fn interruption(&self) -> Option<Signal> {
         let caught = CAUGHT.load(Ordering::Relaxed);
         self.interruptions()
-            .find(|&signal| caught & (1 << signal as u64) != 0)
+            .find(|&signal| caught & (1 << signal as u32) != 0)
     }
 
     fn interruptions(&self) -> impl Iterator<Item = Signal> {
