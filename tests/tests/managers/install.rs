@@ -391,6 +391,32 @@ fn s6_rc_gets_a_source() {
     );
 }
 
+/// s6-rc-update fails also where it goes on with the new database, and another service does not start.
+#[test]
+fn the_database_that_s6_rc_has_is_not_removed() {
+    require!(machine());
+    let update = "#!/bin/sh\nln -sfn $1 /run/s6-rc/compiled\nexit 1\n";
+    let machine = &Machine::boot(
+        root()
+            .empty("/etc/s6-rc")
+            .empty("/run/s6-rc")
+            .text("/etc/s6-rc/source/default/contents.d/another", "")
+            .script("/usr/local/sbin/s6-rc-compile", "#!/bin/sh\nmkdir $1\n")
+            .script("/usr/local/sbin/s6-rc-update", update),
+    );
+    machine
+        .sh("mkdir /etc/s6-rc/first && ln -s first /etc/s6-rc/compiled")
+        .expect_success();
+    let installed = call(machine, &format!("{CALL} install s6-rc"));
+    assert!(
+        installed.status == 1 && installed.stderr.contains("s6-rc-update"),
+        "{installed}"
+    );
+    machine
+        .sh("test -d /run/s6-rc/compiled/ && test -d /etc/s6-rc/compiled/")
+        .expect_success();
+}
+
 #[test]
 fn supervisord_gets_a_program() {
     require!(machine(), tool("supervisord"));

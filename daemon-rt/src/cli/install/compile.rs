@@ -10,6 +10,8 @@ use crate::control::keeper;
 
 pub(super) const SOURCE: &str = "/etc/s6-rc/source";
 pub(super) const COMPILED: &str = "/etc/s6-rc/compiled";
+/// The link to the database that s6-rc has now.
+const LIVE: &str = "/run/s6-rc/compiled";
 /// The databases that are made here: this and a number.
 const PREFIX: &str = "/etc/s6-rc/compiled-";
 
@@ -21,12 +23,21 @@ pub(super) fn compile() -> io::Result<()> {
     let old = fs::canonicalize(COMPILED)?;
     let new = unused();
     let made = take(&new);
-    let stale = if made.is_ok() { old } else { new };
-    // An administrator's own database stays.
-    if stale.to_string_lossy().starts_with(PREFIX) && stale.exists() {
-        fs::remove_dir_all(stale)?;
+    for database in [old, new] {
+        // An administrator's own database stays.
+        let is_made_here = database.to_string_lossy().starts_with(PREFIX);
+        if is_made_here && database.exists() && !is_in_use(&database) {
+            fs::remove_dir_all(database)?;
+        }
     }
     made
+}
+
+/// Checks whether s6-rc has this database, now or after a boot: s6-rc-update also fails where it has
+/// taken it, and a service does not start.
+fn is_in_use(database: &Path) -> bool {
+    let leads_to = |link| matches!(fs::canonicalize(link), Ok(found) if found == database);
+    leads_to(LIVE) || leads_to(COMPILED)
 }
 
 fn take(new: &Path) -> io::Result<()> {
