@@ -2,10 +2,10 @@
 
 use std::ffi::OsStr;
 use std::fmt;
-use std::fs::{self, File, Metadata};
+use std::fs::{self, File, FileType, Metadata, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
-use std::os::fd::AsFd;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -277,9 +277,8 @@ impl fmt::Display for Stream {
 
 /// Checks whether a standard stream is not a pipe without a reader: to poll(2) that is an error.
 fn is_read(pid: Pid, number: i32) -> bool {
-    let mut options = File::options();
-    options.write(true).custom_flags(libc::O_NONBLOCK);
-    let Ok(stream) = options.open(format!("/proc/{pid}/fd/{number}")) else {
+    let descriptor = format!("/proc/{pid}/fd/{number}");
+    let Ok(stream) = reopen(&descriptor, FileType::is_fifo, File::options().write(true)) else {
         return true;
     };
     let mut polled = [PollFd::new(stream.as_fd(), PollFlags::empty())];
@@ -287,6 +286,24 @@ fn is_read(pid: Pid, number: i32) -> bool {
         Ok(1..) => polled[0].revents() != Some(PollFlags::POLLERR),
         _ => true,
     }
+}
+
+/// Opens what a descriptor of a process leads to, if it is of this kind. It is held and looked at
+/// before: to open a device has an effect, and the service can have a descriptor of one to which it
+/// has no right.
+fn reopen(
+    descriptor: impl AsRef<Path>,
+    is_meant: fn(&FileType) -> bool,
+    options: &mut OpenOptions,
+) -> io::Result<File> {
+    let mut only_held = File::options();
+    only_held.read(true).custom_flags(libc::O_PATH);
+    let held = only_held.open(descriptor)?;
+    if !is_meant(&held.metadata()?.file_type()) {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    let same = format!("/proc/self/fd/{}", held.as_raw_fd());
+    options.custom_flags(libc::O_NONBLOCK).open(same)
 }
 
 fn add(files: &mut Vec<LogFile>, file: LogFile) {
@@ -312,11 +329,14 @@ fn goes_to_journal(daemon: &Daemon) -> bool {
 /// The end of a regular file. Anything else may keep the reader waiting, and through a link the
 /// service's user would have root show another file. (A descriptor leads to what is open.)
 fn end_of(path: &Path) -> io::Result<String> {
-    let mut flags = libc::O_NONBLOCK;
-    if !path.starts_with("/proc") {
-        flags |= libc::O_NOFOLLOW;
-    }
-    let mut file = File::options().read(true).custom_flags(flags).open(path)?;
+    let mut options = File::options();
+    options.read(true);
+    let mut file = if path.starts_with("/proc") {
+        reopen(path, FileType::is_file, &mut options)?
+    } else {
+        let flags = libc::O_NONBLOCK | libc::O_NOFOLLOW;
+        options.custom_flags(flags).open(path)?
+    };
     let found = file.metadata()?;
     if !found.is_file() {
         return Err(io::ErrorKind::InvalidInput.into());

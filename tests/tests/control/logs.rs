@@ -6,6 +6,7 @@ use std::path::Path;
 
 use daemon_harness::{Running, Scene, Stdio, require};
 use daemon_tests::ctl::Ctl;
+use daemon_tests::svc::service;
 use serde_json::Value;
 
 /// Lines with these numbers.
@@ -203,4 +204,32 @@ fn one_that_was_removed_is_named_and_read() {
     assert_eq!(status["lines"], serde_json::json!(["line"]));
     assert_eq!(ctl.succeeds("logs"), "line\n");
     ctl.succeeds("stop");
+}
+
+/// To open a device has an effect, and root may open any: the service can have a descriptor of one to
+/// which it has no right (`O_PATH`).
+#[test]
+fn no_device_is_opened_to_find_the_log() {
+    require!(tool("strace"));
+    let scene = Scene::new();
+    let log = scene.path("log");
+    let launch = service(&scene).set("stdout", &log).set("log_size", "1000");
+    launch.arg("init:stderr_to=/dev/full").run().assert_ready();
+    let ctl = Ctl::new(&scene)
+        .with("stdout", &log)
+        .with("log_size", "1000");
+    let status = ctl
+        .command("status")
+        .strace("calls", &["-y", "-e", "trace=openat"]);
+    let status = status.run();
+    assert!(
+        status
+            .assert_exited(0)
+            .stdout
+            .contains(&log.display().to_string())
+    );
+    let calls = fs::read_to_string(scene.path("calls")).unwrap();
+    let opened = |line: &&str| line.ends_with("</dev/full>") && !line.contains("O_PATH");
+    let opened: Vec<&str> = calls.lines().filter(opened).collect();
+    assert_eq!(opened, Vec::<&str>::new());
 }
