@@ -88,33 +88,46 @@ impl Shutdown {
     /// So a service ends in phases: from the request on it takes no new work, it finishes what it has,
     /// and tells clients who would go on asking to come back on another connection (in HTTP
     /// `Connection: close`); then it ends. In a restart the new instance has the sockets already, and
-    /// no request is lost. The example `webapp` does it for axum.
+    /// no request is lost. The examples `webapp` and `frameworks` do it for axum and others.
+    ///
+    /// A service that goes on accepting while it ends, as by [`TcpListener::incoming`] in a thread, loses
+    /// the connection that it accepts last.
     ///
     /// ```no_run
     /// use std::net::{TcpListener, TcpStream};
+    /// use std::os::fd::AsFd;
     /// use std::thread;
     ///
-    /// use daemon_rt::{Error, daemon, listen, shutdown};
+    /// use daemon_rt::{daemon, listen, shutdown};
+    /// use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
     ///
     /// #[daemon(pidfile = "/run/greeter.pid", drain_timeout = "8s", init = bind)]
     /// fn main(listener: TcpListener) {
-    ///     thread::spawn(move || {
-    ///         for peer in listener.incoming().flatten() {
+    ///     let readable = |fd| PollFd::new(fd, PollFlags::POLLIN);
+    ///     while !shutdown().requested() {
+    ///         let mut either = [readable(listener.as_fd()), readable(shutdown().as_fd())];
+    ///         _ = poll(&mut either, PollTimeout::NONE); // a signal interrupts it
+    ///         if let Ok((peer, _)) = listener.accept() {
     ///             let held = shutdown().hold();
     ///             thread::spawn(move || {
     ///                 answer(peer);
     ///                 drop(held);
     ///             });
     ///         }
-    ///     });
+    ///     }
+    ///     drop(listener);
     ///     shutdown().drained().wait();
     /// }
     ///
-    /// fn bind() -> Result<TcpListener, Error> {
-    ///     listen("greeter", "127.0.0.1:7007")
+    /// fn bind() -> Result<TcpListener, Box<dyn std::error::Error>> {
+    ///     let listener: TcpListener = listen("greeter", "127.0.0.1:7007")?;
+    ///     listener.set_nonblocking(true)?; // the other instance may take what poll(2) has seen
+    ///     Ok(listener)
     /// }
     /// # fn answer(_: TcpStream) {}
     /// ```
+    ///
+    /// [`TcpListener::incoming`]: std::net::TcpListener::incoming
     pub fn drained(&'static self) -> Drained {
         Drained(self)
     }

@@ -7,6 +7,9 @@
 //!
 //! `forwarder reload` has it read the file again: new connections go to the new target.
 
+#[path = "../../frameworks/src/accept.rs"]
+mod accept;
+
 use std::error::Error;
 use std::fs;
 use std::io;
@@ -19,6 +22,8 @@ use clap::Parser;
 use daemon_rt::cli::{self, Action};
 use daemon_rt::{Daemon, Reloads, daemon, listen, reloads, shutdown};
 use serde::Deserialize;
+
+use crate::accept::accept;
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
@@ -54,10 +59,9 @@ struct Service {
 
 #[daemon(name = "forwarder", pidfile, stdout, stderr, umask = 0o022, reloads, drain_timeout = "8s",
          configure = configure, init = open)]
-fn main(service: Service) {
+fn main(service: Service) -> Result<()> {
     let target = Arc::new(RwLock::new(service.config.target));
     let current = Arc::clone(&target);
-    thread::spawn(move || accept(&service.listener, &target));
     thread::spawn(move || {
         for reload in service.reloads {
             match read(&service.file) {
@@ -69,7 +73,10 @@ fn main(service: Service) {
             }
         }
     });
+    serve(&service.listener, &target)?;
+    drop(service.listener);
     shutdown().drained().wait();
+    Ok(())
 }
 
 /// Runs on the terminal. For `stop` and others that need no configuration its errors do not matter.
@@ -90,7 +97,8 @@ fn read(file: &Path) -> Result<Config> {
 }
 
 fn open((file, config): (PathBuf, Config)) -> Result<Service> {
-    let listener = listen("forwarder", config.listen)?;
+    let listener: TcpListener = listen("forwarder", config.listen)?;
+    listener.set_nonblocking(true)?;
     Ok(Service {
         file,
         config,
@@ -99,8 +107,8 @@ fn open((file, config): (PathBuf, Config)) -> Result<Service> {
     })
 }
 
-fn accept(listener: &TcpListener, target: &RwLock<SocketAddr>) {
-    for client in listener.incoming().flatten() {
+fn serve(listener: &TcpListener, target: &RwLock<SocketAddr>) -> io::Result<()> {
+    while let Some(client) = accept(listener)? {
         let target = *target.read().expect("no panic");
         let held = shutdown().hold(); // a connection may end before the service does
         thread::spawn(move || {
@@ -110,6 +118,7 @@ fn accept(listener: &TcpListener, target: &RwLock<SocketAddr>) {
             drop(held);
         });
     }
+    Ok(())
 }
 
 /// Copies in both directions, until both have ended.

@@ -11,6 +11,9 @@
 //! For a new key, say `tlsecho restart`: the new instance reads it as root, and no connection is lost.
 //! A `reload` could not, as the running service has given root up.
 
+#[path = "../../frameworks/src/accept.rs"]
+mod accept;
+
 use std::error::Error;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -25,6 +28,8 @@ use daemon_rt::{Daemon, daemon, listen, shutdown};
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, Stream};
+
+use crate::accept::accept;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -47,19 +52,19 @@ struct Options {
 
 #[daemon(name = "tlsecho", pidfile, stdout, stderr, umask = 0o022, user = "nobody",
          configure = configure, privileged_init = open)]
-fn main((tls, listener): (Arc<ServerConfig>, TcpListener)) {
-    thread::spawn(move || {
-        for client in listener.incoming().flatten() {
-            let (tls, held) = (Arc::clone(&tls), shutdown().hold());
-            thread::spawn(move || {
-                if let Err(error) = echo(tls, client) {
-                    eprintln!("{error}");
-                }
-                drop(held);
-            });
-        }
-    });
+fn main((tls, listener): (Arc<ServerConfig>, TcpListener)) -> Result<()> {
+    while let Some(client) = accept(&listener)? {
+        let (tls, held) = (Arc::clone(&tls), shutdown().hold());
+        thread::spawn(move || {
+            if let Err(error) = echo(tls, client) {
+                eprintln!("{error}");
+            }
+            drop(held);
+        });
+    }
+    drop(listener);
     shutdown().drained().wait();
+    Ok(())
 }
 
 fn configure(daemon: &mut Daemon) -> Result<Options> {
@@ -86,7 +91,9 @@ fn open(options: Options) -> Result<(Arc<ServerConfig>, TcpListener)> {
     let tls = ServerConfig::builder()
         .with_no_client_auth()
         .with_single_cert(chain, key)?;
-    Ok((Arc::new(tls), listen("tlsecho", address)?))
+    let listener: TcpListener = listen("tlsecho", address)?;
+    listener.set_nonblocking(true)?;
+    Ok((Arc::new(tls), listener))
 }
 
 fn read(chain: &Path) -> std::result::Result<Vec<CertificateDer<'static>>, pem::Error> {

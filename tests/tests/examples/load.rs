@@ -19,7 +19,7 @@ const LOAD: &str = "/run/load";
 /// What a machine has: the server, and the client for gRPC.
 pub(crate) fn root_with(server: &str) -> Root {
     let program = match server {
-        "webapp" => example(server),
+        "webapp" | "forwarder" => example(server),
         _ => example_in("frameworks", server),
     };
     Root::new()
@@ -141,6 +141,34 @@ fn threads_are_restarted_under_load_without_an_error() {
 fn tonic_is_restarted_under_load_without_an_error() {
     require!(machine());
     grpc("tonic-server", 64);
+}
+
+/// Clients that are forwarded have no word for the last answer on a connection: each opens a new one.
+#[test]
+#[cfg(not(target_env = "musl"))]
+fn forwarder_is_restarted_under_load_without_an_error() {
+    require!(machine(), tool("wrk"));
+    let root = root_with("forwarder").copy(
+        "/usr/bin/thread-server",
+        example_in("frameworks", "thread-server"),
+    );
+    let machine = Machine::boot(root);
+    let config = r#"listen = "127.0.0.1:80"\ntarget = "127.0.0.1:7788"\n"#;
+    let written = machine.sh(&format!("printf '{config}' >/etc/forwarder.toml"));
+    written.expect_success();
+    for server in ["thread-server", "forwarder"] {
+        machine.run([server, "start"]).expect_success();
+    }
+    assert_loses_no_request(&machine, &wrk_at(80, 64, "close"), "INT", || {
+        for _ in 0..RESTARTS {
+            machine
+                .run(["forwarder", "restart", "--quiet"])
+                .expect_success();
+        }
+    });
+    for server in ["forwarder", "thread-server"] {
+        machine.run([server, "stop"]).expect_success();
+    }
 }
 
 /// (These by `cargo nextest run -p daemon-tests --run-ignored only --no-capture thousand_clients`.)

@@ -1,15 +1,16 @@
 //! A thread for each connection, and no framework.
 
+#[path = "../accept.rs"]
+mod accept;
+
 use std::error::Error;
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
-use std::os::fd::AsFd;
 use std::thread;
-use std::time::Duration;
 
 use daemon_rt::{daemon, listen, shutdown};
-use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use crate::accept::accept;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -31,41 +32,10 @@ fn main(listener: TcpListener) -> Result<()> {
     Ok(())
 }
 
-/// Not blocking: in a restart the other instance may take the connection that poll(2) has seen.
 fn bind() -> Result<TcpListener> {
     let listener: TcpListener = listen("http", "127.0.0.1:7788")?;
     listener.set_nonblocking(true)?;
     Ok(listener)
-}
-
-/// Waits for a connection. From the request to end on it takes only what is in the queue: in a restart
-/// the new instance accepts that.
-fn accept(listener: &TcpListener) -> Result<Option<TcpStream>> {
-    loop {
-        let ends = shutdown().requested();
-        if ends && shutdown().replaced() {
-            return Ok(None);
-        }
-        match listener.accept() {
-            Ok((connection, _)) => {
-                connection.set_nonblocking(false)?;
-                return Ok(Some(connection));
-            }
-            Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
-                // For example no descriptor is left.
-                thread::sleep(Duration::from_millis(10));
-            }
-            Err(_) if ends => return Ok(None),
-            Err(_) => {
-                let readable = |fd| PollFd::new(fd, PollFlags::POLLIN);
-                let mut either = [readable(listener.as_fd()), readable(shutdown().as_fd())];
-                match poll(&mut either, PollTimeout::NONE) {
-                    Ok(_) | Err(Errno::EINTR) => {}
-                    Err(error) => return Err(error.into()),
-                }
-            }
-        }
-    }
 }
 
 /// Answers one request after the other.
