@@ -1,9 +1,12 @@
 //! The service `ctl`, for the tests of the control commands.
 
+use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
 
 use daemon_harness::managers::Root;
 use daemon_harness::{Launch, Proc, Scene, Started, bin};
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::libc;
 
 /// Some user who has an account on no machine.
 pub const ORDINARY: u32 = 4711;
@@ -106,4 +109,19 @@ pub fn control_socket(pidfile: &Path) -> PathBuf {
     let mut path = pidfile.as_os_str().to_owned();
     path.push(".control");
     path.into()
+}
+
+/// Takes the lock that a restart has while it is under way, for as long as the file is open.
+pub fn restart_lock(pidfile: &Path) -> File {
+    let pidfile = OpenOptions::new().read(true).write(true).open(pidfile);
+    let pidfile = pidfile.expect("the pidfile");
+    let lock = libc::flock {
+        l_type: libc::F_WRLCK.try_into().expect("a small number"),
+        l_whence: libc::SEEK_SET.try_into().expect("a small number"),
+        l_start: (1 << 24) - 3,
+        l_len: 1,
+        l_pid: 0,
+    };
+    fcntl(&pidfile, FcntlArg::F_OFD_SETLK(&lock)).expect("the lock of a restart");
+    pidfile
 }

@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use daemon_harness::{Launch, Proc, Scene, Started, bin};
+use daemon_tests::ctl::restart_lock;
 
 /// The service `hostile` in a scene, with how it answers.
 struct Hostile<'s> {
@@ -134,24 +135,9 @@ fn e6_names_are_shown_without_control_characters() {
 /// A restart that never ends, as far as the next can tell.
 #[test]
 fn e6_another_restart_is_waited_for_but_not_for_ever() {
-    use nix::fcntl::{FcntlArg, fcntl};
     let scene = Scene::new();
     let (hostile, old) = Hostile::new(&scene, "sockets=silence");
-    let pidfile = std::fs::OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open(scene.pidfile())
-        .expect("the pidfile");
-    let mut lock: libc::flock = libc::flock {
-        l_type: libc::F_WRLCK.try_into().expect("a small number"),
-        l_whence: libc::SEEK_SET.try_into().expect("a small number"),
-        l_start: 0,
-        l_len: 0,
-        l_pid: 0,
-    };
-    lock.l_start = (1 << 24) - 3;
-    lock.l_len = 1;
-    fcntl(&pidfile, FcntlArg::F_OFD_SETLK(&lock)).expect("the lock of a restart");
+    let _lock = restart_lock(&scene.pidfile());
     let restart = hostile
         .command("restart")
         .limit(Duration::from_secs(90))

@@ -4,8 +4,8 @@
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 
-use daemon_harness::bin;
-use daemon_harness::managers::{Machine, PATIENCE, Root, Systemd, wait_until};
+use daemon_harness::managers::{Machine, Root, Systemd, wait_until};
+use daemon_harness::{PATIENCE, bin};
 
 /// The text of a file of `examples/managers`.
 macro_rules! example {

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Duration;
 
-use daemon_harness::{Descriptor, Launch, Proc, Scene, require};
-use daemon_tests::ctl::Ctl;
+use daemon_harness::{Descriptor, Launch, PATIENCE, Proc, Scene, require};
+use daemon_tests::ctl::{Ctl, restart_lock};
 
 use crate::{address, answer, answering, assert_owner, request};
 
@@ -87,6 +89,26 @@ fn restarts_and_starts_at_once_leave_one_owner_and_lose_no_request() {
             start.wait().assert_exited(80);
         }
     });
+    assert_owner(&scene);
+}
+
+/// The time that a restart waits for is another restart's, and not that of all those before it.
+#[test]
+fn restarts_one_after_the_other_may_take_longer_than_one_may() {
+    let scene = Scene::new();
+    let ctl = answering(&scene);
+    let old = ctl.start();
+    let lock = restart_lock(&scene.pidfile());
+    let restart = ctl.command("restart").limit(PATIENCE * 2).spawn();
+    // Longer than the 30 seconds that it waits, with two changes of the owner.
+    for owner in [1, old.pid()] {
+        thread::sleep(Duration::from_secs(17));
+        lock.write_all_at(format!("{owner}\n").as_bytes(), 0)
+            .expect("the pidfile is written");
+        assert!(restart.is_running());
+    }
+    drop(lock);
+    restart.wait().assert_ready();
     assert_owner(&scene);
 }
 

@@ -24,7 +24,8 @@ pub(super) fn lock_restart(path: &Path) -> io::Result<Option<File>> {
         result => result?,
     };
     let pidfile = File::from(pidfile);
-    let began = Instant::now();
+    let mut owner = pidfile::read_pid(&pidfile)?;
+    let mut began = Instant::now();
     let mut pause = Duration::from_millis(1);
     // F_OFD_SETLKW would wait without a limit, and go on after signals.
     while !try_lock(&pidfile)? {
@@ -35,6 +36,11 @@ pub(super) fn lock_restart(path: &Path) -> io::Result<Option<File>> {
         }
         std::thread::sleep(pause);
         pause = (pause * 2).min(Duration::from_millis(20));
+        // With another owner, that restart is over, and the next one has its own time.
+        let now = pidfile::read_pid(&pidfile)?;
+        if now != owner {
+            (owner, began) = (now, Instant::now());
+        }
     }
     if place.still_is(&found)? {
         Ok(Some(pidfile))

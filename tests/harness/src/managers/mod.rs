@@ -36,8 +36,6 @@ mod s6;
 mod supervisord;
 mod systemd;
 
-use std::time::Duration;
-
 pub use self::cron::Cron;
 pub use self::dinit::Dinit;
 pub use self::machine::{Machine, PLAIN_INIT};
@@ -50,10 +48,8 @@ pub use self::runit::Runit;
 pub use self::s6::S6;
 pub use self::supervisord::Supervisord;
 pub use self::systemd::{Entry, Systemd};
+use crate::PATIENCE;
 use crate::scene::poll;
-
-/// How long anything in a machine may take before the test fails.
-pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Looks until there is something to be seen, and fails the test when that takes longer than
 /// [`PATIENCE`].

@@ -4,7 +4,7 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::Path;
 
-use super::PATIENCE;
+use crate::PATIENCE;
 
 /// A socket as systemd's: each message is a datagram. Descriptors that come with one are closed
 /// when it is read, so that a barrier is passed.

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::{fmt, thread};
 
-use super::PATIENCE;
+use crate::PATIENCE;
 
 /// How a command ended and what it said, up to the end of file on both of its outputs.
 #[derive(Debug, Clone, PartialEq, Eq)]
