@@ -628,7 +628,8 @@ impl Daemon {
     ///
     /// Whoever stops the service has a limit as well, and kills: give it more time than this.
     /// `stop --timeout`, if not given, and the service files that `unit` prints have five seconds more
-    /// than this, or than a `drain_timeout` if this is not set. A service that does not call `shutdown` ends by the signal itself.
+    /// than this, or than a `drain_timeout` of more than 5 seconds if this is not set. A service that
+    /// does not call `shutdown` ends by the signal itself.
     ///
     /// ```
     /// # let mut daemon = daemon_rt::Daemon::new();
@@ -781,9 +782,13 @@ impl Daemon {
         limit.saturating_add(MORE)
     }
 
-    /// How long the service takes to end, if a setting says so.
+    /// How long the service takes to end, if a setting says so. Whoever ends it allows for the usual
+    /// time to drain.
     pub(crate) fn time_to_end(&self) -> Option<Duration> {
-        self.stop_timeout.or(self.drain_timeout)
+        match self.drain_timeout {
+            Some(drain) if drain > DRAIN_TIMEOUT => self.stop_timeout.or(Some(drain)),
+            _ => self.stop_timeout,
+        }
     }
 
     /// How long the service finishes its work, which is less than it has to end.

@@ -340,6 +340,14 @@ fn a_manager_waits_for_what_the_service_finishes() {
 }
 
 #[test]
+fn a_short_time_to_drain_leaves_the_manager_its_own() {
+    let (mut daemon, options) = small();
+    daemon.drain_timeout(Duration::from_secs(1));
+    let text = text(&(daemon, options), Manager::Systemd);
+    assert!(!text.contains("TimeoutStopSec"), "{text}");
+}
+
+#[test]
 fn what_stays_root_is_denied_little() {
     let (mut daemon, options) = small();
     daemon.user(0);
