@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-use daemon_harness::Scene;
+use daemon_harness::{Scene, require};
 use daemon_tests::ctl::Ctl;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
@@ -152,6 +152,17 @@ fn a_service_that_accepts_nobody_keeps_no_restart_waiting_for_ever() {
     scene.assert_no_leftovers();
 }
 
+fn lock_for_readers(pidfile: &fs::File, start: libc::off_t, length: libc::off_t) {
+    let lock = libc::flock {
+        l_type: libc::F_RDLCK.try_into().expect("a small number"),
+        l_whence: libc::SEEK_SET.try_into().expect("a small number"),
+        l_start: start,
+        l_len: length,
+        l_pid: 0,
+    };
+    fcntl(pidfile, FcntlArg::F_OFD_SETLK(&lock)).expect("a lock for readers");
+}
+
 /// The restart lock is one on the pidfile, and the service, which may be an attacker's by now, has
 /// that open for reading. So it can lock it against all who write.
 #[test]
@@ -160,14 +171,7 @@ fn a_service_that_locks_its_pidfile_keeps_no_restart_waiting_for_ever() {
     let ctl = answering(&scene);
     let old = ctl.start();
     let pidfile = fs::File::open(scene.pidfile()).expect("the pidfile");
-    let lock = libc::flock {
-        l_type: libc::F_RDLCK.try_into().expect("a small number"),
-        l_whence: libc::SEEK_SET.try_into().expect("a small number"),
-        l_start: 0,
-        l_len: 0,
-        l_pid: 0,
-    };
-    fcntl(&pidfile, FcntlArg::F_OFD_SETLK(&lock)).expect("a lock for readers");
+    lock_for_readers(&pidfile, 0, 0);
     let restart = ctl.command("restart").run();
     restart
         .assert_exited(1)
@@ -177,4 +181,25 @@ fn a_service_that_locks_its_pidfile_keeps_no_restart_waiting_for_ever() {
     drop(pidfile);
     ctl.start();
     ctl.run("restart").assert_ready();
+}
+
+/// It can lock the bytes by which older instances are known, one by one, and a kernel takes the longer
+/// to tell of one the more there are.
+#[test]
+fn a_service_with_thousands_of_locks_keeps_no_command_busy_for_ever() {
+    /// The bytes of older instances, which follow those of processes.
+    const OLD: libc::off_t = (1 << 24) + (1 << 22) + 1;
+    require!(tool("strace"));
+    let scene = Scene::new();
+    let ctl = answering(&scene);
+    ctl.start();
+    let pidfile = fs::File::open(scene.pidfile()).expect("the pidfile");
+    for byte in (0..4_000).rev() {
+        lock_for_readers(&pidfile, OLD + 2 * byte, 1);
+    }
+    let stop = ctl.command("stop").strace("calls", &["-e", "trace=fcntl"]);
+    stop.run().assert_exited(0);
+    let calls = fs::read_to_string(scene.path("calls")).expect("its calls");
+    let looks = calls.matches("F_OFD_GETLK").count();
+    assert!(looks < 3000, "{looks}");
 }

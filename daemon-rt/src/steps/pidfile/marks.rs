@@ -43,6 +43,9 @@ const MOST_PIDS: libc::pid_t = 1 << 22;
 const OLD: libc::off_t = BASE + 1 + MOST_PIDS as libc::off_t;
 const KEPT: libc::off_t = OLD + 1 + MOST_PIDS as libc::off_t;
 const SESSION: libc::off_t = KEPT + 1 + MOST_PIDS as libc::off_t;
+/// More older instances, or sessions of such, than a service has. A hostile one could have its asker
+/// look for hours.
+const MOST_LOCKS: usize = 1000;
 /// The end of the last of these bytes.
 const LAST: libc::off_t = SESSION + 1 + MOST_PIDS as libc::off_t;
 
@@ -143,10 +146,11 @@ pub(crate) fn old_sessions(file: BorrowedFd<'_>) -> Vec<Pid> {
             continue;
         }
         // The kernel joins the locks of neighbours.
-        for byte in lock.l_start..end {
+        for byte in (lock.l_start..end).take(MOST_LOCKS) {
             sessions.push(Pid::from_raw((byte - SESSION) as libc::pid_t));
         }
     }
+    sessions.truncate(MOST_LOCKS);
     sessions
 }
 
@@ -161,11 +165,14 @@ fn lockers(file: BorrowedFd<'_>, first: libc::off_t) -> Vec<Pid> {
     found
 }
 
-/// Finds the locks on the bytes behind this one, one for each process number.
+/// Finds the locks on the bytes behind this one, one for each process number; of too many a part.
 fn locks(file: BorrowedFd<'_>, first: libc::off_t) -> Vec<libc::flock> {
     let mut found = Vec::new();
     let mut parts = vec![(first, 1 + libc::off_t::from(MOST_PIDS))];
-    while let Some((start, length)) = parts.pop() {
+    while found.len() < MOST_LOCKS {
+        let Some((start, length)) = parts.pop() else {
+            break;
+        };
         let mut asked = range(start, length, libc::F_WRLCK);
         if length <= 0 || fcntl(file, FcntlArg::F_OFD_GETLK(&mut asked)).is_err() {
             continue;
