@@ -14,7 +14,7 @@ use nix::syslog::Severity;
 
 use crate::error::{During, Error, ErrorKind, Failure};
 use crate::report::notify::notifier;
-use crate::report::pipe::{Message, Reporter};
+use crate::report::pipe::{LONGEST_PROGRESS, Message, Reporter};
 use crate::step::Step;
 
 static REPORT: Mutex<Report> = Mutex::new(Report {
@@ -26,9 +26,6 @@ static REPORT: Mutex<Report> = Mutex::new(Report {
 
 /// The object of a message to the starter that fails.
 pub(crate) const TO_STARTER: &str = "the pipe to the starter";
-
-/// Length of a status that is kept, in characters.
-const LONGEST_STATUS: usize = 500;
 
 struct Report {
     starter: Option<Reporter>,
@@ -81,6 +78,7 @@ pub(crate) fn is_starting() -> bool {
 
 /// Tells the starter, the terminal or the manager what the service is doing.
 pub(crate) fn status(text: &str) {
+    let text = &text::one_line(text, LONGEST_PROGRESS);
     let mut report = report();
     let starting = report.phase == Phase::Starting;
     match &mut report.starter {
@@ -90,7 +88,7 @@ pub(crate) fn status(text: &str) {
         }
         None if starting => notifier().progress(text),
         None => {
-            report.last_status = text.chars().take(LONGEST_STATUS).collect();
+            report.last_status.clone_from(text);
             notifier().status(text);
         }
     }

@@ -11,14 +11,15 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::PollFlags;
 use nix::sys::socket::{
     AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, SockaddrLike, UnixAddr, connect,
     sendmsg, socket,
 };
-use nix::unistd::{Pid, write};
+use nix::unistd::{Pid, read, write};
 
-use super::log;
+use super::pipe::LONGEST_FAILURE;
+use super::{log, text};
 use crate::error::{During, Error, Failure};
 use crate::step::Step;
 use crate::sys::kept::Kept;
@@ -26,7 +27,7 @@ use crate::sys::{self, FIRST, Start, parse, retry};
 
 /// How long to wait for a manager that reads slowly. Then there is a warning, and the service goes
 /// on.
-pub(crate) const PATIENCE: u16 = 5000; // milliseconds
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a manager waits after a progress message before it gives up the start.
 const EXTENSION: Duration = Duration::from_secs(30);
 
@@ -245,14 +246,14 @@ impl Notifier {
 
     /// Reports what the service is doing. It can be lost: the next one is newer.
     pub(crate) fn status(&self, text: &str) {
-        _ = self.transmit(&format!("STATUS={}", one_line(text)), &[], 0);
+        _ = self.transmit(&format!("STATUS={}", one_line(text)), &[], Duration::ZERO);
     }
 
     /// The same before the service is ready: the manager waits longer, too.
     pub(crate) fn progress(&self, text: &str) {
         let (text, extension) = (one_line(text), EXTENSION.as_micros());
         let message = format!("STATUS={text}\nEXTEND_TIMEOUT_USEC={extension}");
-        _ = self.transmit(&message, &[], 0);
+        _ = self.transmit(&message, &[], Duration::ZERO);
     }
 
     /// Reports that the start has failed. Waits until the manager has read that: after the end of
@@ -310,15 +311,22 @@ impl Notifier {
 
     /// The manager closes the descriptor that comes with this message.
     fn wait_for_barrier(&self) -> io::Result<()> {
-        let (read, write) = nix::unistd::pipe()?;
-        self.transmit("BARRIER=1", &[write.as_fd()], PATIENCE)?;
-        drop(write);
-        let mut closed = [PollFd::new(read.as_fd(), PollFlags::POLLIN)];
-        retry(|| poll(&mut closed, PollTimeout::from(PATIENCE)))?;
+        let (here, there) = sys::pipe()?;
+        self.transmit("BARRIER=1", &[there.as_fd()], PATIENCE)?;
+        drop(there);
+        let mut patience = PATIENCE;
+        while read(&here, &mut [0]) == Err(Errno::EAGAIN) && !patience.is_zero() {
+            patience = sys::wait_for(here.as_fd(), PollFlags::POLLIN, patience);
+        }
         Ok(())
     }
 
-    fn transmit(&self, message: &str, fds: &[BorrowedFd<'_>], patience: u16) -> io::Result<()> {
+    fn transmit(
+        &self,
+        message: &str,
+        fds: &[BorrowedFd<'_>],
+        mut patience: Duration,
+    ) -> io::Result<()> {
         let Some(socket) = self.peer() else {
             return Ok(());
         };
@@ -329,16 +337,17 @@ impl Notifier {
         // Rust's runtime ignores SIGPIPE.
         let flags = MsgFlags::MSG_DONTWAIT;
         let text = [IoSlice::new(message.as_bytes())];
-        let send = || sendmsg::<()>(socket.as_raw_fd(), &text, control, flags, None);
-        match send() {
-            Err(Errno::EAGAIN) if patience > 0 => {
-                let mut room = [PollFd::new(socket, PollFlags::POLLOUT)];
-                retry(|| poll(&mut room, PollTimeout::from(patience)))?;
-                send()?;
+        loop {
+            match sendmsg::<()>(socket.as_raw_fd(), &text, control, flags, None) {
+                Err(Errno::EAGAIN) if !patience.is_zero() => {
+                    patience = sys::wait_for(socket, PollFlags::POLLOUT, patience);
+                }
+                result => {
+                    result?;
+                    return Ok(());
+                }
             }
-            result => drop(result?),
         }
-        Ok(())
     }
 }
 
@@ -348,8 +357,9 @@ fn write_newline(fd: &Kept) -> io::Result<()> {
     Ok(())
 }
 
+/// Makes a text fit into a message. systemd ignores one that has more than 4096 bytes or a NUL.
 fn one_line(text: &str) -> String {
-    text.replace('\n', " ")
+    text::one_line(text, LONGEST_FAILURE)
 }
 
 fn errno_line(errno: Option<i32>) -> String {
@@ -376,7 +386,7 @@ fn errno_line(errno: Option<i32>) -> String {
 ///
 /// # Errors
 /// If there is no manager that stores descriptors, or it cannot be reached. The name must be 1 to
-/// 255 bytes without control characters and `:`.
+/// 255 bytes of ASCII without control characters and `:`.
 ///
 /// [`listeners`]: crate::listeners
 pub fn store_fd(name: &str, fd: impl AsFd) -> io::Result<()> {
@@ -409,10 +419,11 @@ fn to_store(name: &str, request: &str, fds: &[BorrowedFd<'_>]) -> io::Result<()>
 
 /// Fails if a descriptor cannot have this name, see `FDNAME=` in sd_notify(3).
 pub(crate) fn check_fd_name(name: &str) -> io::Result<()> {
-    if name.is_empty() || name.len() > 255 || name.contains(|c: char| c.is_control() || c == ':') {
+    let is_unfit = |c: char| !c.is_ascii() || c.is_control() || c == ':';
+    if name.is_empty() || name.len() > 255 || name.contains(is_unfit) {
         return Err(io::Error::new(
             io::ErrorKind::InvalidInput,
-            "the name must be 1 to 255 bytes without control characters and ':'",
+            "the name must be 1 to 255 bytes of ASCII without control characters and ':'",
         ));
     }
     Ok(())

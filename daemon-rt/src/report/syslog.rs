@@ -3,14 +3,14 @@
 
 use std::fmt::Write as _;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::AsRawFd;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::libc;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::PollFlags;
 use nix::sys::socket::{
     AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr, connect, send, socket,
 };
@@ -145,7 +145,7 @@ impl SystemLog {
                 Ok(sent) => rest = &rest[sent.min(rest.len())..],
                 Err(Errno::EINTR) => {}
                 Err(Errno::EAGAIN | Errno::ENOBUFS) => {
-                    self.patience = wait_for_room(socket, self.patience);
+                    self.patience = sys::wait_for(socket, PollFlags::POLLOUT, self.patience);
                     if self.patience.is_zero() {
                         return Err(SendError::NoRoom);
                     }
@@ -166,15 +166,6 @@ pub(crate) enum SendError {
     NoRoom,
     /// There is none.
     Disconnected,
-}
-
-/// Waits until there may be room, and returns the rest of the patience.
-fn wait_for_room(socket: BorrowedFd<'_>, patience: Duration) -> Duration {
-    let began = Instant::now();
-    let limit = PollTimeout::try_from(patience).unwrap_or(PollTimeout::ZERO);
-    _ = poll(&mut [PollFd::new(socket, PollFlags::POLLOUT)], limit);
-    // At least a millisecond less, so that this ends whatever poll(2) returns.
-    patience.saturating_sub(began.elapsed().max(Duration::from_millis(1)))
 }
 
 /// Writes the local time as RFC 3164 has it: `Nov  7 09:05:00 `.

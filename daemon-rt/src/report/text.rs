@@ -37,6 +37,11 @@ pub(crate) fn cut(text: &str, longest: usize) -> Cow<'_, str> {
     format!("{}{mark}", &text[..end]).into()
 }
 
+/// Makes one line of at most `longest` bytes of a text: what is unprintable becomes spaces.
+pub(crate) fn one_line(text: &str, longest: usize) -> String {
+    cut(text, longest).replace(is_unprintable, " ")
+}
+
 /// Returns the last boundary of a character that is not behind `at`.
 pub(super) fn char_boundary(text: &str, mut at: usize) -> usize {
     while !text.is_char_boundary(at) {

@@ -76,11 +76,8 @@ impl Relay {
     pub(super) fn finish(&mut self) {
         while self.pass_on() {
             if self.unsent.is_some() {
-                let mut room = [PollFd::new(self.manager.as_fd(), PollFlags::POLLOUT)];
-                if !matches!(
-                    retry(|| poll(&mut room, PollTimeout::from(PATIENCE))),
-                    Ok(1..)
-                ) {
+                let room = self.manager.as_fd();
+                if sys::wait_for(room, PollFlags::POLLOUT, PATIENCE).is_zero() {
                     return;
                 }
             }

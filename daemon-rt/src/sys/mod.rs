@@ -2,7 +2,11 @@
 //! one a block. It also has the few helpers that every room needs.
 #![allow(unsafe_code)]
 
+use std::os::fd::BorrowedFd;
+use std::time::{Duration, Instant};
+
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 #[cfg(target_os = "linux")]
 #[forbid(unsafe_code)]
@@ -93,4 +97,14 @@ pub(crate) fn retry<T>(mut call: impl FnMut() -> nix::Result<T>) -> nix::Result<
             result => return result,
         }
     }
+}
+
+/// Waits until a descriptor can be read or written, but no longer than `patience`, and returns the
+/// rest of that. A signal may end the wait early.
+pub(crate) fn wait_for(fd: BorrowedFd<'_>, event: PollFlags, patience: Duration) -> Duration {
+    let began = Instant::now();
+    let limit = PollTimeout::try_from(patience).unwrap_or(PollTimeout::MAX);
+    _ = poll(&mut [PollFd::new(fd, event)], limit);
+    // At least a millisecond less, so that who tries again comes to an end whatever poll(2) returns.
+    patience.saturating_sub(began.elapsed().max(Duration::from_millis(1)))
 }

@@ -117,7 +117,7 @@ fn act(action: &str) -> Result<()> {
             }
         }
         "eprintln" => eprintln!("{value}"),
-        "status" => daemon_rt::status(value),
+        "status" => daemon_rt::status(&value.replace(r"\0", "\0")),
         "shutdown" => daemon_rt::shutdown().wait(),
         // From here on a termination request is kept until the main loop asks for it.
         "expect_shutdown" => _ = daemon_rt::shutdown(),

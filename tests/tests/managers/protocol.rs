@@ -102,6 +102,32 @@ fn status_of_a_start_asks_for_more_time_and_is_one_line() {
 }
 
 #[test]
+fn no_text_makes_a_message_that_a_manager_ignores() {
+    let scene = Scene::new();
+    for action in ["init:err=", r"init:panic=\0"] {
+        let long = "x".repeat(5000);
+        let (manager, launch) = managed(&scene);
+        let running = launch
+            .arg(r"init:status=half \0 way")
+            .arg(format!("init:status={long}"))
+            .arg(format!("{action}{long}"))
+            .spawn();
+        let extension = "EXTEND_TIMEOUT_USEC=30000000";
+        assert_eq!(manager.next(), format!("STATUS=half   way\n{extension}"));
+        let cut = format!("… [cut at 500 bytes]\n{extension}");
+        assert!(manager.next().ends_with(&cut), "{cut}");
+        let failed = manager.next();
+        assert!(
+            failed.contains("xx… [cut at 4000 bytes]\nEXIT_STATUS="),
+            "{failed}"
+        );
+        assert_eq!(manager.next(), "BARRIER=1");
+        assert!(!running.wait().status.success());
+        fs::remove_file(scene.path("notify")).expect("the socket");
+    }
+}
+
+#[test]
 fn a_failed_init_tells_status_errno_and_exit_status() {
     let scene = Scene::new();
     let (manager, launch) = managed(&scene);
@@ -158,6 +184,32 @@ fn e45_a_reload_is_reloading_with_the_time_then_ready() {
     running.signal(libc::SIGTERM);
     assert!(running.wait().status.success());
     assert_eq!(manager.next(), "STOPPING=1");
+}
+
+/// It would be lost with the message that ends the reload, and the service stay "reloading".
+#[test]
+fn a_reload_that_fails_with_any_text_has_an_end() {
+    let scene = Scene::new();
+    let manager = NotifySocket::at(scene.path("notify"));
+    let reload = scene.file(
+        "reload",
+        "a \0 in line 7\nREADY=0".to_owned() + &"x".repeat(5000),
+    );
+    let running = scene
+        .launch(bin("signals"))
+        .env("NOTIFY_SOCKET", scene.path("notify"))
+        .set("reload", reload)
+        .set("notes", scene.path("notes"))
+        .args(["init:reloads", "init:shutdown=SIGTERM"])
+        .spawn();
+    assert_eq!(manager.next(), "READY=1");
+    running.signal(libc::SIGHUP);
+    assert!(manager.next().starts_with("RELOADING=1\n"));
+    let failed = manager.next();
+    let is_whole = failed.starts_with("STATUS=cannot reload: a   in line 7 READY=0xx");
+    assert!(is_whole && failed.ends_with("\nREADY=1"), "{failed}");
+    running.signal(libc::SIGTERM);
+    assert!(running.wait().status.success());
 }
 
 #[test]

@@ -281,7 +281,7 @@ fn descriptors_are_stored_only_by_a_manager_and_under_a_sound_name() {
             "READY=1"
         ]
     );
-    for unsound in ["", "a:b", "a\nREADY=1", &"x".repeat(256)] {
+    for unsound in ["", "a:b", "a\nREADY=1", "é", &"x".repeat(256)] {
         store(unsound)
             .set("mode", "foreground")
             .run()

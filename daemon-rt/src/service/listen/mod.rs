@@ -87,7 +87,7 @@ const MOST_LINES: usize = 10;
 /// # Errors
 /// If the socket of this name is of another type, if several passed sockets could be meant (the
 /// error lists them), if the environment names descriptors that are not open, or if the socket
-/// cannot be opened. The name must be 1 to 255 bytes without control characters and `:`.
+/// cannot be opened. The name must be 1 to 255 bytes of ASCII without control characters and `:`.
 pub fn listen<T: Listen>(name: &str, address: impl Into<Address>) -> Result<T, Error> {
     let address = address.into();
     let opening = |error| Error::opening(format!("the socket {name} ({address})"), error);

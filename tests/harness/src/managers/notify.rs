@@ -34,7 +34,7 @@ impl NotifySocket {
     pub fn next(&self) -> String {
         let mut message = vec![0; 65536];
         let length = self.socket.recv(&mut message).expect("a message in time");
-        String::from_utf8(message[..length].to_vec()).expect("UTF-8")
+        accepted(&message[..length])
     }
 
     /// The messages that have come and were not read yet.
@@ -45,11 +45,9 @@ impl NotifySocket {
             self.socket
                 .recv(&mut message)
                 .ok()
-                .map(|length| message[..length].to_vec())
+                .map(|length| accepted(&message[..length]))
         });
-        let pending = pending
-            .map(|message| String::from_utf8(message).expect("UTF-8"))
-            .collect();
+        let pending = pending.collect();
         self.socket.set_nonblocking(false).expect("fcntl");
         pending
     }
@@ -66,4 +64,12 @@ impl NotifySocket {
         messages.retain(|message| message != "BARRIER=1");
         messages
     }
+}
+
+/// A message that systemd takes: it ignores any other as a whole.
+fn accepted(message: &[u8]) -> String {
+    let text = String::from_utf8(message.to_vec()).expect("UTF-8");
+    assert!(text.len() <= 4096, "{} bytes: {text}", text.len());
+    assert!(!text.contains('\0'), "{text:?}");
+    text
 }
