@@ -64,7 +64,7 @@ pub(crate) struct Args {
     pub(crate) root: TokenStream,
     /// In the order in which they are written.
     pub(crate) settings: Vec<Call>,
-    /// A setting is an expression, which may run any code of the program.
+    /// An argument may run any code of the program, as an expression does.
     pub(crate) runs_code: bool,
     /// In the order in which they run.
     pub(crate) hooks: Vec<Call>,
@@ -145,7 +145,8 @@ impl Args {
             "main_loop" => self.main_loop = Some(call),
             "defer_ready" => self.defer_ready = Some(call.method),
             "started" => self.started = Some(call),
-            "crate" => {}
+            // It may be a module of the program, with a `Daemon` of its own.
+            "crate" => self.runs_code = true,
             _ => {
                 self.settings.push(call);
                 if let Some(value) = &arg.value {

@@ -13,9 +13,13 @@ const BUILT_IN: [&str; 12] = [
     "allow", "clippy", "cold", "deny", "deprecated", "doc", "expect", "forbid", "inline", "must_use", "rustfmt", "warn",
 ];
 
+/// The attributes that are for who calls the function.
+const FOR_CALLERS: [&str; 3] = ["deprecated", "doc", "must_use"];
+
 /// A function in pieces, which stay tokens.
 pub(crate) struct Entry {
-    pub(crate) docs: TokenStream,
+    /// The attributes that are for its callers: documentation, `deprecated`, `must_use`.
+    pub(crate) for_callers: TokenStream,
     /// The other attributes.
     pub(crate) attributes: TokenStream,
     pub(crate) visibility: TokenStream,
@@ -34,9 +38,9 @@ impl Entry {
     /// Takes a function apart; another item is an error.
     pub(crate) fn read(item: TokenStream) -> Result<Self, Error> {
         let tokens = tokens::visible(item);
-        let (docs, attributes, rest) = split_attributes(&tokens);
+        let (for_callers, attributes, rest) = split_attributes(&tokens);
         let (visibility, rest) = split_visibility(rest);
-        let Some(entry) = Self::function(docs, attributes, visibility, rest) else {
+        let Some(entry) = Self::function(for_callers, attributes, visibility, rest) else {
             let message = "`#[daemon]` belongs on a function";
             return Err(Error::new_spanned(rest.first().or(tokens.last()), message));
         };
@@ -60,7 +64,7 @@ impl Entry {
     }
 
     fn function(
-        docs: TokenStream,
+        for_callers: TokenStream,
         attributes: TokenStream,
         visibility: TokenStream,
         tokens: &[TokenTree],
@@ -82,7 +86,7 @@ impl Entry {
             None => (rest, &[][..]),
         };
         Some(Self {
-            docs,
+            for_callers,
             attributes,
             visibility,
             qualifiers: stream(qualifiers),
@@ -104,9 +108,11 @@ impl Entry {
             }
         }
         self.check_qualifiers(faults);
-        if let (Some(parameter), true) = (self.parameters.first(), self.was_expanded_by_tokio()) {
-            let message = "`#[tokio::main]` takes no parameter: put it below `#[daemon]`";
-            faults.push(Error::new_spanned(parameter, message));
+        if let Some(parameter) = self.parameters.first() {
+            if self.was_expanded_by_tokio() {
+                let message = "`#[tokio::main]` takes no parameter: put it below `#[daemon]`";
+                faults.push(Error::new_spanned(parameter, message));
+            }
         }
         if !self.generics.is_empty() {
             let message = format!("`{}` cannot be generic", self.name);
@@ -247,9 +253,9 @@ fn path(attribute: &[TokenTree]) -> Vec<TokenTree> {
     attribute.iter().take_while(is_of_path).cloned().collect()
 }
 
-/// Splits into the documentation, the other attributes, and the rest.
+/// Splits into the attributes for callers, the other attributes, and the rest.
 fn split_attributes(mut tokens: &[TokenTree]) -> (TokenStream, TokenStream, &[TokenTree]) {
-    let (mut docs, mut others) = (TokenStream::new(), TokenStream::new());
+    let (mut for_callers, mut others) = (TokenStream::new(), TokenStream::new());
     while let [
         hash @ TokenTree::Punct(punct),
         brackets @ TokenTree::Group(group),
@@ -260,13 +266,15 @@ fn split_attributes(mut tokens: &[TokenTree]) -> (TokenStream, TokenStream, &[To
             break;
         }
         let attributes = match tokens::visible(group.stream()).first() {
-            Some(name) if is_word(name, "doc") => &mut docs,
+            Some(TokenTree::Ident(name)) if FOR_CALLERS.iter().any(|known| name == known) => {
+                &mut for_callers
+            }
             _ => &mut others,
         };
         attributes.extend([hash.clone(), brackets.clone()]);
         tokens = rest;
     }
-    (docs, others, tokens)
+    (for_callers, others, tokens)
 }
 
 fn split_visibility(tokens: &[TokenTree]) -> (TokenStream, &[TokenTree]) {

@@ -39,7 +39,7 @@ fn service(args: &Args, entry: &Entry) -> TokenStream {
         ..
     } = args;
     let Entry {
-        docs,
+        for_callers,
         visibility,
         name,
         ..
@@ -59,7 +59,7 @@ fn service(args: &Args, entry: &Entry) -> TokenStream {
     };
     let (place, start) = start(args, entry);
     quote! {
-        #docs
+        #for_callers
         #visibility fn #name() -> ::std::process::ExitCode {
             #function
             #place
@@ -96,14 +96,14 @@ fn start(args: &Args, entry: &Entry) -> (Option<TokenStream>, TokenStream) {
 /// The function alone, nested as without an error, so that the editor keeps working in its body.
 fn kept(entry: &Entry) -> TokenStream {
     let Entry {
-        docs,
+        for_callers,
         visibility,
         name,
         ..
     } = entry;
     let function = inner_function(entry);
     quote! {
-        #docs
+        #for_callers
         #visibility fn #name() {
             #[allow(dead_code)]
             #function
@@ -240,14 +240,20 @@ mod tests {
         assert_eq!(expansion.to_string(), expected.to_string());
     }
 
-    /// What it evaluates can open a descriptor and keep it.
+    /// What is evaluated can open a descriptor and keep it: an expression, and the `new` of a type
+    /// that is called `Daemon`, too.
     #[test]
-    fn a_main_with_an_expression_is_started_without_a_promise() {
-        for expression in [quote!(place()), quote!(PLACE), quote!(concat!("/", "x"))] {
+    fn a_main_that_runs_code_of_the_program_is_started_without_a_promise() {
+        for argument in [
+            quote!(pidfile = place()),
+            quote!(pidfile = PLACE),
+            quote!(pidfile = concat!("/", "x")),
+            quote!(crate = crate::facade),
+        ] {
             let main = quote!(
                 fn main() {}
             );
-            let expansion = super::daemon(quote!(pidfile = #expression), &main).to_string();
+            let expansion = super::daemon(argument, &main).to_string();
             assert!(!expansion.contains("unsafe"), "{expansion}");
         }
     }
@@ -266,7 +272,6 @@ mod tests {
         );
         let expected = quote! {
             pub(crate) fn main() -> ::std::process::ExitCode {
-                struct __Here;
                 let mut __daemon = rt::Daemon::new();
                 __daemon.name("greeter");
                 __daemon.default_pidfile();
@@ -287,14 +292,34 @@ mod tests {
                 let mut __service =
                     __daemon.hooks().configure(configure).privileged_init(bind).init(open).defer_ready(serve).started(greet);
                 __service.show_errors();
-                unsafe {
-                    __daemon.run_in::<__Here, {
-                        ::core::option_env!("CARGO_BIN_NAME").is_some() && !::core::cfg!(test)
-                    }, _>(__service)
-                }
+                __daemon.serve(__service)
             }
         };
         assert_eq!(expansion.to_string(), expected.to_string());
+    }
+
+    #[test]
+    fn attributes_for_callers_are_on_the_outer_function() {
+        let expansion = super::daemon(
+            quote!(),
+            &quote! {
+                #[must_use]
+                #[inline]
+                #[deprecated = "say `run`"]
+                fn serve() {}
+            },
+        );
+        let outer = quote! {
+            #[must_use]
+            #[deprecated = "say `run`"]
+            fn serve() -> ::std::process::ExitCode
+        };
+        let inner = quote! {
+            #[inline]
+            fn serve() {}
+        };
+        let begin = format!("{outer} {{ {inner}");
+        assert!(expansion.to_string().starts_with(&begin), "{expansion}");
     }
 
     #[test]

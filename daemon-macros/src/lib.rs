@@ -137,8 +137,8 @@ mod values;
 /// write, so flush it before. Child processes are not the daemon's. Ignored signals are reset, handlers
 /// stay. The environment is replaced. See [`Daemon::serve`].
 ///
-/// A `main` in the root of a program, with literals as settings, starts a little faster: nothing can
-/// have run before it. Any other `main` starts as any other function.
+/// A `main` in the root of a program, with literals as settings and without `crate`, starts a little
+/// faster: nothing can have run before it. Any other `main` starts as any other function.
 ///
 /// [`Daemon::serve`]: https://docs.rs/daemon-rt/latest/daemon_rt/struct.Daemon.html#method.serve
 ///
