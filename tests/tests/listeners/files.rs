@@ -37,6 +37,18 @@ fn e10_a_live_one_is_left_alone() {
     live.accept().expect("the one that looked");
 }
 
+/// An empty word in a configuration: the system would choose an address.
+#[test]
+fn an_empty_path_is_refused() {
+    let scene = Scene::new();
+    let service = Listening::new(&scene).with("web=unix:");
+    service
+        .run("start")
+        .assert_exited(1)
+        .assert_says(&["web", "the address of a Unix socket is a path"]);
+    scene.assert_no_leftovers();
+}
+
 #[test]
 fn e10_what_is_not_a_socket_is_left_alone() {
     let scene = Scene::new();

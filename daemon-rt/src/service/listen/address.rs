@@ -50,18 +50,23 @@ impl Address {
     /// The address for a Unix socket.
     #[cfg(unix)]
     pub(super) fn unix(&self) -> io::Result<LocalAddr> {
-        match &self.0 {
+        let path = match &self.0 {
             #[cfg(target_os = "linux")]
             Form::Text(text) if text.starts_with('@') => {
-                Ok(LocalAddr::Abstract(text.as_bytes()[1..].to_vec()))
+                return Ok(LocalAddr::Abstract(text.as_bytes()[1..].to_vec()));
             }
-            Form::Text(text) => Ok(LocalAddr::Path(text.into())),
-            Form::Path(path) => Ok(LocalAddr::Path(path.clone())),
-            Form::Host(..) | Form::Ip(_) => Err(io::Error::new(
+            Form::Text(text) => Path::new(text),
+            Form::Path(path) => path,
+            Form::Host(..) | Form::Ip(_) => Path::new(""),
+        };
+        // For an empty path bind(2) chooses an address that no client knows.
+        if path.as_os_str().is_empty() {
+            return Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
                 "the address of a Unix socket is a path",
-            )),
+            ));
         }
+        Ok(LocalAddr::Path(path.to_owned()))
     }
 }
 
