@@ -112,8 +112,9 @@ impl Agent {
                     .memory
                     .get(key)
                     .map_or(Some(0), |value| value.parse().ok())?;
-                self.memory.insert(key.to_owned(), (number + 1).to_string());
-                Some((number + 1).to_string())
+                let next = number.checked_add(1)?.to_string();
+                self.memory.insert(key.to_owned(), next.clone());
+                Some(next)
             }
             _ => None,
         }

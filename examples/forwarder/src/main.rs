@@ -121,11 +121,16 @@ fn serve(listener: &TcpListener, target: &RwLock<SocketAddr>) -> io::Result<()> 
     Ok(())
 }
 
-/// Copies in both directions, until both have ended.
+/// Copies in both directions, until both have ended or one has failed.
 fn forward(client: &TcpStream, target: SocketAddr) -> io::Result<()> {
     let server = &TcpStream::connect(target)?;
     let copy = |mut from: &TcpStream, mut to: &TcpStream| {
-        io::copy(&mut from, &mut to)?;
+        if let Err(error) = io::copy(&mut from, &mut to) {
+            // The other direction waits for one of these two.
+            _ = from.shutdown(Shutdown::Both);
+            _ = to.shutdown(Shutdown::Both);
+            return Err(error);
+        }
         to.shutdown(Shutdown::Write)
     };
     thread::scope(|scope| {

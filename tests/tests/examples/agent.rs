@@ -93,6 +93,8 @@ fn the_first_call_starts_the_agent_and_the_others_find_it() {
         (user.says("count calls"), user.says("count calls")),
         ("1".into(), "2".into())
     );
+    user.says(&format!("set calls {}", u64::MAX));
+    user.call("count calls").run().assert_exited(1);
     assert_eq!(scene.daemon().pid(), agent.pid());
     assert_eq!(
         fs::read_to_string(user.path("agent.pid")).unwrap(),

@@ -5,7 +5,7 @@ use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::thread;
 
-use daemon_harness::{Scene, Started};
+use daemon_harness::{PATIENCE, Scene, Started};
 use daemon_tests::built::example;
 use serde_json::Value;
 
@@ -23,6 +23,18 @@ fn target(name: &'static str) -> String {
                     client.write_all(name.as_bytes()).expect("a client");
                 }
             });
+        }
+    });
+    address
+}
+
+/// A server that breaks each connection off: it closes what it has not read.
+fn broken_target() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("bound").to_string();
+    thread::spawn(move || {
+        for client in listener.incoming().flatten() {
+            client.peek(&mut [0]).expect("a client");
         }
     });
     address
@@ -112,6 +124,23 @@ fn forwarder_follows_its_configuration() {
     assert_eq!(ask(&new).expect("an answer"), "two");
     drop((old, new));
     assert!(scene.exit_status(&daemon).success());
+}
+
+#[test]
+fn forwarder_leaves_no_client_waiting_for_a_server_that_breaks_off() {
+    let scene = Scene::new();
+    let forwarder = Forwarder {
+        scene: &scene,
+        program: example("forwarder"),
+        directory: own_dir(&scene, "run"),
+    };
+    forwarder.configure("127.0.0.1:0", &broken_target());
+    forwarder.call(&["start"]).assert_ready();
+    let client = forwarder.connect();
+    client.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    let error = ask(&client).expect_err("there is no answer");
+    assert_ne!(error.kind(), io::ErrorKind::WouldBlock, "it waits in vain");
+    forwarder.call(&["stop"]).assert_ready();
 }
 
 #[test]
