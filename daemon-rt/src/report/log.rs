@@ -1,12 +1,14 @@
 //! The service's messages: to standard error or, if that is `/dev/null`, to the system log.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, IsTerminal, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::process::ExitCode;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-use nix::libc::dev_t;
+use nix::libc::{self, dev_t};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::SFlag;
 use nix::syslog::Severity;
 use nix::unistd::{dup, dup2_stderr};
@@ -56,6 +58,40 @@ pub(crate) fn error(text: &str) {
 /// Writes `NAME: text` to standard error; each line with its severity if that is the journal's or the system log's.
 /// It is not an error if it cannot be written.
 pub(crate) fn print(severity: Severity, text: &str) {
+    _ = io::stderr()
+        .lock()
+        .write_all(line(severity, text).as_bytes());
+}
+
+/// The same without waiting, see [`write_at_once`].
+pub(crate) fn print_at_once(severity: Severity, text: &str) {
+    write_at_once(&line(severity, text));
+}
+
+/// Writes what standard error takes without waiting. A terminal that is stopped, or a pipe that no
+/// process reads, misses it.
+pub(crate) fn write_at_once(text: &str) {
+    let stderr = io::stderr();
+    let mut room = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
+    let Ok(1..) = poll(&mut room, PollTimeout::ZERO) else {
+        return;
+    };
+    if stderr.is_terminal() {
+        // It may have room, but too little. Opened once more, it can be asked not to wait.
+        let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
+        let opened = File::options()
+            .write(true)
+            .custom_flags(flags)
+            .open("/dev/fd/2");
+        if let Ok(mut terminal) = opened {
+            _ = terminal.write(text.as_bytes());
+            return;
+        }
+    }
+    _ = stderr.lock().write_all(text.as_bytes());
+}
+
+fn line(severity: Severity, text: &str) -> String {
     let (name, text) = (name(), printable(text));
     let mark = if is_stderr_with_severities() {
         format!("<{}>", severity as i32)
@@ -63,9 +99,7 @@ pub(crate) fn print(severity: Severity, text: &str) {
         String::new()
     };
     let text = text.replace('\n', &format!("\n{mark}"));
-    _ = io::stderr()
-        .lock()
-        .write_all(format!("{mark}{name}: {text}\n").as_bytes());
+    format!("{mark}{name}: {text}\n")
 }
 
 /// Writes `NAME outcome` to standard output. It is not an error if it cannot be written.

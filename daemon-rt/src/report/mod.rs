@@ -84,7 +84,7 @@ pub(crate) fn status(text: &str) {
     match &mut report.starter {
         Some(starter) => starter.progress(text),
         None if starting && !notifier().exists() => {
-            log::print(Severity::LOG_INFO, text);
+            log::print_at_once(Severity::LOG_INFO, text);
         }
         None if starting => notifier().progress(text),
         None => {

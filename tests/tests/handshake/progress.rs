@@ -1,9 +1,10 @@
 //! `status()` before readiness: what the person at the terminal sees of it, and rule 10, that
 //! nobody waits for it.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
 
 use daemon_harness::{Launch, Proc, Scene, Stdio};
 use nix::fcntl::OFlag;
@@ -217,16 +218,33 @@ fn a_terminal_that_nobody_reads_delays_nothing() {
 #[test]
 fn a_pipe_that_nobody_reads_delays_nothing() {
     let scene = Scene::new();
+    let (fifo, _unread) = unread(&scene);
+    let slowly = thousand().flat_map(|message| [message, "init:sleep=1".to_owned()]);
+    let launch = service(&scene).args(slowly).stderr(Stdio::File(fifo));
+    stop(&scene, &ready_unseen(&scene, launch));
+}
+
+#[test]
+fn a_pipe_that_nobody_reads_delays_nothing_in_the_foreground() {
+    let scene = Scene::new();
+    let (fifo, _unread) = unread(&scene);
+    let launch = service(&scene)
+        .env("DAEMON_MODE", "foreground")
+        .args(thousand())
+        .arg("main:exit=9");
+    launch.stderr(Stdio::File(fifo)).run().assert_exited(9);
+}
+
+/// A pipe, and its end that nobody reads.
+fn unread(scene: &Scene) -> (PathBuf, File) {
     let fifo = scene.path("fifo");
     nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
-    let _unread = OpenOptions::new()
+    let unread = OpenOptions::new()
         .read(true)
         .custom_flags(libc::O_NONBLOCK)
         .open(&fifo)
         .unwrap();
-    let slowly = thousand().flat_map(|message| [message, "init:sleep=1".to_owned()]);
-    let launch = service(&scene).args(slowly).stderr(Stdio::File(fifo));
-    stop(&scene, &ready_unseen(&scene, launch));
+    (fifo, unread)
 }
 
 #[test]
