@@ -158,6 +158,7 @@ impl Arg {
             (Kind::LastWord, Lit::Str(text)) => return message::hook(text, root),
             (Kind::Timeout, Lit::Str(text)) => return self.timeout(&text.value()),
             (Kind::Size, Lit::Str(text)) => return self.size(&text.value()),
+            (Kind::Size, Lit::Int(number)) => return self.size(number.base10_digits()),
             (Kind::Mode, Lit::Str(text)) => {
                 return self.variant(&text.value(), &MODES, &quote!(#root::Mode));
             }
@@ -336,7 +337,7 @@ impl Arg {
             Kind::Name => "a string",
             Kind::Path => "an absolute path as a string",
             Kind::Log => "an absolute path, `\"journal\"`, `\"syslog\"` or `\"keep\"`",
-            Kind::Size => "a number of bytes as a string, with `K`, `M` or `G`",
+            Kind::Size => "a number of bytes, or a string of one with `K`, `M` or `G`",
             Kind::Account => "a name or a number",
             Kind::Accounts => "a list of names or numbers",
             Kind::Umask => "an octal number or `\"keep\"`",
