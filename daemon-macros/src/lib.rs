@@ -21,7 +21,9 @@ mod values;
 /// foreground.
 ///
 /// ```no_run
-/// use std::{io, net::TcpListener};
+/// use std::io::{self, Write};
+/// use std::net::TcpListener;
+///
 /// use daemon_rt::daemon;
 ///
 /// // Runs in the daemon, before the starter exits. When it returns `Ok`, the service is ready.
@@ -31,11 +33,10 @@ mod values;
 ///
 /// // The main loop. It runs when the service is ready, and takes what `bind` returned.
 /// #[daemon(pidfile = "/run/greeter.pid", user = "nobody", umask = 0o022, init = bind)]
-/// fn main(listener: TcpListener) -> io::Result<()> {
-///     for peer in listener.incoming() {
-///         io::Write::write_all(&mut peer?, b"hello\n")?;
+/// fn main(listener: TcpListener) {
+///     for mut peer in listener.incoming().flatten() {
+///         _ = peer.write_all(b"hello\n");
 ///     }
-///     Ok(())
 /// }
 /// ```
 ///
@@ -187,14 +188,13 @@ mod values;
 /// The attribute does no more than this. The first example expands to
 ///
 /// ```no_run
-/// # use std::{io, net::TcpListener};
+/// # use std::{io::{self, Write}, net::TcpListener};
 /// # fn bind() -> io::Result<TcpListener> { TcpListener::bind("127.0.0.1:7007") }
 /// fn main() -> std::process::ExitCode {
-///     fn serve(listener: TcpListener) -> io::Result<()> {
-///         for peer in listener.incoming() {
-///             io::Write::write_all(&mut peer?, b"hello\n")?;
+///     fn serve(listener: TcpListener) {
+///         for mut peer in listener.incoming().flatten() {
+///             _ = peer.write_all(b"hello\n");
 ///         }
-///         Ok(())
 ///     }
 ///     let mut daemon = daemon_rt::Daemon::new();
 ///     daemon.pidfile("/run/greeter.pid");

@@ -3,15 +3,19 @@
 use std::io;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::sync::Mutex;
+use std::time::Duration;
 
 use daemon_rt::{Error, daemon, listen, shutdown};
 use smol::channel::{self, Receiver, Sender};
 use smol::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use smol::stream::StreamExt;
-use smol::{Async, future};
+use smol::{Async, Timer, future};
 
 /// A member that has not heard so many lines yet is too slow, and leaves.
 const PATIENCE: usize = 100;
+
+/// Before it tries again to let somebody in, for example when no descriptor was left.
+const PAUSE: Duration = Duration::from_millis(10);
 
 static MEMBERS: Mutex<Vec<Sender<String>>> = Mutex::new(Vec::new());
 
@@ -34,8 +38,10 @@ async fn serve(listener: Async<TcpListener>) -> io::Result<()> {
         let Some(accepted) = future::or(accepted, ended).await else {
             break;
         };
-        let (member, _) = accepted?;
-        smol::spawn(talk(member)).detach();
+        match accepted {
+            Ok((member, _)) => smol::spawn(talk(member)).detach(),
+            Err(_) => _ = Timer::after(PAUSE).await,
+        }
     }
     say("The room is closed.");
     MEMBERS.lock().expect("no panic").clear();

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use daemon_harness::managers::Machine;
+use daemon_harness::managers::{Machine, wait_until};
 use daemon_harness::require;
 
 use super::machine_with;
@@ -51,4 +51,21 @@ fn chat_tells_everyone_what_one_says_and_that_it_ends() {
     machine.run(["chat", "stop"]).expect_success();
     assert_eq!(second.hears(), "The room is closed.\n");
     assert_eq!(second.hears(), "");
+}
+
+#[test]
+fn chat_goes_on_after_a_crowd() {
+    require!(machine());
+    let machine = machine_with("chat");
+    machine.sh("ulimit -n 64 && chat start").expect_success();
+    let crowd: Vec<Member> = (0..100).map(|_| Member::enter(&machine)).collect();
+    let last = "test -e /proc/$(cat /run/chat.pid)/fd/63";
+    wait_until("the last descriptor to be in use", || {
+        (machine.sh(last).status == 0).then_some(())
+    });
+    drop(crowd);
+    let mut member = Member::enter(&machine);
+    member.say("hello\n");
+    assert_eq!(member.hears(), "hello\n");
+    machine.run(["chat", "stop"]).expect_success();
 }
