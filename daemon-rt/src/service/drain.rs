@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::shutdown::{self, Shutdown};
 use super::tasks::Tasks;
 use crate::daemon::DRAIN_TIMEOUT;
+use crate::report::log;
 
 static LIMIT: OnceLock<Duration> = OnceLock::new();
 static WORK: Mutex<Work> = Mutex::new(Work {
@@ -83,7 +84,8 @@ impl Shutdown {
 
     /// Waits, by `wait()` or `.await`, until termination is requested and then until no
     /// [`hold`](Self::hold) is left, but at most for `drain_timeout`, 5 seconds if not set. That time
-    /// runs from when any part of the service first sees the request.
+    /// runs from when any part of the service first sees the request. A line in the log says what is left
+    /// when it is over.
     ///
     /// So a service ends in phases: from the request on it takes no new work, it finishes what it has,
     /// and tells clients who would go on asking to come back on another connection (in HTTP
@@ -177,8 +179,23 @@ fn finish() {
     let limit = *LIMIT.get_or_init(|| DRAIN_TIMEOUT);
     let left = limit.saturating_sub(shutdown::seen().elapsed());
     let waited = FINISHED.wait_timeout_while(work(), left, |work| work.holds > 0);
-    drop(waited.unwrap_or_else(PoisonError::into_inner));
+    let (work, _) = waited.unwrap_or_else(PoisonError::into_inner);
+    let (holds, said) = (work.holds, work.is_over);
+    drop(work);
+    if holds > 0 && !said {
+        say(limit, holds);
+    }
     end();
+}
+
+/// Says that work is cut, once, whoever else waits.
+fn say(limit: Duration, holds: usize) {
+    static SAID: Once = Once::new();
+    SAID.call_once(|| {
+        log::error(&format!(
+            "it did not finish its work within {limit:?} (drain_timeout); holds left: {holds}"
+        ));
+    });
 }
 
 fn end() {

@@ -1,5 +1,6 @@
 //! What the service finishes before it ends.
 
+use std::fs;
 use std::time::{Duration, Instant};
 
 use daemon_harness::{Launch, Scene};
@@ -41,12 +42,16 @@ fn it_ends_when_the_time_is_over() {
         let scene = Scene::new();
         let never = barrier(&scene, "never");
         let hold = format!("main:hold={}", never.display());
-        let launch = limited(&scene, "300").arg(hold);
+        let log = scene.path("log");
+        let launch = limited(&scene, "300").set("stderr", &log).arg(hold);
         let daemon = ready_daemon(&scene, launch.arg(waits));
         let began = Instant::now();
         daemon.signal(libc::SIGTERM);
         assert!(scene.exit_status(&daemon).success());
         assert!(began.elapsed() >= Duration::from_millis(300));
+        let said = fs::read_to_string(log).expect("a log");
+        let words = "did not finish its work within 300ms (drain_timeout); holds left: 1";
+        assert!(said.contains(words) && said.lines().count() == 1, "{said}");
     }
 }
 
@@ -54,10 +59,12 @@ fn it_ends_when_the_time_is_over() {
 fn it_ends_at_once_if_it_holds_nothing() {
     for waits in WAITS {
         let scene = Scene::new();
-        let launch = limited(&scene, "3600000").arg(waits);
+        let log = scene.path("log");
+        let launch = limited(&scene, "3600000").set("stderr", &log).arg(waits);
         let daemon = ready_daemon(&scene, launch);
         daemon.signal(libc::SIGTERM);
         assert!(scene.exit_status(&daemon).success());
+        assert_eq!(fs::read_to_string(log).expect("a log"), "");
     }
 }
 
