@@ -43,6 +43,16 @@ pub fn x86_64() -> Result<(), String> {
     that(cfg!(target_arch = "x86_64"), "needs x86-64")
 }
 
+/// The kernel is one of 64 bits, whatever this program is.
+pub fn kernel_of_64_bits() -> Result<(), String> {
+    let machine = nix::sys::utsname::uname().map_err(|error| error.to_string())?;
+    let machine = machine.machine().to_string_lossy();
+    that(
+        machine.contains("64") || machine == "s390x",
+        "needs a kernel of 64 bits",
+    )
+}
+
 /// The fault injection knows the system calls that the C library works by.
 pub fn glibc() -> Result<(), String> {
     that(

@@ -41,7 +41,7 @@ fn assert_obeyed(done: &Started) {
 /// What an overlay shows of a lower layer that is another file system has the highest bit set.
 #[test]
 fn a_pidfile_can_have_an_inode_number_of_64_bits() {
-    require!(root(), tool("unshare"));
+    require!(root(), kernel_of_64_bits(), tool("unshare"));
     let scene = Scene::new();
     let script = "mkdir lower upper work both
         mount -t tmpfs lower lower
