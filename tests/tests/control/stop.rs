@@ -195,3 +195,20 @@ fn one_that_finishes_its_work_is_not_killed_before() {
     assert_eq!(stopped, format!("ctl stopped: pid {}\n", daemon.pid()));
     assert!(scene.exit_status(&daemon).success());
 }
+
+#[test]
+fn one_that_finishes_its_work_still_runs_and_a_restart_waits_for_it() {
+    let scene = Scene::new();
+    let ctl = Ctl::new(&scene)
+        .with("drains", "")
+        .with("drain_timeout", "5");
+    let daemon = ctl.start();
+    daemon.signal(libc::SIGTERM);
+    ctl.run("status").assert_exited(0);
+    ctl.run("start").assert_exited(80);
+    assert!(!daemon.is_gone());
+    ctl.succeeds("restart");
+    assert!(scene.exit_status(&daemon).success());
+    assert_ne!(scene.pid_in_pidfile(), Some(daemon.pid()));
+    ctl.run("status").assert_exited(0);
+}
