@@ -172,10 +172,10 @@ pub use elsewhere::pidfile::Pidfile;
 #[cfg(not(unix))]
 pub use elsewhere::reload::{Reload, Reloads, reloads};
 #[cfg(not(unix))]
-use elsewhere::report;
-#[cfg(not(unix))]
 pub use elsewhere::report::status;
 #[cfg(not(unix))]
 pub use elsewhere::shutdown::{Shutdown, shutdown};
 #[cfg(not(unix))]
 pub use elsewhere::watchdog::{Watchdog, watchdog};
+#[cfg(not(unix))]
+use elsewhere::{end, report};

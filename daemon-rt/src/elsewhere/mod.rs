@@ -7,6 +7,7 @@ mod commands;
 pub mod control;
 #[path = "../service/drain.rs"]
 pub(crate) mod drain;
+pub(crate) mod end;
 pub(crate) mod listen;
 pub(crate) mod pidfile;
 pub(crate) mod reload;

@@ -38,10 +38,9 @@ pub(crate) fn ready() {
     STARTING.store(false, Ordering::Release);
 }
 
-/// Reports that the start has failed.
-pub(crate) fn failed(failure: Failure) {
-    let Failure { text, .. } = failure;
-    log::error(&text);
+/// Returns what is to be said of a start that has failed.
+pub(crate) fn failed(failure: Failure) -> Option<String> {
+    Some(failure.text)
 }
 
 /// Does nothing: no reload asks for it.

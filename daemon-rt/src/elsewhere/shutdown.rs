@@ -7,8 +7,8 @@ use std::task::{Context, Poll};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::end;
 use super::tasks::Tasks;
-use crate::report::log;
 use crate::status;
 use crate::sys;
 
@@ -48,10 +48,10 @@ pub(super) fn limit(limit: Option<Duration>) {
     }
 }
 
-fn end_after(limit: Duration) {
+fn end_after(limit: Duration) -> ! {
     thread::sleep(limit);
-    log::error(&format!("it did not end within {limit:?}, and ends now"));
-    sys::exit_now(status::NOT_ENDED);
+    let words = format!("it did not end within {limit:?}, and ends now");
+    end::with_last_words(status::NOT_ENDED, Some(&words))
 }
 
 fn request_shutdown() {

@@ -4,13 +4,14 @@ use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
 
+#[cfg(not(unix))]
+use crate::end;
 use crate::error::{self, Failure};
 use crate::hooks::BoxError;
 use crate::report::{self, log};
-use crate::status;
 #[cfg(unix)]
-use crate::steps::pidfile;
-use crate::sys;
+use crate::service::end;
+use crate::status;
 
 /// The hook that reads the configuration.
 pub(crate) const CONFIGURE: &str = "configure";
@@ -139,8 +140,6 @@ fn message(payload: &(dyn Any + Send)) -> &str {
 pub(crate) fn fail(failure: Failure) -> ! {
     let failure = report::with_own_status(failure);
     let status = failure.status;
-    report::failed(failure);
-    #[cfg(unix)]
-    pidfile::remove();
-    sys::exit_now(status)
+    let words = report::failed(failure);
+    end::with_last_words(status, words.as_deref())
 }

@@ -134,19 +134,18 @@ pub(crate) fn ready(warnings: &[String]) {
     }
 }
 
-/// Reports that the start has failed, to the starter or to the manager and in the log.
-pub(crate) fn failed(failure: Failure) {
+/// Reports that the start has failed, to the starter or to the manager. Returns what is to be said in
+/// the log, as no starter says it.
+pub(crate) fn failed(failure: Failure) -> Option<String> {
     let text = failure.text.clone();
-    let is_told = if let Some(starter) = &mut report().starter {
-        matches!(starter.tell(&Message::Failed(failure)), Ok(true))
+    if let Some(starter) = &mut report().starter {
+        if matches!(starter.tell(&Message::Failed(failure)), Ok(true)) {
+            return None;
+        }
     } else {
         notifier().failed(&failure);
-        false
-    };
-    if !is_told {
-        log::error(&text);
     }
-    log::flush();
+    Some(text)
 }
 
 thread_local! {

@@ -1,11 +1,38 @@
-//! The end by a signal that the service has not asked for: the pidfile goes first.
+//! The end by a signal that the service has not asked for, and by a failure: the pidfile goes first.
+
+use std::thread;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::libc;
 
 use super::requests;
+use crate::report::log;
 use crate::steps::pidfile;
-use crate::sys;
+use crate::sys::{self, SingleThreaded};
+
+/// How long the last words may take: a thread that hangs may hold a standard stream.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Says why this process ends, if that is not known yet, and ends it.
+pub(crate) fn with_last_words(status: u8, words: Option<&str>) -> ! {
+    let end_soon = move || {
+        thread::sleep(PATIENCE);
+        end(status);
+    };
+    if SingleThreaded::now().is_some() || thread::Builder::new().spawn(end_soon).is_ok() {
+        if let Some(words) = words {
+            log::error(words);
+        }
+        log::flush();
+    }
+    end(status)
+}
+
+fn end(status: u8) -> ! {
+    pidfile::remove();
+    sys::exit_now(status)
+}
 
 /// The signals that end a process that does not handle them, and are not faults of the process.
 const SIGNALS: [libc::c_int; 4] = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT];

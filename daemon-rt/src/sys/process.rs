@@ -23,7 +23,6 @@ pub(crate) struct SingleThreaded(());
 
 impl SingleThreaded {
     /// Looks once: `None` if there are several threads.
-    #[cfg(target_os = "linux")]
     pub(crate) fn now() -> Option<Self> {
         if threads() == 1 { Some(Self(())) } else { None }
     }

@@ -33,6 +33,19 @@ fn b4_a_main_loop_that_fails_before_it_is_ready_says_so_in_one_line() {
     );
 }
 
+/// It may be a thread that waits for a terminal, or for a lock of its own.
+#[test]
+fn b4_a_failure_ends_the_service_whoever_holds_a_standard_stream() {
+    for stream in ["lock_stdout", "lock_stderr"] {
+        let scene = Scene::new();
+        let launch = deferred(&scene).set("mode", "foreground");
+        let started = launch.args([stream, "drop", "hang"]).run();
+        failed(&scene, &started, 1, &[]);
+        let is_said = started.stderr.contains("it dropped `Ready`");
+        assert_eq!(is_said, stream == "lock_stdout", "{started:?}");
+    }
+}
+
 #[test]
 fn b4_and_afterwards_in_the_log() {
     let scene = Scene::new();
