@@ -112,23 +112,28 @@ pub(crate) fn is_supervisord(process: Pid) -> bool {
 /// executes by its `#!` line has its own name.)
 fn python(process: Pid) -> Option<Supervisor> {
     let arguments = arguments(process);
-    // Options without a value can come first.
-    let mut rest = arguments
-        .iter()
-        .skip(1)
-        .skip_while(|word| word.starts_with(b"-") && word.as_slice() != b"-m");
-    let program = rest.next()?;
-    if program == b"-m" {
-        return match rest.next()?.as_slice() {
-            b"supervisor.supervisord" => Some(Supervisor::Supervisord),
-            b"circus.circusd" => Some(Supervisor::Other("circus")),
-            _ => None,
-        };
-    }
+    let mut words = arguments.iter().skip(1).map(Vec::as_slice);
+    let program = loop {
+        match words.next()? {
+            b"-m" => return python_module(words.next()?),
+            // An option with a value.
+            b"-W" | b"-X" => _ = words.next()?,
+            option if option.starts_with(b"-") => {}
+            program => break program,
+        }
+    };
     let program = Path::new(OsStr::from_bytes(program)).file_name()?;
     match program.as_bytes() {
         b"supervisord" | b"supervisord.py" => Some(Supervisor::Supervisord),
         b"circusd" => Some(Supervisor::Other("circus")),
+        _ => None,
+    }
+}
+
+fn python_module(name: &[u8]) -> Option<Supervisor> {
+    match name {
+        b"supervisor.supervisord" => Some(Supervisor::Supervisord),
+        b"circus.circusd" => Some(Supervisor::Other("circus")),
         _ => None,
     }
 }

@@ -45,6 +45,7 @@ fn d5_supervisord_is_known_however_it_is_started() {
     for command in [
         "/usr/bin/python3 -m supervisor.supervisord",
         "/usr/bin/python3 -u /usr/bin/supervisord",
+        "/usr/bin/python3 -W ignore /usr/bin/supervisord",
         "supervisord",
     ] {
         machine
