@@ -94,20 +94,33 @@ fn holds_lock(pid: Pid, file: &FileStat) -> Option<bool> {
             return Some(true);
         }
     }
+    has_descriptor(pid, file, |descriptor| is_lock(pid, descriptor))
+}
+
+/// Checks whether a process has this file open; `None` if that cannot be seen.
+#[cfg(target_os = "linux")]
+pub(crate) fn has_open(pid: Pid, file: &FileStat) -> Option<bool> {
+    if !is_ours() {
+        return None;
+    }
+    has_descriptor(pid, file, |_| true)
+}
+
+fn has_descriptor(pid: Pid, file: &FileStat, is_meant: impl Fn(&OsStr) -> bool) -> Option<bool> {
     // One that has ended has no descriptors, and one whose first thread has ended shows none.
-    let mut holds = None;
-    for entry in std::fs::read_dir(&descriptors).ok()? {
+    let mut has = None;
+    for entry in std::fs::read_dir(format!("/proc/{pid}/fd")).ok()? {
         let entry = entry.ok()?;
         match leads_to(&entry.path(), file) {
-            Ok(true) if is_lock(pid, &entry.file_name()) => return Some(true),
-            Ok(_) => holds = Some(false),
+            Ok(true) if is_meant(&entry.file_name()) => return Some(true),
+            Ok(_) => has = Some(false),
             // Closed meanwhile.
             Err(Errno::ENOENT) => {}
             // Listing the descriptors and looking where they lead are different rights.
             Err(_) => return None,
         }
     }
-    holds
+    has
 }
 
 fn leads_to(descriptor: &Path, file: &FileStat) -> nix::Result<bool> {

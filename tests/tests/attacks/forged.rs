@@ -1,10 +1,11 @@
 //! E28: whomever the pidfile names, nobody but the service is hit.
 
 use std::path::Path;
+use std::process::Command;
 use std::sync::mpsc;
 use std::{fs, thread};
 
-use daemon_harness::{Proc, Running, Scene, bin};
+use daemon_harness::{Proc, Running, Scene, bin, require};
 use daemon_tests::ctl::Ctl;
 
 /// All commands do as if the service did not run, or only had left this file; who might be hit
@@ -124,4 +125,51 @@ fn e28_the_number_of_the_one_who_asks() {
             Ctl::new(&scene).succeeds("stop");
         }
     }
+}
+
+/// Marks itself as an older instance that has not been told to end. Then it has the pidfile no more, but
+/// its lock is still there: a process that shared its descriptors has it.
+const MARKED: &str = r"
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+int main(int count, char **arguments) {
+    int file = open(arguments[1], O_RDONLY);
+    if (syscall(SYS_clone, CLONE_FILES | SIGCHLD, 0, 0, 0, 0) == 0)
+        for (;;) pause();
+    for (int kind = 1; kind <= 2; kind++) {
+        struct flock lock = {.l_type = F_RDLCK, .l_whence = SEEK_SET, .l_len = 1};
+        lock.l_start = (1 << 24) + kind * ((1 << 22) + 1) + getpid();
+        if (fcntl(file, F_SETLK, &lock)) return 1;
+    }
+    unshare(CLONE_FILES);
+    close(file);
+    close(open(arguments[2], O_WRONLY | O_CREAT, 0600));
+    for (;;) pause();
+}
+";
+
+/// Such a lock may outlive its process, whose number is a stranger's later.
+#[test]
+fn e28_a_process_that_is_only_said_to_be_an_older_instance_is_not_hit() {
+    require!(tool("cc"));
+    let scene = Scene::new();
+    let (source, program) = (scene.file("marked.c", MARKED), scene.path("marked"));
+    let mut build = Command::new("cc");
+    build.arg("-o").args([&program, &source]);
+    assert!(build.status().expect("cc").success());
+    let ctl = Ctl::new(&scene);
+    ctl.run("start").assert_ready();
+    let marked = scene.path("is-marked");
+    let launch = scene.launch(&program).arg(scene.pidfile()).arg(&marked);
+    let stranger = launch.spawn();
+    scene.wait_until("the mark", || marked.exists());
+    let status = ctl.succeeds("status");
+    assert!(!status.contains("older instance"), "{status}");
+    ctl.succeeds("stop --timeout 100ms");
+    assert!(stranger.is_running());
 }

@@ -210,8 +210,19 @@ fn has_written(pid: Pid, file: &FileStat) -> bool {
 /// Checks whether the process lives, by its lock on the file, which names it.
 #[cfg(target_os = "linux")]
 pub(crate) fn says_alive(file: BorrowedFd<'_>, pid: Pid) -> bool {
-    let Ok(Some(named)) = read_pid(file) else {
+    let (Ok(Some(named)), Ok(found)) = (read_pid(file), fstat(file)) else {
         return false;
     };
-    marks::life_of(file, named) == Life::Here(pid)
+    marks::life_of(file, named) == Life::Here(pid) && proc::holds(pid, &found) != Some(false)
+}
+
+/// Finds the older instances that live on, by their pids here. They have the file open: a hostile
+/// service can make a lock outlive the process that took it, here as well.
+#[cfg(target_os = "linux")]
+pub(crate) fn old_instances(file: BorrowedFd<'_>) -> Vec<Pid> {
+    let mut pids = marks::old_instances(file);
+    if let Ok(found) = fstat(file) {
+        pids.retain(|pid| proc::has_open(*pid, &found) != Some(false));
+    }
+    pids
 }

@@ -123,7 +123,7 @@ pub(crate) fn is_foreground(file: BorrowedFd<'_>) -> bool {
 }
 
 /// Finds the older instances that live on, by their pids here.
-pub(crate) fn old_instances(file: BorrowedFd<'_>) -> Vec<Pid> {
+pub(super) fn old_instances(file: BorrowedFd<'_>) -> Vec<Pid> {
     lockers(file, OLD)
 }
 

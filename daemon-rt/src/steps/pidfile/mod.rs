@@ -50,13 +50,10 @@ pub(crate) use succession::{disown, is_replaced};
 pub(crate) use self::{
     alone::is_held_here,
     held::SocketFile,
-    holder::{Found, Phase, find, says_alive},
+    holder::{Found, Phase, find, old_instances, says_alive},
     line::write_pid,
     lock::remove_stale,
-    marks::{
-        Life, is_foreground, kept_instances, old_instances, old_sessions, restart_lock, set_kept,
-        set_old,
-    },
+    marks::{Life, is_foreground, kept_instances, old_sessions, restart_lock, set_kept, set_old},
     own::remove_beside,
     peer::listener,
     succession::{begin_hand_over, end_hand_over, remove_socket_at, set_old_sessions, set_socket},
