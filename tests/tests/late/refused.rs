@@ -32,15 +32,15 @@ fn threads_are_looked_for_before_anything_is_changed() {
     scene.wait_until("the end of strace", || !scene.tree().contains("strace"));
     let calls = fs::read_to_string(scene.path("calls")).unwrap();
     let lines: Vec<&str> = calls.lines().collect();
-    let at = lines
-        .iter()
-        .position(|line| line.contains("unshare(CLONE_THREAD)"))
-        .expect("a look at the threads");
+    let is_look = |line: &&str| line.contains("unshare(CLONE_THREAD)");
+    let first = lines.iter().position(is_look);
+    let first = first.expect("a look at the threads");
+    // The last look is the one before it says why it ends: beside a thread that limits that time.
+    let last = lines.iter().rposition(is_look).expect("the same");
     // The other thread sets its own mask when it begins.
-    let (thread, _) = lines[at].split_once(' ').expect("the number of the thread");
-    let changes =
-        |line: &&str| line.starts_with(thread) && !line.contains("unshare") && line.contains('(');
-    let changes: Vec<&str> = lines[at + 1..].iter().copied().filter(changes).collect();
+    let (thread, _) = lines[first].split_once(' ').expect("the thread's number");
+    let changes = |line: &&str| line.starts_with(thread) && !is_look(line) && line.contains('(');
+    let changes: Vec<&str> = lines[first..last].iter().copied().filter(changes).collect();
     assert!(changes.is_empty(), "{changes:#?}");
 }
 
