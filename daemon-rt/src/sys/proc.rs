@@ -107,20 +107,21 @@ pub(crate) fn has_open(pid: Pid, file: &FileStat) -> Option<bool> {
 }
 
 fn has_descriptor(pid: Pid, file: &FileStat, is_meant: impl Fn(&OsStr) -> bool) -> Option<bool> {
-    // One that has ended has no descriptors, and one whose first thread has ended shows none.
-    let mut has = None;
-    for entry in std::fs::read_dir(format!("/proc/{pid}/fd")).ok()? {
+    let directory = format!("/proc/{pid}/fd");
+    for entry in std::fs::read_dir(&directory).ok()? {
         let entry = entry.ok()?;
         match leads_to(&entry.path(), file) {
             Ok(true) if is_meant(&entry.file_name()) => return Some(true),
-            Ok(_) => has = Some(false),
             // Closed meanwhile.
-            Err(Errno::ENOENT) => {}
+            Ok(_) | Err(Errno::ENOENT) => {}
             // Listing the descriptors and looking where they lead are different rights.
             Err(_) => return None,
         }
     }
-    has
+    // One that has ended shows no descriptors, even if it still has its locks for a moment. Nor does
+    // one whose first thread has ended. It may have ended while they were looked at.
+    std::fs::read_dir(directory).ok()?.next()?.ok()?;
+    Some(false)
 }
 
 fn leads_to(descriptor: &Path, file: &FileStat) -> nix::Result<bool> {
