@@ -312,28 +312,32 @@ fn a_directory_that_cannot_be_written_for_a_while() {
     assert!(fs::metadata(&log).unwrap().size() <= 1000);
 }
 
-/// What a full disk has no room for is lost, without the service waiting; a line says so later, and
-/// the others are whole.
-#[test]
-fn a_full_file_system_loses_whole_lines_and_says_so() {
-    require!(machine());
+/// What is in a log whose file system becomes full of so many lines, and has room again before these last
+/// hooks run.
+fn log_of_full_file_system(count: u32, last: &str) -> String {
     let machine = Machine::boot(Root::new().copy("/usr/local/bin/svc", bin("svc")));
     let mount = "mkdir /log && mount -t tmpfs -o size=64k,mode=755 tmpfs /log && mkfifo /run/gate";
     machine.sh(mount).expect_success();
     let settings = "stdout=/log/log log_size=1000000";
-    let start = format!(
-        "svc {settings} init:lines={} main:cat=/run/gate 'main:lines=100 late' main:sleep=0",
-        2 * MANY
-    );
-    machine.sh(&start).expect_success();
+    let hooks = format!("init:lines={count} main:cat=/run/gate {last} main:sleep=0");
+    machine
+        .sh(&format!("svc {settings} {hooks}"))
+        .expect_success();
     machine
         .sh("mount -o remount,size=1m /log && : >/run/gate")
         .expect_success();
     wait_until("the end of the writer", || {
         machine.pids("log-writer").is_empty().then_some(())
     });
+    fs::read_to_string(machine.path("/log/log")).unwrap()
+}
 
-    let log = fs::read_to_string(machine.path("/log/log")).unwrap();
+/// What a full disk has no room for is lost, without the service waiting; a line says so later, and
+/// the others are whole.
+#[test]
+fn a_full_file_system_loses_whole_lines_and_says_so() {
+    require!(machine());
+    let log = log_of_full_file_system(2 * MANY, "'main:lines=100 late'");
     let (before, after) = log.split_once("svc: ").expect("a line about it");
     let (lost, after) = after
         .split_once(" bytes of this log are lost here\n")
@@ -358,19 +362,7 @@ fn a_full_file_system_loses_whole_lines_and_says_so() {
 #[test]
 fn what_a_full_file_system_has_lost_is_said_when_the_service_ends() {
     require!(machine());
-    let machine = Machine::boot(Root::new().copy("/usr/local/bin/svc", bin("svc")));
-    let mount = "mkdir /log && mount -t tmpfs -o size=64k,mode=755 tmpfs /log && mkfifo /run/gate";
-    machine.sh(mount).expect_success();
-    let settings = "stdout=/log/log log_size=1000000";
-    let start = format!("svc {settings} init:lines={MANY} main:cat=/run/gate main:sleep=0");
-    machine.sh(&start).expect_success();
-    machine
-        .sh("mount -o remount,size=1m /log && : >/run/gate")
-        .expect_success();
-    wait_until("the end of the writer", || {
-        machine.pids("log-writer").is_empty().then_some(())
-    });
-    let log = fs::read_to_string(machine.path("/log/log")).unwrap();
+    let log = log_of_full_file_system(MANY, "");
     assert!(log.contains(" bytes of this log are lost here\n"));
 }
 
