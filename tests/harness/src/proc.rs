@@ -139,7 +139,18 @@ impl Proc {
             .unwrap_or_else(|error| panic!("process {}: {error}", self.pid()))
     }
 
-    /// The same, unless it is gone: for who looks at processes that come and go.
+    /// Whether a signal has suspended it: each thread, which may be some time after the first.
+    pub fn is_suspended(&self) -> bool {
+        let threads = self.process.tasks();
+        let mut threads = threads.unwrap_or_else(|error| panic!("process {}: {error}", self.pid()));
+        threads.all(|thread| {
+            thread
+                .and_then(|thread| thread.stat())
+                .is_ok_and(|stat| stat.state == 'T')
+        })
+    }
+
+    /// The same as [`Self::stat`], unless it is gone: for who looks at processes that come and go.
     pub fn stat_if_there(&self) -> Option<Stat> {
         self.process.stat().ok()
     }

@@ -116,7 +116,7 @@ fn fill(path: &Path) -> Vec<std::os::fd::OwnedFd> {
 fn deaf(ctl: &Ctl<'_>, scene: &Scene) {
     let daemon = ctl.start();
     daemon.signal(libc::SIGSTOP);
-    scene.wait_until("the stop", || daemon.stat().state == 'T');
+    scene.wait_until("the stop", || daemon.is_suspended());
 }
 
 #[test]

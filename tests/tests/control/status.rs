@@ -332,7 +332,7 @@ fn a_suspended_service_is_not_asked() {
     let ctl = Ctl::new(&scene).with("status", "serving");
     let daemon = ctl.start();
     daemon.signal(libc::SIGSTOP);
-    scene.wait_until("the stop", || daemon.stat().state == 'T');
+    scene.wait_until("the stop", || daemon.is_suspended());
     let told = json_status(&ctl, 0);
     assert_eq!(
         (&told["version"], &told["status"]),

@@ -34,7 +34,7 @@ fn one_that_is_suspended_ends_as_well() {
     let ctl = Ctl::new(&scene);
     let daemon = ctl.start();
     daemon.signal(libc::SIGSTOP);
-    scene.wait_until("the stop", || daemon.stat().state == 'T');
+    scene.wait_until("the stop", || daemon.is_suspended());
     ctl.succeeds("status");
     assert_eq!(
         Control::new(scene.pidfile()).stop(PATIENCE).unwrap(),

@@ -248,7 +248,7 @@ fn a_suspended_starter_does_not_hold_up_the_daemon() {
     barrier.await_hook();
     let starter = running.process();
     starter.signal(libc::SIGSTOP);
-    scene.wait_until("the stop", || starter.stat().state == 'T');
+    scene.wait_until("the stop", || starter.is_suspended());
     barrier.open();
     scene.wait_until("the main loop", || done.exists());
     assert_eq!(starter.stat().state, 'T');
@@ -269,7 +269,7 @@ fn a_suspended_starter_does_not_hold_up_a_failure_either() {
     barrier.await_hook();
     let daemon = half_started(&scene, &running);
     running.signal(libc::SIGSTOP);
-    scene.wait_until("the stop", || running.process().stat().state == 'T');
+    scene.wait_until("the stop", || running.process().is_suspended());
     barrier.open();
     daemon.wait_gone(PROMPT);
     running.signal(libc::SIGCONT);
@@ -301,7 +301,7 @@ fn ctrl_z_suspends_the_starter_alone() {
     let running = waiting(&barrier, "init", service(&scene).on_terminal());
     let starter = running.process();
     scene.terminal().typed("\x1a");
-    scene.wait_until("the stop", || starter.stat().state == 'T');
+    scene.wait_until("the stop", || starter.is_suspended());
     barrier.open();
     scene.wait_until("readiness", || {
         half_started(&scene, &running)
@@ -317,10 +317,7 @@ fn a_daemon_that_stops_itself_can_be_interrupted() {
     let scene = Scene::new();
     let running = service(&scene).arg("init:kill=19").spawn();
     scene.wait_until("the stop", || {
-        scene
-            .processes()
-            .iter()
-            .any(|process| process.stat().state == 'T')
+        scene.processes().iter().any(Proc::is_suspended)
     });
     running.signal(libc::SIGINT);
     let started = running.wait();

@@ -294,7 +294,7 @@ fn a_signal_that_comes_with_readiness_is_not_lost() {
     let daemon = named_daemon(&scene);
     let starter = running.process();
     starter.signal(libc::SIGSTOP);
-    scene.wait_until("the stop", || starter.stat().state == 'T');
+    scene.wait_until("the stop", || starter.is_suspended());
     starter.signal(libc::SIGINT);
     barrier.open();
     scene.wait_until("the main loop", || served.exists());

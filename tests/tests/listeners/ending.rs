@@ -129,7 +129,7 @@ fn e5_a_suspended_one_is_stopped_first() {
     let service = Listening::new(&scene).with(format!("web=tcp:{}", free_address()));
     let old = service.start();
     old.signal(libc::SIGSTOP);
-    scene.wait_until("the stop", || old.stat().state == 'T');
+    scene.wait_until("the stop", || old.is_suspended());
     let began = Instant::now();
     assert_eq!(service.restart(), "");
     assert!(
@@ -245,7 +245,7 @@ fn e10_one_that_was_not_replaced_knows_that() {
         .assert_exited(1);
     assert_eq!(ask_at(&path).expect("an answer").1, old.pid());
     old.signal(libc::SIGSTOP);
-    scene.wait_until("the stop", || old.stat().state == 'T');
+    scene.wait_until("the stop", || old.is_suspended());
     service.restart();
     assert_eq!(
         fs::read_to_string(&ended).expect("the old one has ended"),

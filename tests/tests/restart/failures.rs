@@ -139,7 +139,7 @@ fn if_the_new_one_is_ended_when_it_has_just_been_committed_nothing_is_left() {
     drop(inside);
     await_readiness(&scene, &new);
     new.signal(libc::SIGSTOP);
-    scene.wait_until("the stop", || new.stat().state == 'T');
+    scene.wait_until("the stop", || new.is_suspended());
     restart.signal(libc::SIGCONT);
     restart.wait().assert_ready();
     assert_eq!(scene.pid_in_pidfile(), Some(new.pid()));

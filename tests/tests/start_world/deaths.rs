@@ -210,7 +210,7 @@ fn ended_unseen(ending: &str) -> daemon_harness::Started {
     // Between two looks it would have seen the one, and not the other.
     scene.wait_until("the starter's wait", || starter.stat().state == 'S');
     running.signal(libc::SIGSTOP);
-    scene.wait_until("the suspension", || starter.stat().state == 'T');
+    scene.wait_until("the suspension", || starter.is_suspended());
     fs::write(gate, "").expect("a reader");
     // A zombie has no descriptors, but keeps its state.
     scene.wait_until("the daemon's end", || {
